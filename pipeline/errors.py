@@ -1,0 +1,35 @@
+"""Errors that a user can cause or cure.
+
+    PuppetError
+    ├── PortraitError        the picture cannot be used
+    │   ├── NoFaceError      no face was found in it
+    │   └── LandmarksNeeded  a face cannot be placed without the model; mark five points
+    ├── ClipError            the driving clip cannot be used
+    └── ModelError           a model file is missing, damaged or cannot be fetched
+"""
+
+from __future__ import annotations
+
+
+class PuppetError(Exception):
+    """Base class: the message is one line, names the culprit and, where there is one, the cure."""
+
+
+class PortraitError(PuppetError):
+    """The portrait cannot be used."""
+
+
+class NoFaceError(PortraitError):
+    """No face was found in the portrait."""
+
+
+class LandmarksNeeded(PortraitError):
+    """Without the face model the portrait's landmarks must be given."""
+
+
+class ClipError(PuppetError):
+    """The driving clip cannot be used."""
+
+
+class ModelError(PuppetError):
+    """A model file is missing, damaged or cannot be fetched."""

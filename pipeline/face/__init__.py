@@ -1,0 +1,1 @@
+"""Finding a face: trackers, landmark topology and motion relative to a neutral."""

@@ -1,0 +1,1 @@
+"""The weight-free engine: the portrait itself is warped by the driver's facial motion."""

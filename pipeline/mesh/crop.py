@@ -1,0 +1,68 @@
+"""The square crop of a portrait in which everything moves, and its paste-back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..face import topology as topo
+from ..face.motion import Array
+
+Image = NDArray[np.uint8]
+
+CROP_SCALE = 2.1  # crop side against the larger side of the face oval
+RAISE = 0.06  # the crop is raised by this share of its side: hair needs more room than the neck
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of the picture, in whole pixels; parts outside the picture repeat its edge."""
+
+    x: int
+    y: int
+    side: int
+
+    @classmethod
+    def around(cls, landmarks: Array) -> Crop:
+        """The crop around the face oval of (478, 3) landmarks in pixels."""
+        oval = landmarks[list(topo.OVAL), :2]
+        low, high = oval.min(axis=0), oval.max(axis=0)
+        side = max(int(round(CROP_SCALE * float((high - low).max()))), 32)
+        centre = (low + high) / 2 - (0.0, RAISE * side)
+        x, y = np.round(centre - side / 2).astype(int)
+        return cls(int(x), int(y), side)
+
+    def cut(self, image: Image) -> Image:
+        """The (side, side, 3) pixels of the crop."""
+        height, width = image.shape[:2]
+        columns = np.clip(np.arange(self.x, self.x + self.side), 0, width - 1)
+        rows = np.clip(np.arange(self.y, self.y + self.side), 0, height - 1)
+        return np.ascontiguousarray(image[rows[:, None], columns[None, :]])
+
+    def paste(self, patch: Image, image: Image) -> Image:
+        """A copy of `image` with `patch` (side, side, 3) put back; pixels outside stay as they are."""
+        height, width = image.shape[:2]
+        x0, y0 = max(self.x, 0), max(self.y, 0)
+        x1, y1 = min(self.x + self.side, width), min(self.y + self.side, height)
+        out = image.copy()
+        out[y0:y1, x0:x1] = patch[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
+        return out
+
+
+def fit(image: Image, landmarks: Array, max_side: int, max_crop: int) -> tuple[Image, Array]:
+    """Scale picture and landmarks so that picture and face crop fit; both sides become even.
+
+    Small pictures are enlarged up to 512 pixels, so that a viewer gets a usable size.
+    """
+    height, width = image.shape[:2]
+    longest = max(height, width)
+    factor = min(max_side / longest, max_crop / Crop.around(landmarks).side, max(1.0, 512 / longest))
+    new = tuple(max(2, int(n * factor) // 2 * 2) for n in (width, height))
+    if new == (width, height):
+        return image, landmarks
+    scale = np.array([new[0] / width, new[1] / height, new[0] / width], np.float32)
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, new, interpolation=method), np.uint8), landmarks * scale

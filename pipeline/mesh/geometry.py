@@ -1,0 +1,147 @@
+"""What is computed once per portrait: grid, head weight, depth and expression weights.
+
+Everything is in crop pixels; grid node (i, j) lies at ((i + 0.5) · side / GRID, (j + 0.5) · side / GRID).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import cKDTree
+
+from ..face import topology as topo
+from ..face.motion import Array, eye_distance, face_axes
+
+GRID = 128
+FREE_HANDLES = 45  # handles chosen by farthest point, beside lips, lids, brows, nose and oval
+# Handles that one side of a slit must not see, so that the slit opens without smearing.
+BELOW_EYES_ABOVE_MOUTH = frozenset(
+    i for upper, lower in topo.EYES for i in upper[1:-1]
+) | frozenset(topo.LOWER_LIP)
+OUTSIDE = frozenset(i for upper, lower in topo.EYES for i in lower[1:-1]) | frozenset(topo.UPPER_LIP)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The fixed geometry of one portrait.
+
+    grid: (G, G, 2) node positions. head: (G, G) 0..1. depth: (G, G) relative to the pivot.
+    inner, outer: expression weights (len(rows), len(handles)) between the eyes and the mouth,
+    and above the eyes or below the mouth; rows: indices of the grid nodes they apply to.
+    """
+
+    side: int
+    landmarks: Array  # (478, 3) in crop pixels, z as the depth field has it
+    axes: Array
+    eye_distance: float
+    pivot: Array  # (3,)
+    grid: Array
+    head: Array
+    depth: Array
+    handles: tuple[int, ...]
+    rows: np.ndarray
+    inner: Array
+    outer: Array
+
+    @classmethod
+    def of(cls, landmarks: Array, side: int) -> Geometry:
+        """Build from (478, 3) landmarks in crop pixels."""
+        node = (np.arange(GRID, dtype=np.float32) + 0.5) * (side / GRID)
+        grid = np.stack(np.meshgrid(node, node), axis=-1).astype(np.float32)
+        pivot = landmarks[list(topo.RIGID)].mean(axis=0)
+        depth, depth_at = _depth(landmarks - pivot, grid, pivot, side)
+        handles = _handles(landmarks)
+        ring = _ring(landmarks, 1.32, 48)
+        inside = _oval_distance(landmarks, grid.reshape(-1, 2)) < 1.32
+        rows = np.flatnonzero(inside)
+        points = grid.reshape(-1, 2)[rows]
+        return cls(
+            side=side,
+            landmarks=np.column_stack([landmarks[:, :2], depth_at + pivot[2]]).astype(np.float32),
+            axes=face_axes(landmarks),
+            eye_distance=eye_distance(landmarks),
+            pivot=pivot,
+            grid=grid,
+            head=_head_weight(landmarks, grid, side),
+            depth=depth,
+            handles=handles,
+            rows=rows,
+            inner=_weights(landmarks, handles, BELOW_EYES_ABOVE_MOUTH, ring, points, side),
+            outer=_weights(landmarks, handles, OUTSIDE, ring, points, side),
+        )
+
+
+def _oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
+    """Centre, unit x and y axes, half width and half height of the face oval in the picture."""
+    axes = face_axes(landmarks)[:2, :2]
+    x = axes[0] / max(float(np.linalg.norm(axes[0])), 1e-6)
+    y = np.array([-x[1], x[0]], np.float32)
+    oval = landmarks[list(topo.OVAL), :2]
+    u, v = oval @ x, oval @ y
+    centre = x * (u.min() + u.max()) / 2 + y * (v.min() + v.max()) / 2
+    return centre, x, y, float(np.ptp(u)) / 2, float(np.ptp(v)) / 2
+
+
+def _head_weight(landmarks: Array, grid: Array, side: int) -> Array:
+    """1 inside an ellipse round head and hair, falling smoothly to exactly 0 at the crop's border."""
+    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    u, v = (grid - centre) @ x, (grid - centre) @ y
+    reach = np.where(v < 0, 1.55 * half_h, 1.05 * half_h)
+    beyond = np.maximum(np.hypot(u / (1.3 * half_w), v / reach) - 1.0, 0.0) * half_w
+    margin = side / GRID / 2  # the outermost nodes lie half a cell inside the border
+    border = np.minimum(grid, side - grid).min(axis=-1) - margin
+    ramp = np.clip(border / np.maximum(border + beyond, 1e-3), 0.0, 1.0)
+    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+
+
+def _ring(landmarks: Array, scale: float, count: int) -> Array:
+    """(count, 2) points on an ellipse round the face oval."""
+    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)[:, None]
+    return centre + scale * (np.cos(angle) * half_w * x + np.sin(angle) * half_h * y)
+
+
+def _oval_distance(landmarks: Array, points: Array) -> Array:
+    """1 on the ellipse of the face oval, 0 at its centre."""
+    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    return np.hypot((points - centre) @ x / half_w, (points - centre) @ y / half_h)
+
+
+def _depth(relative: Array, grid: Array, pivot: Array, side: int) -> tuple[Array, Array]:
+    """Depth against the pivot on the grid and at the landmarks: smoothed, constant outside the face."""
+    landmarks = relative + pivot
+    edge = float(relative[list(topo.OVAL), 2].mean())
+    rings = np.concatenate([_ring(landmarks, s, 24) for s in (1.3, 1.7, 2.4)])
+    nodes = np.concatenate([landmarks[:, :2], rings]) / side
+    values = np.concatenate([relative[:, 2], np.full(len(rings), edge)]) / side
+    rbf = RBFInterpolator(nodes, values, kernel="linear", smoothing=0.02, neighbors=None, degree=0)
+    on_grid = rbf(grid.reshape(-1, 2) / side).reshape(GRID, GRID) * side
+    return on_grid.astype(np.float32), (rbf(landmarks[:, :2] / side) * side).astype(np.float32)
+
+
+def _handles(landmarks: Array) -> tuple[int, ...]:
+    lids = {i for upper, lower in topo.EYES for i in (*upper, *lower)}
+    chosen = sorted(
+        {*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308, *lids}
+        | {*topo.RIGHT_BROW, *topo.LEFT_BROW, *topo.NOSE[::2], *topo.OVAL[::2]}
+    )
+    rest = [i for i in range(468) if i not in set(chosen)]
+    for _ in range(FREE_HANDLES):
+        gaps, _index = cKDTree(landmarks[chosen, :2]).query(landmarks[rest, :2])
+        chosen.append(rest.pop(int(np.argmax(gaps))))
+    return tuple(chosen)
+
+
+def _weights(
+    landmarks: Array, handles: tuple[int, ...], left_out: frozenset[int], ring: Array, points: Array, side: int
+) -> Array:
+    """(points, handles): how far each handle's offset moves each point."""
+    used = [k for k, i in enumerate(handles) if i not in left_out]
+    nodes = np.concatenate([landmarks[[handles[k] for k in used], :2], ring]) / side
+    identity = np.zeros((len(nodes), len(handles)), np.float32)
+    identity[np.arange(len(used)), used] = 1.0
+    rbf = RBFInterpolator(nodes, identity, kernel="linear", smoothing=0.002, degree=0)
+    fade = np.clip((1.32 - _oval_distance(landmarks, points)) / 0.2, 0.0, 1.0)[:, None]
+    return (rbf(points / side) * fade).astype(np.float32)

@@ -1,0 +1,69 @@
+"""Causal smoothing with real timestamps.
+
+The One-Euro filter: Casiez, Roussel and Vogel, "1€ Filter: A Simple Speed-based Low-pass Filter
+for Noisy Input in Interactive Systems", CHI 2012. Still values are smoothed at `min_cutoff_hz`,
+fast ones hardly at all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .face.motion import Motion
+
+Array = NDArray[np.float32]
+
+DERIVATIVE_CUTOFF_HZ = 1.0
+MAX_GAP_S = 0.5  # after a longer gap the old value says nothing about the new one
+
+
+class OneEuroFilter:
+    """One-Euro filter over an array of any shape, each element on its own."""
+
+    def __init__(self, min_cutoff_hz: float, beta: float) -> None:
+        self._min_cutoff = min_cutoff_hz
+        self._beta = beta
+        self._value: Array | None = None
+        self._speed: Array | None = None
+        self._time = 0.0
+
+    def __call__(self, value: Array, time_s: float) -> Array:
+        """The filtered value at `time_s` (seconds on any steady clock)."""
+        dt = time_s - self._time
+        self._time = time_s
+        if self._value is None or self._speed is None or not 0.0 < dt <= MAX_GAP_S:
+            self._value, self._speed = value, np.zeros_like(value)
+            return value
+        speed = (value - self._value) / dt
+        self._speed = self._speed + _gain(DERIVATIVE_CUTOFF_HZ, dt) * (speed - self._speed)
+        cutoff = self._min_cutoff + self._beta * np.abs(self._speed)
+        self._value = (self._value + _gain(cutoff, dt) * (value - self._value)).astype(np.float32)
+        return self._value
+
+
+def _gain(cutoff_hz: Array | float, dt: float) -> Array | float:
+    r = 2 * math.pi * cutoff_hz * dt
+    return r / (r + 1)
+
+
+class MotionSmoother:
+    """Smooths pose, expression, openness and gaze apart, each with the constants of its own units."""
+
+    def __init__(self) -> None:
+        self._pose = OneEuroFilter(1.2, 20.0)
+        self._expression = OneEuroFilter(1.8, 25.0)
+        self._openness = OneEuroFilter(4.0, 8.0)
+        self._gaze = OneEuroFilter(1.5, 6.0)
+
+    def __call__(self, motion: Motion, time_s: float) -> Motion:
+        return replace(
+            motion,
+            pose=self._pose(motion.pose, time_s),
+            expression=self._expression(motion.expression, time_s),
+            openness=self._openness(motion.openness, time_s),
+            gaze=self._gaze(motion.gaze, time_s),
+        )
