@@ -1,0 +1,43 @@
+"""A neutral frontal face to measure with where no landmark model is at hand.
+
+It is the bundled drawing's landmarks made symmetric, in eye distances, its origin between the eyes.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from . import topology as topo
+from .motion import Array, eye_centres, eye_distance
+
+
+@cache
+def face() -> Array:
+    """(478, 3) landmarks: x right, y down, z away from the viewer, in eye distances."""
+    described = json.loads((files("pipeline") / "portraits" / "drawing.json").read_text("utf-8"))
+    points = np.array(described["landmarks"], np.float32)
+    points = (points - eye_centres(points).mean(axis=0)) / eye_distance(points)
+    mirrored = points * np.array([-1, 1, 1], np.float32)
+    pair = np.argmin(np.linalg.norm(points[:, None, :2] - mirrored[None, :, :2], axis=2), axis=1)
+    return np.asarray((points + mirrored[pair]) / 2, np.float32)
+
+
+def five_points(landmarks: Array) -> Array:
+    """(5, 2) eye centres, nose tip, mouth corners of (478, 3) landmarks."""
+    eyes = eye_centres(landmarks)[:, :2]
+    return np.concatenate([eyes, landmarks[[topo.NOSE_TIP, *topo.MOUTH_CORNERS], :2]])
+
+
+def from_five_points(marks: Array) -> Array:
+    """(478, 3) landmarks in pixels: the canonical face laid through five marked points (5, 2), by an
+    affine map in least squares. Order: eye centres and mouth corners picture left first, as in `five_points`."""
+    canonical = face()
+    known = np.column_stack([five_points(canonical), np.ones(5)])
+    affine = np.linalg.lstsq(known, np.asarray(marks, float), rcond=None)[0]
+    flat = np.column_stack([canonical[:, :2], np.ones(len(canonical))]) @ affine
+    scale = float(np.linalg.norm(marks[1] - marks[0]))
+    return np.column_stack([flat, canonical[:, 2] * scale]).astype(np.float32)

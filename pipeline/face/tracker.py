@@ -1,0 +1,32 @@
+"""Face trackers: the protocol, and the choice between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from ..mesh.crop import Image
+from .motion import Array
+
+
+class Tracker(Protocol):
+    """Follows one face through a stream. Not shared between streams: it keeps state."""
+
+    name: str
+
+    def track(self, image: Image, time_s: float) -> Array | None:
+        """(478, 3) landmarks in pixels of `image` (h, w, 3) RGB, or None where no face is found."""
+
+    def close(self) -> None:
+        """Free what the tracker holds."""
+
+
+def open_tracker(model: Path | None) -> Tracker:
+    """MediaPipe's landmarker where its model is at hand, else the cascade tracker."""
+    if model is not None:
+        from .mediapipe import MediaPipeTracker
+
+        return MediaPipeTracker(model)
+    from .cascade import CascadeTracker
+
+    return CascadeTracker()

@@ -1,0 +1,48 @@
+"""What travels through the graph. A leaf: no torch, no asyncio.
+
+An `AnimatedFrame` is the only thing that a sink accepts, and only `pipeline.stage` makes one:
+the operator's camera picture cannot leave the process by mistake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+CLOCK = Fraction(1, 90_000)
+_SEAL = object()
+
+
+@dataclass(frozen=True, slots=True)
+class TimedFrame:
+    """A driving frame. captured_s: monotonic seconds at capture; frame: any pixel format."""
+
+    frame: av.VideoFrame
+    captured_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnimatedFrame:
+    """A generated picture. yuv: (height · 3 / 2, width) planar YUV 4:2:0; captured_s: its driver's."""
+
+    yuv: Image
+    captured_s: float
+    number: int
+    _seal: object
+
+    def __post_init__(self) -> None:
+        if self._seal is not _SEAL:
+            raise TypeError("only the animation stage makes an AnimatedFrame")
+
+    def video_frame(self, pts: int) -> av.VideoFrame:
+        """A fresh VideoFrame at `pts` (90 kHz): encoders write into the ones they are given."""
+        frame = av.VideoFrame.from_ndarray(self.yuv, format="yuv420p")
+        frame.pts = pts
+        frame.time_base = CLOCK
+        return frame
+

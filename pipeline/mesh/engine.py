@@ -1,0 +1,102 @@
+"""The mesh engine: the portrait itself, warped by the driver's motion. No learned generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..calibration import Calibration
+from ..face.motion import Motion, Neutral
+from ..face.tracker import open_tracker
+from ..follow import FaceFollower, FaceState
+from ..portrait import Portrait
+from .crop import Crop, Image, fit
+from .eyes import Eye, draw_eyes, make_eyes
+from .geometry import Geometry
+from .mouth import Mouth, make_mouth
+from .pose import pose_of
+from .warp import warp
+
+
+@dataclass(frozen=True)
+class MeshSource:
+    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it."""
+
+    still: Image
+    crop: Crop
+    pixels: Image
+    geometry: Geometry
+    eyes: list[Eye]
+    mouth: Mouth
+
+    @classmethod
+    def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshSource:
+        still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop)
+        crop = Crop.around(landmarks)
+        pixels = crop.cut(still)
+        geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side)
+        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry))
+
+    def render(self, motion: Motion) -> Image:
+        """The whole picture under `motion`."""
+        pose = pose_of(motion, self.geometry)
+        driven = pose.landmarks(self.geometry)
+        patch = warp(self.pixels, self.geometry, pose, driven)
+        draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
+        self.mouth.draw(patch, self.geometry, pose, driven)
+        return self.crop.paste(patch, self.still)
+
+
+class MeshPuppeteer:
+    """Tracks one driver and renders sources with its motion."""
+
+    def __init__(self, model: Path | None) -> None:
+        self._model = model
+        self._follower = FaceFollower(open_tracker(model))
+        self.tracker_name = self._follower.tracker.name
+
+    @property
+    def state(self) -> FaceState:
+        return self._follower.state
+
+    def animate(self, source: MeshSource, image: Image, time_s: float) -> Image:
+        return source.render(self._follower.follow(image, time_s))
+
+    def calibrate(self, frames: list[tuple[float, Image]]) -> None:
+        self._follower.close()
+        self._follower = FaceFollower(open_tracker(self._model), self._neutral(frames))
+
+    def _neutral(self, frames: list[tuple[float, Image]]) -> Neutral | None:
+        tracker, calibration = open_tracker(self._model), Calibration()
+        try:
+            for time_s, image in frames:
+                landmarks = tracker.track(image, time_s)
+                neutral = None if landmarks is None else calibration.add(landmarks, time_s)
+                if neutral is not None:
+                    return neutral
+        finally:
+            tracker.close()
+        return calibration.neutral()
+
+    def recalibrate(self) -> None:
+        self._follower.recalibrate()
+
+    def close(self) -> None:
+        self._follower.close()
+
+
+class MeshEngine:
+    """See `pipeline.engine.Engine`."""
+
+    name = "mesh"
+
+    def __init__(self, model: Path | None) -> None:
+        self._model = model
+
+    def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> MeshSource:
+        return MeshSource.of(portrait, max_side, max_crop)
+
+    def open(self) -> MeshPuppeteer:
+        return MeshPuppeteer(self._model)

@@ -1,0 +1,81 @@
+"""Shared by the eye and mouth layers: soft polygon masks and textures that move with the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..face.motion import Array
+from .crop import Image
+from .pose import Pose
+
+SUBPIXEL = 4  # fractional bits of polygon corners
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of crop pixels."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @classmethod
+    def around(cls, points: Array, pad: float, side: int) -> Box | None:
+        """The box around (n, 2) points, inside the crop; None where nothing is left."""
+        low = np.clip(np.floor(points.min(axis=0) - pad), 0, side).astype(int)
+        high = np.clip(np.ceil(points.max(axis=0) + pad), 0, side).astype(int)
+        if (high - low < 2).any():
+            return None
+        return cls(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.x1 - self.x0, self.y1 - self.y0
+
+    @property
+    def origin(self) -> Array:
+        return np.array([self.x0, self.y0], np.float32)
+
+    def of(self, image: Image) -> Image:
+        """The box's part of an image, as a view."""
+        return image[self.y0 : self.y1, self.x0 : self.x1]
+
+
+def polygon_mask(points: Array, box: Box, blur: float) -> Array:
+    """(h, w) float mask of a polygon in crop pixels, its edge blurred by `blur` pixels."""
+    width, height = box.size
+    mask = np.zeros((height, width), np.uint8)
+    corners = np.round((points - box.origin - 0.5) * 2**SUBPIXEL).astype(np.int32)
+    cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, SUBPIXEL)
+    if blur > 0.3:
+        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), np.uint8)
+    return mask.astype(np.float32) / 255.0
+
+
+def affine(pose: Pose, pivot: Array, centre: Array, shift: Array) -> Array:
+    """(2, 3) map of the plane through `centre` (3,) under the rigid pose, moved by `shift` (2,)."""
+    linear = pose.linear[:2, :2]
+    at = pose.place(centre[None], pivot)[0] + shift
+    return np.column_stack([linear, at - linear @ centre[:2]]).astype(np.float32)
+
+
+def draw(texture: Array, origin: Array, placement: Array, box: Box) -> Array:
+    """The part of a moved texture that lies in `box`: (h, w, channels) float32.
+
+    texture: its top left corner lies at `origin` (2,) of the resting crop.
+    """
+    matrix = placement.copy()
+    half = np.float32(0.5)  # pixel centres lie half a pixel inside
+    matrix[:, 2] += placement[:, :2] @ (origin + half) - box.origin - half
+    return np.asarray(cv2.warpAffine(texture, matrix, box.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def blend(image: Image, box: Box, colour: Array, alpha: Array) -> None:
+    """Put `colour` (h, w, 3) over the box of `image` with `alpha` (h, w)."""
+    under = box.of(image).astype(np.float32)
+    box.of(image)[:] = np.clip(under + (colour - under) * alpha[..., None] + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,99 @@
+"""Where a portrait's landmarks go for one motion: soft limits, lids and lips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..face import topology as topo
+from ..face.motion import Array, Motion, rotation_matrix
+from .geometry import Geometry
+
+# Soft limits m · tanh(x / m): yaw, pitch, roll in radians, log scale, x and y in crop sides.
+LIMITS = np.array([0.42, 0.30, 0.55, 0.22, 0.10, 0.10], np.float32)
+UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
+GAP_KNEE, GAP_LIMIT = 0.60, 0.85  # mouth opening in mouth widths: linear up to the knee
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A rigid head placement in the crop and the landmarks' offsets before it.
+
+    linear: (3, 3) scale times rotation. shift: (2,) pixels. offsets: (478, 3) in crop pixels.
+    """
+
+    linear: Array
+    shift: Array
+    roll: float
+    offsets: Array
+
+    def place(self, points: Array, pivot: Array) -> Array:
+        """(n, 2) picture positions of (n, 3) points under the rigid placement."""
+        return ((points - pivot) @ self.linear.T)[:, :2] + pivot[:2] + self.shift
+
+    def landmarks(self, geometry: Geometry) -> Array:
+        """(478, 2) driven landmarks in crop pixels."""
+        return self.place(geometry.landmarks, geometry.pivot) + (self.offsets @ self.linear.T)[:, :2]
+
+
+def pose_of(motion: Motion, geometry: Geometry) -> Pose:
+    """Transfer `motion` to the portrait."""
+    raw = motion.pose.copy()
+    raw[4:] *= geometry.eye_distance / geometry.side
+    yaw, pitch, roll, log_scale, x, y = (LIMITS * np.tanh(raw / LIMITS)).tolist()
+    return Pose(
+        linear=np.float32(np.exp(log_scale)) * rotation_matrix(yaw, pitch, roll),
+        shift=np.array([x, y], np.float32) * geometry.side,
+        roll=roll,
+        offsets=_offsets(motion, geometry),
+    )
+
+
+def _offsets(motion: Motion, geometry: Geometry) -> Array:
+    """(478, 3) landmark offsets in picture axes of the resting portrait, in pixels."""
+    expression = motion.expression.copy()
+    corners = geometry.landmarks[list(topo.MOUTH_CORNERS)]
+    width = float(np.linalg.norm(corners[1] - corners[0])) / geometry.eye_distance
+    lips = [*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308]
+    expression[lips, 0] *= width / max(motion.mouth_width, 0.2)
+    offsets = (expression @ geometry.axes) * np.float32(geometry.eye_distance)
+    _set_lids(offsets, motion.openness, geometry.landmarks)
+    _limit_mouth(offsets, geometry)
+    return offsets
+
+
+def _set_lids(offsets: Array, openness: Array, rest: Array) -> None:
+    """Both lids meet as the eye shuts, and otherwise follow the corners of the eye."""
+    for (upper, lower), opening in zip(topo.EYES, openness.tolist(), strict=True):
+        up, low = list(upper[1:-1]), list(lower[1:-1])
+        corner = offsets[[upper[0], upper[-1]]].mean(axis=0)
+        gap = rest[low] - rest[up]
+        closed = 1.0 - opening
+        offsets[up] = corner + UPPER_LID_SHARE * closed * gap
+        offsets[low] = corner - (1.0 - UPPER_LID_SHARE) * closed * gap
+
+
+def soft_gap(gap: Array) -> Array:
+    """A mouth opening in mouth widths: never negative, linear to the knee, then easing to the limit."""
+    room = GAP_LIMIT - GAP_KNEE
+    over = np.maximum(gap - GAP_KNEE, 0.0)
+    return np.where(gap > GAP_KNEE, GAP_KNEE + room * np.tanh(over / room), np.maximum(gap, 0.0))
+
+
+def _limit_mouth(offsets: Array, geometry: Geometry) -> None:
+    """Lips never cross and the mouth never opens wider than a face can."""
+    down = geometry.axes[1]
+    placed = geometry.landmarks + offsets
+    left, right = placed[topo.MOUTH_CORNERS[0]], placed[topo.MOUTH_CORNERS[1]]
+    width = max(float(np.linalg.norm(right - left)), 1e-3)
+    upper, lower = list(topo.UPPER_INNER_LIP[1:-1]), list(topo.LOWER_INNER_LIP[1:-1])
+    gap = (placed[lower] - placed[upper]) @ down / width
+    change = (soft_gap(gap) - gap) * width
+    for row, column in zip((upper, lower), (-0.5, 0.5), strict=True):
+        offsets[row] += column * change[:, None] * down
+    # The rest of each lip follows the middle of its inner edge.
+    middle = float(change[3:6].mean())
+    inner = set(upper) | set(lower)
+    offsets[[i for i in topo.UPPER_LIP if i not in inner]] -= 0.5 * middle * down
+    offsets[[i for i in topo.LOWER_LIP if i not in inner]] += 0.5 * middle * down

@@ -1,0 +1,94 @@
+"""The backward warp of a crop: forward fields on the grid, inverted there, joined at the slits."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..face import topology as topo
+from ..face.motion import Array
+from .crop import Image
+from .geometry import GRID, Geometry
+from .pose import Pose
+
+INVERSION_STEPS = 8
+DAMPING = 0.75
+
+
+def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
+    """The crop (side, side, 3) with the pose applied; the border row of pixels does not move.
+
+    driven: (478, 2) landmarks that `pose` gives, in crop pixels.
+    """
+    side = geometry.side
+    rigid = _rigid_field(geometry, pose)
+    offsets = (pose.offsets[list(geometry.handles)] @ pose.linear.T)[:, :2].astype(np.float32)
+    inner = _full_size(_invert(_add(rigid, geometry.rows, geometry.inner @ offsets), geometry), side)
+    outer = _full_size(_invert(_add(rigid, geometry.rows, geometry.outer @ offsets), geometry), side)
+    share = _outer_share(geometry, pose, driven)
+    inner += (outer - inner) * share[..., None]
+    pixel = np.arange(side, dtype=np.float32)
+    inner[..., 0] += pixel
+    inner[..., 1] += pixel[:, None]
+    out = cv2.remap(crop, inner, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.uint8)
+
+
+def _rigid_field(geometry: Geometry, pose: Pose) -> Array:
+    """(G, G, 2) forward displacement of the head, faded out by the head weight."""
+    relative = np.dstack([geometry.grid - geometry.pivot[:2], geometry.depth])
+    moved = relative @ pose.linear[:2].T + pose.shift
+    return ((moved - relative[..., :2]) * geometry.head[..., None]).astype(np.float32)
+
+
+def _add(field: Array, rows: np.ndarray, expression: Array) -> Array:
+    out = field.reshape(-1, 2).copy()
+    out[rows] += expression
+    return out.reshape(GRID, GRID, 2)
+
+
+def _invert(field: Array, geometry: Geometry) -> Array:
+    """(G, G, 2) backward displacement b with b(x) = -field(x + b(x)), by damped fixed-point steps."""
+    cell = np.float32(GRID / geometry.side)
+    back = -field
+    for _ in range(INVERSION_STEPS):
+        at = (geometry.grid + back) * cell - np.float32(0.5)
+        there = cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        back = back + np.float32(DAMPING) * (-there - back)
+    return back.astype(np.float32)
+
+
+def _full_size(field: Array, side: int) -> Array:
+    return np.asarray(cv2.resize(field, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _outer_share(geometry: Geometry, pose: Pose, driven: Array) -> Array:
+    """(side, side) 1 above the eye slits and below the mouth slit, 0 between, soft away from the slits."""
+    c, s = np.float32(np.cos(pose.roll)), np.float32(np.sin(pose.roll))
+    u = geometry.grid[..., 0] * c + geometry.grid[..., 1] * s
+    v = geometry.grid[..., 1] * c - geometry.grid[..., 0] * s
+    pixel = geometry.side / 512
+    eyes = [_middle(driven, upper, lower, c, s) for upper, lower in topo.EYES]
+    above = -_signed(u, v, eyes, pixel)
+    below = _signed(u, v, [_middle(driven, topo.UPPER_INNER_LIP, topo.LOWER_INNER_LIP, c, s)], pixel)
+    # Enlarged before clipping: the edge at a slit is then as sharp as the full-size picture allows.
+    distance = cv2.resize(np.maximum(above, below), (geometry.side, geometry.side), interpolation=cv2.INTER_LINEAR)
+    return np.clip(distance + 0.5, 0.0, 1.0).astype(np.float32)
+
+
+def _middle(driven: Array, upper: tuple[int, ...], lower: tuple[int, ...], c: float, s: float) -> Array:
+    """(n, 2) middle line of a slit in the head's upright axes."""
+    line = (driven[list(upper)] + driven[list(lower)]) / 2
+    return np.stack([line[:, 0] * c + line[:, 1] * s, line[:, 1] * c - line[:, 0] * s], axis=1)
+
+
+def _signed(u: Array, v: Array, slits: list[Array], pixel: float) -> Array:
+    """Distance below the line through the slits, in widths of a blend that grows beyond their ends."""
+    line = np.concatenate(slits)
+    order = np.argsort(line[:, 0])
+    distance = v - np.interp(u, line[order, 0], line[order, 1])
+    beyond = np.full_like(u, np.inf)
+    for slit in slits:
+        low, high = slit[:, 0].min(), slit[:, 0].max()
+        beyond = np.minimum(beyond, np.maximum(np.maximum(low - u, u - high), 0.0))
+    return np.asarray(distance / (1.5 * pixel + 1.2 * beyond), np.float32)

@@ -1,0 +1,99 @@
+"""Portraits: reading a picture safely, its landmarks, and the bundled gallery."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from .errors import LandmarksNeeded, NoFaceError, PortraitError
+from .face.motion import Array
+from .mesh.crop import Image
+
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 40_000_000
+MAX_SIDE = 2048  # larger pictures are scaled down when they are read
+FORMATS = ("JPEG", "PNG", "WEBP")
+BUNDLED = files("pipeline") / "portraits"
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A picture with one face. image: (h, w, 3) RGB; landmarks: (478, 3) pixels."""
+
+    name: str
+    image: Image
+    landmarks: Array
+
+
+def decode_picture(data: bytes, name: str) -> Image:
+    """(h, w, 3) RGB of a JPEG, PNG or WebP file, upright, at most MAX_SIDE; PortraitError otherwise."""
+    if len(data) > MAX_BYTES:
+        raise PortraitError(f"{name}: {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // 1_000_000} MB are taken")
+    try:
+        with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise PortraitError(
+                    f"{name}: {width * height / 1e6:.0f} megapixels; at most {MAX_PIXELS // 1_000_000} are taken"
+                )
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except (UnidentifiedImageError, Pillow.DecompressionBombError) as exc:
+        raise PortraitError(f"{name}: not a JPEG, PNG or WebP picture") from exc
+    except (OSError, ValueError, SyntaxError) as exc:
+        raise PortraitError(f"{name}: damaged picture ({exc})") from exc
+    if min(upright.size) < 64:
+        raise PortraitError(f"{name}: {upright.width}x{upright.height} pixels; at least 64x64 are needed")
+    upright.thumbnail((MAX_SIDE, MAX_SIDE), Pillow.Resampling.LANCZOS)
+    return np.array(upright)
+
+
+def make_portrait(name: str, image: Image, model: Path | None, marks: Array | None = None) -> Portrait:
+    """Find the face. Without the model, `marks` (5, 2) places it: both eye centres (picture left
+    first), nose tip, both mouth corners, in pixels of `image`."""
+    if model is not None:
+        from .face.mediapipe import find_landmarks
+
+        try:
+            return Portrait(name, image, find_landmarks(image, model))
+        except NoFaceError as exc:
+            raise NoFaceError(f"{name}: {exc}") from exc
+    if marks is None:
+        raise LandmarksNeeded(
+            f"{name}: without the face model, mark both eye centres, the nose tip and the mouth corners "
+            "(or run 'puppetcast models fetch')"
+        )
+    from .face.canonical import from_five_points
+
+    return Portrait(name, image, from_five_points(marks))
+
+
+def load_portrait(where: str, model: Path | None) -> Portrait:
+    """A bundled portrait by name, or a picture file by path."""
+    if where in bundled_names():
+        return bundled(where)
+    path = Path(where)
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        names = ", ".join(bundled_names())
+        raise PortraitError(f"{where}: {exc.strerror or exc}; bundled portraits: {names}") from exc
+    return make_portrait(path.name, decode_picture(data, path.name), model)
+
+
+def bundled_names() -> list[str]:
+    """Names of the portraits that come with the package."""
+    return sorted(p.name.removesuffix(".json") for p in BUNDLED.iterdir() if p.name.endswith(".json"))
+
+
+def bundled(name: str) -> Portrait:
+    """A portrait that comes with the package; its landmarks lie beside it."""
+    described = json.loads((BUNDLED / f"{name}.json").read_text("utf-8"))
+    image = decode_picture((BUNDLED / described["file"]).read_bytes(), name)
+    return Portrait(name, image, np.array(described["landmarks"], np.float32))

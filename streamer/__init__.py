@@ -1,0 +1,1 @@
+"""The asyncio side: sources, the graph, WebRTC, HTTP and the command line."""

@@ -1,0 +1,132 @@
+"""The configuration: one tree of settings, from a YAML file, `PUPPETCAST_…` variables and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .errors import ConfigError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Http(_Section):
+    """The web server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+
+
+class Budget(_Section):
+    """The rolling frame budget of each stream."""
+
+    window_s: float = Field(1.0, gt=0, le=10, description="Length of the rolling window.")
+    max_frames: int = Field(30, ge=1, le=240, description="At most so many frames are animated per window.")
+    max_busy: float = Field(0.9, gt=0, le=1, description="At most this share of the window is spent animating.")
+    max_age_ms: float = Field(150, gt=0, le=5000, description="A driving frame older than this is not animated.")
+
+
+class Engine(_Section):
+    """The animation engine."""
+
+    name: str = Field("auto", description="auto or mesh.")
+    max_side: int = Field(640, ge=128, le=2048, description="Longest side of the animated picture, in pixels.")
+    max_crop: int = Field(512, ge=128, le=2048, description="Largest side of the face crop, in pixels.")
+
+
+class WebRtc(_Section):
+    """WebRTC sessions."""
+
+    bind_addresses: list[str] = Field(
+        default_factory=list, description="Local addresses to use for media; empty for all of this machine."
+    )
+    max_sessions: int = Field(32, ge=1, le=1000, description="Publishers and viewers at one time.")
+    handshake_timeout_s: float = Field(10, gt=0, le=60, description="A session not connected by then is closed.")
+    idle_timeout_s: float = Field(10, gt=0, le=300, description="A publisher that sends nothing for so long is closed.")
+    bitrate_kbps: int = Field(2500, ge=100, le=20000, description="Where the bitrate to a viewer starts.")
+    min_bitrate_kbps: int = Field(300, ge=50, le=20000, description="It never goes below this.")
+    max_bitrate_kbps: int = Field(4000, ge=100, le=50000, description="Nor above this.")
+    uplink_kbps: tuple[int, int, int] = Field(
+        (1500, 2000, 3000), description="Least, first and highest bitrate asked of a browser's camera."
+    )
+
+
+class Stream(_Section):
+    """One stream: a portrait and what drives it."""
+
+    portrait: str = Field("astronaut", description="A bundled portrait or a picture file.")
+    source: Literal["browser", "file", "webcam", "pattern"] = Field("browser", description="What drives the portrait.")
+    path: str = Field("", description="For file: the clip. For webcam: the device; empty for the first one.")
+    fps: int = Field(30, ge=1, le=120, description="For webcam and pattern: frames per second.")
+    size: tuple[int, int] = Field((640, 480), description="For webcam: width and height asked of the camera.")
+    mirror: bool = Field(False, description="Swap left and right of the driver.")
+
+
+class Downloads(_Section):
+    """Model files (their folder: PUPPETCAST_MODELS)."""
+
+    fetch: bool = Field(True, description="Download the face model at the first start.")
+    timeout_s: float = Field(4, gt=0, le=600, description="Give up after so long without an answer.")
+
+
+class Config(BaseSettings):
+    """Everything. Unknown keys are refused."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PUPPETCAST_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    http: Http = Http()
+    engine: Engine = Engine()
+    budget: Budget = Budget()
+    webrtc: WebRtc = WebRtc()
+    downloads: Downloads = Downloads()
+    streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        return env_settings, init_settings  # a variable wins over the file
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read `path`, or take the defaults; ConfigError names the key and what is wrong with it."""
+    data = {} if path is None else _read(path)
+    try:
+        return Config(**data)
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, str(path or "environment"))) from exc
+    except ValueError as exc:  # a variable that is not JSON
+        raise ConfigError(f"environment: {exc}") from exc
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text("utf-8")) or {}
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: not YAML ({str(exc).splitlines()[0]})") from exc
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a mapping of sections is expected, such as 'http:'")
+    return data
+
+
+def _explain(exc: ValidationError, where: str) -> str:
+    problems = []
+    for error in exc.errors():
+        key = ".".join(str(part) for part in error["loc"])
+        unknown = error["type"] == "extra_forbidden"
+        problems.append(f"{key}: unknown key" if unknown else f"{key}: {error['msg'].lower()} (given: {error['input']!r})")
+    return f"{where}: " + "; ".join(problems)

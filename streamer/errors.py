@@ -1,0 +1,49 @@
+"""Errors of the server.
+
+    StreamerError
+    ├── ConfigError          a config file or value is wrong
+    ├── SourceError          a driving source cannot be opened or read (`retry` says whether to try again)
+    ├── UnknownStream        no stream has that name
+    ├── StreamBusy           the stream already has a publisher
+    ├── UnknownSession       no such WebRTC session
+    ├── BadOffer             the SDP offer cannot be used
+    └── TooManySessions      the server's limit is reached
+"""
+
+from __future__ import annotations
+
+
+class StreamerError(Exception):
+    """Base class: the message is one line, names the culprit and, where there is one, the cure."""
+
+
+class ConfigError(StreamerError):
+    """A config file or value is wrong."""
+
+
+class SourceError(StreamerError):
+    """A driving source cannot be opened or read."""
+
+    def __init__(self, message: str, *, retry: bool) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
+class UnknownStream(StreamerError):
+    """No stream has that name."""
+
+
+class StreamBusy(StreamerError):
+    """The stream already has a publisher."""
+
+
+class UnknownSession(StreamerError):
+    """No such WebRTC session."""
+
+
+class BadOffer(StreamerError):
+    """The SDP offer cannot be used."""
+
+
+class TooManySessions(StreamerError):
+    """The server's limit is reached."""

@@ -1,0 +1,1 @@
+"""HTTP transports of control: WHIP, WHEP, REST and the page."""

@@ -1,0 +1,1 @@
+"""WebRTC sessions, tracks and encoders over aiortc."""

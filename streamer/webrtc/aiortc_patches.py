@@ -1,0 +1,120 @@
+"""Cures for what aiortc and aioice do wrong for live use. Each has a test that fails without it.
+
+Checked against the versions below; `install` refuses others, because it reaches into their insides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+import aioice.ice
+import aiortc.rtcrtpreceiver
+import aiortc.rtcrtpsender
+from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+
+from ..errors import ConfigError
+from .encoders import Bitrates, encoder_for
+
+TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
+CONSENT_INTERVAL_S = 2  # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer
+CONSENT_FAILURES = 3
+STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
+
+_original: dict[str, Any] = {}
+
+
+class NewestQueue(asyncio.Queue[Any]):
+    """A queue of one: a new frame replaces the waiting one. aiortc's own grows without limit.
+
+    The None that ends a track is never replaced.
+    """
+
+    def _put(self, item: Any) -> None:
+        if self._queue and self._queue[-1] is None:  # type: ignore[attr-defined]
+            return
+        self._queue.clear()  # type: ignore[attr-defined]
+        self._queue.append(item)  # type: ignore[attr-defined]
+
+
+def install(bitrates: Bitrates, bind_addresses: list[str]) -> None:
+    """Patch the libraries; calling it again changes the settings. `uninstall` takes it all back."""
+    for package, series in TESTED.items():
+        if not version(package).startswith(series):
+            raise ConfigError(f"{package} {version(package)} is not supported; install {package} {series[0]}.x")
+    if not _original:
+        _remember()
+    aioice.ice.get_host_addresses = _host_addresses(bind_addresses)
+    aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
+    aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
+    aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign]
+    JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
+    aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
+    aiortc.rtcrtpsender.get_encoder = lambda codec: encoder_for(codec, bitrates)  # type: ignore[attr-defined]
+
+
+def _places() -> list[tuple[Any, str]]:
+    return [
+        (aioice.ice, "get_host_addresses"), (aioice.ice, "CONSENT_INTERVAL"), (aioice.ice, "CONSENT_FAILURES"),
+        (aioice.ice.StunProtocol, "datagram_received"), (JitterBuffer, "_remove_frame"),
+        (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (aiortc.rtcrtpsender, "get_encoder"),
+    ]  # fmt: skip
+
+
+def _remember() -> None:
+    _original.update({name: getattr(owner, name) for owner, name in _places()})
+
+
+def uninstall() -> None:
+    """Put the libraries' own code back."""
+    for owner, name in _places() if _original else []:
+        setattr(owner, name, _original[name])
+    _original.clear()
+
+
+def _host_addresses(bind_addresses: list[str]) -> Any:
+    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        if bind_addresses:
+            return list(bind_addresses)
+        found: list[str] = _original["get_host_addresses"](use_ipv4, use_ipv6)
+        return found or ["127.0.0.1"]  # a machine without network still serves its own browser
+
+    return addresses
+
+
+def _guarded_datagram(self: Any, data: bytes, addr: Any) -> None:
+    """Ignore empty datagrams, which end a session, and media from addresses ICE has not seen."""
+    if not data:
+        return
+    if data[0] > STUN_LAST_BYTE and not any(p.remote_addr == (addr[0], addr[1]) for p in self.receiver._check_list):
+        return
+    _original["datagram_received"](self, data, addr)
+
+
+def _remote_track(self: Any, *args: Any, **kwargs: Any) -> None:
+    _original["__init__"](self, *args, **kwargs)
+    self._queue = NewestQueue()
+
+
+def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
+    """End a video frame at its marker bit (RFC 7741 §4.1, RFC 6184 §5.1) instead of at the next one's start."""
+    if not self._is_video:
+        frame: JitterFrame | None = _original["_remove_frame"](self, sequence_number)
+        return frame
+    packets: list[Any] = []
+    for count in range(self.capacity):
+        packet = self._packets[(self._origin + count) % self._capacity]
+        if packet is None:
+            return None
+        if packets and packet.timestamp != packets[0].timestamp:
+            return _take(self, packets)  # a sender that sets no markers
+        packets.append(packet)
+        if packet.marker:
+            return _take(self, packets)
+    return None
+
+
+def _take(buffer: Any, packets: list[Any]) -> JitterFrame:
+    buffer.remove(len(packets))
+    return JitterFrame(data=b"".join(p._data for p in packets), timestamp=packets[0].timestamp)

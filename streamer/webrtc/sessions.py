@@ -1,0 +1,166 @@
+"""WebRTC sessions: one peer connection each, with timers of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+
+from pipeline.frames import TimedFrame
+
+from ..config import WebRtc
+from ..errors import BadOffer, TooManySessions, UnknownSession
+from ..graph import Stream
+from .sdp import Kind, check_offer, with_uplink_bitrates
+from .tracks import ViewerTrack
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 5.0
+
+
+@dataclass
+class Session:
+    """A publisher (whip) or a viewer (whep)."""
+
+    id: str
+    kind: Kind
+    stream: Stream
+    connection: RTCPeerConnection
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    viewer: ViewerTrack | None = None
+    closed: bool = False
+
+
+class Sessions:
+    """All sessions of the server."""
+
+    def __init__(self, config: WebRtc) -> None:
+        self._config = config
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    async def publish(self, stream: Stream, offer: str) -> tuple[Session, str]:
+        """Take a camera for `stream`; the session and the answer. StreamBusy, BadOffer, TooManySessions."""
+        checked = check_offer(offer, "whip")
+        session = self._new("whip", stream)
+        try:
+            stream.claim(session.id)
+            answer = await self._answer(session, checked)
+        except BaseException:
+            await self._close(session)
+            raise
+        low, first, most = self._config.uplink_kbps
+        return session, with_uplink_bitrates(answer, low, first, most)
+
+    async def view(self, stream: Stream, offer: str) -> tuple[Session, str]:
+        """Give the animated picture of `stream`; the session and the answer. BadOffer, TooManySessions."""
+        checked = check_offer(offer, "whep")
+        session = self._new("whep", stream)
+        try:
+            session.viewer = ViewerTrack(stream.latest, stream.sent)
+            stream.viewers.add(session.viewer)
+            answer = await self._answer(session, checked)
+        except BaseException:
+            await self._close(session)
+            raise
+        return session, answer
+
+    async def close(self, session_id: str) -> None:
+        """End a session; UnknownSession if there is none."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise UnknownSession("no such session; it may have ended already")
+        await self._close(session)
+
+    async def close_all(self) -> None:
+        """End every session."""
+        await asyncio.gather(*(self._close(s) for s in list(self._sessions.values())))
+
+    def _new(self, kind: Kind, stream: Stream) -> Session:
+        if len(self._sessions) >= self._config.max_sessions:
+            raise TooManySessions(f"the server has {len(self._sessions)} sessions, its limit (webrtc.max_sessions)")
+        # No ICE servers: aiortc would otherwise ask a public STUN server about every session.
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        session = Session(secrets.token_urlsafe(24), kind, stream, connection)
+        self._sessions[session.id] = session
+
+        @connection.on("connectionstatechange")
+        def _on_state() -> None:
+            if connection.connectionState == "connected":
+                session.connected.set()
+            elif connection.connectionState in ("failed", "closed"):
+                self._spawn(session, self._close(session))
+
+        @connection.on("track")
+        def _on_track(track: MediaStreamTrack) -> None:
+            if kind == "whip" and track.kind == "video":
+                self._spawn(session, self._receive(session, track))
+
+        self._spawn(session, self._handshake(session))
+        return session
+
+    def _spawn(self, session: Session, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        session.tasks.add(task)
+        task.add_done_callback(session.tasks.discard)
+
+    async def _answer(self, session: Session, offer: str) -> str:
+        connection = session.connection
+        try:
+            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            if session.viewer is not None:
+                connection.addTrack(session.viewer)
+            await connection.setLocalDescription(await connection.createAnswer())
+        except Exception as exc:  # aiortc raises at least seven kinds for offers it cannot use
+            raise BadOffer(f"the offer cannot be used: {str(exc) or type(exc).__name__}") from exc
+        return connection.localDescription.sdp
+
+    async def _handshake(self, session: Session) -> None:
+        limit = self._config.handshake_timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                await session.connected.wait()
+        except TimeoutError:
+            log.warning("%s session on '%s' did not connect within %g s", session.kind, session.stream.name, limit)
+            await self._close(session)
+
+    async def _receive(self, session: Session, track: MediaStreamTrack) -> None:
+        """Pass the camera's frames to the stream until it ends or falls silent."""
+        await session.connected.wait()
+        while True:
+            try:
+                async with asyncio.timeout(self._config.idle_timeout_s):
+                    frame = await track.recv()
+            except MediaStreamError:
+                break
+            except TimeoutError:
+                log.warning("publisher of '%s' sent nothing for %g s", session.stream.name, self._config.idle_timeout_s)
+                break
+            session.stream.queue.put(TimedFrame(frame, time.monotonic()))  # type: ignore[arg-type]
+        await self._close(session)
+
+    async def _close(self, session: Session) -> None:
+        if session.closed:
+            return
+        session.closed = True
+        self._sessions.pop(session.id, None)
+        if session.viewer is not None:
+            session.stream.viewers.discard(session.viewer)
+            session.viewer.stop()
+        session.stream.release(session.id)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await session.connection.close()
+        except Exception as exc:  # aiortc's close can raise on a half-made connection; it must end all the same
+            log.warning("a session of '%s' did not close cleanly: %s", session.stream.name, exc or type(exc).__name__)
+        for task in session.tasks - {asyncio.current_task()}:
+            task.cancel()
