@@ -1,11 +1,11 @@
 """Errors that a user can cause or cure.
 
-    PuppetError
-    ├── PortraitError        the picture cannot be used
-    │   ├── NoFaceError      no face was found in it
-    │   └── LandmarksNeeded  a face cannot be placed without the model; mark five points
-    ├── ClipError            the driving clip cannot be used
-    └── ModelError           a model file is missing, damaged or cannot be fetched
+PuppetError
+├── PortraitError        the picture cannot be used
+│   ├── NoFaceError      no face was found in it
+│   └── LandmarksNeeded  a face cannot be placed without the model; mark five points
+├── ClipError            the driving clip cannot be used
+└── ModelError           a model file is missing, damaged or cannot be fetched
 """
 
 from __future__ import annotations

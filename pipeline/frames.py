@@ -45,4 +45,3 @@ class AnimatedFrame:
         frame.pts = pts
         frame.time_base = CLOCK
         return frame
-

@@ -115,9 +115,7 @@ def _animated(
         progress(done, total)
 
 
-def _write(
-    clip: InputContainer, target: OutputContainer, driver: Path, frames: Iterator[tuple[av.VideoFrame, bool]]
-) -> Result:
+def _write(clip: InputContainer, target: OutputContainer, driver: Path, frames: Iterator[tuple[av.VideoFrame, bool]]) -> Result:
     given = clip.streams.video[0]
     video: VideoStream | None = None
     audio = _audio_stream(clip, target)

@@ -40,9 +40,7 @@ def decode_picture(data: bytes, name: str) -> Image:
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
-                raise PortraitError(
-                    f"{name}: {width * height / 1e6:.0f} megapixels; at most {MAX_PIXELS // 1_000_000} are taken"
-                )
+                raise PortraitError(f"{name}: {width * height / 1e6:.0f} megapixels; at most {MAX_PIXELS // 1_000_000} are taken")
             upright = ImageOps.exif_transpose(picture).convert("RGB")
     except (UnidentifiedImageError, Pillow.DecompressionBombError) as exc:
         raise PortraitError(f"{name}: not a JPEG, PNG or WebP picture") from exc

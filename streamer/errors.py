@@ -1,13 +1,13 @@
 """Errors of the server.
 
-    StreamerError
-    ├── ConfigError          a config file or value is wrong
-    ├── SourceError          a driving source cannot be opened or read (`retry` says whether to try again)
-    ├── UnknownStream        no stream has that name
-    ├── StreamBusy           the stream already has a publisher
-    ├── UnknownSession       no such WebRTC session
-    ├── BadOffer             the SDP offer cannot be used
-    └── TooManySessions      the server's limit is reached
+StreamerError
+├── ConfigError          a config file or value is wrong
+├── SourceError          a driving source cannot be opened or read (`retry` says whether to try again)
+├── UnknownStream        no stream has that name
+├── StreamBusy           the stream already has a publisher
+├── UnknownSession       no such WebRTC session
+├── BadOffer             the SDP offer cannot be used
+└── TooManySessions      the server's limit is reached
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ from pathlib import Path
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 
-import mediapipe as mp  # noqa: E402  (reads the log level when it is imported)
-import numpy as np  # noqa: E402
-from mediapipe.tasks import python as tasks  # noqa: E402
-from mediapipe.tasks.python import vision  # noqa: E402
+import mediapipe as mp
+import numpy as np
+from mediapipe.tasks import python as tasks
+from mediapipe.tasks.python import vision
 
-from ..errors import ModelError, NoFaceError  # noqa: E402
-from ..mesh.crop import Image  # noqa: E402
-from .motion import Array  # noqa: E402
+from ..errors import ModelError, NoFaceError
+from ..mesh.crop import Image
+from .motion import Array
 
 
 class MediaPipeTracker:

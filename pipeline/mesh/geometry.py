@@ -17,9 +17,7 @@ from ..face.motion import Array, eye_distance, face_axes
 GRID = 128
 FREE_HANDLES = 45  # handles chosen by farthest point, beside lips, lids, brows, nose and oval
 # Handles that one side of a slit must not see, so that the slit opens without smearing.
-BELOW_EYES_ABOVE_MOUTH = frozenset(
-    i for upper, lower in topo.EYES for i in upper[1:-1]
-) | frozenset(topo.LOWER_LIP)
+BELOW_EYES_ABOVE_MOUTH = frozenset(i for upper, lower in topo.EYES for i in upper[1:-1]) | frozenset(topo.LOWER_LIP)
 OUTSIDE = frozenset(i for upper, lower in topo.EYES for i in lower[1:-1]) | frozenset(topo.UPPER_LIP)
 
 

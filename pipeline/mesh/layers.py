@@ -72,7 +72,9 @@ def draw(texture: Array, origin: Array, placement: Array, box: Box) -> Array:
     matrix = placement.copy()
     half = np.float32(0.5)  # pixel centres lie half a pixel inside
     matrix[:, 2] += placement[:, :2] @ (origin + half) - box.origin - half
-    return np.asarray(cv2.warpAffine(texture, matrix, box.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    return np.asarray(
+        cv2.warpAffine(texture, matrix, box.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32
+    )
 
 
 def blend(image: Image, box: Box, colour: Array, alpha: Array) -> None:

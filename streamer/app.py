@@ -1,0 +1,133 @@
+"""The composition root: puts config, engine, streams, sessions and web server together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from pipeline import models
+from pipeline.engine import Engine, open_engine
+from pipeline.errors import ModelError
+
+from .config import Config, Stream
+from .control import Control, load_portraits
+from .errors import ConfigError
+from .http.server import create_app
+from .sources.base import Source
+from .sources.file import FileSource
+from .sources.pattern import PatternSource
+from .sources.webcam import WebcamSource
+from .webrtc import aiortc_patches
+from .webrtc.encoders import Bitrates
+from .webrtc.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+
+def face_model(config: Config) -> Path | None:
+    """The face model, downloaded if need be; None, and a clear line, where it cannot be had."""
+    model = models.FACE_LANDMARKER
+    found = models.find(model)
+    if found or not config.downloads.fetch:
+        return found
+    try:
+        log.info("downloading the face model (%.1f MB)", model.size / 1e6)
+        return models.fetch(model, timeout_s=config.downloads.timeout_s)
+    except ModelError as exc:
+        log.warning("%s", exc)
+        log.warning(
+            "no face model: the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
+            "For the better one, run 'puppetcast models fetch' with network, or put %s into %s and start again.",
+            model.file, models.folder(),
+        )  # fmt: skip
+        return None
+
+
+def make_source(stream: Stream) -> Source | None:
+    """The driving source that the config names; None for a browser."""
+    match stream.source:
+        case "file":
+            return FileSource(Path(stream.path))
+        case "webcam":
+            return WebcamSource(stream.path, stream.size, stream.fps)
+        case "pattern":
+            return PatternSource(stream.fps)
+    return None
+
+
+class Server:
+    """startup, serve, shutdown. Raises before it listens if anything in the config cannot be used."""
+
+    def __init__(self, config: Config, engine: Engine | None = None) -> None:
+        self.config = config
+        model = face_model(config)
+        self._engine = engine or open_engine(config.engine.name, model)
+        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
+        for source in self._sources.values():
+            source.check()
+        self._portraits = load_portraits(config, model)
+        rtc = config.webrtc
+        bitrates = Bitrates(rtc.bitrate_kbps * 1000, rtc.min_bitrate_kbps * 1000, rtc.max_bitrate_kbps * 1000)
+        aiortc_patches.install(bitrates, rtc.bind_addresses)
+        self.control = Control(config, self._engine, model)
+        self.sessions = Sessions(rtc)
+        self._listener = _listen(config.http.host, config.http.port)
+        self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
+        settings = uvicorn.Config(
+            create_app(self.control, self.sessions), log_level="warning", access_log=False, timeout_graceful_shutdown=3
+        )
+        self._web = _WebServer(settings)
+
+    async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
+        """Run until stopped by a signal or `stop`."""
+        await self.control.start(self._sources, self._portraits)
+        try:
+            self._web.on_ready = lambda: on_ready(self.url)
+            await self._web.serve(sockets=[self._listener])
+        finally:
+            await self.sessions.close_all()
+            await self.control.stop()
+            self._listener.close()
+
+    def stop(self) -> None:
+        """Ask the server to end; from any thread."""
+        self._web.should_exit = True
+
+
+class _WebServer(uvicorn.Server):
+    on_ready: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_ready()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(f"http: cannot listen on {host}:{port} ({exc.strerror}); choose another with --port") from exc
+    return listener
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it exists."""
+    # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
+    sys.setswitchinterval(0.001)
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        asyncio.run(main)
+    else:
+        uvloop.run(main)

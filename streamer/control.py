@@ -1,0 +1,188 @@
+"""Typed commands and state; knows no transport."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from pipeline.budget import FrameBudget
+from pipeline.engine import Engine
+from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, load_portrait, make_portrait
+
+from .config import Config
+from .errors import UnknownStream
+from .graph import Shown, Stream
+from .sources import base
+from .sources.file import FileSource
+
+log = logging.getLogger(__name__)
+
+MAX_UPLOADS = 24
+DEMO = "demo"
+
+
+class StreamState(BaseModel):
+    """What one stream does. Times in milliseconds; ages are from capture to the last packet sent."""
+
+    name: str
+    portrait: str
+    engine: str
+    tracker: str
+    face: str
+    mirror: bool
+    publisher: bool
+    demo: bool
+    viewers: int
+    frames_in: int
+    animated: int
+    errors: int
+    skipped: dict[str, int]
+    rate_limit: float
+    busy: float
+    age_p50_ms: float | None
+    age_p95_ms: float | None
+    stage_p50_ms: float | None
+    stage_p95_ms: float | None
+
+
+class PortraitInfo(BaseModel):
+    """A portrait of the gallery."""
+
+    id: str
+    name: str
+    bundled: bool
+
+
+class Control:
+    """The streams, the gallery and what can be done with them."""
+
+    def __init__(self, config: Config, engine: Engine, model: Path | None) -> None:
+        self._config = config
+        self._engine = engine
+        self._model = model
+        self._portraits: OrderedDict[str, Portrait] = OrderedDict()
+        self._prepared: dict[str, Shown] = {}
+        self._sources: dict[str, asyncio.Task[None]] = {}
+        self._uploads = 0
+        self.streams: dict[str, Stream] = {}
+
+    async def start(self, sources: dict[str, base.Source], portraits: dict[str, Portrait]) -> None:
+        """Start every stream with its portrait, and the sources that are not browsers."""
+        for name, config in self._config.streams.items():
+            self._portraits.setdefault(config.portrait, portraits[name])
+            shown = await self._prepare(config.portrait)
+            stream = Stream(name, self._engine, shown, self._config.budget, FrameBudget)
+            stream.stage.mirror = config.mirror
+            self.streams[name] = stream
+            stream.start()
+            if name in sources:
+                stream.claim(sources[name].name)
+                self._sources[name] = asyncio.create_task(base.run(sources[name], stream.queue), name=f"source-{name}")
+
+    async def stop(self) -> None:
+        """End sources and streams."""
+        for name in list(self._sources):
+            await self._end_source(name)
+        await asyncio.gather(*(s.stop() for s in self.streams.values()))
+
+    def stream(self, name: str) -> Stream:
+        """The stream called `name`; UnknownStream says which there are."""
+        if name not in self.streams:
+            raise UnknownStream(f"no stream '{name}'; streams: {', '.join(self.streams)}")
+        return self.streams[name]
+
+    def state(self, name: str) -> StreamState:
+        stream = self.stream(name)
+        stage, stats = stream.stage, stream.stage.stats
+        age, spent = list(stream.ages_s), list(stats.stage_s)
+        return StreamState(
+            name=name, portrait=stream.shown.id, engine=stream.engine_name, tracker=stage.tracker_name,
+            face=stage.face.value, mirror=stage.mirror, publisher=stream.publisher is not None,
+            demo=stream.publisher == DEMO, viewers=len(stream.viewers), frames_in=stream.queue.received,
+            animated=stats.animated, errors=stats.errors,
+            skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
+            rate_limit=stage.budget.rate, busy=round(stage.budget.busy, 3),
+            age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),
+            stage_p50_ms=percentile(spent, 50), stage_p95_ms=percentile(spent, 95),
+        )  # fmt: skip
+
+    async def show(self, name: str, portrait: str) -> None:
+        """Change the portrait of a stream; KeyError for an unknown one."""
+        stream = self.stream(name)
+        stream.show(await self._prepare(portrait))
+
+    async def start_demo(self, name: str) -> None:
+        """Drive a stream with the built-in clip; StreamBusy if it has a driver."""
+        stream = self.stream(name)
+        stream.claim(DEMO)
+        self._sources[name] = asyncio.create_task(self._demo(stream), name=f"demo-{name}")
+
+    async def _demo(self, stream: Stream) -> None:
+        with as_file(files("pipeline") / "portraits" / "demo.mp4") as path:
+            await base.run(FileSource(path), stream.queue)
+
+    async def stop_demo(self, name: str) -> None:
+        """End the demo; no effect if there is none."""
+        if self.stream(name).publisher == DEMO:
+            await self._end_source(name)
+
+    async def _end_source(self, name: str) -> None:
+        task = self._sources.pop(name)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        stream = self.streams[name]
+        if stream.publisher is not None:
+            stream.release(stream.publisher)
+
+    def portraits(self) -> list[PortraitInfo]:
+        """The gallery: bundled portraits first, then uploads, newest last."""
+        names = bundled_names()
+        infos = [PortraitInfo(id=n, name=n, bundled=True) for n in names]
+        return infos + [PortraitInfo(id=i, name=p.name, bundled=False) for i, p in self._portraits.items() if i not in names]
+
+    async def add_portrait(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
+        """Take an uploaded picture; PortraitError if it cannot be used. The oldest of too many is forgotten."""
+        portrait = await asyncio.to_thread(self._decode, name, data, marks)
+        self._uploads += 1
+        key = f"upload-{self._uploads}"
+        self._portraits[key] = portrait
+        uploads = [k for k in self._portraits if k.startswith("upload-")]
+        in_use = {s.shown.id for s in self.streams.values()}
+        for old in [k for k in uploads if k not in in_use][: max(len(uploads) - MAX_UPLOADS, 0)]:
+            self._portraits.pop(old)
+            self._prepared.pop(old, None)
+        return PortraitInfo(id=key, name=portrait.name, bundled=False)
+
+    def _decode(self, name: str, data: bytes, marks: list[list[float]] | None) -> Portrait:
+        points = None if marks is None else np.array(marks, np.float32)
+        return make_portrait(name, decode_picture(data, name), self._model, points)
+
+    def portrait(self, key: str) -> Portrait:
+        """A portrait of the gallery; KeyError if there is none."""
+        if key not in self._portraits and key in bundled_names():
+            self._portraits[key] = bundled(key)
+        return self._portraits[key]
+
+    async def _prepare(self, key: str) -> Shown:
+        if key not in self._prepared:
+            limits = self._config.engine
+            portrait = self.portrait(key)
+            source = await asyncio.to_thread(self._engine.prepare, portrait, limits.max_side, limits.max_crop)
+            self._prepared[key] = Shown(key, source)
+        return self._prepared[key]
+
+
+def percentile(samples: list[float], share: int) -> float | None:
+    """In milliseconds, of seconds; None without samples."""
+    return round(float(np.percentile(samples, share)) * 1000, 1) if samples else None
+
+
+def load_portraits(config: Config, model: Path | None) -> dict[str, Portrait]:
+    """The portrait of each stream; PortraitError if one cannot be used."""
+    return {name: load_portrait(stream.portrait, model) for name, stream in config.streams.items()}

@@ -1,0 +1,67 @@
+"""Prometheus metrics, read from the streams when they are scraped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from ..control import Control, StreamState
+
+
+class StreamCollector:
+    """Turns stream states into metric families."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def collect(self) -> Iterator[Metric]:
+        states = [self._control.state(name) for name in self._control.streams]
+        yield from _counters(states)
+        yield from _gauges(states)
+        skipped = CounterMetricFamily("puppetcast_frames_skipped", "Frames not animated, by reason.", labels=["stream", "reason"])
+        for state in states:
+            for reason, count in state.skipped.items():
+                skipped.add_metric([state.name, reason], count)
+        yield skipped
+
+
+def _counters(states: list[StreamState]) -> Iterator[Metric]:
+    for field, text in (
+        ("frames_in", "Driving frames received."),
+        ("animated", "Frames animated."),
+        ("errors", "Frames on which the engine failed."),
+    ):
+        name = "puppetcast_frames_received" if field == "frames_in" else f"puppetcast_frames_{field}"
+        family = CounterMetricFamily(name, text, labels=["stream"])
+        for state in states:
+            family.add_metric([state.name], getattr(state, field))
+        yield family
+
+
+def _gauges(states: list[StreamState]) -> Iterator[Metric]:
+    for field, text in (
+        ("viewers", "Viewers."),
+        ("rate_limit", "The budget's frame rate limit."),
+        ("busy", "Share of the window spent."),
+    ):
+        family = GaugeMetricFamily(f"puppetcast_{field}", text, labels=["stream"])
+        for state in states:
+            family.add_metric([state.name], getattr(state, field))
+        yield family
+    for field, text in (("age", "Age at send."), ("stage", "Time in the stage.")):
+        family = GaugeMetricFamily(f"puppetcast_{field}_seconds", text, labels=["stream", "quantile"])
+        for state in states:
+            for quantile, suffix in (("0.5", "p50"), ("0.95", "p95")):
+                value = getattr(state, f"{field}_{suffix}_ms")
+                if value is not None:
+                    family.add_metric([state.name, quantile], value / 1000)
+        yield family
+
+
+def exposition(control: Control) -> bytes:
+    """The text that Prometheus scrapes."""
+    registry = CollectorRegistry()
+    registry.register(StreamCollector(control))  # type: ignore[arg-type]
+    return generate_latest(registry)

@@ -1,0 +1,70 @@
+"""The web application: page, REST, WHIP and WHEP, health and metrics."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from pipeline.errors import LandmarksNeeded, PuppetError
+
+from .. import errors
+from ..control import Control
+from ..resources import folder
+from ..webrtc.sessions import Sessions
+from . import api, metrics, whip
+
+STATUS: dict[type[Exception], int] = {
+    errors.UnknownStream: 404,
+    errors.UnknownSession: 404,
+    errors.StreamBusy: 409,
+    errors.BadOffer: 400,
+    errors.TooManySessions: 503,
+    LandmarksNeeded: 422,
+    PuppetError: 422,
+}
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+def create_app(control: Control, sessions: Sessions) -> FastAPI:
+    """Everything that is served over HTTP."""
+    app = FastAPI(title="puppetcast", description="A live portrait puppeteer.")
+    app.include_router(whip.router(control, sessions))
+    app.include_router(api.router(control))
+    for kind, status in STATUS.items():
+        app.add_exception_handler(kind, _handler(status))
+
+    @app.middleware("http")
+    async def same_origin(request: Request, call_next):  # type: ignore[no-untyped-def]
+        """A page of another site must not reach a server on this machine through its visitor's browser."""
+        origin = request.headers.get("origin")
+        if origin and request.method not in SAFE and urlsplit(origin).netloc != request.headers.get("host"):
+            return JSONResponse({"detail": f"requests from {origin} are not allowed"}, 403)
+        return await call_next(request)
+
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"])
+    async def readyz(response: Response) -> dict[str, bool]:
+        ready = bool(control.streams) and all(s.latest is not None for s in control.streams.values())
+        response.status_code = 200 if ready else 503
+        return {"ready": ready}
+
+    @app.get("/metrics", tags=["health"])
+    async def prometheus() -> Response:
+        return Response(metrics.exposition(control), media_type="text/plain; version=0.0.4")
+
+    app.mount("/", StaticFiles(directory=folder("web"), html=True))
+    return app
+
+
+def _handler(status: int):  # type: ignore[no-untyped-def]
+    def handle(request: Request, exc: Exception) -> JSONResponse:
+        code = "landmarks_needed" if isinstance(exc, LandmarksNeeded) else type(exc).__name__
+        return JSONResponse({"detail": str(exc), "code": code}, status)
+
+    return handle

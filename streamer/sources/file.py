@@ -1,0 +1,55 @@
+"""A clip that loops in real time by its pts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import av
+
+from pipeline.errors import ClipError
+from pipeline.frames import TimedFrame
+from pipeline.offline import open_clip
+
+from ..errors import SourceError
+from ..framequeue import FrameQueue
+
+
+class FileSource:
+    """See `Source`. Captured is when a camera would have shown the frame."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.name = f"file {path}"
+
+    def check(self) -> None:
+        try:
+            open_clip(self._path).close()
+        except ClipError as exc:
+            raise SourceError(str(exc), retry=False) from exc
+
+    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+        self.check()
+        while not stop.is_set():
+            if not self._play(out, stop) and not stop.is_set():
+                raise SourceError(f"{self._path}: no picture could be decoded", retry=False)
+
+    def _play(self, out: FrameQueue, stop: threading.Event) -> int:
+        """Play once; how many frames were shown."""
+        start, first, shown = time.monotonic(), None, 0
+        with open_clip(self._path) as clip:
+            try:
+                for frame in clip.decode(video=0):
+                    at = float(frame.time or 0.0)
+                    first = at if first is None else first
+                    if stop.wait(max(start + at - first - time.monotonic(), 0)):
+                        break
+                    out.put(TimedFrame(frame, time.monotonic()))
+                    shown += 1
+            except av.error.FFmpegError as exc:
+                if not shown:
+                    raise SourceError(f"{self._path}: {exc.strerror}", retry=False) from exc
+            # The last frame stays for its own duration before the loop begins again.
+            stop.wait(1 / float(clip.streams.video[0].average_rate or 30))
+        return shown

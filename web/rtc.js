@@ -1,0 +1,71 @@
+// WHIP (RFC 9725) and WHEP: one POST with the offer, the answer comes back, DELETE ends the session.
+
+async function negotiate(pc, url) {
+  await pc.setLocalDescription(await pc.createOffer());
+  await gathered(pc);
+  const reply = await fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/sdp" },
+    body: pc.localDescription.sdp,
+  });
+  if (reply.status !== 201) {
+    throw new Error((await reply.json().catch(() => ({}))).detail || `the server answered ${reply.status}`);
+  }
+  await pc.setRemoteDescription({ type: "answer", sdp: await reply.text() });
+  return reply.headers.get("Location");
+}
+
+function gathered(pc) {
+  if (pc.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve());
+    setTimeout(resolve, 1500); // a slow interface must not hold up the rest
+  });
+}
+
+// A peer connection with its session; onlost is called once when the connection ends by itself.
+class Link {
+  constructor(onlost) {
+    this.pc = new RTCPeerConnection();
+    this.location = null;
+    this.pc.addEventListener("connectionstatechange", () => {
+      if (["failed", "closed", "disconnected"].includes(this.pc.connectionState) && !this.ended) {
+        this.end();
+        onlost();
+      }
+    });
+  }
+
+  async open(url) {
+    try {
+      this.location = await negotiate(this.pc, url);
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  end() {
+    this.ended = true;
+    this.pc.close();
+    if (this.location) fetch(this.location, { method: "DELETE", keepalive: true }).catch(() => {});
+    this.location = null;
+  }
+}
+
+export async function publish(url, stream, onlost) {
+  const link = new Link(onlost);
+  const [track] = stream.getVideoTracks();
+  link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+  await link.open(url);
+  return link;
+}
+
+export async function watch(url, video, onlost) {
+  const link = new Link(onlost);
+  const transceiver = link.pc.addTransceiver("video", { direction: "recvonly" });
+  if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
+  link.pc.addEventListener("track", (event) => (video.srcObject = new MediaStream([event.track])));
+  await link.open(url);
+  return link;
+}
