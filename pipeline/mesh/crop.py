@@ -30,7 +30,7 @@ class Crop:
         """The crop around the face oval of (478, 3) landmarks in pixels."""
         oval = landmarks[list(topo.OVAL), :2]
         low, high = oval.min(axis=0), oval.max(axis=0)
-        side = max(int(round(CROP_SCALE * float((high - low).max()))), 32)
+        side = max(round(CROP_SCALE * float((high - low).max())), 32)
         centre = (low + high) / 2 - (0.0, RAISE * side)
         x, y = np.round(centre - side / 2).astype(int)
         return cls(int(x), int(y), side)

@@ -1,0 +1,100 @@
+"""Fixtures: a real server on a free port, the face model, media, and a browser with a clip for a camera."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline import models
+from streamer.app import Server
+from streamer.config import Config
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+CLIPS = SHARED / "media" / "driving"
+PORTRAITS = SHARED / "media" / "portraits"
+
+
+def pytest_configure() -> None:
+    if "PUPPETCAST_MODELS" not in os.environ and (SHARED / "models").is_dir():
+        os.environ["PUPPETCAST_MODELS"] = str(SHARED / "models")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("SKIPPED, so not tested here", sep="*")
+        for report in skipped:
+            terminalreporter.write_line(f"{report.nodeid}: {report.longrepr[2]}")
+
+
+@pytest.fixture(scope="session")
+def model() -> Path:
+    found = models.find(models.FACE_LANDMARKER)
+    if found is None:
+        pytest.skip("the face model is not here; run 'puppetcast models fetch'")
+    return found
+
+
+@pytest.fixture(scope="session")
+def clip() -> Callable[[str], Path]:
+    def get(name: str) -> Path:
+        path = CLIPS / f"{name}.mp4"
+        if not path.exists():
+            pytest.skip(f"driving clip {name} is not here")
+        return path
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[[str], Path]:
+    def get(name: str) -> Path:
+        path = PORTRAITS / f"{name}.jpg"
+        if not path.exists():
+            pytest.skip(f"portrait {name} is not here")
+        return path
+
+    return get
+
+
+@contextmanager
+def run_server(engine=None, **sections) -> Iterator[Server]:
+    """A server of its own on a free port, media on the loopback address."""
+    data = {"http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]}}
+    for key, value in sections.items():
+        data[key] = {**data.get(key, {}), **value}
+    server = Server(Config(**data), engine)
+    ready = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(lambda url: ready.set())))
+    thread.start()
+    try:
+        assert ready.wait(60), "the server did not start"
+        yield server
+    finally:
+        server.stop()
+        thread.join(30)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with run_server() as running:
+        yield running
+
+
+def chromium() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name)
+        if path:
+            return path
+    if os.environ.get("CI"):
+        pytest.fail("Chromium is absent; in CI that is a failure")
+    pytest.skip("Chromium is absent: nothing of the page was tested")

@@ -1,0 +1,33 @@
+"""Helper process: opens the page, starts the camera, records what the page shows. Prints JSON of [time, JPEG]."""
+
+import os
+import sys
+
+from playwright.sync_api import sync_playwright
+
+from tests.test_browser import FLAGS, RECORD
+
+executable, url, camera, seconds = sys.argv[1:5]
+with sync_playwright() as p:
+    browser = p.chromium.launch(
+        executable_path=executable, headless=True, args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
+    )
+    page = browser.new_page(viewport={"width": 1180, "height": 760})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(url)
+    page.click("#start")
+    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=20000)
+    page.wait_for_function(
+        f"async () => (await (await fetch('{url}/api/streams/live')).json()).face === 'tracking'", timeout=20000
+    )
+    print(page.evaluate(RECORD, int(seconds)))
+    if os.environ.get("PUPPETCAST_SCREENSHOT"):
+        page.screenshot(path=os.environ["PUPPETCAST_SCREENSHOT"])
+    page.click("#start")  # stop: the publisher's place becomes free
+    page.wait_for_function(
+        f"async () => !(await (await fetch('{url}/api/streams/live')).json()).publisher", timeout=10000
+    )
+    browser.close()
+    if problems:
+        sys.exit("page errors: " + "; ".join(problems))
