@@ -151,9 +151,10 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
 
         queue.put = watched
         browse(server.url, camera, Path(__file__).parent / "publish_only.py", codec, "15")
+    assert sizes[-1][0] - sizes[0][0] > 10, "frames came for more than ten seconds"
     last = [s for s in sizes if s[0] > sizes[-1][0] - 10]
     fps = len(last) / (last[-1][0] - last[0][0])
     print(f"{codec}: {fps:.1f} fps, sizes {sorted({s[1:] for s in last})}")
     assert {s[1:] for s in last} == {(512, 512)}
-    assert fps >= 26
+    assert fps >= 28
 

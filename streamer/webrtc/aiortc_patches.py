@@ -102,6 +102,9 @@ def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
     if not self._is_video:
         frame: JitterFrame | None = _original["_remove_frame"](self, sequence_number)
         return frame
+    # Padding packets (a sender probing the bandwidth) carry nothing; alone they would end the decoder's input.
+    while (first := self._packets[self._origin % self._capacity]) is not None and not first._data:
+        self.remove(1)
     packets: list[Any] = []
     for count in range(self.capacity):
         packet = self._packets[(self._origin + count) % self._capacity]
