@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from .engine import Engine
 from .errors import ClipError
 from .follow import FaceState
+from .frames import CLOCK
 from .mesh.crop import Image
 from .portrait import Portrait
 
@@ -125,7 +126,7 @@ def _write(clip: InputContainer, target: OutputContainer, driver: Path, frames: 
         if video is None:
             video = target.add_stream("libx264", rate=given.average_rate or 30, options={"crf": "17", "preset": "fast"})
             video.width, video.height, video.pix_fmt = frame.width, frame.height, "yuv420p"
-            video.codec_context.time_base = given.time_base
+            video.codec_context.time_base = given.time_base or CLOCK
         target.mux(video.encode(frame))
         count, tracked, end = count + 1, tracked + seen, float(frame.time or 0.0)
     if video is not None:

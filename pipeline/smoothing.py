@@ -11,11 +11,8 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .face.motion import Motion
-
-Array = NDArray[np.float32]
+from .face.motion import Array, Motion
 
 DERIVATIVE_CUTOFF_HZ = 1.0
 MAX_GAP_S = 0.5  # after a longer gap the old value says nothing about the new one

@@ -25,9 +25,7 @@ with sync_playwright() as p:
     if os.environ.get("PUPPETCAST_SCREENSHOT"):
         page.screenshot(path=os.environ["PUPPETCAST_SCREENSHOT"])
     page.click("#start")  # stop: the publisher's place becomes free
-    page.wait_for_function(
-        f"async () => !(await (await fetch('{url}/api/streams/live')).json()).publisher", timeout=10000
-    )
+    page.wait_for_function(f"async () => !(await (await fetch('{url}/api/streams/live')).json()).publisher", timeout=10000)
     browser.close()
     if problems:
         sys.exit("page errors: " + "; ".join(problems))

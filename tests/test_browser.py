@@ -63,7 +63,12 @@ def as_camera(clip: Path, out: Path) -> Path:
 def browse(url: str, camera: Path, script: Path, *args: str) -> str:
     """Run a Playwright script in a process of its own: its loop and the server's do not mix."""
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.{script.stem}", chromium(), url, str(camera), *args], capture_output=True, text=True, timeout=150, check=False, cwd=ROOT
+        [sys.executable, "-m", f"tests.{script.stem}", chromium(), url, str(camera), *args],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -93,7 +98,9 @@ def test_the_page_puppeteers_a_portrait_from_its_camera(clip, model, tmp_path):
     with run_server() as server:
         out = browse(server.url, camera, Path(__file__).parent / "drive_page.py", str(SECONDS))
         state = server.control.state("live")
-    frames = [(t, cv2.imdecode(np.frombuffer(base64.b64decode(b), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]) for t, b in json.loads(out)]
+    frames = [
+        (t, cv2.imdecode(np.frombuffer(base64.b64decode(b), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]) for t, b in json.loads(out)
+    ]
     frames = [(t - frames[0][0], np.ascontiguousarray(image)) for t, image in frames]
     assert frames[-1][0] >= 8, "at least eight seconds were recorded"
     assert len(frames) / frames[-1][0] >= 12, "the page shows a moving picture"
@@ -109,7 +116,7 @@ def test_the_page_puppeteers_a_portrait_from_its_camera(clip, model, tmp_path):
     print(f"mouth gap: correlation {follow.correlation:.3f} at lag {lag / FPS:.2f} s over {grid[-1]:.1f} s, {len(frames)} frames")
     assert follow.correlation >= 0.8
 
-    # No received frame looks like the camera: of grey 32 x 32 thumbnails, each is nearer to the portrait than to any driver frame.
+    # No received frame looks like the camera: as grey 32 x 32 thumbnails, all are nearer to the portrait.
     portrait = thumbnail(server.control.stream("live").shown.source.still)
     cameras = [thumbnail(image) for _, image in driver[::4]]
     for _, image in frames:
@@ -157,4 +164,3 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
     print(f"{codec}: {fps:.1f} fps, sizes {sorted({s[1:] for s in last})}")
     assert {s[1:] for s in last} == {(512, 512)}
     assert fps >= 28
-

@@ -51,7 +51,7 @@ class CascadeTracker:
 
     def __init__(self) -> None:
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
         self._reference: Grey | None = None
         self._place: _Placement | None = None
         self._eyes = np.ones(2, np.float32)
@@ -106,7 +106,7 @@ class CascadeTracker:
 
 
 def _cascade(name: str) -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(cv2.data.haarcascades + name)
+    return cv2.CascadeClassifier(cv2.data.haarcascades + name)  # type: ignore[attr-defined]
 
 
 def _dark_blob(grey: Grey, x: float, y: float, reach: float) -> Array:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import topology as topo
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32 by convention; the stubs widen too much to say so
 
 OPEN_FLOOR = 0.30  # the landmark model still sees this share of the neutral opening on a shut eye
 _RIGID = np.array(topo.RIGID)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -13,6 +15,7 @@ from .pose import Pose
 
 INVERSION_STEPS = 8
 DAMPING = 0.75
+NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first map
 
 
 def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
@@ -30,7 +33,7 @@ def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
     pixel = np.arange(side, dtype=np.float32)
     inner[..., 0] += pixel
     inner[..., 1] += pixel[:, None]
-    out = cv2.remap(crop, inner, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    out = cv2.remap(crop, inner, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.uint8)
 
 
@@ -53,7 +56,7 @@ def _invert(field: Array, geometry: Geometry) -> Array:
     back = -field
     for _ in range(INVERSION_STEPS):
         at = (geometry.grid + back) * cell - np.float32(0.5)
-        there = cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        there = cv2.remap(field, at, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         back = back + np.float32(DAMPING) * (-there - back)
     return back.astype(np.float32)
 
@@ -64,7 +67,7 @@ def _full_size(field: Array, side: int) -> Array:
 
 def _outer_share(geometry: Geometry, pose: Pose, driven: Array) -> Array:
     """(side, side) 1 above the eye slits and below the mouth slit, 0 between, soft away from the slits."""
-    c, s = np.float32(np.cos(pose.roll)), np.float32(np.sin(pose.roll))
+    c, s = math.cos(pose.roll), math.sin(pose.roll)
     u = geometry.grid[..., 0] * c + geometry.grid[..., 1] * s
     v = geometry.grid[..., 1] * c - geometry.grid[..., 0] * s
     pixel = geometry.side / 512

@@ -48,7 +48,7 @@ def install(bitrates: Bitrates, bind_addresses: list[str]) -> None:
     aioice.ice.get_host_addresses = _host_addresses(bind_addresses)
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
-    aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign]
+    aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign,assignment]
     JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
     aiortc.rtcrtpsender.get_encoder = lambda codec: encoder_for(codec, bitrates)  # type: ignore[attr-defined]

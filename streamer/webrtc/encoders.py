@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 from aiortc.codecs import get_encoder
@@ -111,7 +111,7 @@ class LiveH264Encoder(_LiveEncoder):
 
     def _fit(self, frame: av.VideoFrame) -> av.VideoCodecContext:
         assert self._codec is not None
-        now_s = float(frame.pts * frame.time_base)
+        now_s = float((frame.pts or 0) * (frame.time_base or CLOCK))
         if self._last_s is not None:
             fps = 1 / min(max(now_s - self._last_s, 1 / 120), 1.0)
             self._fps += 0.05 * (fps - self._fps)
@@ -167,7 +167,7 @@ class LiveVp8Encoder(_LiveEncoder):
 
 
 def _context(name: str, width: int, height: int) -> av.VideoCodecContext:
-    codec = av.VideoCodecContext.create(name, "w")
+    codec = cast(av.VideoCodecContext, av.CodecContext.create(name, "w"))
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
     codec.thread_count = 1  # a face is small; more threads only add delay
     return codec
