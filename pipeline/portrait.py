@@ -21,6 +21,7 @@ MAX_PIXELS = 40_000_000
 MAX_SIDE = 2048  # larger pictures are scaled down when they are read
 FORMATS = ("JPEG", "PNG", "WEBP")
 BUNDLED = files("pipeline") / "portraits"
+Pillow.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is decoded
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def decode_picture(data: bytes, name: str) -> Image:
             if width * height > MAX_PIXELS:
                 raise PortraitError(f"{name}: {width * height / 1e6:.0f} megapixels; at most {MAX_PIXELS // 1_000_000} are taken")
             upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except (UnidentifiedImageError, Pillow.DecompressionBombError) as exc:
+    except UnidentifiedImageError as exc:
         raise PortraitError(f"{name}: not a JPEG, PNG or WebP picture") from exc
     except (OSError, ValueError, SyntaxError) as exc:
         raise PortraitError(f"{name}: damaged picture ({exc})") from exc

@@ -33,11 +33,17 @@ def png(width: int, height: int) -> bytes:
     [
         ("htttp: {port: 1}", "htttp: unknown key"),
         ("http: {prot: 1}", "http.prot: unknown key"),
-        ("http: {port: 99999}", "http.port: input should be less than or equal to 65535 (given: 99999)"),
-        ("streams: {live: {source: tv}}", "streams.live.source: input should be 'browser', 'file', 'webcam' or 'pattern' (given: 'tv')"),
+        (
+            "http: {port: 99999}",
+            "http.port: input should be less than or equal to 65535 (given: 99999)",
+        ),
+        (
+            "streams: {live: {source: tv}}",
+            "streams.live.source: input should be 'browser', 'file', 'webcam' or 'pattern' (given: 'tv')",
+        ),
         ("- 1", "a mapping of sections is expected, such as 'http:'"),
     ],
-)  # fmt: skip
+)
 def test_config(text, message, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(text)
@@ -75,7 +81,8 @@ def test_http(model):
     with run_server(streams={"live": {}, "other": {"portrait": "drawing"}}) as server, httpx.Client(base_url=server.url) as http:
         upload = {"file": ("wall.png", png(300, 300), "image/png")}
         table = [
-            (http.post("/live/live/whip", content="hello", headers=SDP), 400, "the body is not SDP: it does not begin with 'v=0'"),
+            (http.post("/live/live/whip", content="hello", headers=SDP), 400,
+             "the body is not SDP: it does not begin with 'v=0'"),
             (http.post("/live/live/whip", content="v=0"), 400, "Content-Type is 'missing'; application/sdp is expected"),
             (http.post("/live/live/whep", content="v=0\r\n", headers=SDP), 400, "the offer has no video"),
             (http.post("/live/no/whep", content="v=0\r\n", headers=SDP), 404, "no stream 'no'; streams: live, other"),

@@ -13,7 +13,7 @@ from .geometry import Geometry
 # Soft limits m · tanh(x / m): yaw, pitch, roll in radians, log scale, x and y in crop sides.
 LIMITS = np.array([0.42, 0.30, 0.55, 0.22, 0.10, 0.10], np.float32)
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
-GAP_KNEE, GAP_LIMIT = 0.60, 0.85  # mouth opening in mouth widths: linear up to the knee
+GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
 
 
 @dataclass(frozen=True)

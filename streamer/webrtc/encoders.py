@@ -21,6 +21,7 @@ from av.video.frame import PictureType
 
 CLOCK = Fraction(1, 90_000)
 DECLARED_FPS = 30  # libx264 spends its bits by this; the real rate is corrected for
+HEADROOM = 4  # the correction reaches down to DECLARED_FPS / HEADROOM frames per second
 KEY_FRAME_S = 10  # a viewer that misses one asks for it, so the regular distance can be long
 REBUILD_RATIO = 0.25  # libvpx cannot change its bitrate: rebuild on such a change
 REBUILD_AFTER_S = 2.0
@@ -103,10 +104,12 @@ class LiveH264Encoder(_LiveEncoder):
         codec.time_base = CLOCK
         codec.profile = "Baseline"
         codec.gop_size = DECLARED_FPS * KEY_FRAME_S
-        codec.bit_rate = self._target
-        # Without maxrate and bufsize libx264 ignores later changes of bit_rate.
-        most = str(4 * self._bitrates.most)
-        codec.options = {"preset": "veryfast", "tune": "zerolatency", "maxrate": most, "bufsize": str(self._target // 2)}
+        # libx264 follows later changes of bit_rate, without a key frame, if it is opened as constant
+        # bitrate at the highest that will ever be set.
+        codec.bit_rate = HEADROOM * self._bitrates.most
+        limits = {"maxrate": str(codec.bit_rate), "bufsize": str(self._target // 2)}
+        codec.options = {"preset": "veryfast", "tune": "zerolatency", **limits}
+        codec.open()
         return codec
 
     def _fit(self, frame: av.VideoFrame) -> av.VideoCodecContext:
@@ -116,7 +119,7 @@ class LiveH264Encoder(_LiveEncoder):
             fps = 1 / min(max(now_s - self._last_s, 1 / 120), 1.0)
             self._fps += 0.05 * (fps - self._fps)
         self._last_s = now_s
-        wanted = int(self._target * DECLARED_FPS / self._fps)
+        wanted = int(self._target * min(DECLARED_FPS / self._fps, HEADROOM))
         if abs(wanted - (self._codec.bit_rate or 1)) > 0.1 * wanted:
             self._codec.bit_rate = wanted
         return self._codec
@@ -139,6 +142,7 @@ class LiveVp8Encoder(_LiveEncoder):
     def _make(self, width: int, height: int) -> av.VideoCodecContext:
         codec = _context("libvpx", width, height)
         codec.bit_rate = self._target
+        codec.framerate = Fraction(DECLARED_FPS)  # how long a frame lasts, for its rate control
         codec.time_base = CLOCK
         codec.gop_size = DECLARED_FPS * KEY_FRAME_S
         codec.qmin, codec.qmax = 2, 56
