@@ -145,7 +145,7 @@ class LiveVp8Encoder(_LiveEncoder):
         codec.framerate = Fraction(DECLARED_FPS)  # how long a frame lasts, for its rate control
         codec.time_base = CLOCK
         codec.gop_size = DECLARED_FPS * KEY_FRAME_S
-        codec.qmin, codec.qmax = 2, 56
+        codec.qmin, codec.qmax = 2, 63
         rate = str(self._target)
         codec.options = {
             "bufsize": rate, "minrate": rate, "maxrate": rate, "deadline": "realtime", "cpu-used": "-6",
