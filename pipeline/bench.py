@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import av
+import numpy as np
 
 from . import models
 from .calibration import Calibration
@@ -49,7 +50,7 @@ def _frames(clip: Path) -> list[Image]:
     with av.open(str(clip)) as source:
         out = []
         for frame in source.decode(video=0):
-            out.append(frame.to_ndarray(format="rgb24"))
+            out.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
             if len(out) == FRAMES:
                 break
         return out

@@ -140,6 +140,6 @@ def _weights(
     nodes = np.concatenate([landmarks[[handles[k] for k in used], :2], ring]) / side
     identity = np.zeros((len(nodes), len(handles)), np.float32)
     identity[np.arange(len(used)), used] = 1.0
-    rbf = RBFInterpolator(nodes, identity, kernel="linear", smoothing=0.002, degree=0)
+    rbf = RBFInterpolator(nodes, identity, kernel="linear", smoothing=0.0003, degree=0)
     fade = np.clip((1.32 - _oval_distance(landmarks, points)) / 0.2, 0.0, 1.0)[:, None]
     return (rbf(points / side) * fade).astype(np.float32)
