@@ -59,7 +59,7 @@ def test_a_slow_engine_steps_down_and_stays_young(model):
         stage._emit = lambda frame: (ages.append(time.monotonic() - frame.captured_s), emit(frame))[1]
         time.sleep(12)
         state = http.get("/api/streams/live").json()
-        assert state["rate_limit"] in (8, 10)
+        assert 4 <= state["rate_limit"] <= 10
         assert state["skipped"]["busy"] > 50
         assert np.percentile(ages[10:], 95) < 0.25
         assert f'puppetcast_rate_limit{{stream="live"}} {state["rate_limit"]}' in http.get("/metrics").text

@@ -24,6 +24,7 @@ UNIT = 42.0  # its pixels per eye distance
 ORIGIN = np.array([64.0, 46.0], np.float32)  # where the middle of the eyes lies in it
 MIN_MATCH = 0.30  # correlation with the reference below which the face counts as lost
 DEPTH_RIDGE = 0.02
+DARK = 0.55  # of the skin's brightness: the inside of a mouth
 
 Grey = np.ndarray
 
@@ -55,6 +56,7 @@ class CascadeTracker:
         self._reference: Grey | None = None
         self._place: _Placement | None = None
         self._eyes = np.ones(2, np.float32)
+        self._least_gap = np.inf
 
     def track(self, image: Image, time_s: float) -> Array | None:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -72,7 +74,7 @@ class CascadeTracker:
         self._place = _fit(self._place.similarity(), flow)
         self._eyes = np.maximum(self._eyes * 0.999, 0.9 * _eye_contrast(patch))
         openness = np.clip((_eye_contrast(patch) / self._eyes - 0.35) / 0.5, 0.0, 1.0)
-        return self._landmarks(flow, self._place, openness)
+        return self._landmarks(flow, patch, self._place, openness)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -93,8 +95,12 @@ class CascadeTracker:
         linear = unit * np.array([[cos, -sin, 0], [sin, cos, 0]], np.float32)
         return _Placement(linear, ((left + right) / 2).astype(np.float32))
 
-    def _landmarks(self, flow: Array, place: _Placement, openness: Array) -> Array:
-        shape = face() + _expression(flow, place)
+    def _landmarks(self, flow: Array, patch: Grey, place: _Placement, openness: Array) -> Array:
+        offsets, gap = _expression(flow, place)
+        gap += _dark_gap(patch)
+        self._least_gap = min(self._least_gap + 0.0005, gap)  # the most closed mouth so far, slowly forgotten
+        _open_mouth(offsets, gap - self._least_gap)
+        shape = face() + offsets
         for (upper, lower), opening in zip(topo.EYES, openness, strict=True):
             up, low = list(upper[1:-1]), list(lower[1:-1])
             seen = OPEN_FLOOR + (1 - OPEN_FLOOR) * opening
@@ -182,25 +188,33 @@ def _eye_contrast(patch: Grey) -> Array:
     return np.array(out, np.float32)
 
 
-def _expression(flow: Array, place: _Placement) -> Array:
-    """(478, 3) offsets in eye distances from what the flow leaves after the head's own motion."""
+def _expression(flow: Array, place: _Placement) -> tuple[Array, float]:
+    """(478, 3) offsets of brows and mouth corners, and how far the lips part, both in eye distances:
+    what the flow leaves after the head's own motion."""
     canonical = face()
     pixels = canonical[:, :2] * UNIT + ORIGIN
     inverse = cv2.invertAffineTransform(place.similarity())
-    # Where the rigid face is now, seen in the patch of the frame before the fit.
-    residual = _at(flow, pixels) - _rigid_flow(place, inverse, canonical, pixels)
+    residual = (_at(flow, pixels) - _rigid_flow(place, inverse, canonical, pixels)) / UNIT
     offsets = np.zeros_like(canonical)
-    lower, upper = _mean(residual, topo.LOWER_LIP, 1), _mean(residual, topo.UPPER_LIP, 1)
-    gap = max(lower - upper, 0.0)
-    for lips, amount in ((topo.LOWER_LIP, lower), (topo.UPPER_LIP, upper)):
-        offsets[list(lips), 1] = amount
-    offsets[list(topo.JAW), 1] = 0.7 * gap + min(lower, 0.0) * 0.3
-    for corner in topo.MOUTH_CORNERS:
-        offsets[corner, :2] = residual[corner]
-    offsets[[78, 308], :2] = residual[list(topo.MOUTH_CORNERS)]
+    for corner, inner in zip(topo.MOUTH_CORNERS, (78, 308), strict=True):
+        offsets[[corner, inner], :2] = residual[corner]
     for brow in (topo.RIGHT_BROW, topo.LEFT_BROW):
         offsets[list(brow), 1] = _mean(residual, brow, 1)
-    return (offsets / np.float32(UNIT)).astype(np.float32)
+    return offsets, _mean(residual, topo.LOWER_LIP, 1) - _mean(residual, topo.UPPER_LIP, 1)
+
+
+def _dark_gap(patch: Grey) -> float:
+    """Height of what is dark where the mouth is, in eye distances: an open mouth, seen from the front."""
+    skin = float(np.median(patch[66:80, 36:92]))
+    rows = patch[80:126, 54:74].mean(axis=1)
+    return float((rows < DARK * skin).sum()) / UNIT
+
+
+def _open_mouth(offsets: Array, gap: float) -> None:
+    """Lower lip and jaw follow the gap, in eye distances."""
+    offsets[list(topo.LOWER_LIP), 1] = 0.9 * gap
+    offsets[list(topo.UPPER_LIP), 1] = -0.1 * gap
+    offsets[list(topo.JAW), 1] = 0.65 * gap
 
 
 def _rigid_flow(place: _Placement, inverse: Array, canonical: Array, pixels: Array) -> Array:
