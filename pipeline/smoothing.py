@@ -51,9 +51,9 @@ class MotionSmoother:
     """Smooths pose, expression, openness and gaze apart, each with the constants of its own units."""
 
     def __init__(self) -> None:
-        self._pose = OneEuroFilter(12.0, 150.0)
+        self._pose = OneEuroFilter(8.0, 120.0)
         self._expression = OneEuroFilter(5.0, 60.0)
-        self._openness = OneEuroFilter(20.0, 50.0)
+        self._openness = OneEuroFilter(14.0, 50.0)
         self._gaze = OneEuroFilter(1.5, 6.0)
 
     def __call__(self, motion: Motion, time_s: float) -> Motion:

@@ -16,6 +16,10 @@ from ..errors import ModelError, NoFaceError
 from ..mesh.crop import Image
 from .motion import Array
 
+# MediaPipe smooths in video mode by its timestamps, which costs a frame or two of delay. Frames that
+# seem a second apart are left alone; our own filters do the smoothing.
+STEP_MS = 1000
+
 
 class MediaPipeTracker:
     """Video mode: each frame starts from the face found in the one before."""
@@ -24,10 +28,10 @@ class MediaPipeTracker:
 
     def __init__(self, model: Path) -> None:
         self._landmarker = _landmarker(model, vision.RunningMode.VIDEO)
-        self._last_ms = -1
+        self._last_ms = 0
 
     def track(self, image: Image, time_s: float) -> Array | None:
-        self._last_ms = max(int(time_s * 1000), self._last_ms + 1)
+        self._last_ms += STEP_MS
         result = self._landmarker.detect_for_video(_image(image), self._last_ms)
         return _pixels(result, image)
 

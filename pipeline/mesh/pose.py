@@ -13,6 +13,7 @@ from .geometry import Geometry
 # Soft limits m · tanh(x / m): yaw, pitch, roll in radians, log scale, x and y in crop sides.
 LIMITS = np.array([0.42, 0.30, 0.55, 0.22, 0.10, 0.10], np.float32)
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
+GAP_GAIN = 1.06  # the warp shows a little less than is asked of it
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
 
 
@@ -89,7 +90,7 @@ def _limit_mouth(offsets: Array, geometry: Geometry) -> None:
     width = max(float(np.linalg.norm(right - left)), 1e-3)
     upper, lower = list(topo.UPPER_INNER_LIP[1:-1]), list(topo.LOWER_INNER_LIP[1:-1])
     gap = (placed[lower] - placed[upper]) @ down / width
-    change = (soft_gap(gap) - gap) * width
+    change = (soft_gap(GAP_GAIN * gap) - gap) * width
     for row, column in zip((upper, lower), (-0.5, 0.5), strict=True):
         offsets[row] += column * change[:, None] * down
     # The rest of each lip follows the middle of its inner edge.
