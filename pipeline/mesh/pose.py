@@ -90,7 +90,8 @@ def _limit_mouth(offsets: Array, geometry: Geometry) -> None:
     width = max(float(np.linalg.norm(right - left)), 1e-3)
     upper, lower = list(topo.UPPER_INNER_LIP[1:-1]), list(topo.LOWER_INNER_LIP[1:-1])
     gap = (placed[lower] - placed[upper]) @ down / width
-    change = (soft_gap(GAP_GAIN * gap) - gap) * width
+    at_rest = (geometry.landmarks[lower] - geometry.landmarks[upper]) @ down / width
+    change = (soft_gap(at_rest + GAP_GAIN * (gap - at_rest)) - gap) * width
     for row, column in zip((upper, lower), (-0.5, 0.5), strict=True):
         offsets[row] += column * change[:, None] * down
     # The rest of each lip follows the middle of its inner edge.
