@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 
 .PHONY: setup run test check bench browser clean
 
@@ -31,7 +32,8 @@ test: setup browser check
 	$(BIN)/pytest
 
 bench: setup
-	$(BIN)/python -m pipeline.bench
+	$(BIN)/puppetcast bench mesh $(CLIP_OPTION)
+	$(BIN)/puppetcast bench live $(CLIP_OPTION)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

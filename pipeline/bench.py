@@ -1,18 +1,16 @@
-"""How fast the mesh engine is here: tracker and warp apart, and together.
-
-python -m pipeline.bench [CLIP]
-"""
+"""How fast the mesh engine is here: tracker and warp apart, and together."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import sys
+import subprocess
 import time
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import av
 import numpy as np
@@ -21,29 +19,44 @@ from . import models
 from .calibration import Calibration
 from .face.motion import rest
 from .face.tracker import open_tracker
-from .mesh.crop import Image
+from .frames import Image
 from .mesh.engine import MeshSource
+from .offline import Progress
 from .portrait import BUNDLED, bundled
 
 FRAMES = 300
+DEMO = Path(str(BUNDLED / "demo.mp4"))
 
 
-def main() -> None:
-    """Print a JSON result; progress goes to stderr."""
-    clip = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(str(BUNDLED / "demo.mp4"))
-    frames = _frames(clip)
-    model = models.find(models.FACE_LANDMARKER)
-    result = {
-        "clip": clip.name,
-        "frames": len(frames),
-        "cpu": platform.processor() or platform.machine(),
+def machine() -> dict[str, Any]:
+    """What a figure must be read with: date, commit, processor, versions."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "date": date.today().isoformat(),
+        "commit": commit or "unknown",
+        "cpu": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("av", "mediapipe", "numpy", "opencv-contrib-python")},
-        "tracker": "mediapipe" if model else "cascade",
-        **_measure(frames, model),
+        "versions": {p: version(p) for p in ("aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python")},
     }
-    print(json.dumps(result, indent=2))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def mesh(clip: Path, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+    """Milliseconds a frame for tracker and warp at 512², and frames per second of both in turn."""
+    frames = _frames(clip)
+    model = models.find(models.FACE_LANDMARKER)
+    figures = _measure(frames, model, progress)
+    return {"clip": clip.name, "frames": len(frames), "tracker": "mediapipe" if model else "cascade", **figures}
 
 
 def _frames(clip: Path) -> list[Image]:
@@ -56,7 +69,7 @@ def _frames(clip: Path) -> list[Image]:
         return out
 
 
-def _measure(frames: list[Image], model: Path | None) -> dict[str, float]:
+def _measure(frames: list[Image], model: Path | None, progress: Progress) -> dict[str, float]:
     source = MeshSource.of(bundled("astronaut"), 512, 512)
     tracker, calibration = open_tracker(model), Calibration()
     neutral = None
@@ -72,16 +85,11 @@ def _measure(frames: list[Image], model: Path | None) -> dict[str, float]:
         source.render(motion)
         track_s.append(b - a)
         warp_s.append(time.perf_counter() - b)
-        print(f"\r{k + 1}/{len(frames)}", end="", file=sys.stderr)
+        progress(k + 1, len(frames))
     total = time.perf_counter() - start
-    print(file=sys.stderr)
     tracker.close()
     return {
         "track_p50_ms": round(median(track_s) * 1000, 2),
         "warp_p50_ms": round(median(warp_s) * 1000, 2),
         "frames_per_s": round(len(frames) / total, 1),
     }
-
-
-if __name__ == "__main__":
-    main()

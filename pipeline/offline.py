@@ -81,7 +81,7 @@ def open_clip(path: Path) -> InputContainer:
     return clip
 
 
-def _pictures(clip: InputContainer) -> Iterator[av.VideoFrame]:
+def pictures(clip: InputContainer) -> Iterator[av.VideoFrame]:
     """Decoded frames; a damaged packet is left out, as players do."""
     for packet in clip.demux(clip.streams.video[0]):
         try:
@@ -90,7 +90,8 @@ def _pictures(clip: InputContainer) -> Iterator[av.VideoFrame]:
             continue
 
 
-def _image(frame: av.VideoFrame) -> Image:
+def picture(frame: av.VideoFrame) -> Image:
+    """(h, w, 3) RGB of a frame, upright."""
     image = frame.to_ndarray(format="rgb24")
     turns = round(frame.rotation / 90) % 4  # phones write the rotation beside the picture
     return np.ascontiguousarray(np.rot90(image, turns))
@@ -98,19 +99,19 @@ def _image(frame: av.VideoFrame) -> Image:
 
 def _first_seconds(driver: Path) -> Iterator[tuple[float, Image]]:
     with open_clip(driver) as clip:
-        for frame in _pictures(clip):
+        for frame in pictures(clip):
             time_s = float(frame.time or 0.0)
             if time_s - float(clip.streams.video[0].start_time or 0) * float(frame.time_base or 0) > CALIBRATION_S:
                 return
-            yield time_s, _image(frame)
+            yield time_s, picture(frame)
 
 
 def _animated(
     clip: InputContainer, puppeteer: Any, source: Any, max_frames: int | None, total: int | None, progress: Progress
 ) -> Iterator[tuple[av.VideoFrame, bool]]:
-    for done, frame in enumerate(islice(_pictures(clip), max_frames), 1):
-        picture = puppeteer.animate(source, _image(frame), float(frame.time or 0.0))
-        new = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    for done, frame in enumerate(islice(pictures(clip), max_frames), 1):
+        animated = puppeteer.animate(source, picture(frame), float(frame.time or 0.0))
+        new = av.VideoFrame.from_ndarray(animated, format="rgb24")
         new.pts, new.time_base = frame.pts, frame.time_base
         yield new, puppeteer.state is FaceState.TRACKING
         progress(done, total)

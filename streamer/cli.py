@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +23,8 @@ from .errors import StreamerError
 app = typer.Typer(help="puppetcast: one portrait, driven live by a face.", no_args_is_help=True, add_completion=False)
 models_app = typer.Typer(help="Download and check model files.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+bench_app = typer.Typer(help="Measure speed and fidelity on this machine; JSON on stdout or into a file.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 console = Console(stderr=True, soft_wrap=True)
 
 
@@ -137,6 +140,75 @@ def models_verify() -> None:
                 state = "damaged" if path.exists() else "missing"
                 raise ModelError(f"{path}: {state}; run 'puppetcast models fetch'")
             console.print(f"{model.name}: good", highlight=False)
+
+
+_Result = Annotated[Path | None, typer.Option("-o", "--output", help="The JSON file to write, instead of stdout.")]
+_Clip = Annotated[Path | None, typer.Option(help="The driving clip; the built-in demo by default.")]
+
+
+def _report(figures: dict[str, Any], out: Path | None) -> None:
+    from pipeline.bench import machine
+
+    text = json.dumps({**machine(), **figures}, indent=1) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, "utf-8")
+        console.print(f"{out}: written", highlight=False)
+
+
+@bench_app.command("mesh")
+def bench_mesh(clip: _Clip = None, out: _Result = None) -> None:
+    """Tracker and warp of the mesh engine, in milliseconds a frame."""
+    from pipeline.bench import DEMO, mesh
+
+    with _one_line_errors(), _bar("mesh") as progress:
+        figures = mesh(clip or DEMO, progress)
+    _report(figures, out)
+
+
+@bench_app.command("live")
+def bench_live(
+    clip: _Clip = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 15,
+    viewers: Annotated[int, typer.Option(min=1, max=64, help="How many viewers watch.")] = 1,
+    extra_ms: Annotated[float, typer.Option(min=0, help="Slow the engine down by so much a frame: an overload.")] = 0,
+    out: _Result = None,
+) -> None:
+    """The whole server from glass to glass over WebRTC on this machine, beside a bare aiortc echo."""
+    from pipeline.bench import DEMO
+
+    from .bench import live
+
+    with _one_line_errors():
+        _report(live(clip or DEMO, seconds, viewers, extra_ms), out)
+
+
+@bench_app.command("follow")
+def bench_follow(
+    clips: Annotated[list[Path], typer.Argument(help="Driving clips.")],
+    portrait: Annotated[list[str] | None, typer.Option(help="Portraits; all the bundled ones by default.")] = None,
+    tracker: Annotated[str, typer.Option(help="mediapipe or cascade: what drives. MediaPipe measures.")] = "mediapipe",
+    folder: Annotated[Path, typer.Option(help="Where the animated clips go.")] = Path("out"),
+    out: _Result = None,
+) -> None:
+    """How faithfully outputs follow their drivers: correlation and slope by measure."""
+    from pipeline.engine import open_engine
+    from pipeline.portrait import bundled_names, load_portrait
+    from pipeline.quality import report
+
+    with _one_line_errors():
+        if tracker not in ("mediapipe", "cascade"):
+            raise PuppetError(f"tracker '{tracker}' is not known; trackers: mediapipe, cascade")
+        model = model_files.find(model_files.FACE_LANDMARKER)
+        if model is None:
+            raise ModelError("the face model is needed to measure; run 'puppetcast models fetch'")
+        folder.mkdir(parents=True, exist_ok=True)
+        portraits = [load_portrait(p, model) for p in portrait or bundled_names()]
+        engine = open_engine("mesh", model if tracker == "mediapipe" else None)
+        with _bar("pairs") as progress:
+            figures = report(portraits, clips, engine, model, folder, progress)
+    _report({"tracker": tracker, **figures}, out)
 
 
 def _log_to_console() -> None:

@@ -169,6 +169,59 @@ async def test_an_abandoned_offer_is_closed_in_time(model):
             await until(lambda: not server.control.state("live").publisher, 8)
 
 
+async def test_a_viewer_that_dies_silently_is_gone_within_eight_seconds(model):
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
+            viewer.addTransceiver("video", direction="recvonly")
+            await negotiate(http, viewer, "/live/live/whep")
+            await until(lambda: viewer.connectionState == "connected", 10)
+            ice = viewer.getTransceivers()[0].receiver.transport.transport._connection  # as a killed process: no goodbye
+            for protocol in ice._protocols:
+                protocol.transport.abort()
+            start = time.monotonic()
+            await until(lambda: not server.control.state("live").viewers, 20)
+            assert time.monotonic() - start < 8.5
+
+
+async def test_a_publisher_that_sends_nothing_loses_its_place(model):
+    class Silent(VideoStreamTrack):
+        async def recv(self):
+            await asyncio.Event().wait()
+
+    with run_server(webrtc={"idle_timeout_s": 2}) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
+            camera.addTrack(Silent())
+            await negotiate(http, camera, "/live/live/whip")
+            await until(lambda: camera.connectionState == "connected", 10)
+            assert server.control.state("live").publisher
+            await until(lambda: not server.control.state("live").publisher, 6)
+
+
+async def test_no_stun_server_is_asked(model, monkeypatch):
+    """aiortc's own default would tell a public server about every session."""
+    asked = []
+    monkeypatch.setattr(aioice.ice, "server_reflexive_candidate", lambda *args, **kwargs: asked.append(args))
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
+            viewer.addTransceiver("video", direction="recvonly")
+            await negotiate(http, viewer, "/live/live/whep")
+    assert not asked
+
+
+async def test_a_late_viewer_gets_a_key_frame_within_a_second(model):
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as first, peer() as late:
+            await http.post("/api/streams/live/demo")
+            for viewer in (first, late):
+                transceiver = viewer.addTransceiver("video", direction="recvonly")
+                await negotiate(http, viewer, "/live/live/whep")
+                await until(lambda v=viewer: v.connectionState == "connected", 10)
+                start = time.monotonic()
+                await asyncio.wait_for(transceiver.receiver.track.recv(), 10)
+                assert time.monotonic() - start < 1.0
+                await asyncio.sleep(2)
+
+
 def picture(k: int, side: int = 512) -> av.VideoFrame:
     rng = np.random.default_rng(k)
     y, x = np.mgrid[0:side, 0:side]

@@ -10,21 +10,28 @@ nature: head, mouth, brows and lids, no gaze.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
+from scipy.interpolate import RBFInterpolator
 
 from ..mesh.crop import Image
+from . import canonical
 from . import topology as topo
-from .canonical import face
 from .motion import OPEN_FLOOR, Array
 
 PATCH = 128  # side of the rectified face
 UNIT = 42.0  # its pixels per eye distance
 ORIGIN = np.array([64.0, 46.0], np.float32)  # where the middle of the eyes lies in it
-MIN_MATCH = 0.30  # correlation with the reference below which the face counts as lost
-DEPTH_RIDGE = 0.02
-DARK = 0.55  # of the skin's brightness: the inside of a mouth
+FITS = 3
+INNER = (slice(16, 84), slice(28, 100))  # the patch without the mouth
+MIN_MATCH = 0.4  # correlation with the reference below which the face counts as lost
+SURE_MATCH = 0.7  # below which it is looked for anew
+LEAN = 0.15  # depth per height, measured on frontal faces
+DEPTH_RIDGE = 0.01
+FAR_COST = 0.01  # of a match, per row: of two alike the nearer one is the lip
+MOUTH_ROWS = slice(84, 110)  # of the patch: the darkest of them is where the lips meet
 
 Grey = np.ndarray
 
@@ -36,13 +43,47 @@ class _Placement:
     linear: Array
     shift: Array
 
-    def similarity(self) -> Array:
-        """(2, 3) map of the rectified patch into the image, without the turn of the head."""
-        a, b = self.linear[0, 0], self.linear[1, 0]
-        size = np.sqrt(max(np.linalg.svd(self.linear, compute_uv=False).max(), 1e-3) / max(np.hypot(a, b), 1e-3))
-        a, b = a * size * size, b * size * size
-        turn = np.array([[a, -b], [b, a]], np.float32) / UNIT
-        return np.column_stack([turn, self.shift - turn @ ORIGIN]).astype(np.float32)
+    def place(self, points: Array) -> Array:
+        """(…, 2) image positions of (…, 3) canonical points."""
+        return np.asarray(points @ self.linear.T + self.shift, np.float32)
+
+
+class _Lips:
+    """How far the lips part: each lip of the reference is looked for, up and down, in later patches.
+
+    Unlike the darkness between them, that does not mind teeth.
+    """
+
+    def __init__(self, reference: Grey) -> None:
+        rows = reference[:, 54:74].mean(axis=1)
+        valley = rows - cv2.blur(rows[:, None], (1, 13)).ravel()
+        line = MOUTH_ROWS.start + int(np.argmin(valley[MOUTH_ROWS]))
+        self._upper = _Strip(reference, line - 11, line - 1, above=8, below=8)
+        self._lower = _Strip(reference, line + 2, line + 13, above=5, below=20)
+
+    def gap(self, patch: Grey) -> float:
+        """Against the reference's, in eye distances."""
+        return (self._lower.shift(patch) - self._upper.shift(patch)) / UNIT
+
+
+class _Strip:
+    """A strip of the reference between two rows, found again between `above` and `below` rows further."""
+
+    def __init__(self, reference: Grey, top: int, bottom: int, above: int, below: int) -> None:
+        self._template = reference[top:bottom, 50:78]
+        self._above = above
+        self._window = slice(top - above, min(bottom + below, PATCH))
+
+    def shift(self, patch: Grey) -> float:
+        """Rows downward, with a fraction."""
+        score = cv2.matchTemplate(patch[self._window, 48:80], self._template, cv2.TM_CCOEFF_NORMED).max(axis=1)
+        score -= FAR_COST * np.abs(np.arange(len(score)) - self._above)
+        best = int(np.argmax(score))
+        fraction = 0.0
+        if 0 < best < len(score) - 1:
+            before, here, after = score[best - 1 : best + 2].tolist()
+            fraction = 0.5 * (before - after) / min(before - 2 * here + after, -1e-6)
+        return best + fraction - self._above
 
 
 class CascadeTracker:
@@ -54,27 +95,45 @@ class CascadeTracker:
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
         self._reference: Grey | None = None
+        self._lips: _Lips | None = None
         self._place: _Placement | None = None
         self._eyes = np.ones(2, np.float32)
-        self._least_gap = np.inf
 
     def track(self, image: Image, time_s: float) -> Array | None:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if self._place is None:
-            self._place = self._find(grey)
-            if self._place is None:
-                return None
-        patch = _rectify(grey, self._place)
-        if self._reference is None:
-            self._reference, self._eyes = patch, np.maximum(_eye_contrast(patch), 1.0)
-        flow = self._flow.calc(self._reference, patch, None)
-        if _match(self._reference, patch, flow) < MIN_MATCH:
+        place = self._place and self._fitted(grey, self._place)
+        if place is None or self._match(grey, place) < SURE_MATCH:
+            found = self._find(grey)
+            place = max(
+                [p for p in (place, found and self._fitted(grey, found)) if p], key=lambda p: self._match(grey, p), default=None
+            )
+        if place is None or self._match(grey, place) < MIN_MATCH:
             self._place = None
             return None
-        self._place = _fit(self._place.similarity(), flow)
+        self._place = place
+        patch = _frontal(grey, self._place)
+        flow = self._flow.calc(self._reference, patch, None)
         self._eyes = np.maximum(self._eyes * 0.999, 0.9 * _eye_contrast(patch))
         openness = np.clip((_eye_contrast(patch) / self._eyes - 0.35) / 0.5, 0.0, 1.0)
         return self._landmarks(flow, patch, self._place, openness)
+
+    def _fitted(self, grey: Grey, place: _Placement) -> _Placement:
+        """The placement that makes the face look most like the reference; the first face seen is that."""
+        if self._reference is None:
+            self._reference = _frontal(grey, place)
+            self._lips = _Lips(self._reference)
+            self._eyes = np.maximum(_eye_contrast(self._reference), 1.0)
+            return place
+        for _ in range(FITS):
+            place = _fit(place, self._flow.calc(self._reference, _frontal(grey, place), None))
+        return place
+
+    def _match(self, grey: Grey, place: _Placement) -> float:
+        """Correlation of the face without the mouth with the reference's."""
+        assert self._reference is not None
+        a, b = (p[INNER].astype(np.float32) for p in (self._reference, _frontal(grey, place)))
+        a, b = a - a.mean(), b - b.mean()
+        return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -96,11 +155,10 @@ class CascadeTracker:
         return _Placement(linear, ((left + right) / 2).astype(np.float32))
 
     def _landmarks(self, flow: Array, patch: Grey, place: _Placement, openness: Array) -> Array:
-        offsets, gap = _expression(flow, place)
-        gap += _dark_gap(patch)
-        self._least_gap = min(self._least_gap + 0.0005, gap)  # the most closed mouth so far, slowly forgotten
-        _open_mouth(offsets, gap - self._least_gap)
-        shape = face() + offsets
+        assert self._lips is not None
+        offsets, gap = _expression(flow), self._lips.gap(patch)
+        _open_mouth(offsets, gap)
+        shape = _face() + offsets
         for (upper, lower), opening in zip(topo.EYES, openness, strict=True):
             up, low = list(upper[1:-1]), list(lower[1:-1])
             seen = OPEN_FLOOR + (1 - OPEN_FLOOR) * opening
@@ -126,27 +184,36 @@ def _dark_blob(grey: Grey, x: float, y: float, reach: float) -> Array:
     return np.array([x0 + column, y0 + row], np.float32)
 
 
-def _rectify(grey: Grey, place: _Placement) -> Grey:
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    patch = cv2.warpAffine(grey, place.similarity(), (PATCH, PATCH), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return cv2.GaussianBlur(patch, (0, 0), 0.8)
+@cache
+def _face() -> Array:
+    """(478, 3) the canonical face upright: the landmark model's depth leans by LEAN, which a yaw would show as a roll."""
+    shape = canonical.face().copy()
+    shape[:, 2] -= LEAN * shape[:, 1]
+    return shape
 
 
-def _match(reference: Grey, patch: Grey, flow: Array) -> float:
-    """Correlation of the inner face after the flow is undone."""
-    y, x = np.mgrid[0:PATCH, 0:PATCH].astype(np.float32)
-    back = cv2.remap(patch, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
-    inner = (slice(24, 104), slice(28, 100))
-    a, b = reference[inner].astype(np.float32), back[inner].astype(np.float32)
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
+@cache
+def _surface() -> Array:
+    """(PATCH, PATCH, 3) canonical points under the pixels of the patch."""
+    x, y = np.meshgrid(*[np.arange(PATCH, dtype=np.float32)] * 2)
+    flat = (np.stack([x, y], axis=-1) - ORIGIN) / UNIT
+    nodes = _face()[:468]
+    depth = RBFInterpolator(nodes[:, :2], nodes[:, 2], kernel="linear", smoothing=0.02, neighbors=40, degree=0)
+    inside = np.clip(flat, nodes[:, :2].min(axis=0), nodes[:, :2].max(axis=0)).reshape(-1, 2)
+    return np.dstack([flat, depth(inside).reshape(PATCH, PATCH)]).astype(np.float32)
+
+
+def _frontal(grey: Grey, place: _Placement) -> Grey:
+    """(PATCH, PATCH) the face as it would look from the front, at rest."""
+    at = place.place(_surface())
+    return cv2.GaussianBlur(cv2.remap(grey, at, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), (0, 0), 0.8)
 
 
 def _points() -> tuple[Array, Array]:
     """Rigid part of the canonical face: (n, 3) points and their pixels in the patch."""
-    rigid = [i for i in range(468) if face()[i, 1] < 0.62 and abs(face()[i, 0]) < 0.95]
+    rigid = [i for i in range(468) if _face()[i, 1] < 0.62 and abs(_face()[i, 0]) < 0.95]
     lids = {i for upper, lower in topo.EYES for i in (*upper, *lower)} | {*topo.RIGHT_BROW, *topo.LEFT_BROW}
-    points = face()[[i for i in rigid if i not in lids]]
+    points = _face()[[i for i in rigid if i not in lids]]
     return points, points[:, :2] * UNIT + ORIGIN
 
 
@@ -156,16 +223,17 @@ def _at(flow: Array, pixels: Array) -> Array:
     return np.asarray(flow[xy[:, 1], xy[:, 0]])
 
 
-def _fit(similarity: Array, flow: Array) -> _Placement:
-    """Weak-perspective placement of the rigid points where the flow says they are, robustly."""
+def _fit(place: _Placement, flow: Array) -> _Placement:
+    """Weak-perspective placement of the rigid points where the flow in the frontal patch says they are, robustly."""
     points, pixels = _points()
-    seen = (pixels + _at(flow, pixels)) @ similarity[:, :2].T + similarity[:, 2]
+    seen = place.place(_at(_surface(), pixels + _at(flow, pixels)))
     system = np.column_stack([points, np.ones(len(points))]).astype(float)
     ridge = np.diag([0, 0, DEPTH_RIDGE * len(points), 0])
+    before = np.vstack([place.linear.T, place.shift])  # where the flow says nothing of the depth, the turn stays
     weight = np.ones(len(points))
     for _ in range(4):
         weighted = system * weight[:, None]
-        solution = np.linalg.solve(system.T @ weighted + ridge, weighted.T @ seen)
+        solution = np.linalg.solve(system.T @ weighted + ridge, weighted.T @ seen + ridge @ before)
         error = np.linalg.norm(seen - system @ solution, axis=1)
         weight = 1 / (1 + (error / max(1.5 * float(np.median(error)), 1e-3)) ** 2)
     linear, shift = solution[:3].T, solution[3]
@@ -182,32 +250,22 @@ def _eye_contrast(patch: Grey) -> Array:
     """(2,) contrast inside each eye: lids are even, an open eye is not."""
     out = []
     for upper, lower in topo.EYES:
-        eye = face()[[*upper, *lower], :2] * UNIT + ORIGIN
+        eye = _face()[[*upper, *lower], :2] * UNIT + ORIGIN
         low, high = eye.min(axis=0).astype(int), np.ceil(eye.max(axis=0)).astype(int)
         out.append(float(patch[low[1] : high[1] + 1, low[0] : high[0] + 1].std()))
     return np.array(out, np.float32)
 
 
-def _expression(flow: Array, place: _Placement) -> tuple[Array, float]:
-    """(478, 3) offsets of brows and mouth corners, and how far the lips part, both in eye distances:
-    what the flow leaves after the head's own motion."""
-    canonical = face()
-    pixels = canonical[:, :2] * UNIT + ORIGIN
-    inverse = cv2.invertAffineTransform(place.similarity())
-    residual = (_at(flow, pixels) - _rigid_flow(place, inverse, canonical, pixels)) / UNIT
+def _expression(flow: Array) -> Array:
+    """(478, 3) offsets of brows and mouth corners in eye distances: what the flow leaves after the head's own motion."""
+    canonical = _face()
+    residual = _at(flow, canonical[:, :2] * UNIT + ORIGIN) / UNIT
     offsets = np.zeros_like(canonical)
     for corner, inner in zip(topo.MOUTH_CORNERS, (78, 308), strict=True):
         offsets[[corner, inner], :2] = residual[corner]
     for brow in (topo.RIGHT_BROW, topo.LEFT_BROW):
         offsets[list(brow), 1] = _mean(residual, brow, 1)
-    return offsets, _mean(residual, topo.LOWER_LIP, 1) - _mean(residual, topo.UPPER_LIP, 1)
-
-
-def _dark_gap(patch: Grey) -> float:
-    """Height of what is dark where the mouth is, in eye distances: an open mouth, seen from the front."""
-    skin = float(np.median(patch[66:80, 36:92]))
-    rows = patch[80:126, 54:74].mean(axis=1)
-    return float((rows < DARK * skin).sum()) / UNIT
+    return offsets
 
 
 def _open_mouth(offsets: Array, gap: float) -> None:
@@ -215,11 +273,6 @@ def _open_mouth(offsets: Array, gap: float) -> None:
     offsets[list(topo.LOWER_LIP), 1] = 0.9 * gap
     offsets[list(topo.UPPER_LIP), 1] = -0.1 * gap
     offsets[list(topo.JAW), 1] = 0.65 * gap
-
-
-def _rigid_flow(place: _Placement, inverse: Array, canonical: Array, pixels: Array) -> Array:
-    image = canonical @ place.linear.T + place.shift
-    return image @ inverse[:, :2].T + inverse[:, 2] - pixels
 
 
 def _mean(residual: Array, points: tuple[int, ...], axis: int) -> float:

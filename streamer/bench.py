@@ -1,0 +1,263 @@
+"""The whole server from glass to glass, beside a bare aiortc echo: `puppetcast bench live`.
+
+Server and clients are processes of their own. A client publishes a clip with a frame counter burnt in;
+in the server under test an engine wrapped for the purpose copies the counter onto the animated picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+import uvicorn
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from fastapi import FastAPI, Request, Response
+
+from pipeline import models, stamp
+from pipeline.engine import Engine, Puppeteer, open_engine
+from pipeline.follow import FaceState
+from pipeline.frames import CLOCK, Image
+from pipeline.offline import open_clip, pictures
+
+from .app import Server, run
+from .config import Config
+from .http.whip import SDP
+from .webrtc import aiortc_patches
+from .webrtc.encoders import Bitrates
+
+SIDE, FPS = 512, 30
+SETTLE_S = 4.0  # calibration, bitrates and key frames are over by then
+LOOPBACK = ["127.0.0.1"]
+
+
+class StampedEngine:
+    """An engine that copies the driver's counter onto its pictures and takes `extra_s` longer for each."""
+
+    def __init__(self, engine: Engine, extra_s: float) -> None:
+        self.name = engine.name
+        self.prepare = engine.prepare
+        self._engine, self._extra_s = engine, extra_s
+
+    def open(self) -> Puppeteer:
+        return _StampedPuppeteer(self._engine.open(), self._extra_s)
+
+
+class _StampedPuppeteer:
+    def __init__(self, puppeteer: Puppeteer, extra_s: float) -> None:
+        self._puppeteer, self._extra_s = puppeteer, extra_s
+        self.tracker_name = puppeteer.tracker_name
+        self.calibrate, self.recalibrate, self.close = puppeteer.calibrate, puppeteer.recalibrate, puppeteer.close
+
+    @property
+    def state(self) -> FaceState:
+        return self._puppeteer.state
+
+    def animate(self, source: Any, image: Image, time_s: float) -> Image:
+        out = self._puppeteer.animate(source, image, time_s)
+        stamp.write(out, stamp.read(image))
+        time.sleep(self._extra_s)
+        return out
+
+
+def _serve(pipe: Connection, extra_s: float) -> None:
+    """The server under test, until the pipe says to end; then it tells its CPU seconds and memory."""
+    config = Config.model_validate(
+        {"http": {"port": 0}, "webrtc": {"bind_addresses": LOOPBACK}, "downloads": {"fetch": False}, "engine": {"max_side": SIDE}}
+    )
+    model = models.find(models.FACE_LANDMARKER)
+    server = Server(config, StampedEngine(open_engine("mesh", model), extra_s))
+    _answer_pipe(pipe, server.stop)
+    run(server.serve(pipe.send))
+
+
+def _echo(pipe: Connection) -> None:
+    """Bare aiortc: what comes in on /live/live/whip goes out again on the same connection."""
+    connections: set[RTCPeerConnection] = set()
+    app = FastAPI()
+
+    @app.post("/live/live/whip")
+    async def whip(request: Request) -> Response:
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        connections.add(connection)
+        connection.on("track", connection.addTrack)
+        offer = (await request.body()).decode()
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await connection.setLocalDescription(await connection.createAnswer())
+        return Response(connection.localDescription.sdp, 201, media_type=SDP)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    web = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    _answer_pipe(pipe, lambda: setattr(web, "should_exit", True))
+    pipe.send(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    run(web.serve(sockets=[listener]))
+
+
+def _answer_pipe(pipe: Connection, stop: Callable[[], None]) -> None:
+    """Answer each message with CPU seconds and resident MB so far; None ends the process."""
+
+    def answer() -> None:
+        while pipe.recv() is not None:
+            pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+            pipe.send((time.process_time(), pages * 4096 / 1e6))
+        stop()
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _process(target: Callable[..., None], *args: Any) -> Iterator[tuple[str, Callable[[], tuple[float, float]]]]:
+    """A process that serves; its address, and a way to ask for its CPU seconds and memory in MB."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, *args))
+    process.start()
+
+    def usage() -> tuple[float, float]:
+        ours.send("usage")
+        cpu, memory = ours.recv()
+        return cpu, memory
+
+    try:
+        yield ours.recv(), usage
+    finally:
+        ours.send(None)
+        process.join(15)
+        process.kill()
+
+
+class ClipTrack(MediaStreamTrack):
+    """A clip at FPS, over and over, with a counter; sent_s: when each number left."""
+
+    kind = "video"
+
+    def __init__(self, frames: list[Image]) -> None:
+        super().__init__()
+        self._frames = frames
+        self._start_s = time.monotonic()
+        self._number = 0
+        self.sent_s: dict[int, float] = {}
+
+    async def recv(self) -> av.VideoFrame:
+        self._number += 1
+        await asyncio.sleep(self._start_s + self._number / FPS - time.monotonic())
+        yuv = self._frames[self._number % len(self._frames)].copy()
+        stamp.write(yuv[:SIDE], self._number)
+        frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+        frame.pts, frame.time_base = self._number * 90_000 // FPS, CLOCK
+        self.sent_s[self._number] = time.monotonic()
+        return frame
+
+
+def load_clip(path: Path) -> list[Image]:
+    """Up to 20 s of a clip as (SIDE · 3 / 2, SIDE) planar YUV."""
+    with open_clip(path) as clip:
+        reformatted = (f.reformat(SIDE, SIDE, "yuv420p") for f in pictures(clip))
+        return [np.asarray(f.to_ndarray(), np.uint8) for f, _ in zip(reformatted, range(20 * FPS), strict=False)]
+
+
+@dataclass
+class Received:
+    """(seconds of arrival, counter) of the frames that a viewer got."""
+
+    frames: list[tuple[float, int]] = field(default_factory=list)
+
+    async def read(self, track: MediaStreamTrack) -> None:
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                assert isinstance(frame, av.VideoFrame)
+                self.frames.append((time.monotonic(), stamp.read(np.asarray(frame.to_ndarray(format="gray"), np.uint8))))
+
+    def figures(self, sent_s: dict[int, float], since_s: float, seconds: float) -> dict[str, float]:
+        """Frames per second, and milliseconds from the first sight of a frame to its arrival."""
+        fresh: dict[int, float] = {}
+        for at, number in self.frames:
+            if at >= since_s:
+                fresh.setdefault(number, at)
+        delays = [1000 * (at - sent_s[n]) for n, at in fresh.items() if n in sent_s]
+        if not delays:
+            return {"fps": 0.0}
+        p50, p95 = np.percentile(delays, [50, 95])
+        return {"fps": round(len(delays) / seconds, 1), "glass_p50_ms": round(p50, 1), "glass_p95_ms": round(p95, 1)}
+
+
+async def _negotiate(http: httpx.AsyncClient, connection: RTCPeerConnection, path: str) -> None:
+    await connection.setLocalDescription(await connection.createOffer())
+    reply = await http.post(path, content=connection.localDescription.sdp, headers={"Content-Type": SDP})
+    reply.raise_for_status()
+    await connection.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
+
+
+async def _measure(
+    url: str, usage: Callable[[], tuple[float, float]], clip: list[Image], viewers: int, seconds: float, echo: bool
+) -> dict[str, Any]:
+    """One publisher and `viewers` viewers for `seconds`, after SETTLE_S."""
+    camera = ClipTrack(clip)
+    connections = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(1 if echo else 1 + viewers)]
+    received = [Received() for _ in range(viewers)]
+    tasks: list[asyncio.Task[None]] = []
+    async with httpx.AsyncClient(base_url=url) as http:
+        try:
+            publisher = connections[0]
+            publisher.addTransceiver(camera, direction="sendrecv" if echo else "sendonly")
+            await _negotiate(http, publisher, "/live/live/whip")
+            for viewer in connections[1:]:
+                viewer.addTransceiver("video", direction="recvonly")
+                await _negotiate(http, viewer, "/live/live/whep")
+            watching = connections if echo else connections[1:]
+            tracks = [c.getTransceivers()[0].receiver.track for c in watching]
+            tasks = [asyncio.create_task(r.read(t)) for r, t in zip(received, tracks, strict=True)]
+            await asyncio.sleep(SETTLE_S)
+            since, (cpu, memory) = time.monotonic(), usage()
+            steps = await _watch(http, seconds, echo)
+            cpu_end, memory_end = usage()
+            result: dict[str, Any] = received[0].figures(camera.sent_s, since, seconds)
+            result |= {"server_cpu_percent": round(100 * (cpu_end - cpu) / seconds, 1)}
+            result |= {"memory_mb": [round(memory), round(memory_end)], **steps}
+            return result
+        finally:
+            await asyncio.gather(*(c.close() for c in connections))
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(http: httpx.AsyncClient, seconds: float, echo: bool) -> dict[str, Any]:
+    """Sleep; then what the server says of its own age, skips and rate limits."""
+    limits: list[float] = []
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, 1.0))
+        if not echo:
+            state = (await http.get("/api/streams/live")).json()
+            limits.append(state["rate_limit"])
+    if echo:
+        return {}
+    names = ("age_p50_ms", "age_p95_ms", "stage_p50_ms", "stage_p95_ms", "skipped")
+    return {n: state[n] for n in names} | {"rate_limit_least": min(limits), "rate_limit_last": limits[-1]}
+
+
+def live(clip: Path, seconds: float = 15.0, viewers: int = 1, extra_ms: float = 0.0) -> dict[str, Any]:
+    """Figures of the server and of the bare echo, over the same clip in the same run."""
+    frames = load_clip(clip)
+    aiortc_patches.install(Bitrates(), LOOPBACK)  # the clients' side, the same for both
+    result: dict[str, Any] = {"clip": clip.name, "seconds": seconds, "viewers": viewers, "extra_ms": extra_ms}
+    targets: list[tuple[str, Callable[..., None], tuple[float, ...]]] = [("server", _serve, (extra_ms / 1000,))]
+    if viewers == 1 and not extra_ms:
+        targets.append(("bare_aiortc_echo", _echo, ()))
+    for name, target, args in targets:
+        with _process(target, *args) as (url, usage):
+            echo = target is _echo
+            result[name] = asyncio.run(_measure(url, usage, frames, viewers, seconds, echo))
+    return result
