@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from pipeline import models
+from pipeline import models, threads
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError
 
@@ -122,7 +122,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it exists."""
+    """Run on uvloop where it exists, with the threads of the numeric libraries bounded."""
+    threads.one_each()
     # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
     sys.setswitchinterval(0.001)
     try:

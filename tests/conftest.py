@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import models
+from pipeline import models, threads
 from streamer.app import Server
 from streamer.config import Config
 
@@ -66,12 +66,13 @@ def picture() -> Callable[[str], Path]:
 
 
 @contextmanager
-def run_server(engine=None, **sections) -> Iterator[Server]:
+def run_server(own_engine=None, **sections) -> Iterator[Server]:
     """A server of its own on a free port, media on the loopback address."""
     data = {"http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]}}
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
-    server = Server(Config(**data), engine)
+    threads.one_each()  # as in a server's own process
+    server = Server(Config(**data), own_engine)
     ready = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(lambda url: ready.set())))
     thread.start()

@@ -7,12 +7,12 @@ from playwright.sync_api import sync_playwright
 
 from tests.test_browser import FLAGS, RECORD
 
-executable, url, camera, seconds = sys.argv[1:5]
+executable, url, camera, *record = sys.argv[1:]
 with sync_playwright() as p:
     browser = p.chromium.launch(
         executable_path=executable, headless=True, args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
     )
-    page = browser.new_page(viewport={"width": 1180, "height": 760})
+    page = browser.new_page(viewport={"width": 640, "height": 480})
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(url)
@@ -21,7 +21,7 @@ with sync_playwright() as p:
     page.wait_for_function(
         f"async () => (await (await fetch('{url}/api/streams/live')).json()).face === 'tracking'", timeout=20000
     )
-    print(page.evaluate(RECORD, int(seconds)))
+    print(page.evaluate(RECORD, [float(part) for part in record]))
     if os.environ.get("PUPPETCAST_SCREENSHOT"):
         page.screenshot(path=os.environ["PUPPETCAST_SCREENSHOT"])
     page.click("#start")  # stop: the publisher's place becomes free

@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -15,8 +14,9 @@ import numpy as np
 import pytest
 
 from pipeline.face.mediapipe import MediaPipeTracker
-from pipeline.face.motion import eye_distance
-from pipeline.quality import best_lag
+from pipeline.face.motion import Neutral
+from pipeline.mesh.engine import MeshSource
+from pipeline.quality import MEASURES, best_lag, measures
 
 from .conftest import ROOT, chromium, run_server
 
@@ -29,8 +29,8 @@ FLAGS = [
     "--allow-loopback-in-peer-connection", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--disable-gpu", "--disable-quic",
 ]  # fmt: skip
-# Draws each new frame of the page's video small, with the media time.
-RECORD = """async (seconds) => {
+# Draws a square of each new frame of the page's video, given as shares of its size, with its RTP time: the capture time.
+RECORD = """async ([seconds, x, y, width, height]) => {
   const video = document.getElementById('puppet');
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = 256;
@@ -39,8 +39,9 @@ RECORD = """async (seconds) => {
   const end = performance.now() + seconds * 1000;
   await new Promise((resolve) => {
     const step = (now, metadata) => {
-      context.drawImage(video, 0, 0, 256, 256);
-      frames.push([metadata.mediaTime, canvas.toDataURL('image/jpeg', 0.92).split(',')[1]]);
+      const [w, h] = [video.videoWidth, video.videoHeight];
+      context.drawImage(video, x * w, y * h, width * w, height * h, 0, 0, 256, 256);
+      frames.push([metadata.rtpTimestamp / 90000, canvas.toDataURL('image/jpeg', 0.92).split(',')[1]]);
       performance.now() < end ? video.requestVideoFrameCallback(step) : resolve();
     };
     video.requestVideoFrameCallback(step);
@@ -74,17 +75,26 @@ def browse(url: str, camera: Path, script: Path, *args: str) -> str:
     return done.stdout
 
 
-def mouth_gaps(frames: list[tuple[float, np.ndarray]], model: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Times, and mouth gaps in eye distances, of the frames that show a face."""
+def watched(queue) -> list:
+    """The driving frames that a queue takes from now on."""
+    taken, put = [], queue.put
+
+    def watch(frame):
+        taken.append(frame)
+        put(frame)
+
+    queue.put = watch
+    return taken
+
+
+def followed(frames: list[tuple[float, np.ndarray]], measure: str, model: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times, and one of MEASURES, of the frames that show a face."""
     tracker = MediaPipeTracker(model)
-    rows = []
-    for time_s, image in frames:
-        landmarks = tracker.track(image, time_s)
-        if landmarks is not None:
-            rows.append((time_s, np.linalg.norm(landmarks[13] - landmarks[14]) / eye_distance(landmarks)))
+    seen = [(t, landmarks) for t, image in frames if (landmarks := tracker.track(image, t)) is not None]
     tracker.close()
-    times, gaps = np.array(rows).T
-    return times, gaps
+    landmarks = [face for _, face in seen]
+    rows = measures(landmarks, Neutral.of(np.median(np.stack(landmarks), axis=0)))
+    return np.array([t for t, _ in seen]), rows[:, MEASURES.index(measure)]
 
 
 def decoded(clip: Path) -> list[tuple[float, np.ndarray]]:
@@ -92,33 +102,60 @@ def decoded(clip: Path) -> list[tuple[float, np.ndarray]]:
         return [(k / FPS, f.to_ndarray(format="rgb24", width=512, height=512)) for k, f in enumerate(source.decode(video=0))]
 
 
-def test_the_page_puppeteers_a_portrait_from_its_camera(clip, model, tmp_path):
-    path = clip("d10")
-    camera = as_camera(path, tmp_path / "camera.mjpeg")
-    with run_server() as server:
-        out = browse(server.url, camera, Path(__file__).parent / "drive_page.py", str(SECONDS))
+def puppeteered(
+    tracker: str, measure: str, camera: Path, model: Path
+) -> tuple[MeshSource, list[tuple[float, np.ndarray]], float]:
+    """The portrait, the frames that the page drew with their times, and how well they follow the camera."""
+    with run_server(engine={"max_side": 512}) as server:
+        arrived = watched(server.control.streams["live"].queue)
+        source = server.control.stream("live").shown.source
+        face = source.crop  # all of it is recorded that moves: a landmarker sees little in a small face
+        height, width = source.still.shape[:2]
+        shares = [face.x / width, face.y / height, face.side / width, face.side / height]
+        out = browse(server.url, camera, Path(__file__).parent / "drive_page.py", *map(str, [SECONDS, *shares]))
         state = server.control.state("live")
+    assert state.tracker == tracker
+    assert state.errors == 0
     frames = [
         (t, cv2.imdecode(np.frombuffer(base64.b64decode(b), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]) for t, b in json.loads(out)
     ]
     frames = [(t - frames[0][0], np.ascontiguousarray(image)) for t, image in frames]
     assert frames[-1][0] >= 8, "at least eight seconds were recorded"
     assert len(frames) / frames[-1][0] >= 8, "the page shows a moving picture"
-    assert state.errors == 0
 
-    driver = decoded(path)
-    times, gaps = mouth_gaps(driver, model)
-    seen_times, seen = mouth_gaps(frames, model)
-    grid = np.arange(0, frames[-1][0] - 0.2, 1 / FPS)
-    # The fake camera loops the clip: the driver, twice over, at the lag where it fits best.
-    loop = np.interp(np.arange(0, len(driver)) / FPS, times, gaps)
-    lag, follow = best_lag(np.interp(grid, seen_times, seen), np.tile(loop, 4), len(driver))
-    print(f"mouth gap: correlation {follow.correlation:.3f} at lag {lag / FPS:.2f} s over {grid[-1]:.1f} s, {len(frames)} frames")
-    assert follow.correlation >= 0.75  # 0.82 to 0.87 was measured; the page loses frames on a loaded machine
+    # The driver is what the camera really showed, and when: a loaded browser does not keep the clip's own times.
+    driver = [(f.captured_s, f.frame.to_ndarray(format="rgb24")) for f in arrived[:: max(len(arrived) // 600, 1)]]
+    times, values = followed(driver, measure, model)
+    seen_times, seen = followed(frames, measure, model)
+    grid = np.arange(0, frames[-1][0], 1 / FPS)
+    track = np.interp(np.arange(times[0], times[-1], 1 / FPS), times, values)
+    lag, follow = best_lag(np.interp(grid, seen_times, seen), track, len(track) - len(grid))
+    print(f"{tracker}: {measure} {follow.correlation:.3f} at lag {lag / FPS:.2f} s over {grid[-1]:.1f} s, {len(frames)} frames")
+    return source, frames, follow.correlation
 
+
+# The cascade tracker starts from whatever face it sees first, here in the middle of a loop: its head motion is what is
+# sure. How it follows a mouth from a resting face, 'puppetcast bench follow' measures.
+@pytest.mark.parametrize(("tracker", "measure"), [("mediapipe", "mouth"), ("cascade", "x")])
+def test_the_page_puppeteers_a_portrait_from_its_camera(tracker, measure, clip, model, tmp_path, monkeypatch):
+    path = clip("d10")
+    camera = as_camera(path, tmp_path / "camera.mjpeg")
+    if tracker == "cascade":  # an empty model folder and no network
+        monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path))
+    for _ in range(2):  # once more where other work on the machine left the page too few frames
+        source, frames, correlation = puppeteered(tracker, measure, camera, model)
+        if correlation >= 0.8:
+            break
+    assert correlation >= 0.8
+
+    face = source.crop
+    height, width = source.still.shape[:2]
     # No received frame looks like the camera: as grey 32 x 32 thumbnails, all are nearer to the portrait.
-    portrait = thumbnail(server.control.stream("live").shown.source.still)
-    cameras = [thumbnail(image) for _, image in driver[::4]]
+    portrait = thumbnail(face.cut(source.still))
+    pictures = [image for _, image in decoded(path)[::4]]
+    whole = (slice(max(face.y, 0), face.y + face.side), slice(max(face.x, 0), face.x + face.side))
+    scaled = [cv2.resize(image, (width, height)) for image in pictures]
+    cameras = [thumbnail(image) for image in pictures] + [thumbnail(image[whole]) for image in scaled]
     for _, image in frames:
         small = thumbnail(image)
         assert alike(small, portrait) > max(alike(small, c) for c in cameras) + 0.15
@@ -149,15 +186,9 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
         target.mux(video.encode(None))
     # A budget of one frame a second: this is about the way in, not about the animation.
     with run_server(budget={"max_frames": 1}) as server:
-        queue = server.control.streams["live"].queue
-        sizes, put = [], queue.put
-
-        def watched(frame):
-            sizes.append((time.monotonic(), frame.frame.width, frame.frame.height))
-            put(frame)
-
-        queue.put = watched
+        arrived = watched(server.control.streams["live"].queue)
         browse(server.url, camera, Path(__file__).parent / "publish_only.py", codec, "15")
+    sizes = [(f.captured_s, f.frame.width, f.frame.height) for f in arrived]
     assert sizes[-1][0] - sizes[0][0] > 10, "frames came for more than ten seconds"
     last = [s for s in sizes if s[0] > sizes[-1][0] - 10]
     fps = len(last) / (last[-1][0] - last[0][0])

@@ -37,10 +37,11 @@ OVAL: Final = (
 JAW: Final = (288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58)
 NOSE: Final = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 97, 326, 327, 48, 278, 115, 344, 220, 440, 45, 275)
 
-# Points that expression hardly moves: forehead, temples, upper oval, nose bridge, eye corners.
+# Points that expression hardly moves: temples, forehead, nose, eye corners. The upper oval is left out: on
+# portraits with hair over it the landmark model only guesses it.
 RIGID: Final = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 109, 67, 103, 54, 21, 162, 127, 234),
-    *(151, 9, 8, 168, 6, 197, 195, 5, 4, 33, 133, 362, 263, 71, 301, 68, 298, 104, 333, 69, 299),
+    *(454, 234, 356, 127, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 94),
+    *(33, 133, 362, 263, 71, 301, 68, 298, 104, 333, 69, 299),
 )
 FOREHEAD: Final = 10
 CHIN: Final = 152
