@@ -110,6 +110,30 @@ def animate(
     console.print(f"{out}: {result.frames} frames, tracker {result.tracker}", highlight=False)
 
 
+@app.command()
+def verify(
+    checkpoints: Annotated[Path, typer.Option(help="Folder of LivePortrait checkpoints, in the official layout.")],
+    golden: Annotated[list[Path], typer.Option(help="Golden file (.npz): networks, motion or crop. May be given again.")],
+) -> None:
+    """Compare this machine's LivePortrait with published results, row by row; exit code 1 on any miss."""
+    from pipeline.liveportrait.verify import load_golden
+    from pipeline.liveportrait.verify import verify as compare
+    from pipeline.liveportrait.weights import load_networks
+
+    missed = rows = 0
+    with _one_line_errors():
+        files = [(path, load_golden(path)) for path in golden]
+        networks = load_networks(checkpoints)
+        typer.echo(f"{'key':32} {'error':>10} {'tolerance':>10}")
+        for path, arrays in files:
+            for row in compare(arrays, networks, path):
+                rows, missed = rows + 1, missed + (not row.ok)
+                typer.echo(f"{row.key:32} {row.error:10.2e} {row.tolerance:10.2e} {'ok' if row.ok else 'MISSED'}")
+    console.print(f"{rows - missed} of {rows} rows ok", highlight=False)
+    if missed:
+        raise typer.Exit(1)
+
+
 @models_app.command("fetch")
 def models_fetch() -> None:
     """Download the models; goes on where an earlier try stopped."""

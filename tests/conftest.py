@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +65,23 @@ def picture() -> Callable[[str], Path]:
         return path
 
     return get
+
+
+@pytest.fixture(scope="session")
+def conformance() -> Path:
+    """The folder of golden files."""
+    folder = SHARED / "conformance"
+    if not folder.is_dir():
+        pytest.skip("the conformance data is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoints(conformance, tmp_path_factory) -> Path:
+    """Full-size checkpoints with reproducible weights (520 MB)."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    subprocess.run([sys.executable, str(conformance / "make_weights.py"), str(folder)], check=True)
+    return folder
 
 
 @contextmanager

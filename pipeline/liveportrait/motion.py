@@ -1,0 +1,244 @@
+"""Implicit keypoints: from M's heads to where the portrait's keypoints go. Pure tensor functions, float32.
+
+Row vectors: a canonical keypoint c (3,) becomes s · (c · R + δ) + t. K = 21 keypoints, B the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .networks import KEYPOINTS, MotionHeads
+
+BIN_DEGREES, FIRST_DEGREES = 3.0, -97.5
+LIP_OPEN = 0.03  # a source mouth more open than this is closed before relative motion is added
+LIPS = (6, 12, 14, 17, 19, 20)
+EYES = (11, 13, 15, 16, 18)
+# In absolute motion these coordinates (x, y, z) of the expression come from the driver, the others stay the source's.
+ABSOLUTE = dict.fromkeys((1, 2, 6, *range(11, 21)), (0, 1, 2)) | {3: (1,), 4: (1,), 5: (2,), 8: (2,), 9: (1, 2)}
+
+
+class FaceMotion(NamedTuple):
+    """One face. canonical: (B, K, 3); expression: (B, K, 3); rotation: (B, 3, 3); scale: (B, 1); translation: (B, 3)."""
+
+    canonical: Tensor
+    expression: Tensor
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+
+    def keypoints(self) -> Tensor:
+        """(B, K, 3) keypoints in the picture; the depth of the translation is not used."""
+        flat = self.translation * self.translation.new_tensor([1.0, 1.0, 0.0])
+        turned = self.canonical @ self.rotation + self.expression
+        return self.scale[:, None] * turned + flat[:, None]
+
+
+class Ratios(NamedTuple):
+    """Openings of a face. eyes: (B, 2) left and right; lip: (B, 1)."""
+
+    eyes: Tensor
+    lip: Tensor
+
+
+class Region(StrEnum):
+    """Which part of the driver's motion is used."""
+
+    ALL = "all"
+    EXPRESSION = "exp"
+    POSE = "pose"
+    LIP = "lip"
+    EYES = "eyes"
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """How motion is transferred.
+
+    relative: the driver's motion against its reference frame is added to the source; otherwise its
+    absolute pose and expression replace the source's. multiplier: scales the keypoints' whole motion.
+    compat: the order of the published code, with the multiplier after stitching, which opens the seam.
+    """
+
+    relative: bool = True
+    region: Region = Region.ALL
+    pose_gain: float = 1.0
+    expression_gain: float = 1.0
+    multiplier: float = 1.0
+    stitching: bool = True
+    eye_retargeting: bool = False
+    lip_retargeting: bool = False
+    close_lips: bool = True
+    compat: bool = False
+
+
+class Controllers(NamedTuple):
+    """The small networks S and R."""
+
+    stitching: nn.Module
+    lip: nn.Module
+    eye: nn.Module
+
+
+def degrees(bins: Tensor) -> Tensor:
+    """(B, 66) head -> (B, 1) expected angle in degrees."""
+    index = torch.arange(bins.shape[1], dtype=torch.float32, device=bins.device)
+    return (bins.float().softmax(dim=1) * index).sum(dim=1, keepdim=True) * BIN_DEGREES + FIRST_DEGREES
+
+
+def rotation(pitch: Tensor, yaw: Tensor, roll: Tensor) -> Tensor:
+    """(B, 1) angles in degrees -> (B, 3, 3) = (Rz(roll) · Ry(yaw) · Rx(pitch))ᵀ, to be used as x · R."""
+    (sp, cp), (sy, cy), (sr, cr) = ((a.deg2rad().sin()[:, 0], a.deg2rad().cos()[:, 0]) for a in (pitch, yaw, roll))
+    rows = [
+        torch.stack([cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp], dim=1),
+        torch.stack([sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp], dim=1),
+        torch.stack([-sy, cy * sp, cy * cp], dim=1),
+    ]
+    return torch.stack(rows, dim=1).transpose(1, 2)
+
+
+def face_motion(heads: MotionHeads) -> FaceMotion:
+    """Give M's raw heads their meaning, in float32."""
+    return FaceMotion(
+        canonical=heads.kp.float().reshape(-1, KEYPOINTS, 3),
+        expression=heads.exp.float().reshape(-1, KEYPOINTS, 3),
+        rotation=rotation(degrees(heads.pitch), degrees(heads.yaw), degrees(heads.roll)),
+        scale=heads.scale.float(),
+        translation=heads.t.float(),
+    )
+
+
+def drive(
+    source: FaceMotion,
+    driving: FaceMotion,
+    reference: FaceMotion,
+    controllers: Controllers,
+    options: MotionOptions = MotionOptions(),
+    source_ratios: Ratios | None = None,
+    driving_ratios: Ratios | None = None,
+) -> Tensor:
+    """(B, K, 3) keypoints for W, of B driving frames.
+
+    source: batch 1. reference: batch 1, the driver's frame that relative motion is measured against.
+    The ratios are needed for retargeting, and the source's for closing its lips.
+    """
+    resting = source.keypoints()
+    moved = transfer(source, driving, reference, options).keypoints()
+    if not options.compat:
+        moved = resting + (moved - resting) * options.multiplier
+    moved = moved + _retargeting(resting, controllers, options, source_ratios, driving_ratios)
+    if options.stitching:
+        moved = stitch(controllers.stitching, resting, moved)
+    moved = moved + _closing(resting, controllers, options, source_ratios)
+    if options.compat:
+        moved = resting + (moved - resting) * options.multiplier
+    return moved
+
+
+def transfer(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, options: MotionOptions) -> FaceMotion:
+    """The source's face with the driver's motion, before any network corrects it."""
+    batch = driving.scale.shape[0]
+    moved = _relative(source, driving, reference, options) if options.relative else _absolute(source, driving, options)
+    pose = options.region in (Region.ALL, Region.POSE)
+    return FaceMotion(
+        canonical=source.canonical,
+        expression=_in_region(source.expression, moved.expression, options.region),
+        rotation=moved.rotation if pose else source.rotation.expand(batch, -1, -1),
+        scale=moved.scale if options.region is Region.ALL else source.scale.expand(batch, -1),
+        translation=moved.translation if pose else source.translation.expand(batch, -1),
+    )
+
+
+def _relative(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, options: MotionOptions) -> FaceMotion:
+    turn = power(driving.rotation @ reference.rotation.transpose(1, 2), options.pose_gain)
+    return FaceMotion(
+        canonical=source.canonical,
+        expression=source.expression + (driving.expression - reference.expression) * options.expression_gain,
+        rotation=turn @ source.rotation,
+        scale=source.scale * (driving.scale / reference.scale) ** options.pose_gain,
+        translation=source.translation + (driving.translation - reference.translation) * options.pose_gain,
+    )
+
+
+def _absolute(source: FaceMotion, driving: FaceMotion, options: MotionOptions) -> FaceMotion:
+    used = torch.zeros_like(source.expression)
+    for point, coordinates in ABSOLUTE.items():
+        used[:, point, list(coordinates)] = options.expression_gain
+    turn = power(driving.rotation @ source.rotation.transpose(1, 2), options.pose_gain)
+    return FaceMotion(
+        canonical=source.canonical,
+        expression=source.expression + used * (driving.expression - source.expression),
+        rotation=turn @ source.rotation,
+        scale=source.scale.expand_as(driving.scale),
+        translation=source.translation + (driving.translation - source.translation) * options.pose_gain,
+    )
+
+
+def _in_region(resting: Tensor, moved: Tensor, region: Region) -> Tensor:
+    match region:
+        case Region.ALL | Region.EXPRESSION:
+            return moved
+        case Region.POSE:
+            return resting.expand_as(moved)
+    points = list(LIPS if region is Region.LIP else EYES)
+    out = resting.expand_as(moved).clone()
+    out[:, points] = moved[:, points]
+    return out
+
+
+def power(rotations: Tensor, gain: float) -> Tensor:
+    """(B, 3, 3) rotations by `gain` times their angle about their axis (Rodrigues' formula)."""
+    if gain == 1.0:
+        return rotations
+    skew = (rotations - rotations.transpose(1, 2)) / 2  # sin(angle) times the axis' cross matrix
+    axis = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], dim=1)
+    sine = axis.norm(dim=1)[:, None, None]
+    cosine = ((rotations.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2)[:, None, None]
+    angle = torch.atan2(sine, cosine) * gain
+    unit = skew / sine.clamp_min(1e-9)
+    return torch.eye(3, device=rotations.device) + angle.sin() * unit + (1 - angle.cos()) * (unit @ unit)
+
+
+def stitch(network: nn.Module, resting: Tensor, moved: Tensor) -> Tensor:
+    """S keeps shoulders and background where they are. resting: (1, K, 3); moved: (B, K, 3)."""
+    out = network(torch.cat([resting.expand_as(moved).flatten(1), moved.flatten(1)], dim=1))
+    shift = nn.functional.pad(out[:, 3 * KEYPOINTS :], (0, 1))  # x and y alone
+    return moved + out[:, : 3 * KEYPOINTS].reshape(-1, KEYPOINTS, 3) + shift[:, None]
+
+
+def retarget(network: nn.Module, resting: Tensor, ratios: Tensor) -> Tensor:
+    """(B, K, 3) offsets by R. resting: (1, K, 3); ratios: (B, 2) source and wanted lip, or (B, 3) both source eyes
+    and the wanted one."""
+    flat = resting.flatten(1).expand(ratios.shape[0], -1)
+    out: Tensor = network(torch.cat([flat, ratios], dim=1))
+    return out.reshape(-1, KEYPOINTS, 3)
+
+
+def _retargeting(
+    resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None, driving: Ratios | None
+) -> Tensor:
+    out = torch.zeros_like(resting)
+    if not (options.eye_retargeting or options.lip_retargeting):
+        return out
+    if source is None or driving is None:
+        raise ValueError("retargeting needs the ratios of source and driver")
+    batch = driving.lip.shape[0]
+    if options.eye_retargeting:  # the networks were trained with one eye of the driver, the left one
+        wanted = torch.cat([source.eyes.expand(batch, -1), driving.eyes[:, :1]], dim=1)
+        out = out + retarget(controllers.eye, resting, wanted)
+    if options.lip_retargeting:
+        out = out + retarget(controllers.lip, resting, torch.cat([source.lip.expand(batch, -1), driving.lip], dim=1))
+    return out
+
+
+def _closing(resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None) -> Tensor:
+    """Relative motion starts from a closed mouth: offsets that close the source's."""
+    off = options.eye_retargeting or options.lip_retargeting or not (options.close_lips and options.relative)
+    if off or source is None:
+        return torch.zeros_like(resting)
+    closed = retarget(controllers.lip, resting, torch.cat([source.lip, torch.zeros_like(source.lip)], dim=1))
+    return closed * (source.lip >= LIP_OPEN)[:, None].float()

@@ -1,0 +1,339 @@
+"""The networks of LivePortrait in data-flow order: F, M, S and R, W, G.
+
+Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retargeting Control",
+arXiv:2407.03168. Parameter names are those of the official checkpoints, which load strictly.
+Plain eager code; precision, folding, compilation and capture are switched on by their users.
+B is the batch, K = 21 keypoints, D, H, W = 16, 64, 64 the feature volume.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import spectral_norm
+
+KEYPOINTS = 21
+DEPTH, SIDE = 16, 64
+MOTIONS = KEYPOINTS + 1  # the background does not move
+KEYPOINT_VARIANCE = 0.01
+
+
+def conv_bn(dims: int, channels_in: int, channels_out: int, size: int = 3) -> nn.ModuleDict:
+    """A convolution and its batch norm under the names of the checkpoints: conv, norm."""
+    conv, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
+    return nn.ModuleDict({"conv": conv(channels_in, channels_out, size, padding=size // 2), "norm": norm(channels_out)})
+
+
+def apply(block: nn.Module, x: Tensor) -> Tensor:
+    """norm(conv(x))."""
+    out: Tensor = block.get_submodule("norm")(block.get_submodule("conv")(x))
+    return out
+
+
+class ResBlock3d(nn.Module):
+    """x + conv(relu(bn(conv(relu(bn(x)))))), 3³."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2))
+        self.norm1, self.norm2 = nn.BatchNorm3d(channels), nn.BatchNorm3d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x)))
+        return x + self.conv2(F.relu(self.norm2(h)))
+
+
+class AppearanceFeatureExtractor(nn.Module):
+    """F: the portrait's appearance as a feature volume."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = conv_bn(2, 3, 64)
+        self.down_blocks = nn.ModuleList([conv_bn(2, 64, 128), conv_bn(2, 128, 256)])
+        self.second = nn.Conv2d(256, 512, 1)
+        self.resblocks_3d = nn.ModuleDict({f"3dr{k}": ResBlock3d(32) for k in range(6)})
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, 256, 256) RGB in 0..1 -> (B, 32, D, H, W)."""
+        x = F.relu(apply(self.first, image))  # B, 64, 256, 256
+        for block in self.down_blocks:
+            x = F.avg_pool2d(F.relu(apply(block, x)), 2)  # 128, 128² then 256, 64²
+        x = self.second(x).reshape(-1, 32, DEPTH, SIDE, SIDE)  # B, 32, 16, 64, 64
+        for block in self.resblocks_3d.values():
+            x = block(x)
+        return x
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class GlobalResponseNorm(nn.Module):
+    """ConvNeXt V2 (Woo et al., arXiv:2301.00808), over (B, H, W, C)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma, self.beta = (nn.Parameter(torch.zeros(1, 1, 1, channels)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        energy = x.norm(p=2, dim=(1, 2), keepdim=True)
+        return self.gamma * (x * (energy / (energy.mean(dim=-1, keepdim=True) + 1e-6))) + self.beta + x
+
+
+class ConvNextBlock(nn.Module):
+    """Depthwise 7×7, then two pointwise layers with a global response norm between them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.pwconv1 = nn.Linear(channels, 4 * channels)
+        self.grn = GlobalResponseNorm(4 * channels)
+        self.pwconv2 = nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.dwconv(x).permute(0, 2, 3, 1))  # B, H, W, C
+        h = self.pwconv2(self.grn(F.gelu(self.pwconv1(h))))
+        return x + h.permute(0, 3, 1, 2)
+
+
+class MotionHeads(NamedTuple):
+    """What M says of a face. pitch, yaw, roll: (B, 66) bins; t: (B, 3); exp, kp: (B, 63); scale: (B, 1)."""
+
+    pitch: Tensor
+    yaw: Tensor
+    roll: Tensor
+    t: Tensor
+    exp: Tensor
+    scale: Tensor
+    kp: Tensor
+
+
+class ConvNextV2Tiny(nn.Module):
+    """The backbone of M with its seven heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        dims = (96, 192, 384, 768)
+        stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, stride=4), LayerNorm2d(dims[0], eps=1e-6))
+        pairs = itertools.pairwise(dims)
+        downs = [nn.Sequential(LayerNorm2d(a, eps=1e-6), nn.Conv2d(a, b, 2, stride=2)) for a, b in pairs]
+        self.downsample_layers = nn.ModuleList([stem, *downs])
+        depths = zip(dims, (3, 3, 9, 3), strict=True)
+        self.stages = nn.ModuleList(nn.Sequential(*(ConvNextBlock(dim) for _ in range(n))) for dim, n in depths)
+        self.norm = nn.LayerNorm(dims[-1], eps=1e-6)
+        heads = {"pitch": 66, "yaw": 66, "roll": 66, "t": 3, "exp": 63, "scale": 1, "kp": 63}
+        for name, size in heads.items():
+            self.add_module(f"fc_{name}", nn.Linear(dims[-1], size))
+
+    def forward(self, image: Tensor) -> MotionHeads:
+        x = image
+        for down, stage in zip(self.downsample_layers, self.stages, strict=True):
+            x = stage(down(x))  # 96, 64² · 192, 32² · 384, 16² · 768, 8²
+        x = self.norm(x.mean(dim=(2, 3)))  # B, 768
+        return MotionHeads(*(self.get_submodule(f"fc_{name}")(x) for name in MotionHeads._fields))
+
+
+class MotionExtractor(nn.Module):
+    """M: head pose, canonical keypoints and expression of a face."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detector = ConvNextV2Tiny()
+
+    def forward(self, image: Tensor) -> MotionHeads:
+        """(B, 3, 256, 256) RGB in 0..1 -> raw heads; `motion.face_motion` gives them meaning."""
+        heads: MotionHeads = self.detector(image)
+        return heads
+
+
+class Mlp(nn.Module):
+    """S and R: linear layers with ReLU between them."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise(sizes):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.mlp(x)
+        return out
+
+
+def stitching_mlp() -> Mlp:
+    """S: source and driven keypoints (126) -> offsets of all keypoints (63) and a shift (2)."""
+    return Mlp(126, 128, 128, 64, 65)
+
+
+def lip_mlp() -> Mlp:
+    """R for the lips: keypoints (63), source and wanted lip ratio -> offsets (63)."""
+    return Mlp(65, 128, 128, 64, 63)
+
+
+def eye_mlp() -> Mlp:
+    """R for the eyes: keypoints (63), both source eye ratios and the wanted one -> offsets (63)."""
+    return Mlp(66, 256, 256, 128, 128, 64, 63)
+
+
+class Portrait(NamedTuple):
+    """What W needs of a portrait, computed once. feature: (B, 32, D, H, W); compressed: (B, 4, D, H, W);
+    keypoints: (B, K, 3); heat: (B, K, D, H, W)."""
+
+    feature: Tensor
+    compressed: Tensor
+    keypoints: Tensor
+    heat: Tensor
+
+
+class Hourglass(nn.Module):
+    """A 3-D U-Net that keeps the depth: every step halves or doubles height and width alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        down = (110, 64, 128, 256, 512, 1024)
+        up = ((1024, 512), (1024, 256), (512, 128), (256, 64), (128, 32))
+        pairs = itertools.pairwise(down)
+        self.encoder = nn.ModuleDict({"down_blocks": nn.ModuleList(conv_bn(3, a, b) for a, b in pairs)})
+        self.decoder = conv_bn(3, 142, 142)
+        self.decoder["up_blocks"] = nn.ModuleList(conv_bn(3, a, b) for a, b in up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 110, D, H, W) -> (B, 142, D, H, W)."""
+        skips = [x]
+        for block in self.encoder["down_blocks"].children():
+            skips.append(F.avg_pool3d(F.relu(apply(block, skips[-1])), (1, 2, 2)))
+        x = skips.pop()  # B, 1024, 16, 2, 2
+        for block in self.decoder["up_blocks"].children():
+            x = F.relu(apply(block, F.interpolate(x, scale_factor=(1, 2, 2))))
+            x = torch.cat([x, skips.pop()], dim=1)
+        return F.relu(apply(self.decoder, x))
+
+
+class DenseMotion(nn.Module):
+    """From keypoints to where each voxel of the result comes from, and what cannot be seen in the portrait."""
+
+    grid: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compress, self.norm = nn.Conv3d(32, 4, 1), nn.BatchNorm3d(4)
+        self.hourglass = Hourglass()
+        self.mask = nn.Conv3d(142, MOTIONS, 7, padding=3)
+        self.occlusion = nn.Conv2d(142 * DEPTH, 1, 7, padding=3)
+        self.register_buffer("grid", coordinate_grid(), persistent=False)
+
+    def heat(self, keypoints: Tensor) -> Tensor:
+        """(B, K, 3) -> (B, K, D, H, W) Gaussians around the keypoints."""
+        distance = self.grid - keypoints[:, :, None, None, None]
+        return torch.exp(-0.5 / KEYPOINT_VARIANCE * distance.square().sum(-1))
+
+    def forward(self, portrait: Portrait, driving: Tensor) -> tuple[Tensor, Tensor]:
+        """driving: (B, K, 3) -> deformation (B, D, H, W, 3) in grid coordinates, occlusion (B, 1, H, W)."""
+        batch = driving.shape[0]
+        shifts = F.pad(portrait.keypoints - driving, (0, 0, 1, 0))  # B, 22, 3: the background first, unmoved
+        motions = self.grid + shifts[:, :, None, None, None]  # B, 22, D, H, W, 3
+        volume = portrait.compressed.expand(batch, -1, -1, -1, -1)
+        moved = F.grid_sample(
+            volume.repeat_interleave(MOTIONS, dim=0), motions.flatten(0, 1).to(volume.dtype), align_corners=False
+        ).reshape(batch, MOTIONS, *volume.shape[1:])  # B, 22, 4, D, H, W
+        heat = F.pad(self.heat(driving) - portrait.heat, (0, 0, 0, 0, 0, 0, 1, 0))  # B, 22, D, H, W
+        x = torch.cat([heat[:, :, None].to(moved.dtype), moved], dim=2).flatten(1, 2)  # B, 110, D, H, W
+        x = self.hourglass(x)
+        mask = self.mask(x).softmax(dim=1)  # B, 22, D, H, W
+        # Σ mask · (grid + shift) = grid + Σ mask · shift, as the mask sums to one
+        deformation = self.grid + torch.einsum("bkdhw,bkc->bdhwc", mask.float(), shifts)
+        return deformation, torch.sigmoid(self.occlusion(x.flatten(1, 2)))
+
+
+class WarpingModule(nn.Module):
+    """W: the portrait's feature volume, deformed to the driven keypoints and flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense_motion_network = DenseMotion()
+        self.third = conv_bn(2, 32 * DEPTH, 256)
+        self.fourth = nn.Conv2d(256, 256, 1)
+
+    def prepare(self, feature: Tensor, keypoints: Tensor) -> Portrait:
+        """Everything that depends on the portrait alone; (B, 32, D, H, W) and (B, K, 3)."""
+        motion = self.dense_motion_network
+        return Portrait(feature, F.relu(motion.norm(motion.compress(feature))), keypoints, motion.heat(keypoints))
+
+    def forward(self, portrait: Portrait, driving: Tensor) -> Tensor:
+        """driving: (B, K, 3) -> (B, 256, H, W)."""
+        deformation, occlusion = self.dense_motion_network(portrait, driving)
+        volume = portrait.feature.expand(driving.shape[0], -1, -1, -1, -1)
+        x = F.grid_sample(volume, deformation.to(volume.dtype), align_corners=False).flatten(1, 2)  # B, 512, H, W
+        x = F.leaky_relu(apply(self.third, x), 0.01)
+        return self.fourth(x) * occlusion
+
+
+class Spade(nn.Module):
+    """Spatially adaptive normalisation (Park et al., arXiv:1903.07291)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mlp_shared = nn.Sequential(nn.Conv2d(256, 128, 3, padding=1))
+        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(128, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor, seg: Tensor) -> Tensor:
+        h = F.relu(self.mlp_shared(F.interpolate(seg, size=x.shape[2:])))
+        return F.instance_norm(x) * (1 + self.mlp_gamma(h)) + self.mlp_beta(h)
+
+
+class SpadeBlock(nn.Module):
+    """A residual block of two normalised convolutions; a third where the width changes."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        middle = min(channels_in, channels_out)
+        self.conv_0 = spectral_norm(nn.Conv2d(channels_in, middle, 3, padding=1))
+        self.conv_1 = spectral_norm(nn.Conv2d(middle, channels_out, 3, padding=1))
+        self.norm_0, self.norm_1 = Spade(channels_in), Spade(middle)
+        self.learned_shortcut = channels_in != channels_out
+        if self.learned_shortcut:
+            self.conv_s = spectral_norm(nn.Conv2d(channels_in, channels_out, 1, bias=False))
+            self.norm_s = Spade(channels_in)
+
+    def forward(self, x: Tensor, seg: Tensor) -> Tensor:
+        h = self.conv_0(F.leaky_relu(self.norm_0(x, seg), 0.2))
+        h = self.conv_1(F.leaky_relu(self.norm_1(h, seg), 0.2))
+        return h + (self.conv_s(self.norm_s(x, seg)) if self.learned_shortcut else x)
+
+
+class SpadeGenerator(nn.Module):
+    """G: the picture of a warped feature map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(256, 512, 3, padding=1)
+        for k in range(6):
+            self.add_module(f"G_middle_{k}", SpadeBlock(512, 512))
+        self.up_0, self.up_1 = SpadeBlock(512, 256), SpadeBlock(256, 64)
+        self.conv_img = nn.Sequential(nn.Conv2d(64, 12, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, seg: Tensor) -> Tensor:
+        """(B, 256, 64, 64) -> (B, 3, 512, 512) RGB in 0..1."""
+        x = self.fc(seg)
+        for k in range(6):
+            x = self.get_submodule(f"G_middle_{k}")(x, seg)  # B, 512, 64, 64
+        x = self.up_0(F.interpolate(x, scale_factor=2), seg)  # B, 256, 128, 128
+        x = self.up_1(F.interpolate(x, scale_factor=2), seg)  # B, 64, 256, 256
+        return torch.sigmoid(self.conv_img(F.leaky_relu(x, 0.2)))
+
+
+def coordinate_grid() -> Tensor:
+    """(D, H, W, 3) with x, y, z from -1 to 1 at the outermost voxels, although `grid_sample` is then
+    called with align_corners=False: the networks were trained that way."""
+    axes = [torch.arange(n) * (2 / (n - 1)) - 1 for n in (DEPTH, SIDE, SIDE)]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([x, y, z], dim=-1)

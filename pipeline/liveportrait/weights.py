@@ -1,0 +1,137 @@
+"""Official checkpoints into networks: strictly, safely, with one message for all that is wrong."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from . import networks
+
+State = dict[str, Tensor]
+
+BASE = "liveportrait/base_models"
+RETARGETING = "liveportrait/retargeting_models/stitching_retargeting_module"
+# S and R share a file; each has its key there, and every entry a prefix left by data-parallel training.
+RETARGETING_KEYS = {"stitching": "retarget_shoulder", "lip": "retarget_mouth", "eye": "retarget_eye"}
+PREFIX = "module."
+MAKERS: dict[str, Callable[[], nn.Module]] = {
+    "appearance_feature_extractor": networks.AppearanceFeatureExtractor,
+    "motion_extractor": networks.MotionExtractor,
+    "warping_module": networks.WarpingModule,
+    "spade_generator": networks.SpadeGenerator,
+    "stitching": networks.stitching_mlp,
+    "lip": networks.lip_mlp,
+    "eye": networks.eye_mlp,
+}
+STEMS = {name: f"{BASE}/{name}" for name in list(MAKERS)[:4]} | dict.fromkeys(RETARGETING_KEYS, RETARGETING)
+SUFFIXES = (".safetensors", ".pth")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks by their letters in the paper; R is lip and eye. All in eval mode."""
+
+    appearance: networks.AppearanceFeatureExtractor
+    motion: networks.MotionExtractor
+    warping: networks.WarpingModule
+    generator: networks.SpadeGenerator
+    stitching: networks.Mlp
+    lip: networks.Mlp
+    eye: networks.Mlp
+
+    def modules(self) -> list[nn.Module]:
+        return [self.appearance, self.motion, self.warping, self.generator, self.stitching, self.lip, self.eye]
+
+    def to(self, device: torch.device) -> Networks:
+        """Move everything to `device`."""
+        for module in self.modules():
+            module.to(device)
+        return self
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Checkpoint files that `folder` lacks, as paths inside it."""
+    stems = dict.fromkeys(STEMS.values())
+    return [f"{stem}.pth" for stem in stems if not any((folder / f"{stem}{s}").is_file() for s in SUFFIXES)]
+
+
+def load_networks(folder: Path) -> Networks:
+    """Load the five files of the official layout (`.pth` or `.safetensors`). ModelError names what is wrong."""
+    missing = missing_files(folder)
+    if missing:
+        raise ModelError(f"{folder}: lacks {', '.join(missing)}; run 'puppetcast models fetch liveportrait'")
+    states: dict[Path, State] = {}
+    modules: list[Any] = []
+    for name, make in MAKERS.items():
+        path = next(p for s in SUFFIXES if (p := folder / f"{STEMS[name]}{s}").is_file())
+        if path not in states:
+            states[path] = read_state(path)
+        state = states[path]
+        if name in RETARGETING_KEYS:
+            start = f"{RETARGETING_KEYS[name]}."
+            state = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+        modules.append(_fill(make, state, f"{path}: {name}"))
+    return Networks(*modules)
+
+
+def read_state(path: Path) -> State:
+    """Tensors by name; nested mappings become dotted names and data-parallel prefixes go. No code is run."""
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as exc:
+        raise ModelError(f"{path}: {_what_it_is(path)}; nothing of it was run") from exc
+    except (RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as exc:
+        reason = (str(exc) or "it is empty").splitlines()[0][:120]
+        raise ModelError(f"{path}: damaged or not whole ({reason}); download it again") from exc
+    except OSError as exc:
+        raise ModelError(f"{path}: {exc.strerror or exc}") from exc
+    flat = _flat(state)
+    if not flat:
+        raise ModelError(f"{path}: holds no tensors; is it a checkpoint?")
+    return flat
+
+
+def _what_it_is(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, not a checkpoint; the download was answered by a page"
+    return "not a plain checkpoint: it holds objects other than tensors, or is no pickle at all"
+
+
+def _flat(state: object, prefix: str = "") -> State:
+    flat: State = {}
+    if isinstance(state, Mapping):
+        for key, value in state.items():
+            name = str(key).removeprefix(PREFIX)
+            flat |= {prefix + name: value} if isinstance(value, Tensor) else _flat(value, f"{prefix}{name}.")
+    return flat
+
+
+def _fill(make: Callable[[], nn.Module], state: State, where: str) -> nn.Module:
+    with torch.device("meta"):  # no time for random weights that are replaced at once
+        module = make()
+    wanted = module.state_dict()
+    problems = []
+    if lacking := sorted(wanted.keys() - state.keys()):
+        problems.append(f"missing: {', '.join(lacking)}")
+    if foreign := sorted(state.keys() - wanted.keys()):
+        problems.append(f"unexpected: {', '.join(foreign)}")
+    for key in sorted(wanted.keys() & state.keys()):
+        if wanted[key].shape != state[key].shape:
+            problems.append(f"{key} is {list(state[key].shape)}, expected {list(wanted[key].shape)}")
+    if problems:
+        raise ModelError(f"{where} does not fit: {'; '.join(problems)}")
+    module.load_state_dict(state, strict=True, assign=True)
+    if isinstance(module, networks.WarpingModule):
+        module.dense_motion_network.grid = networks.coordinate_grid()
+    return module.eval().requires_grad_(False)
