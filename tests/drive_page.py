@@ -23,6 +23,9 @@ with sync_playwright() as p:
     )
     print(page.evaluate(RECORD, [float(part) for part in record]))
     if os.environ.get("PUPPETCAST_SCREENSHOT"):
+        page.set_viewport_size({"width": 1180, "height": 760})
+        page.evaluate("document.querySelector('#cameras option').textContent = 'Camera 1'")  # the fake one's is its file's path
+        page.wait_for_timeout(1500)
         page.screenshot(path=os.environ["PUPPETCAST_SCREENSHOT"])
     page.click("#start")  # stop: the publisher's place becomes free
     page.wait_for_function(f"async () => !(await (await fetch('{url}/api/streams/live')).json()).publisher", timeout=10000)
