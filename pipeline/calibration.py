@@ -32,8 +32,21 @@ class Calibration:
 
     def neutral(self) -> Neutral | None:
         """The neutral of what was seen so far, good frames first; None before any face."""
-        frames = [f[1] for f in self._frames if f[2]] or [f[1] for f in self._frames]
-        return Neutral.of(_average(frames)) if frames else None
+        return Neutral.of(self.landmarks()) if self._frames else None
+
+    def landmarks(self) -> Array:
+        """(478, 3) mean over `chosen`."""
+        return np.asarray(np.mean([self._frames[k][1] for k in self.chosen()], axis=0), np.float32)
+
+    def chosen(self) -> list[int]:
+        """Which of the frames added so far the neutral is made of: good ones if there are any, and of them
+        the half with the most closed mouths, without blinks."""
+        index = np.array([k for k, f in enumerate(self._frames) if f[2]] or range(len(self._frames)))
+        faces = [self._frames[k][1] for k in index]
+        gaps = np.array([np.linalg.norm(f[13] - f[14]) for f in faces])
+        openness = np.array([eye_openness(f).mean() for f in faces])
+        keep = (gaps <= np.median(gaps)) & (openness >= 0.85 * np.median(openness))
+        return [int(k) for k in (index[keep] if keep.any() else index)]
 
     def _is_good(self, landmarks: Array, time_s: float) -> bool:
         """Roughly frontal and still."""
@@ -48,11 +61,3 @@ class Calibration:
         still = moved / max(time_s - before, 1e-3) < MAX_SPEED
         return turn < MAX_TURN and tilt < MAX_TILT and bool(still)
 
-
-def _average(frames: list[Array]) -> Array:
-    """Mean of the half of the frames with the most closed mouths, without blinks."""
-    stack = np.stack(frames)
-    gaps = np.linalg.norm(stack[:, 13] - stack[:, 14], axis=1)
-    openness = np.array([eye_openness(f).mean() for f in frames])
-    keep = (gaps <= np.median(gaps)) & (openness >= 0.85 * np.median(openness))
-    return np.asarray(stack[keep if keep.any() else slice(None)].mean(axis=0), np.float32)

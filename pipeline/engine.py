@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from . import models
 from .errors import PuppetError
 from .follow import FaceState
+from .liveportrait.files import missing_files
+from .liveportrait.options import Settings
 from .mesh.crop import Image
 from .portrait import Portrait
+
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -54,19 +60,42 @@ class Engine(Protocol):
         """A puppeteer for a new stream."""
 
 
-def _mesh(model: Path | None) -> Engine:
+def _mesh(model: Path | None, settings: Settings) -> Engine:
     from .mesh.engine import MeshEngine
 
     return MeshEngine(model)
 
 
-ENGINES: dict[str, Callable[[Path | None], Engine]] = {"mesh": _mesh}
-AUTO = "mesh"
+def _liveportrait(model: Path | None, settings: Settings) -> Engine:
+    from .liveportrait.engine import LivePortraitEngine
+
+    return LivePortraitEngine(model, settings)
 
 
-def open_engine(name: str, model: Path | None) -> Engine:
-    """The engine called `name`, or the best one here for "auto". model: the face model, if there is one."""
-    make = ENGINES.get(AUTO if name == "auto" else name)
-    if make is None:
-        raise PuppetError(f"engine '{name}' is not known; engines: auto, {', '.join(ENGINES)}")
-    return make(model)
+ENGINES: dict[str, Callable[[Path | None, Settings], Engine]] = {"mesh": _mesh, "liveportrait": _liveportrait}
+AUTO = "auto"
+
+
+def open_engine(name: str, model: Path | None, settings: Settings = Settings()) -> Engine:
+    """The engine called `name`, or the best one here for "auto"; the log says which and why.
+
+    model: the face model, if there is one.
+    """
+    if name not in (AUTO, *ENGINES):
+        raise PuppetError(f"engine '{name}' is not known; engines: {AUTO}, {', '.join(ENGINES)}")
+    if name == AUTO:
+        name, why = choose(settings)
+        log.info("engine %s: %s", name, why)
+    return ENGINES[name](model, settings)
+
+
+def choose(settings: Settings) -> tuple[str, str]:
+    """The best engine here, and why it is."""
+    missing = missing_files(settings.checkpoints or models.folder())
+    if missing:
+        return "mesh", "the LivePortrait checkpoints are not here ('puppetcast models fetch liveportrait' gets them)"
+    import torch  # takes seconds, so not before it is needed
+
+    if not torch.cuda.is_available():
+        return "mesh", "LivePortrait is too slow for live use without a CUDA device ('--engine liveportrait' runs it)"
+    return "liveportrait", f"checkpoints and {torch.cuda.get_device_name()} are here"

@@ -22,6 +22,11 @@ class FaceState(StrEnum):
     TRACKING = "tracking"
 
 
+def rest_share(lost_s: float) -> float:
+    """How far a face that has been lost for so long has come to rest, 0..1."""
+    return min(max((lost_s - HOLD_S) / EASE_S, 0.0), 1.0)
+
+
 class FaceFollower:
     """One driver's face. Times are seconds on any steady clock, increasing."""
 
@@ -50,8 +55,7 @@ class FaceFollower:
 
     def _lost(self, time_s: float) -> Motion:
         self.state = FaceState.NO_FACE
-        gone = (time_s - self._seen_s - HOLD_S) / EASE_S
-        return self._last if gone <= 0 else self._last.toward_rest(min(gone, 1.0))
+        return self._last.toward_rest(rest_share(time_s - self._seen_s))
 
     def recalibrate(self) -> None:
         """Forget the neutral and take a new one."""

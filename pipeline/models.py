@@ -55,7 +55,7 @@ def path_of(model: ModelFile) -> Path:
 def is_good(model: ModelFile, path: Path) -> bool:
     """Whether the file is there, whole and unchanged."""
     try:
-        return path.stat().st_size == model.size and _sha256(path) == model.sha256
+        return path.stat().st_size == model.size and sha256_of(path) == model.sha256
     except OSError:
         return False
 
@@ -108,6 +108,7 @@ def _download(model: ModelFile, part: Path, progress: Progress, timeout_s: float
                     return
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,40 +9,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from .face.motion import Array, Motion
+from .face.motion import Motion
 
 DERIVATIVE_CUTOFF_HZ = 1.0
 MAX_GAP_S = 0.5  # after a longer gap the old value says nothing about the new one
 
 
 class OneEuroFilter:
-    """One-Euro filter over an array of any shape, each element on its own."""
+    """One-Euro filter over an array of any shape, each element on its own; NumPy arrays and tensors alike."""
 
     def __init__(self, min_cutoff_hz: float, beta: float) -> None:
         self._min_cutoff = min_cutoff_hz
         self._beta = beta
-        self._value: Array | None = None
-        self._speed: Array | None = None
+        self._value: Any = None
+        self._speed: Any = None
         self._time = 0.0
 
-    def __call__(self, value: Array, time_s: float) -> Array:
+    def __call__(self, value: Any, time_s: float) -> Any:
         """The filtered value at `time_s` (seconds on any steady clock)."""
         dt = time_s - self._time
         self._time = time_s
-        if self._value is None or self._speed is None or not 0.0 < dt <= MAX_GAP_S:
-            self._value, self._speed = value, np.zeros_like(value)
+        if self._value is None or not 0.0 < dt <= MAX_GAP_S:
+            self._value, self._speed = value, value * 0
             return value
         speed = (value - self._value) / dt
         self._speed = self._speed + _gain(DERIVATIVE_CUTOFF_HZ, dt) * (speed - self._speed)
-        cutoff = self._min_cutoff + self._beta * np.abs(self._speed)
-        self._value = (self._value + _gain(cutoff, dt) * (value - self._value)).astype(np.float32)
+        cutoff = self._min_cutoff + self._beta * abs(self._speed)
+        self._value = self._value + _gain(cutoff, dt) * (value - self._value)
         return self._value
 
 
-def _gain(cutoff_hz: Array | float, dt: float) -> Array | float:
+def _gain(cutoff_hz: Any, dt: float) -> Any:
     r = 2 * math.pi * cutoff_hz * dt
     return r / (r + 1)
 

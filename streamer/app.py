@@ -68,7 +68,7 @@ class Server:
     def __init__(self, config: Config, engine: Engine | None = None) -> None:
         self.config = config
         model = face_model(config)
-        self._engine = engine or open_engine(config.engine.name, model)
+        self._engine = engine or open_engine(config.engine.name, model, config.liveportrait.settings())
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
         for source in self._sources.values():
             source.check()

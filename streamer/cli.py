@@ -25,6 +25,7 @@ models_app = typer.Typer(help="Download and check model files.", no_args_is_help
 app.add_typer(models_app, name="models")
 bench_app = typer.Typer(help="Measure speed and fidelity on this machine; JSON on stdout or into a file.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
+ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait where its checkpoints and a CUDA device are, else mesh."
 console = Console(stderr=True, soft_wrap=True)
 
 
@@ -56,6 +57,7 @@ def serve(
     portrait: Annotated[str | None, typer.Option(help="Portrait of the stream 'live': a bundled name or a file.")] = None,
     clip: Annotated[Path | None, typer.Option(help="Drive 'live' with this clip, looped.")] = None,
     webcam: Annotated[str | None, typer.Option(help="Drive 'live' with this machine's camera, such as /dev/video0.")] = None,
+    engine: Annotated[str | None, typer.Option(help=ENGINE_HELP)] = None,
 ) -> None:
     """Start the server; open the printed address in a browser.
 
@@ -65,13 +67,14 @@ def serve(
 
     _log_to_console()
     with _one_line_errors():
-        server = Server(_override(load_config(config), host, port, portrait, clip, webcam))
+        server = Server(_override(load_config(config), host, port, portrait, clip, webcam, engine))
         run(server.serve(lambda url: console.print(f"puppetcast is ready: [bold]{url}[/]  (Ctrl+C ends it)")))
 
 
 def _override(
-    config: Config, host: str | None, port: int | None, portrait: str | None, clip: Path | None, webcam: str | None
-) -> Config:
+    config: Config, host: str | None, port: int | None, portrait: str | None, clip: Path | None, webcam: str | None,
+    engine: str | None,
+) -> Config:  # fmt: skip
     http = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
     live: dict[str, str] = {} if portrait is None else {"portrait": portrait}
     if clip is not None:
@@ -81,7 +84,10 @@ def _override(
     streams = dict(config.streams)
     if live and "live" in streams:
         streams["live"] = streams["live"].model_copy(update=live)
-    return config.model_copy(update={"http": config.http.model_copy(update=http), "streams": streams})
+    sections: dict[str, Any] = {"http": config.http.model_copy(update=http), "streams": streams}
+    if engine is not None:
+        sections["engine"] = config.engine.model_copy(update={"name": engine})
+    return config.model_copy(update=sections)
 
 
 @app.command()
@@ -134,36 +140,72 @@ def verify(
         raise typer.Exit(1)
 
 
+_LIVEPORTRAIT = "liveportrait"
+_Models = Annotated[list[str] | None, typer.Argument(help="face_landmarker or liveportrait; the first by default.")]
+
+
+def _asked(names: list[str] | None) -> list[str]:
+    known = (*model_files.MODELS, _LIVEPORTRAIT)
+    for name in names or ():
+        if name not in known:
+            raise ModelError(f"model '{name}' is not known; models: {', '.join(known)}")
+    return names or list(model_files.MODELS)
+
+
 @models_app.command("fetch")
-def models_fetch() -> None:
-    """Download the models; goes on where an earlier try stopped."""
+def models_fetch(names: _Models = None) -> None:
+    """Download models; goes on where an earlier try stopped.
+
+    face_landmarker (3.8 MB) tracks faces. liveportrait (about 520 MB, from KwaiVGI/LivePortrait on the
+    Hugging Face hub; HF_ENDPOINT and HF_HUB_OFFLINE hold) is for '--engine liveportrait'.
+    """
     with _one_line_errors():
-        for model in model_files.MODELS.values():
-            with _bar(f"{model.name} (kB)", 1000) as progress:
-                path = model_files.fetch(model, progress)
-            console.print(f"{model.name}: {path}", highlight=False)
+        for name in _asked(names):
+            if name == _LIVEPORTRAIT:
+                from pipeline.liveportrait.download import fetch
+
+                for path in fetch(model_files.folder()):
+                    console.print(f"{name}: {path}", highlight=False)
+                continue
+            with _bar(f"{name} (kB)", 1000) as progress:
+                path = model_files.fetch(model_files.MODELS[name], progress)
+            console.print(f"{name}: {path}", highlight=False)
 
 
 @models_app.command("list")
 def models_list() -> None:
     """The models, and which are here."""
+    from pipeline.liveportrait.files import missing_files
+
     for model in model_files.MODELS.values():
         here = "here" if model_files.find(model) else "not downloaded"
         console.print(
             f"{model.name}  {model.size / 1e6:.1f} MB  {model.licence}  {here}  {model_files.path_of(model)}", highlight=False
         )
+    missing = missing_files(model_files.folder())
+    here = f"lacks {', '.join(missing)}" if missing else "here"
+    console.print(f"{_LIVEPORTRAIT}  520 MB  MIT  {here}  {model_files.folder() / 'liveportrait'}", highlight=False)
 
 
 @models_app.command("verify")
-def models_verify() -> None:
-    """Check size and SHA-256 of the models that are here; exit code 2 if one is missing or damaged."""
+def models_verify(names: _Models = None) -> None:
+    """Check the models that are here; exit code 2 if one is missing or damaged.
+
+    face_landmarker by size and SHA-256, liveportrait by loading it strictly.
+    """
     with _one_line_errors():
-        for model in model_files.MODELS.values():
-            path = model_files.path_of(model)
-            if not model_files.is_good(model, path):
-                state = "damaged" if path.exists() else "missing"
-                raise ModelError(f"{path}: {state}; run 'puppetcast models fetch'")
-            console.print(f"{model.name}: good", highlight=False)
+        for name in _asked(names):
+            if name == _LIVEPORTRAIT:
+                from pipeline.liveportrait.weights import load_networks
+
+                load_networks(model_files.folder())
+            else:
+                model = model_files.MODELS[name]
+                path = model_files.path_of(model)
+                if not model_files.is_good(model, path):
+                    state = "damaged" if path.exists() else "missing"
+                    raise ModelError(f"{path}: {state}; run 'puppetcast models fetch'")
+            console.print(f"{name}: good", highlight=False)
 
 
 _Result = Annotated[Path | None, typer.Option("-o", "--output", help="The JSON file to write, instead of stdout.")]

@@ -9,6 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.liveportrait.options import MotionOptions, Precision, Region, Settings
+
 from .errors import ConfigError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -37,9 +39,32 @@ class Budget(_Section):
 class Engine(_Section):
     """The animation engine."""
 
-    name: str = Field("auto", description="auto or mesh.")
+    name: str = Field("auto", description="auto, mesh or liveportrait.")
     max_side: int = Field(640, ge=128, le=2048, description="Longest side of the animated picture, in pixels.")
     max_crop: int = Field(512, ge=128, le=2048, description="Largest side of the face crop, in pixels.")
+
+
+class LivePortrait(_Section):
+    """The liveportrait engine; mesh reads nothing here."""
+
+    checkpoints: Path | None = Field(None, description="Folder of the checkpoints; none for the models' folder.")
+    device: str | None = Field(None, description="Such as cuda:1 or cpu; none for the best one.")
+    precision: Precision | None = Field(None, description="fp16, bf16 or fp32; none for the fastest that gives finite values.")
+    relative: bool = Field(MotionOptions.relative, description="Add the driver's motion to the portrait, or take it as it is.")
+    region: Region = Field(MotionOptions.region, description="What moves: all, exp, pose, lip or eyes.")
+    pose_gain: float = Field(MotionOptions.pose_gain, ge=0, le=3, description="Strength of head motion.")
+    expression_gain: float = Field(MotionOptions.expression_gain, ge=0, le=3, description="Strength of expression.")
+    multiplier: float = Field(MotionOptions.multiplier, ge=0, le=3, description="Strength of all motion.")
+    stitching: bool = Field(MotionOptions.stitching, description="Keep shoulders and background in their place.")
+    eye_retargeting: bool = Field(MotionOptions.eye_retargeting, description="Open the eyes as far as the driver's.")
+    lip_retargeting: bool = Field(MotionOptions.lip_retargeting, description="Open the lips as far as the driver's.")
+    close_lips: bool = Field(MotionOptions.close_lips, description="Close an open mouth of the portrait before moving it.")
+
+    def settings(self) -> Settings:
+        """For the engine."""
+        own = ("checkpoints", "device", "precision")
+        motion = {name: value for name, value in self if name not in own}
+        return Settings(self.checkpoints, self.device, self.precision, motion=MotionOptions(**motion))
 
 
 class WebRtc(_Section):
@@ -86,6 +111,7 @@ class Config(BaseSettings):
 
     http: Http = Http()
     engine: Engine = Engine()
+    liveportrait: LivePortrait = LivePortrait()
     budget: Budget = Budget()
     webrtc: WebRtc = WebRtc()
     downloads: Downloads = Downloads()

@@ -5,14 +5,13 @@ Row vectors: a canonical keypoint c (3,) becomes s · (c · R + δ) + t. K = 21 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .networks import KEYPOINTS, MotionHeads
+from .options import MotionOptions, Region
 
 BIN_DEGREES, FIRST_DEGREES = 3.0, -97.5
 LIP_OPEN = 0.03  # a source mouth more open than this is closed before relative motion is added
@@ -43,37 +42,6 @@ class Ratios(NamedTuple):
 
     eyes: Tensor
     lip: Tensor
-
-
-class Region(StrEnum):
-    """Which part of the driver's motion is used."""
-
-    ALL = "all"
-    EXPRESSION = "exp"
-    POSE = "pose"
-    LIP = "lip"
-    EYES = "eyes"
-
-
-@dataclass(frozen=True)
-class MotionOptions:
-    """How motion is transferred.
-
-    relative: the driver's motion against its reference frame is added to the source; otherwise its
-    absolute pose and expression replace the source's. multiplier: scales the keypoints' whole motion.
-    compat: the order of the published code, with the multiplier after stitching, which opens the seam.
-    """
-
-    relative: bool = True
-    region: Region = Region.ALL
-    pose_gain: float = 1.0
-    expression_gain: float = 1.0
-    multiplier: float = 1.0
-    stitching: bool = True
-    eye_retargeting: bool = False
-    lip_retargeting: bool = False
-    close_lips: bool = True
-    compat: bool = False
 
 
 class Controllers(NamedTuple):

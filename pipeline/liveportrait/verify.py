@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ..errors import ModelError
 from . import crop, motion
-from .motion import Controllers, FaceMotion, MotionOptions, Ratios, Region
+from .motion import Controllers, FaceMotion, Ratios
+from .options import MotionOptions, Region
+from .paste import PasteBack, to_bytes
 from .weights import Networks
 
 KEYPOINT_TOLERANCE = 1e-4
@@ -101,15 +103,10 @@ def verify_networks(golden: Golden, networks: Networks) -> Iterator[Row]:
         name = f"G.image_float_sample{k}"
         levels = {name: 255 * golden[name]}
         yield from _picture(name, _array(255 * picture[k, :, ::8, ::8]), levels, MEAN_LEVELS, MOST_LEVELS)
-        yield from _picture(f"G.image{k}", to_image(picture[k : k + 1])[0], golden, MEAN_LEVELS, MOST_LEVELS)
+        yield from _picture(f"G.image{k}", to_bytes(picture[k : k + 1])[0].cpu().numpy(), golden, MEAN_LEVELS, MOST_LEVELS)
     for name, network in (("lip", networks.lip), ("eye", networks.eye)):
         ratios = torch.from_numpy(golden[f"R.{name}_in_ratios"]).to(device)
         yield _row(f"R.{name}_delta", motion.retarget(network, resting, ratios).flatten(1), golden, KEYPOINT_TOLERANCE)
-
-
-def to_image(picture: Tensor) -> Any:
-    """(B, 3, H, W) in 0..1 -> (B, H, W, 3) uint8, truncated as published."""
-    return (picture.float().clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 @torch.inference_mode()
@@ -181,13 +178,13 @@ def verify_crop(golden: Golden) -> Iterator[Row]:
             yield _row(f"{name}.M_c2o", np.linalg.inv(to_crop), golden, MATRIX_TOLERANCE)
             yield _row(f"{name}.landmarks", crop.transform(points, to_crop), golden, MATRIX_TOLERANCE)
         yield from _picture(f"{name}.image", crop.cut(image, to_crop, size)[::4, ::4], golden, MEAN_LEVELS, PASTE_LEVELS)
-    to_picture = crop.box_203(points, crop.SOURCE).to_picture()
+    box = crop.box_203(points, crop.SOURCE)
     yield _row("paste.mask_512", crop.soft_mask(), golden, 1.0)
-    mask = crop.mask_in_picture(to_picture, (image.shape[1], image.shape[0]))
+    mask = crop.mask_in_picture(box.to_picture(), (image.shape[1], image.shape[0]))
     yield _row("paste.mask_in_image", mask, golden, 1 / 255)
-    yield from _picture(
-        "paste.result", crop.paste(golden["paste.crop"], image, to_picture, mask), golden, MEAN_LEVELS, PASTE_LEVELS
-    )
+    paste = PasteBack(image, box, torch.device("cpu"))
+    pasted = paste.whole(paste(as_input(golden["paste.crop"][None], torch.device("cpu")))[0])
+    yield from _picture("paste.result", pasted, golden, MEAN_LEVELS, PASTE_LEVELS)
 
 
 def _face(prefix: str, face: FaceMotion, k: int, golden: Golden) -> Iterator[Row]:

@@ -15,25 +15,23 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from . import networks
+from .files import RETARGETING, STEMS, SUFFIXES, missing_files
 
 State = dict[str, Tensor]
 
-BASE = "liveportrait/base_models"
-RETARGETING = "liveportrait/retargeting_models/stitching_retargeting_module"
 # S and R share a file; each has its key there, and every entry a prefix left by data-parallel training.
 RETARGETING_KEYS = {"stitching": "retarget_shoulder", "lip": "retarget_mouth", "eye": "retarget_eye"}
 PREFIX = "module."
-MAKERS: dict[str, Callable[[], nn.Module]] = {
-    "appearance_feature_extractor": networks.AppearanceFeatureExtractor,
-    "motion_extractor": networks.MotionExtractor,
-    "warping_module": networks.WarpingModule,
-    "spade_generator": networks.SpadeGenerator,
-    "stitching": networks.stitching_mlp,
-    "lip": networks.lip_mlp,
-    "eye": networks.eye_mlp,
+# In the order of `Networks`: the stem of the file, and what is in it.
+MAKERS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+    "appearance_feature_extractor": (STEMS[0], networks.AppearanceFeatureExtractor),
+    "motion_extractor": (STEMS[1], networks.MotionExtractor),
+    "warping_module": (STEMS[2], networks.WarpingModule),
+    "spade_generator": (STEMS[3], networks.SpadeGenerator),
+    "stitching": (RETARGETING, networks.stitching_mlp),
+    "lip": (RETARGETING, networks.lip_mlp),
+    "eye": (RETARGETING, networks.eye_mlp),
 }
-STEMS = {name: f"{BASE}/{name}" for name in list(MAKERS)[:4]} | dict.fromkeys(RETARGETING_KEYS, RETARGETING)
-SUFFIXES = (".safetensors", ".pth")
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,6 @@ class Networks:
         return self
 
 
-def missing_files(folder: Path) -> list[str]:
-    """Checkpoint files that `folder` lacks, as paths inside it."""
-    stems = dict.fromkeys(STEMS.values())
-    return [f"{stem}.pth" for stem in stems if not any((folder / f"{stem}{s}").is_file() for s in SUFFIXES)]
-
-
 def load_networks(folder: Path) -> Networks:
     """Load the five files of the official layout (`.pth` or `.safetensors`). ModelError names what is wrong."""
     missing = missing_files(folder)
@@ -71,8 +63,8 @@ def load_networks(folder: Path) -> Networks:
         raise ModelError(f"{folder}: lacks {', '.join(missing)}; run 'puppetcast models fetch liveportrait'")
     states: dict[Path, State] = {}
     modules: list[Any] = []
-    for name, make in MAKERS.items():
-        path = next(p for s in SUFFIXES if (p := folder / f"{STEMS[name]}{s}").is_file())
+    for name, (stem, make) in MAKERS.items():
+        path = next(p for s in SUFFIXES if (p := folder / f"{stem}{s}").is_file())
         if path not in states:
             states[path] = read_state(path)
         state = states[path]

@@ -1,0 +1,49 @@
+"""Generated crops back into their picture, on the device and in batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..frames import Image
+from .crop import SIDE, FaceBox, mask_in_picture
+
+
+class PasteBack:
+    """The part of a picture that a crop covers, prepared once."""
+
+    def __init__(self, still: Image, box: FaceBox, device: torch.device) -> None:
+        """still: (h, w, 3) RGB."""
+        height, width = still.shape[:2]
+        corners = np.array([[x, y, 1] for x in (0, SIDE) for y in (0, SIDE)]) @ box.to_picture()[:2].T
+        (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
+        (x0, x1), (y0, y1) = np.clip([x0, x1], 0, width).astype(int), np.clip([y0, y1], 0, height).astype(int)
+        self.part = (slice(y0, y1), slice(x0, x1))
+        self.still = still
+        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64)
+        u, v = np.einsum("ij,jhw->ihw", box.to_crop()[:2], np.stack([x, y, np.ones_like(x)]))
+        # The published result comes from OpenCV, which samples at 1/32 of a pixel.
+        grid = torch.from_numpy(np.round(np.stack([u, v], axis=-1) * 32) / 32).float().to(device)
+        self._grid = grid * (2 / (SIDE - 1)) - 1
+        mask = mask_in_picture(box.to_picture(), (width, height))[self.part]
+        self._mask = torch.from_numpy(np.ascontiguousarray(mask)).to(device)
+        self._behind = torch.from_numpy(still[self.part].copy()).to(device).permute(2, 0, 1).float() / 255
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """(B, 3, SIDE, SIDE) in 0..1 -> (B, h, w, 3) uint8, the part of the picture."""
+        grid = self._grid.expand(len(crops), -1, -1, -1)
+        there = F.grid_sample(crops.clamp(0, 1), grid, padding_mode="zeros", align_corners=True)
+        return to_bytes(torch.lerp(self._behind.expand_as(there), there, self._mask) + 0.5 / 255)  # rounded
+
+    def whole(self, part: Tensor) -> Image:
+        """The whole picture with one pasted part (h, w, 3)."""
+        out = self.still.copy()
+        out[self.part] = part.cpu().numpy()
+        return out
+
+
+def to_bytes(picture: Tensor) -> Tensor:
+    """(B, 3, h, w) in 0..1 -> (B, h, w, 3) uint8, truncated as published."""
+    return (picture.float().clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1)

@@ -1,0 +1,93 @@
+"""The networks on a device, in the fastest precision whose results are finite."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import models
+from ..errors import ModelError
+from ..frames import Image
+from . import networks
+from .build import autocast, best_device, cast, fold, precisions
+from .motion import Controllers, FaceMotion, face_motion
+from .options import Precision, Settings
+from .weights import load_networks
+
+log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """Shared by all streams of a process. ModelError where the checkpoints or the device cannot be used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder: Path = settings.checkpoints or models.folder()
+        self.device = _device(settings.device)
+        fastest = [settings.precision, Precision.FP32] if settings.precision else precisions(self.device)
+        self._ladder = list(dict.fromkeys(fastest))
+        self._lock = threading.Lock()
+        self._load()
+
+    def _load(self) -> None:
+        self._networks = cast(fold(load_networks(self._folder)), self._ladder[0]).to(self.device)
+
+    @property
+    def precision(self) -> Precision:
+        return self._ladder[0]
+
+    @property
+    def controllers(self) -> Controllers:
+        return Controllers(self._networks.stitching, self._networks.lip, self._networks.eye)
+
+    def step_down(self, failed: Precision) -> None:
+        """Go on in the next precision, as `failed` gave values that are not finite."""
+        with self._lock:
+            if self.precision is not failed:
+                return  # another stream was first
+            if len(self._ladder) == 1:
+                raise ModelError(f"{self._folder}: the networks give values that are not finite; are the checkpoints whole?")
+            del self._ladder[0]
+            log.warning(
+                "%s gives values that are not finite on %s; going on in %s, more slowly", failed, self.device, self.precision
+            )
+            self._load()
+
+    def upload(self, images: list[Image]) -> Tensor:
+        """RGB pictures of one size -> (B, 3, h, w) in 0..1 on the device."""
+        batch = torch.from_numpy(np.stack(images))
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()
+        return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+
+    def motion(self, pictures: Tensor) -> FaceMotion:
+        """(B, 3, 256, 256) -> B faces."""
+        with autocast(self.device, self.precision):
+            heads = self._networks.motion(pictures)
+        return face_motion(heads)
+
+    def portrait(self, picture: Tensor, keypoints: Tensor) -> networks.Portrait:
+        """(1, 3, 256, 256), (1, K, 3) -> what W needs of a portrait."""
+        with autocast(self.device, self.precision):
+            feature = self._networks.appearance(picture).float()
+            return self._networks.warping.prepare(feature, keypoints)
+
+    def render(self, portrait: networks.Portrait, keypoints: Tensor) -> Tensor:
+        """(B, K, 3) -> (B, 3, 512, 512) in 0..1, float32."""
+        with autocast(self.device, self.precision):
+            out: Tensor = self._networks.generator(self._networks.warping(portrait, keypoints))
+        return out.float()
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return best_device()
+    try:
+        torch.empty(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as exc:
+        raise ModelError(f"device '{name}' cannot be used ({str(exc).splitlines()[0]}); leave it out for the best one") from exc
