@@ -17,11 +17,11 @@ import numpy as np
 
 from . import models
 from .calibration import Calibration
+from .clips import Progress
 from .face.motion import rest
 from .face.tracker import open_tracker
 from .frames import Image
 from .mesh.engine import MeshSource
-from .offline import Progress
 from .portrait import BUNDLED, bundled
 
 FRAMES = 300

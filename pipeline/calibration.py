@@ -60,4 +60,3 @@ class Calibration:
         moved = np.linalg.norm((landmarks - previous)[list(topo.RIGID), :2].mean(axis=0)) / distance
         still = moved / max(time_s - before, 1e-3) < MAX_SPEED
         return turn < MAX_TURN and tilt < MAX_TILT and bool(still)
-

@@ -5,6 +5,7 @@ PuppetError
 │   ├── NoFaceError      no face was found in it
 │   └── LandmarksNeeded  a face cannot be placed without the model; mark five points
 ├── ClipError            the driving clip cannot be used
+├── TemplateError        the motion template cannot be used
 └── ModelError           a model file is missing, damaged or cannot be fetched
 """
 
@@ -29,6 +30,10 @@ class LandmarksNeeded(PortraitError):
 
 class ClipError(PuppetError):
     """The driving clip cannot be used."""
+
+
+class TemplateError(PuppetError):
+    """The motion template cannot be used."""
 
 
 class ModelError(PuppetError):

@@ -20,6 +20,7 @@ MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 2048  # larger pictures are scaled down when they are read
 FORMATS = ("JPEG", "PNG", "WEBP")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 BUNDLED = files("pipeline") / "portraits"
 Pillow.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is decoded
 
@@ -53,6 +54,24 @@ def decode_picture(data: bytes, name: str) -> Image:
     return np.array(upright)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is a JPEG, PNG or WebP picture, by its content."""
+    try:
+        with Pillow.open(path, formats=FORMATS):
+            return True
+    except (OSError, ValueError, SyntaxError):  # Pillow's own error is an OSError
+        return False
+
+
+def read_picture(path: Path) -> Image:
+    """(h, w, 3) RGB of a picture file; PortraitError where there is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise PortraitError(f"{path}: {exc.strerror or exc}") from exc
+    return decode_picture(data, path.name)
+
+
 def make_portrait(name: str, image: Image, model: Path | None, marks: Array | None = None) -> Portrait:
     """Find the face. Without the model, `marks` (5, 2) places it: both eye centres (picture left
     first), nose tip, both mouth corners, in pixels of `image`."""
@@ -78,12 +97,9 @@ def load_portrait(where: str, model: Path | None) -> Portrait:
     if where in bundled_names():
         return bundled(where)
     path = Path(where)
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        names = ", ".join(bundled_names())
-        raise PortraitError(f"{where}: {exc.strerror or exc}; bundled portraits: {names}") from exc
-    return make_portrait(path.name, decode_picture(data, path.name), model)
+    if not path.is_file():
+        raise PortraitError(f"{where}: No such file; bundled portraits: {', '.join(bundled_names())}")
+    return make_portrait(path.name, read_picture(path), model)
 
 
 def bundled_names() -> list[str]:

@@ -9,11 +9,12 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from .clips import Progress, open_clip, picture, pictures
 from .engine import Engine
 from .face import topology as topo
 from .face.mediapipe import MediaPipeTracker
 from .face.motion import Array, Neutral, eye_openness
-from .offline import Progress, animate, open_clip, picture, pictures
+from .offline import Output, animate
 from .portrait import Portrait
 
 MEASURES = ("mouth", "openness", "brows", "yaw", "pitch", "roll", "x", "y", "gaze_x", "gaze_y")
@@ -90,7 +91,7 @@ def report(
         for portrait in portraits:
             name = f"{Path(portrait.name).stem}-{clip.stem}"
             out = folder / f"{name}.mp4"
-            animate(engine, portrait, clip, out)
+            animate(engine, portrait, clip, Output(out))
             rows[name] = compare(driver, track(out, model))
             progress(len(rows), len(clips) * len(portraits))
     return {

@@ -27,10 +27,10 @@ from aiortc.mediastreams import MediaStreamError
 from fastapi import FastAPI, Request, Response
 
 from pipeline import models, stamp
+from pipeline.clips import open_clip, pictures
 from pipeline.engine import Engine, Puppeteer, open_engine
 from pipeline.follow import FaceState
 from pipeline.frames import CLOCK, Image
-from pipeline.offline import open_clip, pictures
 
 from .app import Server, run
 from .config import Config

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline import models as model_files
 from pipeline.errors import ModelError, PuppetError
+from pipeline.liveportrait.options import MotionOptions, Precision, Region, Settings
+from pipeline.offline import Sound
+from pipeline.portrait import PICTURES, Portrait, bundled_names, is_picture, load_portrait
 
 from .config import Config, load_config
 from .errors import StreamerError
@@ -23,8 +27,19 @@ from .errors import StreamerError
 app = typer.Typer(help="puppetcast: one portrait, driven live by a face.", no_args_is_help=True, add_completion=False)
 models_app = typer.Typer(help="Download and check model files.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+template_app = typer.Typer(help="Motion templates: a driver's motion without its picture.", no_args_is_help=True)
+app.add_typer(template_app, name="template")
 bench_app = typer.Typer(help="Measure speed and fidelity on this machine; JSON on stdout or into a file.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
+_LP = "liveportrait"
+_Checkpoints = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the checkpoints, in the official layout; else the models' folder.", rich_help_panel=_LP),
+]
+_Device = Annotated[str | None, typer.Option(help="Such as cuda:1 or cpu; else the best one here.", rich_help_panel=_LP)]
+_Precision = Annotated[
+    Precision | None, typer.Option(help="Of the networks; else the fastest that is finite.", rich_help_panel=_LP)
+]
 ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait where its checkpoints and a CUDA device are, else mesh."
 console = Console(stderr=True, soft_wrap=True)
 
@@ -92,36 +107,115 @@ def _override(
 
 @app.command()
 def animate(
-    portrait: Annotated[str, typer.Argument(help="A bundled portrait's name or a picture file.")],
-    driver: Annotated[Path, typer.Argument(help="The clip whose face drives the portrait.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="The MP4 file to write.")] = Path("out.mp4"),
-    engine: Annotated[str, typer.Option(help="auto or mesh.")] = "auto",
+    portrait: Annotated[str, typer.Argument(help="A bundled portrait's name, a picture file, or a clip whose face is driven.")],
+    driver: Annotated[Path, typer.Argument(help="What drives: a clip, a picture, or a motion template.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The MP4 file to write; for a picture by a picture, PNG.")] = Path(
+        "out.mp4"
+    ),
+    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after exactly so many frames.")] = None,
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Driver, source and result in one picture.")] = False,
+    audio: Annotated[
+        Sound, typer.Option(help="Whose sound: the driver's (or else the source's), the source's, none.")
+    ] = Sound.DRIVER,
+    paste_back: Annotated[
+        bool, typer.Option(help="liveportrait: the whole picture, or its 512² crop.", rich_help_panel=_LP)
+    ] = True,
+    relative: Annotated[
+        bool, typer.Option("--relative/--absolute", help="Add the driver's motion, or take it as it is.", rich_help_panel=_LP)
+    ] = MotionOptions.relative,
+    region: Annotated[Region, typer.Option(help="What moves.", rich_help_panel=_LP)] = MotionOptions.region,
+    multiplier: Annotated[float, typer.Option(min=0, max=3, help="Strength of all motion.", rich_help_panel=_LP)] = 1.0,
+    pose_gain: Annotated[float, typer.Option(min=0, max=3, help="Strength of head motion.", rich_help_panel=_LP)] = 1.0,
+    expression_gain: Annotated[float, typer.Option(min=0, max=3, help="Strength of expression.", rich_help_panel=_LP)] = 1.0,
+    stitching: Annotated[bool, typer.Option(help="Keep shoulders and background in place.", rich_help_panel=_LP)] = True,
+    eye_retargeting: Annotated[bool, typer.Option(help="Open the eyes as far as the driver's.", rich_help_panel=_LP)] = False,
+    lip_retargeting: Annotated[bool, typer.Option(help="Open the lips as far as the driver's.", rich_help_panel=_LP)] = False,
+    close_lips: Annotated[bool, typer.Option(help="Close an open mouth before moving it.", rich_help_panel=_LP)] = True,
+    checkpoints: _Checkpoints = None,
+    device: _Device = None,
+    precision: _Precision = None,
 ) -> None:
-    """Animate a portrait with a clip, into a file. Audio and frame times are kept."""
+    """Animate a portrait, or the face in a clip, into a file. The driver's frame times are kept.
+
+    The driver should look straight ahead with a closed mouth at some time in its first three seconds: that
+    is what its motion is measured against. Without --engine liveportrait only portraits and clips as drivers are taken.
+    """
     from pipeline.engine import open_engine
-    from pipeline.offline import animate as animate_clip
-    from pipeline.portrait import load_portrait
+    from pipeline.offline import Output
+    from pipeline.offline import animate as animate_file
 
     _log_to_console()
     with _one_line_errors():
         from .app import face_model
 
         model = face_model(load_config())
-        source = load_portrait(portrait, model)
+        source = _source(portrait, model)
+        motion = MotionOptions(
+            relative=relative, region=region, multiplier=multiplier, pose_gain=pose_gain, expression_gain=expression_gain,
+            stitching=stitching, eye_retargeting=eye_retargeting, lip_retargeting=lip_retargeting, close_lips=close_lips,
+            keep_place=isinstance(source, Path),
+        )  # fmt: skip
+        settings = Settings(checkpoints, device, precision, paste_back, motion)
+        opened = open_engine(engine, model, settings)
+        if opened.name != _LP and replace(settings, motion=replace(motion, keep_place=False)) != Settings():
+            raise PuppetError(
+                f"options of the liveportrait engine are given, but the engine is {opened.name}; add '--engine {_LP}'"
+            )
+        output = Output(out, max_frames, side_by_side, audio)
         with _bar(driver.name) as progress:
-            result = animate_clip(open_engine(engine, model), source, driver, out, max_frames, progress)
+            result = animate_file(opened, source, driver, output, model, progress)
     if not result.tracked:
         console.print(f"[yellow]warning:[/] no face was followed in {driver}; the portrait rests throughout")
-    console.print(f"{out}: {result.frames} frames, tracker {result.tracker}", highlight=False)
+    console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}", highlight=False)
+
+
+def _source(where: str, model: Path | None) -> Portrait | Path:
+    """A portrait by name or file; the path of a file that is no picture, which should be a clip."""
+    path = Path(where)
+    if where in bundled_names() or not path.is_file() or path.suffix.lower() in PICTURES or is_picture(path):
+        return load_portrait(where, model)
+    return path
+
+
+@template_app.command("make")
+def template_make(
+    clip: Annotated[Path, typer.Argument(help="The clip whose motion is kept, or a published template (.pkl).")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("motion.safetensors"),
+    checkpoints: _Checkpoints = None,
+    device: _Device = None,
+    precision: _Precision = None,
+) -> None:
+    """Keep a driver's motion without its picture; 'puppetcast animate PORTRAIT motion.safetensors' uses it.
+
+    Of a published template nothing but its arrays is read.
+    """
+    from pipeline.liveportrait import template
+
+    _log_to_console()
+    with _one_line_errors():
+        if clip.suffix == ".pkl":
+            made = template.load(clip)
+        else:
+            from pipeline.liveportrait.engine import LivePortraitEngine
+
+            from .app import face_model
+
+            engine = LivePortraitEngine(face_model(load_config()), Settings(checkpoints, device, precision))
+            with closing(engine.open()) as puppeteer, _bar(clip.name) as progress:
+                made = template.make(puppeteer.follower, clip, progress)
+        template.save(made, out, clip.name)
+    console.print(f"{out}: {len(made)} frames", highlight=False)
 
 
 @app.command()
 def verify(
     checkpoints: Annotated[Path, typer.Option(help="Folder of LivePortrait checkpoints, in the official layout.")],
     golden: Annotated[list[Path], typer.Option(help="Golden file (.npz): networks, motion or crop. May be given again.")],
+    plain: Annotated[bool, typer.Option("--plain", help="The networks as they are, without the engine's folding.")] = False,
 ) -> None:
     """Compare this machine's LivePortrait with published results, row by row; exit code 1 on any miss."""
+    from pipeline.liveportrait.build import fold
     from pipeline.liveportrait.verify import load_golden
     from pipeline.liveportrait.verify import verify as compare
     from pipeline.liveportrait.weights import load_networks
@@ -129,7 +223,7 @@ def verify(
     missed = rows = 0
     with _one_line_errors():
         files = [(path, load_golden(path)) for path in golden]
-        networks = load_networks(checkpoints)
+        networks = load_networks(checkpoints) if plain else fold(load_networks(checkpoints))
         typer.echo(f"{'key':32} {'error':>10} {'tolerance':>10}")
         for path, arrays in files:
             for row in compare(arrays, networks, path):
@@ -140,12 +234,11 @@ def verify(
         raise typer.Exit(1)
 
 
-_LIVEPORTRAIT = "liveportrait"
 _Models = Annotated[list[str] | None, typer.Argument(help="face_landmarker or liveportrait; the first by default.")]
 
 
 def _asked(names: list[str] | None) -> list[str]:
-    known = (*model_files.MODELS, _LIVEPORTRAIT)
+    known = (*model_files.MODELS, _LP)
     for name in names or ():
         if name not in known:
             raise ModelError(f"model '{name}' is not known; models: {', '.join(known)}")
@@ -161,7 +254,7 @@ def models_fetch(names: _Models = None) -> None:
     """
     with _one_line_errors():
         for name in _asked(names):
-            if name == _LIVEPORTRAIT:
+            if name == _LP:
                 from pipeline.liveportrait.download import fetch
 
                 for path in fetch(model_files.folder()):
@@ -184,7 +277,7 @@ def models_list() -> None:
         )
     missing = missing_files(model_files.folder())
     here = f"lacks {', '.join(missing)}" if missing else "here"
-    console.print(f"{_LIVEPORTRAIT}  520 MB  MIT  {here}  {model_files.folder() / 'liveportrait'}", highlight=False)
+    console.print(f"{_LP}  520 MB  MIT  {here}  {model_files.folder() / 'liveportrait'}", highlight=False)
 
 
 @models_app.command("verify")
@@ -195,7 +288,7 @@ def models_verify(names: _Models = None) -> None:
     """
     with _one_line_errors():
         for name in _asked(names):
-            if name == _LIVEPORTRAIT:
+            if name == _LP:
                 from pipeline.liveportrait.weights import load_networks
 
                 load_networks(model_files.folder())
@@ -260,7 +353,6 @@ def bench_follow(
 ) -> None:
     """How faithfully outputs follow their drivers: correlation and slope by measure."""
     from pipeline.engine import open_engine
-    from pipeline.portrait import bundled_names, load_portrait
     from pipeline.quality import report
 
     with _one_line_errors():

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 
 from pipeline.errors import ModelError
 from pipeline.liveportrait import motion, verify
+from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.motion import Controllers, FaceMotion, Ratios
 from pipeline.liveportrait.options import MotionOptions
-from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.weights import load_networks, read_state
 
 from .conftest import ROOT

@@ -14,7 +14,7 @@ from pipeline.face.canonical import five_points
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, rest
 from pipeline.mesh.engine import MeshSource
-from pipeline.offline import animate
+from pipeline.offline import Output, animate
 from pipeline.portrait import bundled, bundled_names, load_portrait, make_portrait
 from pipeline.quality import MEASURES, follow, measures
 
@@ -63,7 +63,7 @@ def test_a_turn_is_seen_by_the_landmarker(model):
 def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip, tmp_path):
     out = tmp_path / "out.mp4"
     engine = open_engine("mesh", model)
-    result = animate(engine, load_portrait(str(picture(portrait)), model), clip(clip_name), out, max_frames=180)
+    result = animate(engine, load_portrait(str(picture(portrait)), model), clip(clip_name), Output(out, max_frames=180))
     assert result.frames == 180
     driver, output = landmarks(clip(clip_name), model, 180), landmarks(out, model, 180)
     seen = [k for k in range(180) if driver[k] is not None and output[k] is not None]

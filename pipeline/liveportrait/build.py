@@ -12,7 +12,6 @@ from .networks import DenseMotion, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
 from .options import Precision
 from .weights import Networks
 
-
 DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 
 
@@ -63,7 +62,7 @@ def cast(networks: Networks, precision: Precision) -> Networks:
 
 
 def _folded(conv: nn.Module, norm: nn.Module) -> nn.Module:
-    return fuse_conv_bn_eval(conv, norm).requires_grad_(False)  # type: ignore[type-var]
+    return fuse_conv_bn_eval(conv, norm).requires_grad_(False)  # type: ignore[type-var,arg-type]
 
 
 def _fuse_spades(generator: SpadeGenerator) -> None:

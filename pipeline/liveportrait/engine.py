@@ -13,12 +13,14 @@ from ..frames import Image
 from ..mesh.crop import fit
 from ..portrait import Portrait
 from . import networks
-from .crop import SOURCE, cut, mesh_box, shrink
-from .follow import Driven, MotionFollower, ratios_of
+from .crop import DRIVING, SOURCE, cut, mesh_box, shrink
+from .follow import Driven, MotionFollower, driving_input, ratios_of
 from .motion import FaceMotion, Ratios, drive
-from .options import Settings
+from .options import Precision, Settings
 from .paste import PasteBack, to_bytes
 from .runtime import Runtime
+
+WHATEVER_CROP = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,23 @@ class LivePortraitEngine:
     def __init__(self, face_model: Path | None, settings: Settings = Settings()) -> None:
         self._face_model = face_model
         self._settings = settings
+        self._proven: Precision | None = None
         self.runtime = Runtime(settings)
 
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> LivePortraitSource:
-        """The first picture is rendered too, so that a precision that fails is found before the stream starts."""
+        """The first portrait is rendered too, so that a precision that fails is found before a stream starts.
+        max_crop has no effect: the networks' crop is always 512²."""
         crop = cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop())
-        still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop)
+        still, landmarks = fit(portrait.image, portrait.landmarks, max_side, WHATEVER_CROP)
         while True:
             precision = self.runtime.precision
             picture = self.runtime.upload([shrink(crop)])
             face = self.runtime.motion(picture)
             resting = face.keypoints()
             prepared = self.runtime.portrait(picture, resting)
-            if self.runtime.render(prepared, resting).isfinite().all():
+            if precision is self._proven or self.runtime.render(prepared, resting).isfinite().all():
+                self._proven = precision
                 break
             self.runtime.step_down(precision)
         ratios = ratios_of(portrait.landmarks, self.runtime.device)
@@ -73,6 +78,7 @@ class LivePortraitPuppeteer:
     def __init__(self, runtime: Runtime, settings: Settings, face_model: Path | None) -> None:
         self.follower = MotionFollower(lambda: open_tracker(face_model), self._extract)
         self.tracker_name = self.follower.tracker.name
+        self.device = runtime.device
         self._runtime = runtime
         self._motion = settings.motion
         self._last: Image | None = None
@@ -108,6 +114,15 @@ class LivePortraitPuppeteer:
             return source.still if self._last is None or self._last.shape != source.still.shape else self._last
         self._last = out
         return out
+
+    @torch.inference_mode()
+    def look(self, image: Image) -> Driven | None:
+        """The face in a single picture."""
+        landmarks = self.follower.tracker.track(image, 0.0)
+        if landmarks is None:
+            return None
+        motion = self._extract([driving_input(image, mesh_box(landmarks, DRIVING))])
+        return Driven(motion, ratios_of(landmarks, self.device))
 
     @torch.inference_mode()
     def calibrate(self, frames: list[tuple[float, Image]]) -> None:

@@ -123,12 +123,14 @@ def transfer(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, opt
 
 def _relative(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, options: MotionOptions) -> FaceMotion:
     turn = power(driving.rotation @ reference.rotation.transpose(1, 2), options.pose_gain)
+    zoom = (driving.scale / reference.scale) ** options.pose_gain
+    shift = (driving.translation - reference.translation) * options.pose_gain
     return FaceMotion(
         canonical=source.canonical,
         expression=source.expression + (driving.expression - reference.expression) * options.expression_gain,
         rotation=turn @ source.rotation,
-        scale=source.scale * (driving.scale / reference.scale) ** options.pose_gain,
-        translation=source.translation + (driving.translation - reference.translation) * options.pose_gain,
+        scale=source.scale.expand_as(zoom) if options.keep_place else source.scale * zoom,
+        translation=source.translation.expand_as(shift) if options.keep_place else source.translation + shift,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class MotionOptions:
 
     relative: the driver's motion against its reference frame is added to the source; otherwise its
     absolute pose and expression replace the source's. multiplier: scales the keypoints' whole motion.
+    keep_place: in relative motion, scale and translation stay the source's; for a source that moves by itself.
     compat: the order of the published code, with the multiplier after stitching, which opens the seam.
     """
 
@@ -43,6 +44,7 @@ class MotionOptions:
     eye_retargeting: bool = False
     lip_retargeting: bool = False
     close_lips: bool = True
+    keep_place: bool = False
     compat: bool = False
 
 
@@ -56,4 +58,4 @@ class Settings:
     device: str | None = None
     precision: Precision | None = None
     paste_back: bool = True
-    motion: MotionOptions = field(default_factory=MotionOptions)
+    motion: MotionOptions = MotionOptions()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import av
 
+from pipeline.clips import open_clip
 from pipeline.errors import ClipError
 from pipeline.frames import TimedFrame
-from pipeline.offline import open_clip
 
 from ..errors import SourceError
 from ..framequeue import FrameQueue
