@@ -343,6 +343,37 @@ def bench_live(
         _report(live(clip or DEMO, seconds, viewers, extra_ms), out)
 
 
+@bench_app.command("seed")
+def bench_seed(
+    clip: _Clip = None,
+    frames: Annotated[int | None, typer.Option(min=8, help="Frames in all; 148 on a GPU, 22 on a processor.")] = None,
+    checkpoints: _Checkpoints = None,
+    device: _Device = None,
+    out: _Result = None,
+) -> None:
+    """The prototype's table with its two effects apart: mixed precision, and the limit of 20 frames in 148.
+
+    Time, memory, and quality against fp32. The table goes to stderr, JSON to stdout or into a file.
+    """
+    from pipeline.bench import DEMO
+    from pipeline.liveportrait.bench import markdown, seed
+
+    with _one_line_errors(), _bar("rows") as progress:
+        figures = seed(Settings(checkpoints, device), load_portrait("astronaut", None), clip or DEMO, frames, progress)
+    console.print(markdown(figures), highlight=False, markup=False)
+    _report(figures, out)
+
+
+@bench_app.command("networks")
+def bench_networks(checkpoints: _Checkpoints = None, device: _Device = None, out: _Result = None) -> None:
+    """LivePortrait network by network: plain and folded, fp32 and mixed precision."""
+    from pipeline.liveportrait.bench import networks
+
+    with _one_line_errors(), _bar("variants") as progress:
+        figures = networks(Settings(checkpoints, device), load_portrait("astronaut", None), progress)
+    _report(figures, out)
+
+
 @bench_app.command("follow")
 def bench_follow(
     clips: Annotated[list[Path], typer.Argument(help="Driving clips.")],

@@ -52,10 +52,11 @@ class MotionOptions:
 class Settings:
     """How an engine is set up. checkpoints: a folder in the official layout; None for the models' folder.
     device: such as "cuda:0"; None for the best one here. precision: None for the fastest that is finite.
-    paste_back: the whole picture comes out, else the 512² crop."""
+    paste_back: the whole picture comes out, else the 512² crop. fold: see `build`; off, the networks are plain ones."""
 
     checkpoints: Path | None = None
     device: str | None = None
     precision: Precision | None = None
     paste_back: bool = True
     motion: MotionOptions = MotionOptions()
+    fold: bool = True

@@ -14,7 +14,7 @@ from .. import models
 from ..errors import ModelError
 from ..frames import Image
 from . import networks
-from .build import autocast, best_device, cast, fold, precisions
+from .build import autocast, autocast_face, best_device, cast, fold, precisions
 from .motion import Controllers, FaceMotion, face_motion
 from .options import Precision, Settings
 from .weights import load_networks
@@ -26,6 +26,7 @@ class Runtime:
     """Shared by all streams of a process. ModelError where the checkpoints or the device cannot be used."""
 
     def __init__(self, settings: Settings) -> None:
+        self._fold = settings.fold
         self._folder: Path = settings.checkpoints or models.folder()
         self.device = _device(settings.device)
         fastest = [settings.precision, Precision.FP32] if settings.precision else precisions(self.device)
@@ -34,7 +35,8 @@ class Runtime:
         self._load()
 
     def _load(self) -> None:
-        self._networks = cast(fold(load_networks(self._folder)), self._ladder[0]).to(self.device)
+        networks = load_networks(self._folder)
+        self._networks = (cast(fold(networks), self.precision) if self._fold else networks).to(self.device)
 
     @property
     def precision(self) -> Precision:
@@ -66,20 +68,31 @@ class Runtime:
 
     def motion(self, pictures: Tensor) -> FaceMotion:
         """(B, 3, 256, 256) -> B faces."""
-        with autocast(self.device, self.precision):
+        with autocast_face(self.device, self.precision):
             heads = self._networks.motion(pictures)
         return face_motion(heads)
 
     def portrait(self, picture: Tensor, keypoints: Tensor) -> networks.Portrait:
         """(1, 3, 256, 256), (1, K, 3) -> what W needs of a portrait."""
-        with autocast(self.device, self.precision):
+        with autocast_face(self.device, self.precision):
             feature = self._networks.appearance(picture).float()
+        with autocast(self.device, self.precision):
             return self._networks.warping.prepare(feature, keypoints)
 
     def render(self, portrait: networks.Portrait, keypoints: Tensor) -> Tensor:
         """(B, K, 3) -> (B, 3, 512, 512) in 0..1, float32."""
+        return self.generate(self.warp(portrait, keypoints))
+
+    def warp(self, portrait: networks.Portrait, keypoints: Tensor) -> Tensor:
+        """W: (B, K, 3) -> (B, 256, 64, 64)."""
         with autocast(self.device, self.precision):
-            out: Tensor = self._networks.generator(self._networks.warping(portrait, keypoints))
+            out: Tensor = self._networks.warping(portrait, keypoints)
+        return out
+
+    def generate(self, warped: Tensor) -> Tensor:
+        """G: (B, 256, 64, 64) -> (B, 3, 512, 512) in 0..1, float32."""
+        with autocast(self.device, self.precision):
+            out: Tensor = self._networks.generator(warped)
         return out.float()
 
 
