@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from pipeline.errors import ModelError
 from pipeline.liveportrait import motion, verify
+from pipeline.liveportrait.build import PhaseConv, fold
 from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.motion import Controllers, FaceMotion, Ratios
 from pipeline.liveportrait.options import MotionOptions
@@ -46,9 +47,29 @@ def test_crop_and_paste_back_are_the_published_ones(conformance, networks):
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_networks_compute_the_published_pictures(conformance, networks):
+@pytest.mark.parametrize("folded", [False, True])
+def test_networks_compute_the_published_pictures(folded, conformance, checkpoints):
     """The portrait is computed once, and the three driving frames go as one batch."""
-    assert missed(conformance / "golden_networks.npz", networks) == []
+    networks = load_networks(checkpoints)
+    assert missed(conformance / "golden_networks.npz", fold(networks) if folded else networks) == []
+
+
+def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():
+    torch.manual_seed(1)
+    conv = torch.nn.Conv2d(5, 7, 3, padding=1).double()
+    x = torch.randn(2, 5, 6, 8, dtype=torch.float64)
+    for scale in (2, 3, 4):
+        wanted = conv(torch.nn.functional.interpolate(x, scale_factor=scale))
+        assert torch.allclose(PhaseConv(conv, scale)(x), wanted, atol=1e-12)
+
+
+def test_folding_leaves_no_norm_behind(checkpoints):
+    networks = fold(load_networks(checkpoints))
+    kinds = {type(m).__name__ for root in networks.modules() for m in root.modules()}
+    assert not {"Spade", "BatchNorm2d"} & kinds
+    left = [m for root in networks.modules() for m in root.modules() if isinstance(m, torch.nn.BatchNorm3d)]
+    assert len(left) == 6, "the first norm of each residual block stands before its activation"
+    assert not [k for root in networks.modules() for k in root.state_dict() if k.endswith("weight_orig")]
 
 
 def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, checkpoints, tmp_path):
