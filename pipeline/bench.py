@@ -39,7 +39,7 @@ def machine() -> dict[str, Any]:
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python")},
+        "versions": {p: version(p) for p in ("aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python", "torch")},
     }
 
 

@@ -77,7 +77,6 @@ def seed(
     table = [_described(row, run, measured[0], len(crops)) for row, run in zip(rows, measured, strict=True)]
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
         "clip": clip.name,
         "frames": len(crops),
         "limit": limit,
@@ -211,7 +210,6 @@ def networks(settings: Settings, portrait: Portrait, progress: Progress = lambda
         progress(k, len(variants))
     base = times["plain fp32"]["W+G"]
     return {
-        "torch": torch.__version__,
         "median_ms": {name: {part: round(1000 * s, 1) for part, s in row.items()} for name, row in times.items()},
         "speed_up_of_W+G": {name: round(base / row["W+G"], 2) for name, row in times.items()},
         "psnr_db": {name: _finite(psnr(pictures["plain fp32"], p)) for name, p in pictures.items()},
