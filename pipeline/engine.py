@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ class Puppeteer(Protocol):
     def animate(self, source: Any, image: Image, time_s: float) -> Image:
         """The picture of `source` driven by `image` (h, w, 3) RGB, in the size of `source.still`."""
 
-    def calibrate(self, frames: list[tuple[float, Image]]) -> None:
+    def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the neutral from driving frames that are known before the first is animated."""
 
     def recalibrate(self) -> None:

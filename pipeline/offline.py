@@ -131,7 +131,7 @@ def _drive(driver: Path, engine: Engine, puppeteer: Any, stack: ExitStack) -> Dr
         _only_liveportrait(engine, f"{driver}: a picture as driver")
         return Drive(_picture_steps(driver, puppeteer))
     clip = stack.enter_context(open_clip(driver))
-    puppeteer.calibrate(list(first_seconds(driver)))
+    puppeteer.calibrate(first_seconds(driver))
     return Drive(_clip_steps(clip, puppeteer), clip.streams.video[0].frames or None, clip.streams.video[0].average_rate)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,7 @@ class LivePortraitPuppeteer:
         return Driven(motion, ratios_of(landmarks, self.device))
 
     @torch.inference_mode()
-    def calibrate(self, frames: list[tuple[float, Image]]) -> None:
+    def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         self.follower.calibrate(frames)
 
     def recalibrate(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from ..frames import Image
 from ..smoothing import OneEuroFilter
 from .crop import DRIVING, DrivingBox, FaceBox, cut, mesh_box, mesh_ratios
 from .motion import FaceMotion, Ratios
+
+log = logging.getLogger(__name__)
 
 INPUT = 256
 KEPT_SIDE = 640  # pictures kept for the calibration are no larger
@@ -69,6 +72,8 @@ class MotionFollower:
                 break
         if self.reference is None and self._kept:
             self._conclude(time_s)
+        if self.reference is None:
+            log.warning("no face in the driver's first seconds; the portrait rests until one is seen")
         self.tracker.close()
         self.tracker = self._open_tracker()
 

@@ -108,12 +108,13 @@ def _load_own(path: Path) -> Template:
             about = json.loads((file.metadata() or {}).get(METADATA, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError) as exc:
-        raise TemplateError(f"{path}: not a motion template, or not whole ({str(exc).splitlines()[0]})") from exc
+        reason = (str(exc) or type(exc).__name__).splitlines()[0]
+        raise TemplateError(f"{path}: not a motion template, or not whole ({reason})") from exc
     if not isinstance(about, dict) or about.get("kind") != "motion template":
         raise TemplateError(f"{path}: not a motion template; 'puppetcast template make' makes one")
     if about.get("version") != VERSION:
         raise TemplateError(f"{path}: version {about.get('version')} of the format; this program reads {VERSION}: make it anew")
-    count = int(about["frames"])
+    count = int(about.get("frames", 0))
     wanted = {n: (count, *s) for n, s in SHAPES.items()} | {f"reference.{n}": (1, *s) for n, s in SHAPES.items()}
     for name, shape in (wanted | {"times_s": (count,), "rest": (count,)}).items():
         if name not in tensors or tuple(tensors[name].shape) != shape:
@@ -146,9 +147,8 @@ def _load_published(path: Path) -> Template:
     except TemplateError:
         raise
     except Exception as exc:  # a damaged pickle can raise anything
-        raise TemplateError(
-            f"{path}: not a published motion template ({str(exc).splitlines()[0][:120]}); nothing was run"
-        ) from exc
+        reason = (str(exc) or type(exc).__name__).splitlines()[0][:120]
+        raise TemplateError(f"{path}: not a published motion template ({reason}); nothing was run") from exc
     try:
         frames = data["motion"]
         columns = {

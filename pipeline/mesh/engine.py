@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +65,11 @@ class MeshPuppeteer:
     def animate(self, source: MeshSource, image: Image, time_s: float) -> Image:
         return source.render(self._follower.follow(image, time_s))
 
-    def calibrate(self, frames: list[tuple[float, Image]]) -> None:
+    def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         self._follower.close()
         self._follower = FaceFollower(open_tracker(self._model), self._neutral(frames))
 
-    def _neutral(self, frames: list[tuple[float, Image]]) -> Neutral | None:
+    def _neutral(self, frames: Iterable[tuple[float, Image]]) -> Neutral | None:
         tracker, calibration = open_tracker(self._model), Calibration()
         try:
             for time_s, image in frames:
