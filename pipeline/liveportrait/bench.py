@@ -80,9 +80,7 @@ def seed(
         "clip": clip.name,
         "frames": len(crops),
         "limit": limit,
-        "scaled_down": f"{len(crops)} frames instead of {FRAMES}, limit {limit} instead of {LIMIT}"
-        if len(crops) != FRAMES
-        else None,
+        "scaled_down": len(crops) != FRAMES,
         "rows": table,
         "shares": _shares(*(row["inference_s"] for row in table)),
     }
