@@ -98,7 +98,7 @@ def load_portrait(where: str, model: Path | None) -> Portrait:
         return bundled(where)
     path = Path(where)
     if not path.is_file():
-        raise PortraitError(f"{where}: No such file; bundled portraits: {', '.join(bundled_names())}")
+        raise PortraitError(f"{where}: No such file or directory; bundled portraits: {', '.join(bundled_names())}")
     return make_portrait(path.name, read_picture(path), model)
 
 

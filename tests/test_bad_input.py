@@ -128,6 +128,7 @@ def silent_clip(tmp_path):
 def test_command_line(tmp_path, silent_clip):
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
+    (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
     table = [
         (["serve", "--config", str(tmp_path / "bad.yaml")], "nope: unknown key"),
         (["serve", "--port", "0", "--webcam", "/dev/video99"], "camera /dev/video99: No such file or directory"),
@@ -137,6 +138,15 @@ def test_command_line(tmp_path, silent_clip):
         (["animate", "drawing", str(silent_clip)], "has no video track"),
         (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
         (["animate", "drawing", str(silent_clip), "--engine", "x"], "engine 'x' is not known; engines: auto, mesh"),
+        (
+            ["serve", "--port", "0", "--engine", "liveportrait", "--config", str(tmp_path / "empty.yaml")],
+            "lacks liveportrait/base_models/appearance_feature_extractor.pth",
+        ),
+        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, liveportrait"),
+        (
+            ["animate", "drawing", str(tmp_path / "none.safetensors"), "--engine", "liveportrait"],
+            "lacks liveportrait/base_models",
+        ),
     ]
     for args, message in table:
         done = subprocess.run([sys.executable, "-m", "streamer", *args], capture_output=True, text=True, cwd=ROOT, check=False)
