@@ -300,6 +300,6 @@ def _copy_audio(sound: Path, target: OutputContainer, audio: AudioStream, until_
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             if float(packet.pts * packet.time_base) >= until_s:
                 return
-            if packet.pts >= 0:
+            if packet.pts >= 0 or shift <= 0:  # a codec's priming stays, sound from before the picture goes
                 packet.stream = audio
                 target.mux(packet)

@@ -241,12 +241,12 @@ class DenseMotion(nn.Module):
         batch = driving.shape[0]
         shifts = F.pad(portrait.keypoints - driving, (0, 0, 1, 0))  # B, 22, 3: the background first, unmoved
         motions = self.grid + shifts[:, :, None, None, None]  # B, 22, D, H, W, 3
-        volume = portrait.compressed.expand(batch, -1, -1, -1, -1)
-        moved = F.grid_sample(
-            volume.repeat_interleave(MOTIONS, dim=0), motions.flatten(0, 1).to(volume.dtype), align_corners=False
-        ).reshape(batch, MOTIONS, *volume.shape[1:])  # B, 22, 4, D, H, W
+        volume = portrait.compressed.float().expand(batch, -1, -1, -1, -1)  # half precision is too coarse for places
+        moved = F.grid_sample(volume.repeat_interleave(MOTIONS, dim=0), motions.flatten(0, 1), align_corners=False).reshape(
+            batch, MOTIONS, *volume.shape[1:]
+        )  # B, 22, 4, D, H, W
         heat = F.pad(self.heat(driving) - portrait.heat, (0, 0, 0, 0, 0, 0, 1, 0))  # B, 22, D, H, W
-        x = torch.cat([heat[:, :, None].to(moved.dtype), moved], dim=2).flatten(1, 2)  # B, 110, D, H, W
+        x = torch.cat([heat[:, :, None], moved], dim=2).flatten(1, 2)  # B, 110, D, H, W
         x = self.hourglass(x)
         mask = self.mask(x).softmax(dim=1)  # B, 22, D, H, W
         # Σ mask · (grid + shift) = grid + Σ mask · shift, as the mask sums to one
@@ -271,8 +271,8 @@ class WarpingModule(nn.Module):
     def forward(self, portrait: Portrait, driving: Tensor) -> Tensor:
         """driving: (B, K, 3) -> (B, 256, H, W)."""
         deformation, occlusion = self.dense_motion_network(portrait, driving)
-        volume = portrait.feature.expand(driving.shape[0], -1, -1, -1, -1)
-        x = F.grid_sample(volume, deformation.to(volume.dtype), align_corners=False).flatten(1, 2)  # B, 512, H, W
+        volume = portrait.feature.float().expand(driving.shape[0], -1, -1, -1, -1)
+        x = F.grid_sample(volume, deformation, align_corners=False).flatten(1, 2)  # B, 512, H, W
         x = F.leaky_relu(apply(self.third, x), 0.01)
         return self.fourth(x) * occlusion
 
