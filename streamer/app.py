@@ -25,7 +25,6 @@ from .sources.file import FileSource
 from .sources.pattern import PatternSource
 from .sources.webcam import WebcamSource
 from .webrtc import aiortc_patches
-from .webrtc.encoders import Bitrates
 from .webrtc.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -74,8 +73,7 @@ class Server:
             source.check()
         self._portraits = load_portraits(config, model)
         rtc = config.webrtc
-        bitrates = Bitrates(rtc.bitrate_kbps * 1000, rtc.min_bitrate_kbps * 1000, rtc.max_bitrate_kbps * 1000)
-        aiortc_patches.install(bitrates, rtc.bind_addresses)
+        aiortc_patches.install(rtc.bind_addresses)
         self.control = Control(config, self._engine, model)
         self.sessions = Sessions(rtc)
         self._listener = _listen(config.http.host, config.http.port)

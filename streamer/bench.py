@@ -18,11 +18,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import aiortc.rtcrtpreceiver
 import av
 import httpx
 import numpy as np
 import uvicorn
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.codecs.base import Decoder
 from aiortc.mediastreams import MediaStreamError
 from fastapi import FastAPI, Request, Response
 
@@ -36,7 +38,7 @@ from .app import Server, run
 from .config import Config
 from .http.whip import SDP
 from .webrtc import aiortc_patches
-from .webrtc.encoders import Bitrates
+from .webrtc.encoders import Bitrates, LiveVp8Encoder
 
 SIDE, FPS = 512, 30
 SETTLE_S = 4.0  # calibration, bitrates and key frames are over by then
@@ -139,7 +141,7 @@ def _process(target: Callable[..., None], *args: Any) -> Iterator[tuple[str, Cal
 
 
 class ClipTrack(MediaStreamTrack):
-    """A clip at FPS, over and over, with a counter; sent_s: when each number left."""
+    """A clip at FPS, over and over, with a counter, as VP8; sent_s: when each number left."""
 
     kind = "video"
 
@@ -148,9 +150,10 @@ class ClipTrack(MediaStreamTrack):
         self._frames = frames
         self._start_s = time.monotonic()
         self._number = 0
+        self._encoder = LiveVp8Encoder(Bitrates())
         self.sent_s: dict[int, float] = {}
 
-    async def recv(self) -> av.VideoFrame:
+    async def recv(self) -> av.Packet:
         self._number += 1
         await asyncio.sleep(self._start_s + self._number / FPS - time.monotonic())
         yuv = self._frames[self._number % len(self._frames)].copy()
@@ -158,7 +161,9 @@ class ClipTrack(MediaStreamTrack):
         frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
         frame.pts, frame.time_base = self._number * 90_000 // FPS, CLOCK
         self.sent_s[self._number] = time.monotonic()
-        return frame
+        packet = await asyncio.to_thread(self._encoder.encode, frame)
+        assert packet is not None
+        return packet
 
 
 def load_clip(path: Path) -> list[Image]:
@@ -166,6 +171,33 @@ def load_clip(path: Path) -> list[Image]:
     with open_clip(path) as clip:
         reformatted = (f.reformat(SIDE, SIDE, "yuv420p") for f in pictures(clip))
         return [np.asarray(f.to_ndarray(), np.uint8) for f, _ in zip(reformatted, range(20 * FPS), strict=False)]
+
+
+class _NoDecoder(Decoder):
+    """Of a viewer whose decoding is not what is measured."""
+
+    def decode(self, encoded_frame: Any) -> list[Any]:
+        return []
+
+
+def _spectate(pipe: Connection, url: str, count: int) -> None:
+    """Viewers that receive, give feedback, and decode nothing."""
+    aiortc_patches.install(LOOPBACK)
+    aiortc.rtcrtpreceiver.get_decoder = lambda codec: _NoDecoder()  # type: ignore[attr-defined]
+
+    async def watch() -> None:
+        end = threading.Event()
+        _answer_pipe(pipe, end.set)
+        connections = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(count)]
+        async with httpx.AsyncClient(base_url=url) as http:
+            for connection in connections:
+                connection.addTransceiver("video", direction="recvonly")
+                await _negotiate(http, connection, "/live/live/whep")
+        pipe.send(str(count))
+        await asyncio.to_thread(end.wait)
+        await asyncio.gather(*(c.close() for c in connections))
+
+    run(watch())
 
 
 @dataclass
@@ -202,12 +234,12 @@ async def _negotiate(http: httpx.AsyncClient, connection: RTCPeerConnection, pat
 
 
 async def _measure(
-    url: str, usage: Callable[[], tuple[float, float]], clip: list[Image], viewers: int, seconds: float, echo: bool
+    url: str, usage: Callable[[], tuple[float, float]], clip: list[Image], seconds: float, echo: bool
 ) -> dict[str, Any]:
-    """One publisher and `viewers` viewers for `seconds`, after SETTLE_S."""
+    """One publisher and one viewer for `seconds`, after SETTLE_S."""
     camera = ClipTrack(clip)
-    connections = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(1 if echo else 1 + viewers)]
-    received = [Received() for _ in range(viewers)]
+    connections = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(1 if echo else 2)]
+    received = Received()
     tasks: list[asyncio.Task[None]] = []
     async with httpx.AsyncClient(base_url=url) as http:
         try:
@@ -217,14 +249,12 @@ async def _measure(
             for viewer in connections[1:]:
                 viewer.addTransceiver("video", direction="recvonly")
                 await _negotiate(http, viewer, "/live/live/whep")
-            watching = connections if echo else connections[1:]
-            tracks = [c.getTransceivers()[0].receiver.track for c in watching]
-            tasks = [asyncio.create_task(r.read(t)) for r, t in zip(received, tracks, strict=True)]
+            tasks = [asyncio.create_task(received.read(connections[-1].getTransceivers()[0].receiver.track))]
             await asyncio.sleep(SETTLE_S)
             since, (cpu, memory) = time.monotonic(), usage()
             steps = await _watch(http, seconds, echo)
             cpu_end, memory_end = usage()
-            result: dict[str, Any] = received[0].figures(camera.sent_s, since, seconds)
+            result: dict[str, Any] = received.figures(camera.sent_s, since, seconds)
             result |= {"server_cpu_percent": round(100 * (cpu_end - cpu) / seconds, 1)}
             result |= {"memory_mb": [round(memory), round(memory_end)], **steps}
             return result
@@ -251,13 +281,31 @@ async def _watch(http: httpx.AsyncClient, seconds: float, echo: bool) -> dict[st
 def live(clip: Path, seconds: float = 15.0, viewers: int = 1, extra_ms: float = 0.0) -> dict[str, Any]:
     """Figures of the server and of the bare echo, over the same clip in the same run."""
     frames = load_clip(clip)
-    aiortc_patches.install(Bitrates(), LOOPBACK)  # the clients' side, the same for both
+    aiortc_patches.install(LOOPBACK)  # the clients' side, the same for both
     result: dict[str, Any] = {"clip": clip.name, "seconds": seconds, "viewers": viewers, "extra_ms": extra_ms}
-    targets: list[tuple[str, Callable[..., None], tuple[float, ...]]] = [("server", _serve, (extra_ms / 1000,))]
+    result["server"] = _server(frames, seconds, viewers, extra_ms)
     if viewers == 1 and not extra_ms:
-        targets.append(("bare_aiortc_echo", _echo, ()))
-    for name, target, args in targets:
-        with _process(target, *args) as (url, usage):
-            echo = target is _echo
-            result[name] = asyncio.run(_measure(url, usage, frames, viewers, seconds, echo))
+        with _process(_echo) as (url, usage):
+            result["bare_aiortc_echo"] = asyncio.run(_measure(url, usage, frames, seconds, echo=True))
     return result
+
+
+def _server(frames: list[Image], seconds: float, viewers: int, extra_ms: float = 0.0) -> dict[str, Any]:
+    """Figures of a server of its own, of which one viewer decodes."""
+    with contextlib.ExitStack() as stack:
+        url, usage = stack.enter_context(_process(_serve, extra_ms / 1000))
+        if viewers > 1:
+            stack.enter_context(_process(_spectate, url, viewers - 1))
+        return asyncio.run(_measure(url, usage, frames, seconds, echo=False))
+
+
+def viewers(clip: Path, counts: tuple[int, ...] = (1, 4, 8), seconds: float = 15.0) -> dict[str, Any]:
+    """What more viewers of one stream cost the server: processor time and age of frames, against the first one."""
+    frames = load_clip(clip)
+    aiortc_patches.install(LOOPBACK)
+    rows = {n: _server(frames, seconds, n) for n in counts}
+    first = rows[counts[0]]["server_cpu_percent"]
+    shares = {
+        n: round((row["server_cpu_percent"] - first) / (n - counts[0]) / first, 3) for n, row in rows.items() if n != counts[0]
+    }
+    return {"clip": clip.name, "seconds": seconds, "viewers": rows, "share_per_extra_viewer": shares}

@@ -343,6 +343,21 @@ def bench_live(
         _report(live(clip or DEMO, seconds, viewers, extra_ms), out)
 
 
+@bench_app.command("viewers")
+def bench_viewers(
+    clip: _Clip = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure each number of viewers.")] = 15,
+    out: _Result = None,
+) -> None:
+    """What 1, 4 and 8 viewers of one stream cost the server: a stream is encoded once."""
+    from pipeline.bench import DEMO
+
+    from .bench import viewers
+
+    with _one_line_errors():
+        _report(viewers(clip or DEMO, seconds=seconds), out)
+
+
 @bench_app.command("seed")
 def bench_seed(
     clip: _Clip = None,

@@ -76,9 +76,12 @@ class WebRtc(_Section):
     max_sessions: int = Field(32, ge=1, le=1000, description="Publishers and viewers at one time.")
     handshake_timeout_s: float = Field(10, gt=0, le=60, description="A session not connected by then is closed.")
     idle_timeout_s: float = Field(10, gt=0, le=300, description="A publisher that sends nothing for so long is closed.")
-    bitrate_kbps: int = Field(2500, ge=100, le=20000, description="Where the bitrate to a viewer starts.")
+    bitrate_kbps: int = Field(2500, ge=100, le=20000, description="Where the bitrate to a stream's viewers starts.")
     min_bitrate_kbps: int = Field(300, ge=50, le=20000, description="It never goes below this.")
     max_bitrate_kbps: int = Field(4000, ge=100, le=50000, description="Nor above this.")
+    shared_bitrate_kbps: int = Field(
+        1000, ge=50, le=20000, description="Nor below this for the sake of one viewer among others; that one gets fewer frames."
+    )
     uplink_kbps: tuple[int, int, int] = Field(
         (1500, 2000, 3000), description="Least, first and highest bitrate asked of a browser's camera."
     )

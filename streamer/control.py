@@ -17,7 +17,7 @@ from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, 
 
 from .config import Config
 from .errors import UnknownStream
-from .graph import Shown, Stream
+from .graph import Shown, SinkState, Stream
 from .sources import base
 from .sources.file import FileSource
 
@@ -25,6 +25,17 @@ log = logging.getLogger(__name__)
 
 MAX_UPLOADS = 24
 DEMO = "demo"
+
+
+class EncoderState(BaseModel):
+    """One encoder of a stream; all viewers of its codec share it. Counts are of frames."""
+
+    codec: str
+    viewers: int
+    bitrate_kbps: int
+    encoded: int
+    key_frames: int
+    viewer_drops: int
 
 
 class StreamState(BaseModel):
@@ -39,6 +50,7 @@ class StreamState(BaseModel):
     publisher: bool
     demo: bool
     viewers: int
+    encoders: list[EncoderState]
     frames_in: int
     animated: int
     errors: int
@@ -101,10 +113,12 @@ class Control:
         stream = self.stream(name)
         stage, stats = stream.stage, stream.stage.stats
         age, spent = list(stream.ages_s), list(stats.stage_s)
+        encoders = [_encoder(sink.state()) for sink in stream.sinks]
         return StreamState(
             name=name, portrait=stream.shown.id, engine=stream.engine_name, tracker=stage.tracker_name,
             face=stage.face.value, mirror=stage.mirror, publisher=stream.publisher is not None,
-            demo=stream.publisher == DEMO, viewers=len(stream.viewers), frames_in=stream.queue.received,
+            demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
+            frames_in=stream.queue.received,
             animated=stats.animated, errors=stats.errors,
             skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
             rate_limit=stage.budget.rate, busy=round(stage.budget.busy, 3),
@@ -176,6 +190,13 @@ class Control:
             source = await asyncio.to_thread(self._engine.prepare, portrait, limits.max_side, limits.max_crop)
             self._prepared[key] = Shown(key, source)
         return self._prepared[key]
+
+
+def _encoder(state: SinkState) -> EncoderState:
+    return EncoderState(
+        codec=state.codec, viewers=state.viewers, bitrate_kbps=state.bitrate // 1000, encoded=state.frames,
+        key_frames=state.key_frames, viewer_drops=state.dropped,
+    )  # fmt: skip
 
 
 def percentile(samples: list[float], share: int) -> float | None:

@@ -1,4 +1,4 @@
-"""The asyncio graph: source -> queue -> stage -> fan-out -> viewers."""
+"""The asyncio graph: source -> queue -> stage -> fan-out -> sinks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,26 @@ log = logging.getLogger(__name__)
 SAMPLES = 300
 
 
+@dataclass(frozen=True)
+class SinkState:
+    """What a sink does. bitrate: bits per second; dropped: frames that were not sent to some viewer."""
+
+    codec: str
+    viewers: int
+    bitrate: int
+    frames: int
+    key_frames: int
+    dropped: int
+
+
 class Sink(Protocol):
     """Takes animated frames, and nothing else."""
 
     def offer(self, frame: AnimatedFrame) -> None:
         """Take a frame; never blocks, keeps only the newest."""
+
+    def state(self) -> SinkState:
+        """What it does now."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ class Stream:
         self.name = name
         self.shown = shown
         self.queue = FrameQueue()
-        self.viewers: set[Sink] = set()
+        self.sinks: set[Sink] = set()
         self.latest: AnimatedFrame | None = None
         self.engine_name = engine.name
         self.publisher: str | None = None
@@ -101,5 +116,5 @@ class Stream:
         if frame is None:
             return
         self.latest = frame
-        for viewer in list(self.viewers):
-            viewer.offer(frame)
+        for sink in tuple(self.sinks):
+            sink.offer(frame)

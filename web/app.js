@@ -170,7 +170,8 @@ function render() {
     "Stage time": `${ms(state.stage_p50_ms)} · p95 ${ms(state.stage_p95_ms)}`,
     "Frames in": state.frames_in,
     Skipped: skipped || "none",
-    Viewers: state.viewers,
+    Viewers: [state.viewers, ...state.encoders.map((e) => `${e.codec.split("/")[1]} ${(e.bitrate_kbps / 1000).toFixed(1)} Mb/s`)]
+      .join(" · "),
   };
   $("numbers").replaceChildren(...Object.entries(rows).flatMap(([label, value]) => {
     const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];

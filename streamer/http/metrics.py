@@ -25,6 +25,25 @@ class StreamCollector:
             for reason, count in state.skipped.items():
                 skipped.add_metric([state.name, reason], count)
         yield skipped
+        yield from _encoders(states)
+
+
+def _encoders(states: list[StreamState]) -> Iterator[Metric]:
+    for field, text in (
+        ("encoded", "Frames encoded, once for all viewers of a codec."),
+        ("key_frames", "Key frames among them."),
+        ("viewer_drops", "Frames not sent to a viewer that is behind or on a narrow line."),
+    ):
+        counter = CounterMetricFamily(f"puppetcast_{field}", text, labels=["stream", "codec"])
+        for state in states:
+            for encoder in state.encoders:
+                counter.add_metric([state.name, encoder.codec], getattr(encoder, field))
+        yield counter
+    bitrate = GaugeMetricFamily("puppetcast_bitrate_kbps", "Bitrate asked of an encoder.", labels=["stream", "codec"])
+    for state in states:
+        for encoder in state.encoders:
+            bitrate.add_metric([state.name, encoder.codec], encoder.bitrate_kbps)
+    yield bitrate
 
 
 def _counters(states: list[StreamState]) -> Iterator[Metric]:

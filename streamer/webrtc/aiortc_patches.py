@@ -11,11 +11,9 @@ from typing import Any
 
 import aioice.ice
 import aiortc.rtcrtpreceiver
-import aiortc.rtcrtpsender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 
 from ..errors import ConfigError
-from .encoders import Bitrates, encoder_for
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
 CONSENT_INTERVAL_S = 2  # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer
@@ -38,7 +36,7 @@ class NewestQueue(asyncio.Queue[Any]):
         self._queue.append(item)  # type: ignore[attr-defined]
 
 
-def install(bitrates: Bitrates, bind_addresses: list[str]) -> None:
+def install(bind_addresses: list[str]) -> None:
     """Patch the libraries; calling it again changes the settings. `uninstall` takes it all back."""
     for package, series in TESTED.items():
         if not version(package).startswith(series):
@@ -51,14 +49,13 @@ def install(bitrates: Bitrates, bind_addresses: list[str]) -> None:
     aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign,assignment]
     JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
-    aiortc.rtcrtpsender.get_encoder = lambda codec: encoder_for(codec, bitrates)  # type: ignore[attr-defined]
 
 
 def _places() -> list[tuple[Any, str]]:
     return [
         (aioice.ice, "get_host_addresses"), (aioice.ice, "CONSENT_INTERVAL"), (aioice.ice, "CONSENT_FAILURES"),
         (aioice.ice.StunProtocol, "datagram_received"), (JitterBuffer, "_remove_frame"),
-        (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (aiortc.rtcrtpsender, "get_encoder"),
+        (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"),
     ]  # fmt: skip
 
 

@@ -1,25 +1,22 @@
-"""Video encoders for aiortc senders: fast, steady, and with bitrates fit for a face.
-
-aiortc calls `encode` in an executor, one call at a time per sender, and sets `target_bitrate` on REMB.
-"""
+"""Video encoders for live use: fast, steady, and with bitrates fit for a face. Frame in, packet out."""
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, cast
+from functools import cache
+from typing import ClassVar, cast
 
 import av
-from aiortc.codecs import get_encoder
-from aiortc.codecs.base import Encoder
-from aiortc.codecs.h264 import H264Encoder
-from aiortc.codecs.vpx import Vp8Encoder
-from aiortc.mediastreams import convert_timebase
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+import numpy as np
 from av.video.frame import PictureType
 
-CLOCK = Fraction(1, 90_000)
+from pipeline.frames import CLOCK
+
+log = logging.getLogger(__name__)
+
 DECLARED_FPS = 30  # libx264 spends its bits by this; the real rate is corrected for
 HEADROOM = 4  # the correction reaches down to DECLARED_FPS / HEADROOM frames per second
 KEY_FRAME_S = 10  # a viewer that misses one asks for it, so the regular distance can be long
@@ -29,25 +26,17 @@ REBUILD_AFTER_S = 2.0
 
 @dataclass(frozen=True)
 class Bitrates:
-    """Bits per second to one viewer."""
+    """Bits per second of one encoder."""
 
     start: int = 2_500_000
     least: int = 300_000
     most: int = 4_000_000
 
 
-def encoder_for(codec: RTCRtpCodecParameters, bitrates: Bitrates) -> Encoder:
-    """Ours for H.264 and VP8, aiortc's for anything else."""
-    match codec.mimeType.lower():
-        case "video/h264":
-            return LiveH264Encoder(bitrates)
-        case "video/vp8":
-            return LiveVp8Encoder(bitrates)
-    return get_encoder(codec)
+class LiveEncoder:
+    """What all codecs share: bitrate limits, size changes, picture types."""
 
-
-class _LiveEncoder(Encoder):
-    """What both codecs share: bitrate limits, size changes, picture types, timestamps."""
+    mime: ClassVar[str]
 
     def __init__(self, bitrates: Bitrates) -> None:
         self._bitrates = bitrates
@@ -64,15 +53,14 @@ class _LiveEncoder(Encoder):
     def target_bitrate(self, bitrate: int) -> None:
         self._target = max(self._bitrates.least, min(bitrate, self._bitrates.most))
 
-    def encode(self, frame: Any, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        """Packets' payloads and the RTP timestamp of a VideoFrame."""
+    def encode(self, frame: av.VideoFrame, key: bool = False) -> av.Packet | None:
+        """The frame as one packet; key: that can be decoded without those before it."""
         # The type a decoder left on a frame would make every picture a key frame.
-        frame.pict_type = PictureType.I if force_keyframe else PictureType.NONE
+        frame.pict_type = PictureType.I if key else PictureType.NONE
         if self._codec is None or (frame.width, frame.height) != (self._codec.width, self._codec.height):
             self._open(frame)
-        codec = self._fit(frame)
-        data = b"".join(bytes(packet) for packet in codec.encode(frame))
-        return self._payloads(data), convert_timebase(frame.pts, frame.time_base, CLOCK)
+        packets = self._fit(frame).encode(frame)
+        return packets[0] if packets else None
 
     def _open(self, frame: av.VideoFrame) -> None:
         self._codec = self._make(frame.width, frame.height)
@@ -85,32 +73,22 @@ class _LiveEncoder(Encoder):
     def _make(self, width: int, height: int) -> av.VideoCodecContext:
         raise NotImplementedError
 
-    def _payloads(self, data: bytes) -> list[bytes]:
-        raise NotImplementedError
 
+class LiveH264Encoder(LiveEncoder):
+    """NVENC where it opens, else x264; no delay, and a bitrate that changes in place, without a key frame."""
 
-class LiveH264Encoder(_LiveEncoder):
-    """x264, veryfast and without delay; its bitrate changes in place, without a key frame."""
+    mime = "video/H264"
 
     def __init__(self, bitrates: Bitrates) -> None:
         super().__init__(bitrates)
-        self._packer = H264Encoder()
         self._last_s: float | None = None
         self._fps = float(DECLARED_FPS)
 
     def _make(self, width: int, height: int) -> av.VideoCodecContext:
-        codec = _context("libx264", width, height)
-        codec.framerate = Fraction(DECLARED_FPS)
-        codec.time_base = CLOCK
-        codec.profile = "Baseline"
-        codec.gop_size = DECLARED_FPS * KEY_FRAME_S
         # libx264 follows later changes of bit_rate, without a key frame, if it is opened as constant
         # bitrate at the highest that will ever be set.
-        codec.bit_rate = HEADROOM * self._bitrates.most
-        limits = {"maxrate": str(codec.bit_rate), "bufsize": str(self._target // 2)}
-        codec.options = {"preset": "veryfast", "tune": "zerolatency", **limits}
-        codec.open()
-        return codec
+        highest = HEADROOM * self._bitrates.most
+        return _h264(h264_encoder(), width, height, highest, self._target // 2)
 
     def _fit(self, frame: av.VideoFrame) -> av.VideoCodecContext:
         assert self._codec is not None
@@ -124,27 +102,43 @@ class LiveH264Encoder(_LiveEncoder):
             self._codec.bit_rate = wanted
         return self._codec
 
-    def _payloads(self, data: bytes) -> list[bytes]:
-        return self._packer._packetize(self._packer._split_bitstream(data))
 
-    def pack(self, packet: Any) -> tuple[list[bytes], int]:
-        """Payloads and timestamp of a packet that is encoded already."""
-        return self._packer.pack(packet)
+X264 = {"preset": "veryfast", "tune": "zerolatency"}
+NVENC = {"preset": "p4", "tune": "ull", "rc": "cbr", "zerolatency": "1", "delay": "0", "forced-idr": "1"}
 
 
-class LiveVp8Encoder(_LiveEncoder):
+@cache
+def h264_encoder() -> str:
+    """The H.264 encoder of this machine: found out once, by encoding a picture."""
+    try:
+        frame = av.VideoFrame.from_ndarray(np.full((384, 256), 128, np.uint8), format="yuv420p")
+        frame.pts, frame.time_base = 0, CLOCK
+        _h264("h264_nvenc", 256, 256, 1_000_000, 500_000).encode(frame)
+    except (av.FFmpegError, ValueError) as exc:
+        log.info("H.264 is encoded by libx264; NVENC does not open here (%s)", str(exc).splitlines()[0])
+        return "libx264"
+    log.info("H.264 is encoded by NVENC")
+    return "h264_nvenc"
+
+
+def _h264(name: str, width: int, height: int, bit_rate: int, buffer_bits: int) -> av.VideoCodecContext:
+    codec = _context(name, width, height)
+    codec.profile = "Baseline"
+    codec.bit_rate = bit_rate
+    limits = {"maxrate": str(bit_rate), "bufsize": str(buffer_bits)}
+    codec.options = {**(NVENC if name == "h264_nvenc" else X264), **limits}
+    codec.open()
+    return codec
+
+
+class LiveVp8Encoder(LiveEncoder):
     """libvpx in real-time mode; rebuilt, at most every two seconds, when the bitrate changes much."""
 
-    def __init__(self, bitrates: Bitrates) -> None:
-        super().__init__(bitrates)
-        self._packer = Vp8Encoder()
+    mime = "video/VP8"
 
     def _make(self, width: int, height: int) -> av.VideoCodecContext:
         codec = _context("libvpx", width, height)
         codec.bit_rate = self._target
-        codec.framerate = Fraction(DECLARED_FPS)  # how long a frame lasts, for its rate control
-        codec.time_base = CLOCK
-        codec.gop_size = DECLARED_FPS * KEY_FRAME_S
         codec.qmin, codec.qmax = 2, 63
         rate = str(self._target)
         codec.options = {
@@ -160,18 +154,15 @@ class LiveVp8Encoder(_LiveEncoder):
             self._open(frame)
         return self._codec
 
-    def _payloads(self, data: bytes) -> list[bytes]:
-        payloads = self._packer._packetize(data, self._packer.picture_id)
-        self._packer.picture_id = (self._packer.picture_id + 1) % (1 << 15)
-        return payloads
-
-    def pack(self, packet: Any) -> tuple[list[bytes], int]:
-        """Payloads and timestamp of a packet that is encoded already."""
-        return self._packer.pack(packet)
-
 
 def _context(name: str, width: int, height: int) -> av.VideoCodecContext:
     codec = cast(av.VideoCodecContext, av.CodecContext.create(name, "w"))
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
+    codec.framerate = Fraction(DECLARED_FPS)  # how long a frame lasts, for rate control
+    codec.time_base = CLOCK
+    codec.gop_size = DECLARED_FPS * KEY_FRAME_S
     codec.thread_count = 1  # a face is small; more threads only add delay
     return codec
+
+
+ENCODERS = {kind.mime.lower(): kind for kind in (LiveH264Encoder, LiveVp8Encoder)}

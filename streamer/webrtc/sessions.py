@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from pipeline.frames import TimedFrame
@@ -16,6 +18,8 @@ from pipeline.frames import TimedFrame
 from ..config import WebRtc
 from ..errors import BadOffer, TooManySessions, UnknownSession
 from ..graph import Stream
+from .broadcast import Broadcast
+from .encoders import ENCODERS, Bitrates
 from .sdp import Kind, check_offer, with_uplink_bitrates
 from .tracks import ViewerTrack
 
@@ -35,6 +39,7 @@ class Session:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     viewer: ViewerTrack | None = None
+    mime: str = ""  # of the codec that a viewer gets
     closed: bool = False
 
 
@@ -43,7 +48,10 @@ class Sessions:
 
     def __init__(self, config: WebRtc) -> None:
         self._config = config
+        self._bitrates = Bitrates(config.bitrate_kbps * 1000, config.min_bitrate_kbps * 1000, config.max_bitrate_kbps * 1000)
         self._sessions: dict[str, Session] = {}
+        self._broadcasts: dict[tuple[str, str], Broadcast] = {}
+        self._encoding = ThreadPoolExecutor(os.cpu_count(), "encoder")
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -66,8 +74,7 @@ class Sessions:
         checked = check_offer(offer, "whep")
         session = self._new("whep", stream)
         try:
-            session.viewer = ViewerTrack(stream.latest, stream.sent)
-            stream.viewers.add(session.viewer)
+            session.viewer = ViewerTrack(stream.sent)
             answer = await self._answer(session, checked)
         except BaseException:
             await self._close(session)
@@ -84,6 +91,7 @@ class Sessions:
     async def close_all(self) -> None:
         """End every session."""
         await asyncio.gather(*(self._close(s) for s in list(self._sessions.values())))
+        self._encoding.shutdown(wait=False)
 
     def _new(self, kind: Kind, stream: Stream) -> Session:
         if len(self._sessions) >= self._config.max_sessions:
@@ -97,6 +105,7 @@ class Sessions:
         def _on_state() -> None:
             if connection.connectionState == "connected":
                 session.connected.set()
+                self._join(session)
             elif connection.connectionState in ("failed", "closed"):
                 self._spawn(session, self._close(session))
 
@@ -117,12 +126,40 @@ class Sessions:
         connection = session.connection
         try:
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            if session.viewer is not None:
-                connection.addTrack(session.viewer)
+            sender = None if session.viewer is None else connection.addTrack(session.viewer)
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as exc:  # aiortc raises at least seven kinds for offers it cannot use
             raise BadOffer(f"the offer cannot be used: {str(exc) or type(exc).__name__}") from exc
+        if sender is not None:
+            self._attach(session, sender)
         return connection.localDescription.sdp
+
+    def _attach(self, session: Session, sender: RTCRtpSender) -> None:
+        """Find out what was negotiated. No viewer takes frames before it is connected."""
+        assert session.viewer is not None
+        codec = next(t._codecs[0] for t in session.connection.getTransceivers() if t.sender is sender)
+        session.mime = codec.mimeType.lower()
+        session.viewer.attach(sender, codec)
+
+    def _join(self, session: Session) -> None:
+        """Let a viewer have the packets of its stream and codec."""
+        if session.viewer is None or session.closed:
+            return
+        key = (session.stream.name, session.mime)
+        if key not in self._broadcasts:
+            encoder = ENCODERS[session.mime](self._bitrates)
+            shared = self._config.shared_bitrate_kbps * 1000
+            self._broadcasts[key] = Broadcast(session.stream, encoder, shared, self._encoding)
+        self._broadcasts[key].join(session.viewer)
+
+    def _leave(self, session: Session) -> None:
+        if session.viewer is None:
+            return
+        session.viewer.stop()
+        key = (session.stream.name, session.mime)
+        broadcast = self._broadcasts.get(key)
+        if broadcast is not None and session.connected.is_set() and broadcast.leave(session.viewer):
+            del self._broadcasts[key]
 
     async def _handshake(self, session: Session) -> None:
         limit = self._config.handshake_timeout_s
@@ -153,9 +190,7 @@ class Sessions:
             return
         session.closed = True
         self._sessions.pop(session.id, None)
-        if session.viewer is not None:
-            session.stream.viewers.discard(session.viewer)
-            session.viewer.stop()
+        self._leave(session)
         session.stream.release(session.id)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -1,73 +1,129 @@
-"""The track that carries animated frames to one viewer."""
+"""The track that carries a stream's encoded frames to one viewer."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import av
-from aiortc import MediaStreamTrack
+from aiortc import MediaStreamTrack, RTCRtpSender
+from aiortc.codecs import get_encoder
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
-from pipeline.frames import AnimatedFrame
+BACKLOG = 3  # packets a viewer may be behind before it is sent to the next key frame
+SLOW = 0.8  # a viewer whose estimate is below this share of the bitrate cannot take every frame
+CREDIT_S = 2.0  # how much of its estimate such a viewer saves up for a key frame
 
-RESEND_S = 0.5  # a still picture is sent again this often: late joiners and lost key frames need it
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A frame as all viewers get it. captured_s: its driver's capture time; None if it was sent before."""
+
+    packet: av.Packet
+    captured_s: float | None
 
 
 class ViewerTrack(MediaStreamTrack):
-    """One slot: a new frame replaces the one not yet sent. pts: 90 kHz from capture time, increasing.
+    """Packets for one viewer. One that falls behind, or whose line is too narrow, is sent no more until the next
+    key frame: what lies between could not be decoded.
 
-    on_sent: called with the age in seconds of each frame once its packets have left.
+    on_sent: called with the age in seconds of each frame once its packets have left. on_key: asks for a key frame.
     """
 
     kind = "video"
 
-    def __init__(self, first: AnimatedFrame | None, on_sent: Callable[[float], None]) -> None:
+    def __init__(self, on_sent: Callable[[float], None]) -> None:
         super().__init__()
-        self._slot = first
-        self._last: AnimatedFrame | None = None
+        self._queue: deque[Encoded] = deque()
         self._ready = asyncio.Event()
         self._on_sent = on_sent
         self._sending_s: float | None = None
-        self._epoch_s = time.monotonic() - 1.0
-        self._pts = 0
+        self._until_key = True
+        self._credit = 0.0
+        self._credit_s = time.monotonic()
+        self.request_key: Callable[[], None] = lambda: None
+        self.estimate: int | None = None  # bits per second that the viewer says it can take
         self.dropped = 0
-        if first is not None:
-            self._ready.set()
 
-    def offer(self, frame: AnimatedFrame) -> None:
-        """Put a frame in the slot."""
-        if self._slot is not None:
+    def attach(self, sender: RTCRtpSender, codec: RTCRtpCodecParameters) -> None:
+        """Take the feedback that aiortc would give to an encoder of this viewer's own."""
+        sender._RTCRtpSender__encoder = _Packer(codec, self)  # type: ignore[attr-defined]
+        sender._send_keyframe = self._lost_picture  # type: ignore[method-assign]
+
+    def push(self, encoded: Encoded, bitrate: int) -> None:
+        """Take the next frame of a broadcast at `bitrate`."""
+        key = encoded.packet.is_keyframe
+        if len(self._queue) >= BACKLOG:
+            self._drop(len(self._queue))
+            self._queue.clear()
+        if self._until_key and not key:
             self.dropped += 1
-        self._slot = frame
+            if self._affords(0, bitrate, CREDIT_S):
+                self.request_key()
+            return
+        if not self._affords(8 * encoded.packet.size, bitrate, 0):
+            self._drop(1)
+            return
+        self._until_key = False
+        self._queue.append(encoded)
         self._ready.set()
 
-    async def recv(self) -> av.VideoFrame:
-        """The next frame to encode; aiortc's sender asks for it when the one before has been sent."""
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self._until_key = True
+
+    def _affords(self, bits: int, bitrate: int, reserve_s: float) -> bool:
+        """Whether a viewer on a narrow line has saved up `bits` and so many seconds' worth; spends the bits."""
+        now = time.monotonic()
+        if self.estimate is None or self.estimate >= SLOW * bitrate:
+            self._credit, self._credit_s = CREDIT_S * bitrate, now
+            return True
+        self._credit = min(self._credit + (now - self._credit_s) * self.estimate, CREDIT_S * self.estimate)
+        self._credit_s = now
+        if self._credit < max(bits, reserve_s * self.estimate):
+            return False
+        self._credit -= bits
+        return True
+
+    def _lost_picture(self) -> None:
+        """The viewer cannot decode what it has (PLI or FIR, RFC 4585 §6.3.1, RFC 5104 §4.3.1)."""
+        self.request_key()
+
+    async def recv(self) -> av.Packet:
+        """The next packet; aiortc's sender asks for it when the one before has been sent."""
         if self._sending_s is not None:
             self._on_sent(time.monotonic() - self._sending_s)
             self._sending_s = None
-        while True:
+        while not self._queue:
             if self.readyState != "live":
                 raise MediaStreamError
-            try:
-                async with asyncio.timeout(RESEND_S):
-                    await self._ready.wait()
-            except TimeoutError:
-                if self._last is None:
-                    continue
-                return self._video_frame(self._last, time.monotonic())
             self._ready.clear()
-            frame, self._slot = self._slot, None
-            if frame is not None:
-                self._last, self._sending_s = frame, frame.captured_s
-                return self._video_frame(frame, frame.captured_s)
-
-    def _video_frame(self, frame: AnimatedFrame, time_s: float) -> av.VideoFrame:
-        self._pts = max(self._pts + 1, round((time_s - self._epoch_s) * 90_000))
-        return frame.video_frame(self._pts)
+            await self._ready.wait()
+        encoded = self._queue.popleft()
+        self._sending_s = encoded.captured_s
+        return encoded.packet
 
     def stop(self) -> None:
         super().stop()
         self._ready.set()
+
+
+class _Packer:
+    """What aiortc's sender takes for its encoder: splits packets into RTP payloads and hears of the bitrate."""
+
+    def __init__(self, codec: RTCRtpCodecParameters, viewer: ViewerTrack) -> None:
+        self.pack = get_encoder(codec).pack
+        self._viewer = viewer
+
+    @property
+    def target_bitrate(self) -> int | None:
+        return self._viewer.estimate
+
+    @target_bitrate.setter
+    def target_bitrate(self, bitrate: int) -> None:
+        """Receiver estimated maximum bitrate (draft-alvestrand-rmcat-remb)."""
+        self._viewer.estimate = bitrate

@@ -1,0 +1,150 @@
+"""One encoder for all viewers of a stream that negotiated the same codec: its packets go to every one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import av
+
+from pipeline.frames import AnimatedFrame
+
+from ..graph import SinkState, Stream
+from .encoders import LiveEncoder
+from .tracks import Encoded, ViewerTrack
+
+log = logging.getLogger(__name__)
+
+RESEND_S = 0.5  # a still picture is encoded again this often, so that its quality rises and lost packets are made good
+KEY_GAP_S = 0.5  # key frames on request are at least this far apart, whoever asks
+KEY_WAIT_S = 0.05  # a key frame that is due waits so long for a new picture, then the last one is sent again
+
+
+@dataclass
+class _Counts:
+    frames: int = 0
+    keys: int = 0
+    errors: int = 0
+    dropped: int = 0  # by viewers that have left
+
+
+class Broadcast:
+    """A sink of a stream. One slot: a new frame replaces the one not yet encoded.
+
+    shared_bitrate: bits per second that the viewers keep, however slow one of them is. pts: 90 kHz from capture
+    time, increasing. All methods belong to the event loop's thread; encoding runs in `pool`.
+    """
+
+    def __init__(self, stream: Stream, encoder: LiveEncoder, shared_bitrate: int, pool: Executor) -> None:
+        self._stream = stream
+        self._encoder = encoder
+        self._shared_bitrate = shared_bitrate
+        self._pool = pool
+        self._viewers: set[ViewerTrack] = set()
+        self._slot: AnimatedFrame | None = stream.latest
+        self._last: AnimatedFrame | None = None
+        self._changed = asyncio.Event()
+        self._key_wanted = False
+        self._key_s = float("-inf")
+        self._epoch_s = time.monotonic() - 1.0
+        self._pts = 0
+        self._counts = _Counts()
+        self._changed.set()
+        stream.sinks.add(self)
+        self._task = asyncio.create_task(self._run(), name=f"broadcast-{stream.name}-{encoder.mime}")
+
+    def join(self, viewer: ViewerTrack) -> None:
+        """Send to `viewer` too, from the key frame that this asks for."""
+        self._viewers.add(viewer)
+        viewer.request_key = self.request_key
+        self.request_key()
+
+    def leave(self, viewer: ViewerTrack) -> bool:
+        """Send no more to `viewer`; whether it was the last one, with which the broadcast has ended."""
+        self._viewers.remove(viewer)
+        self._counts.dropped += viewer.dropped
+        if self._viewers:
+            return False
+        self._stream.sinks.discard(self)
+        self._task.cancel()
+        return True
+
+    def offer(self, frame: AnimatedFrame) -> None:
+        """See `graph.Sink`."""
+        self._slot = frame
+        self._changed.set()
+
+    def request_key(self) -> None:
+        """Make the next frame a key frame; requests of all viewers become one."""
+        self._key_wanted = True
+        self._changed.set()
+
+    def state(self) -> SinkState:
+        """See `graph.Sink`."""
+        return SinkState(
+            codec=self._encoder.mime, viewers=len(self._viewers), bitrate=self._encoder.target_bitrate,
+            frames=self._counts.frames, key_frames=self._counts.keys,
+            dropped=self._counts.dropped + sum(v.dropped for v in self._viewers),
+        )  # fmt: skip
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            frame, fresh = await self._next()
+            key = self._key_is_due()
+            if key:
+                self._key_wanted, self._key_s = False, time.monotonic()
+            self._encoder.target_bitrate = self._target()
+            picture = self._video_frame(frame, frame.captured_s if fresh else time.monotonic())
+            try:
+                packet = await loop.run_in_executor(self._pool, self._encoder.encode, picture, key)
+            except av.FFmpegError:
+                self._count_error()
+                continue
+            if packet is not None:
+                self._send(Encoded(packet, frame.captured_s if fresh else None))
+
+    async def _next(self) -> tuple[AnimatedFrame, bool]:
+        """The frame to encode, and whether it is a new one."""
+        while True:
+            if self._slot is not None:
+                frame, self._slot = self._slot, None
+                self._last = frame
+                return frame, True
+            self._changed.clear()
+            due = self._key_wanted and self._last is not None
+            wait_s = max(KEY_WAIT_S, self._key_s + KEY_GAP_S - time.monotonic()) if due else RESEND_S
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                if self._last is not None:
+                    return self._last, False
+
+    def _key_is_due(self) -> bool:
+        return self._key_wanted and time.monotonic() - self._key_s >= KEY_GAP_S
+
+    def _target(self) -> int:
+        """What the slowest viewer can take, but not below the floor that the others keep."""
+        known = [v.estimate for v in self._viewers if v.estimate is not None]
+        if not known:
+            return self._encoder.target_bitrate
+        return max(min(known), min(max(known), self._shared_bitrate))
+
+    def _video_frame(self, frame: AnimatedFrame, time_s: float) -> av.VideoFrame:
+        self._pts = max(self._pts + 1, round((time_s - self._epoch_s) * 90_000))
+        return frame.video_frame(self._pts)
+
+    def _send(self, encoded: Encoded) -> None:
+        self._counts.frames += 1
+        self._counts.keys += encoded.packet.is_keyframe
+        for viewer in self._viewers:
+            viewer.push(encoded, self._encoder.target_bitrate)
+
+    def _count_error(self) -> None:
+        self._counts.errors += 1
+        if self._counts.errors & (self._counts.errors - 1) == 0:
+            log.exception("stream '%s': encoding failed (%d so far)", self._stream.name, self._counts.errors)
