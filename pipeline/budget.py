@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -26,7 +27,8 @@ class FrameBudget:
     """At most `max_frames` per window, at most `max_busy` of it spent, no frame older than `max_age_ms`.
 
     When the stage is too slow, the rate goes down in even steps and up again with hysteresis, so
-    that motion stays evenly spaced. Pure Python; `clock` gives monotonic seconds, the clock of capture times.
+    that motion stays evenly spaced. Pure Python, for any thread; `clock` gives monotonic seconds, the clock of
+    capture times.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class FrameBudget:
         self._roomy_since: float | None = None
         self._spent: deque[tuple[float, float]] = deque()  # end time, seconds spent
         self._admitted: deque[float] = deque()
+        self._lock = threading.Lock()
         self.skipped: Counter[Skip] = Counter()
 
     @property
@@ -56,17 +59,19 @@ class FrameBudget:
     @property
     def busy(self) -> float:
         """Share of the window spent in the stage."""
-        return self._busy_s(self._clock()) / self.window_s
+        with self._lock:
+            return self._busy_s(self._clock()) / self.window_s
 
     def _busy_s(self, now: float) -> float:
         return sum(s for end, s in self._spent if end > now - self.window_s)
 
     def admit(self, captured_s: float) -> Skip | None:
         """None if the frame may be animated now, else the reason why not (counted)."""
-        reason = self._refusal(captured_s)
-        if reason is not None:
-            self.skipped[reason] += 1
-        return reason
+        with self._lock:
+            reason = self._refusal(captured_s)
+            if reason is not None:
+                self.skipped[reason] += 1
+            return reason
 
     def _refusal(self, captured_s: float) -> Skip | None:
         now = self._clock()
@@ -86,7 +91,11 @@ class FrameBudget:
         return None
 
     def spent(self, seconds: float) -> None:
-        """Report what the last admitted frame took."""
+        """Report what an admitted frame took: of the device, as much as if this stream had its share of it alone."""
+        with self._lock:
+            self._account(seconds)
+
+    def _account(self, seconds: float) -> None:
         now = self._clock()
         self._spent.append((now, seconds))
         self._forget(now)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from . import models
+from .clips import Progress
 from .errors import PuppetError
 from .follow import FaceState
+from .frames import Driving, Image
 from .liveportrait.files import missing_files
 from .liveportrait.options import Settings
-from .mesh.crop import Image
 from .portrait import Portrait
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class Source(Protocol):
 
 
 class Puppeteer(Protocol):
-    """Animates one stream: keeps the driver's neutral and filters. Used by one thread at a time."""
+    """Follows the driver of one stream: keeps its neutral and filters. Used by one thread at a time."""
 
     tracker_name: str
 
@@ -35,8 +36,11 @@ class Puppeteer(Protocol):
     def state(self) -> FaceState:
         """What is seen of the driver's face."""
 
+    def follow(self, driving: Driving) -> Any:
+        """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""
+
     def animate(self, source: Any, image: Image, time_s: float) -> Image:
-        """The picture of `source` driven by `image` (h, w, 3) RGB, in the size of `source.still`."""
+        """At once and by itself: `source` driven by `image`, both (h, w, 3) RGB, in the size of `source.still`."""
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the neutral from driving frames that are known before the first is animated."""
@@ -49,15 +53,29 @@ class Puppeteer(Protocol):
 
 
 class Engine(Protocol):
-    """Makes sources and puppeteers."""
+    """Makes sources and puppeteers, and animates for all streams of a device.
+
+    max_batch: streams in one call. overlaps: `submit` returns while the device still works. on_cpu: the device is the
+    processor itself.
+    """
 
     name: str
+    max_batch: int
+    overlaps: bool
+    on_cpu: bool
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Source:
         """Do everything that depends on the portrait alone, scaled to the given limits in pixels."""
 
     def open(self) -> Puppeteer:
         """A puppeteer for a new stream."""
+
+    def warm_up(self, source: Any, progress: Progress) -> float:
+        """Do what would make the first frames slow; seconds that the device then takes for one frame."""
+
+    def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
+        """Animate sources under what puppeteers of theirs have followed; the result waits for the pictures, planar
+        YUV 4:2:0 (h · 3 / 2, w). From one thread."""
 
 
 def _mesh(model: Path | None, settings: Settings) -> Engine:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,17 @@ class TimedFrame:
 
     frame: av.VideoFrame
     captured_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """A driving picture to be followed. image: (h, w, 3) RGB, small enough for a tracker; time_s: capture, on any
+    steady clock. frame: the camera's own picture where there is one; mirrored: `image` is its mirror image."""
+
+    image: Image
+    time_s: float
+    frame: av.VideoFrame | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +57,8 @@ class AnimatedFrame:
         frame.pts = pts
         frame.time_base = CLOCK
         return frame
+
+
+def planar(picture: Image) -> Image:
+    """(h, w, 3) RGB -> (h · 3 / 2, w) planar YUV 4:2:0."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)

@@ -34,14 +34,18 @@ class OneEuroFilter:
         if self._value is None or not 0.0 < dt <= MAX_GAP_S:
             self._value, self._speed = value, value * 0
             return value
-        speed = (value - self._value) / dt
-        self._speed = self._speed + _gain(DERIVATIVE_CUTOFF_HZ, dt) * (speed - self._speed)
-        cutoff = self._min_cutoff + self._beta * abs(self._speed)
-        self._value = self._value + _gain(cutoff, dt) * (value - self._value)
+        self._value, self._speed = one_euro(value, self._value, self._speed, dt, self._min_cutoff, self._beta)
         return self._value
 
 
-def _gain(cutoff_hz: Any, dt: float) -> Any:
+def one_euro(value: Any, last: Any, speed: Any, dt: Any, min_cutoff_hz: float, beta: float) -> tuple[Any, Any]:
+    """One step of the filter, without a state of its own: the filtered value and its speed, `dt` seconds after `last`."""
+    speed = speed + _gain(DERIVATIVE_CUTOFF_HZ, dt) * ((value - last) / dt - speed)
+    cutoff = min_cutoff_hz + beta * abs(speed)
+    return last + _gain(cutoff, dt) * (value - last), speed
+
+
+def _gain(cutoff_hz: Any, dt: Any) -> Any:
     r = 2 * math.pi * cutoff_hz * dt
     return r / (r + 1)
 

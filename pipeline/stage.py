@@ -1,42 +1,44 @@
-"""The animation stage: newest driving frame in, animated frame out, on a thread of its own."""
+"""The animation stage: one thread per device animates for all streams; each stream follows its driver beside it."""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from statistics import median
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from .budget import FrameBudget
-from .engine import Puppeteer, Source
+from .engine import Engine, Source
 from .follow import FaceState
-from .frames import _SEAL, AnimatedFrame, TimedFrame
-from .mesh.crop import Image
+from .frames import _SEAL, AnimatedFrame, Driving, Image, TimedFrame, planar
 
 log = logging.getLogger(__name__)
 
 TRACKING_SIDE = 512  # driving frames are scaled to this for tracking
-IDLE_S = 0.5  # how often a waiting stage looks whether it should stop
+IDLE_S = 0.5  # how often a waiting thread looks whether it should stop
 REST_AFTER_S = 2.0  # a driver that sends nothing for so long lets the puppet rest
+ACTIVE_S = 1.0  # a lane that animated within this time counts as active
 SAMPLES = 300
 
 
 class Feed(Protocol):
-    """Where the stage takes driving frames from."""
+    """Where a lane takes driving frames from."""
 
     def take(self, timeout_s: float) -> TimedFrame | None:
         """The newest frame, waiting for one; None when none came."""
 
 
 @dataclass
-class StageStats:
-    """Counted by the stage thread, read by anyone. stage_s: seconds of the last animated frames."""
+class LaneStats:
+    """Counted by the stage, read by anyone. stage_s: seconds of the last animated frames, from taken to done."""
 
     frames_in: int = 0
     animated: int = 0
@@ -45,34 +47,48 @@ class StageStats:
     stage_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
 
-class AnimationStage:
-    """Owns the engine's puppeteer. `emit` is called on the stage's thread with each new frame.
+@dataclass(frozen=True)
+class Job:
+    """A driving frame that has been followed. seen: what the engine's puppeteer says of it."""
 
-    A failing engine never stops the stage and never shows the camera: viewers keep the last frame.
+    lane: Lane
+    source: Source
+    seen: Any
+    captured_s: float
+    taken_s: float
+    follow_s: float
+    epoch: int
+
+
+class Lane:
+    """One stream's way through the stage: its queue, budget, driver and portrait. `emit` gets each new frame, on some
+    thread of the stage.
+
+    Following runs on a thread of the lane's own, at most one frame ahead of the device. A failing engine never stops
+    the lane and never shows the camera: viewers keep the last frame.
     """
 
     def __init__(
-        self,
-        open_puppeteer: Callable[[], Puppeteer],
-        source: Source,
-        feed: Feed,
-        budget: FrameBudget,
-        emit: Callable[[AnimatedFrame], None],
+        self, stage: AnimationStage, source: Source, feed: Feed, budget: FrameBudget, emit: Callable[[AnimatedFrame], None]
     ) -> None:
-        self._open_puppeteer = open_puppeteer
+        self._stage = stage
         self._source = source
         self._feed = feed
         self._emit = emit
         self._number = 0
+        self._epoch = 0  # pictures of an earlier one are not shown any more
+        self._sealing = threading.Lock()
         self._recalibrate = threading.Event()
         self._restart = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="animation-stage", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self.budget = budget
-        self.stats = StageStats()
+        self.stats = LaneStats()
+        self.driven = False  # somebody is this stream's driver: it counts when another wants to be admitted
         self.mirror = False
         self.face = FaceState.NO_FACE
         self.tracker_name = ""
+        self.served_s = float("-inf")
 
     def start(self) -> None:
         self._thread.start()
@@ -80,6 +96,7 @@ class AnimationStage:
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Ask the thread to end and wait; whether it did."""
         self._stop.set()
+        self._stage.remove(self)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -93,7 +110,7 @@ class AnimationStage:
         self._recalibrate.set()
 
     def _run(self) -> None:
-        puppeteer = self._open_puppeteer()
+        puppeteer = self._stage.engine.open()
         self.tracker_name = puppeteer.tracker_name
         try:
             self._rest()
@@ -117,44 +134,201 @@ class AnimationStage:
         finally:
             puppeteer.close()
 
-    def _one(self, puppeteer: Puppeteer, frame: TimedFrame) -> None:
+    def _one(self, puppeteer: Any, frame: TimedFrame) -> None:
         self.stats.frames_in += 1
         reason = self.budget.admit(frame.captured_s)
         if reason is not None:
             self.stats.skipped[reason] += 1
             return
-        start = time.perf_counter()
+        taken_s = time.monotonic()
         try:
-            picture = puppeteer.animate(self._source, self._driving_image(frame), frame.captured_s)
-            animated = self._seal(picture, frame.captured_s)
-        except Exception:  # whatever an engine does, the stream goes on with its last frame
-            self._count_error()
+            seen = puppeteer.follow(driving(frame, self.mirror))
+        except Exception:  # whatever a tracker does, the stream goes on with its last frame
+            self.failed(time.monotonic() - taken_s)
             return
-        finally:
-            spent = time.perf_counter() - start
-            self.budget.spent(spent)
         self.face = puppeteer.state
-        self.stats.animated += 1
-        self.stats.stage_s.append(spent)
-        self._emit(animated)
+        follow_s = time.monotonic() - taken_s
+        job = Job(self, self._source, seen, frame.captured_s, taken_s, follow_s, self._epoch)
+        self._stage.offer(job, self._stop)
 
-    def _count_error(self) -> None:
+    def done(self, job: Job, yuv: Image, device_s: float) -> None:
+        """On the stage's thread: the picture of a job, and its share of the device's time."""
+        self.budget.spent(max(job.follow_s, device_s))
+        self.served_s = now = time.monotonic()
+        if job.epoch == self._epoch:
+            self.stats.animated += 1
+            self.stats.stage_s.append(now - job.taken_s)
+            self._show(yuv, job.captured_s)
+
+    def failed(self, spent_s: float) -> None:
+        """Following or animating raised."""
+        self.budget.spent(spent_s)
         self.stats.errors += 1
         if self.stats.errors & (self.stats.errors - 1) == 0:  # 1, 2, 4, 8, …: a broken engine does not flood the log
             log.exception("animation failed (%d so far); viewers keep the last frame", self.stats.errors)
 
-    def _driving_image(self, frame: TimedFrame) -> Image:
-        image = rgb(frame, TRACKING_SIDE)
-        return np.asarray(cv2.flip(image, 1), np.uint8) if self.mirror else image
-
     def _rest(self) -> None:
         """Show the still portrait."""
-        self._emit(self._seal(self._source.still, time.monotonic()))
+        self._epoch += 1
+        self._show(planar(self._source.still), time.monotonic())
 
-    def _seal(self, picture: Image, captured_s: float) -> AnimatedFrame:
-        self._number += 1
-        yuv = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
-        return AnimatedFrame(yuv, captured_s, self._number, _SEAL)
+    def _show(self, yuv: Image, captured_s: float) -> None:
+        with self._sealing:
+            self._number += 1
+            self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL))
+
+
+_Batch = tuple[list[Job], Callable[[], list[Image]], float]  # jobs, what waits for their pictures, when it began
+
+
+class AnimationStage:
+    """Owns an engine's device: one thread takes what the lanes have followed, fairly and in batches.
+
+    gather_s: how long at most a batch waits for lanes that are expected to have a frame soon.
+    """
+
+    def __init__(self, engine: Engine, gather_s: float = 0.002) -> None:
+        self.engine = engine
+        self.lanes: list[Lane] = []
+        self.batches: Counter[int] = Counter()  # how many batches of each size
+        self._gather_s = gather_s
+        self._ready: dict[Lane, Job] = {}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._frame_s: deque[float] = deque(maxlen=SAMPLES)  # seconds of the device for one frame
+        self._follow_s: deque[float] = deque(maxlen=SAMPLES)
+        self._thread = threading.Thread(target=self._run, name="animation-stage", daemon=True)
+        self.started = False
+
+    def start(self) -> None:
+        self.started = True
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Ask the thread to end and wait; whether it did. The lanes have been stopped before."""
+        self._stopping = True
+        self.wake()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def remove(self, lane: Lane) -> None:
+        """Serve a lane no more."""
+        if lane in self.lanes:
+            self.lanes.remove(lane)
+        self.wake()
+
+    def lane(self, source: Source, feed: Feed, budget: FrameBudget, emit: Callable[[AnimatedFrame], None]) -> Lane:
+        """A lane for one more stream."""
+        lane = Lane(self, source, feed, budget, emit)
+        self.lanes.append(lane)
+        return lane
+
+    def fps_with_one_more(self, max_busy: float) -> float | None:
+        """Frames per second that every driven lane would get if one more were driven; None before any measurement.
+
+        The device, and the processor's cores that follow (and animate, where they are the device), may be busy for
+        `max_busy` of the time.
+        """
+        frame_s = self.frame_s()
+        if frame_s is None:
+            return None
+        count = 1 + sum(lane.driven for lane in self.lanes)
+        cpu_s = median(self._follow_s or [0.0]) + (frame_s if self.engine.on_cpu else 0.0)
+        cores = os.cpu_count() or 1
+        return min(max_busy / (count * frame_s), cores * max_busy / (count * cpu_s) if cpu_s else float("inf"))
+
+    def frame_s(self) -> float | None:
+        """Seconds of the device for one frame, lately; None before any measurement."""
+        return median(self._frame_s) if self._frame_s else None
+
+    def measured(self, seconds: float) -> None:
+        """A frame takes the device so long: known from the warm-up."""
+        self._frame_s.append(seconds)
+
+    def offer(self, job: Job, stop: threading.Event) -> None:
+        """Called by a lane: wait until the device takes its frame. None waits behind an older one of its lane."""
+        with self._changed:
+            self._ready[job.lane] = job
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._ready.get(job.lane) is not job or stop.is_set() or self._stopping)
+            self._ready.pop(job.lane, None)
+
+    def _run(self) -> None:
+        pending: _Batch | None = None
+        free_s = 0.0
+        while not self._stopping:
+            # While the device works on one batch, the next is prepared; a batch that is done is not kept waiting.
+            jobs = self._gather(wait=pending is None)
+            started = self._submit(jobs) if jobs else None
+            if pending is not None:
+                free_s = self._collect(*pending, free_s)
+            pending = started
+            if pending is not None and not self.engine.overlaps:
+                free_s, pending = self._collect(*pending, free_s), None
+
+    def _gather(self, wait: bool) -> list[Job]:
+        """What the device does next: the lanes that were served longest ago first."""
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._ready or self._stopping, IDLE_S)
+                wanted = min(self.engine.max_batch, self._active())
+                if 0 < len(self._ready) < wanted:
+                    self._changed.wait_for(lambda: len(self._ready) >= wanted or self._stopping, self._gather_s)
+            jobs = sorted(self._ready.values(), key=lambda job: job.lane.served_s)[: self.engine.max_batch]
+            for job in jobs:
+                del self._ready[job.lane]
+            self._changed.notify_all()
+            return jobs
+
+    def _active(self) -> int:
+        since = time.monotonic() - ACTIVE_S
+        return sum(lane.served_s > since for lane in self.lanes)
+
+    def _submit(self, jobs: list[Job]) -> _Batch:
+        start = time.monotonic()
+        self.batches[len(jobs)] += 1
+        try:
+            return jobs, self.engine.submit([(job.source, job.seen) for job in jobs]), start
+        except Exception as exc:
+            failure = exc
+
+        def fail() -> list[Image]:
+            raise failure
+
+        return jobs, fail, start
+
+    def _collect(self, jobs: list[Job], collect: Callable[[], list[Image]], start_s: float, free_s: float) -> float:
+        """Hand out the pictures of a batch; when the device was free again. free_s: when it was free for this one."""
+        start_s = max(start_s, free_s)
+        try:
+            pictures = collect()
+        except Exception:
+            if len(jobs) == 1:
+                jobs[0].lane.failed(time.monotonic() - start_s)
+            else:  # one stream must not spoil the others' frames
+                for job in jobs:
+                    self._collect(*self._submit([job]), start_s)
+            return time.monotonic()
+        now = time.monotonic()
+        each = (now - start_s) / len(jobs)
+        self._frame_s.append(each)
+        self._follow_s.extend(job.follow_s for job in jobs)
+        sharing = max(self._active(), 1)
+        for job, yuv in zip(jobs, pictures, strict=True):
+            job.lane.done(job, yuv, each * sharing)
+        return now
+
+
+def driving(frame: TimedFrame, mirror: bool) -> Driving:
+    """What a puppeteer follows."""
+    image = rgb(frame, TRACKING_SIDE)
+    seen = np.asarray(cv2.flip(image, 1), np.uint8) if mirror else image
+    return Driving(seen, frame.captured_s, frame.frame, mirror)
 
 
 def rgb(frame: TimedFrame, max_side: int) -> Image:

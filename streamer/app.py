@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,9 @@ class Server:
     def __init__(self, config: Config, engine: Engine | None = None) -> None:
         self.config = config
         model = face_model(config)
-        self._engine = engine or open_engine(config.engine.name, model, config.liveportrait.settings())
+        # Where the processor is the device, one core is left to following, encoding and the network.
+        settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
+        self._engine = engine or open_engine(config.engine.name, model, settings)
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
         for source in self._sources.values():
             source.check()
@@ -78,10 +82,10 @@ class Server:
         self.sessions = Sessions(rtc)
         self._listener = _listen(config.http.host, config.http.port)
         self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
-        settings = uvicorn.Config(
+        web = uvicorn.Config(
             create_app(self.control, self.sessions), log_level="warning", access_log=False, timeout_graceful_shutdown=3
         )
-        self._web = _WebServer(settings)
+        self._web = _WebServer(web)
 
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Run until stopped by a signal or `stop`."""

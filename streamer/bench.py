@@ -12,7 +12,7 @@ import multiprocessing
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,10 +29,10 @@ from aiortc.mediastreams import MediaStreamError
 from fastapi import FastAPI, Request, Response
 
 from pipeline import models, stamp
-from pipeline.clips import open_clip, pictures
+from pipeline.clips import Progress, open_clip, pictures
 from pipeline.engine import Engine, Puppeteer, open_engine
 from pipeline.follow import FaceState
-from pipeline.frames import CLOCK, Image
+from pipeline.frames import CLOCK, Driving, Image
 
 from .app import Server, run
 from .config import Config
@@ -42,42 +42,56 @@ from .webrtc.encoders import Bitrates, LiveVp8Encoder
 
 SIDE, FPS = 512, 30
 SETTLE_S = 4.0  # calibration, bitrates and key frames are over by then
+AGE_LIMIT_MS = 150
 LOOPBACK = ["127.0.0.1"]
 
 
 class StampedEngine:
     """An engine that copies the driver's counter onto its pictures and takes `extra_s` longer for each."""
 
+    overlaps = False
+
     def __init__(self, engine: Engine, extra_s: float) -> None:
-        self.name = engine.name
-        self.prepare = engine.prepare
+        self.name, self.max_batch, self.on_cpu = engine.name, engine.max_batch, engine.on_cpu
+        self.prepare, self.warm_up = engine.prepare, engine.warm_up
         self._engine, self._extra_s = engine, extra_s
 
     def open(self) -> Puppeteer:
-        return _StampedPuppeteer(self._engine.open(), self._extra_s)
+        return _StampedPuppeteer(self._engine.open())
+
+    def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
+        pictures = self._engine.submit([(source, seen) for source, (_, seen) in work])()
+        for (_, (number, _)), yuv in zip(work, pictures, strict=True):
+            stamp.write(yuv[: yuv.shape[0] * 2 // 3], number)
+        time.sleep(self._extra_s * len(work))
+        return lambda: pictures
 
 
 class _StampedPuppeteer:
-    def __init__(self, puppeteer: Puppeteer, extra_s: float) -> None:
-        self._puppeteer, self._extra_s = puppeteer, extra_s
+    def __init__(self, puppeteer: Puppeteer) -> None:
+        self._puppeteer = puppeteer
         self.tracker_name = puppeteer.tracker_name
-        self.calibrate, self.recalibrate, self.close = puppeteer.calibrate, puppeteer.recalibrate, puppeteer.close
+        self.animate, self.calibrate = puppeteer.animate, puppeteer.calibrate
+        self.recalibrate, self.close = puppeteer.recalibrate, puppeteer.close
 
     @property
     def state(self) -> FaceState:
         return self._puppeteer.state
 
-    def animate(self, source: Any, image: Image, time_s: float) -> Image:
-        out = self._puppeteer.animate(source, image, time_s)
-        stamp.write(out, stamp.read(image))
-        time.sleep(self._extra_s)
-        return out
+    def follow(self, driving: Driving) -> tuple[int, Any]:
+        return stamp.read(driving.image), self._puppeteer.follow(driving)
 
 
-def _serve(pipe: Connection, extra_s: float) -> None:
+def _serve(pipe: Connection, extra_s: float, sections: dict[str, Any]) -> None:
     """The server under test, until the pipe says to end; then it tells its CPU seconds and memory."""
     config = Config.model_validate(
-        {"http": {"port": 0}, "webrtc": {"bind_addresses": LOOPBACK}, "downloads": {"fetch": False}, "engine": {"max_side": SIDE}}
+        {
+            "http": {"port": 0},
+            "webrtc": {"bind_addresses": LOOPBACK, "max_sessions": 200},
+            "downloads": {"fetch": False},
+            "engine": {"max_side": SIDE},
+            **sections,
+        }
     )
     model = models.find(models.FACE_LANDMARKER)
     server = Server(config, StampedEngine(open_engine("mesh", model), extra_s))
@@ -180,20 +194,20 @@ class _NoDecoder(Decoder):
         return []
 
 
-def _spectate(pipe: Connection, url: str, count: int) -> None:
-    """Viewers that receive, give feedback, and decode nothing."""
+def _spectate(pipe: Connection, url: str, streams: list[str]) -> None:
+    """A viewer of each of `streams`; they receive, give feedback, and decode nothing."""
     aiortc_patches.install(LOOPBACK)
     aiortc.rtcrtpreceiver.get_decoder = lambda codec: _NoDecoder()  # type: ignore[attr-defined]
 
     async def watch() -> None:
         end = threading.Event()
         _answer_pipe(pipe, end.set)
-        connections = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(count)]
+        connections = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in streams]
         async with httpx.AsyncClient(base_url=url) as http:
-            for connection in connections:
+            for name, connection in zip(streams, connections, strict=True):
                 connection.addTransceiver("video", direction="recvonly")
-                await _negotiate(http, connection, "/live/live/whep")
-        pipe.send(str(count))
+                await _negotiate(http, connection, f"/live/{name}/whep")
+        pipe.send("watching")
         await asyncio.to_thread(end.wait)
         await asyncio.gather(*(c.close() for c in connections))
 
@@ -293,9 +307,9 @@ def live(clip: Path, seconds: float = 15.0, viewers: int = 1, extra_ms: float = 
 def _server(frames: list[Image], seconds: float, viewers: int, extra_ms: float = 0.0) -> dict[str, Any]:
     """Figures of a server of its own, of which one viewer decodes."""
     with contextlib.ExitStack() as stack:
-        url, usage = stack.enter_context(_process(_serve, extra_ms / 1000))
+        url, usage = stack.enter_context(_process(_serve, extra_ms / 1000, {}))
         if viewers > 1:
-            stack.enter_context(_process(_spectate, url, viewers - 1))
+            stack.enter_context(_process(_spectate, url, ["live"] * (viewers - 1)))
         return asyncio.run(_measure(url, usage, frames, seconds, echo=False))
 
 
@@ -309,3 +323,41 @@ def viewers(clip: Path, counts: tuple[int, ...] = (1, 4, 8), seconds: float = 15
         n: round((row["server_cpu_percent"] - first) / (n - counts[0]) / first, 3) for n, row in rows.items() if n != counts[0]
     }
     return {"clip": clip.name, "seconds": seconds, "viewers": rows, "share_per_extra_viewer": shares}
+
+
+def sessions(
+    clip: Path, fps: int = 30, most: int = 16, seconds: float = 10.0, progress: Progress = lambda done, total: None
+) -> dict[str, Any]:
+    """How many streams this machine keeps at `fps`: each driven by the clip, each with a viewer, one more at a time,
+    until the frames are older than AGE_LIMIT_MS (p95) or fewer than nine tenths come."""
+    rows: list[dict[str, Any]] = []
+    kept = 0
+    for count in range(1, most + 1):
+        rows.append(_sessions(clip, fps, count, seconds))
+        progress(count, most)
+        if rows[-1]["age_p95_ms"] > AGE_LIMIT_MS or rows[-1]["fps_least"] < 0.9 * fps:
+            break
+        kept = count
+    return {"clip": clip.name, "fps": fps, "seconds": seconds, "age_limit_ms": AGE_LIMIT_MS, "kept": kept, "rows": rows}
+
+
+def _sessions(clip: Path, fps: int, count: int, seconds: float) -> dict[str, Any]:
+    names = [f"s{k}" for k in range(count)]
+    sections = {
+        "streams": {name: {"source": "file", "path": str(clip)} for name in names},
+        "budget": {"max_frames": fps},
+    }
+    with _process(_serve, 0.0, sections) as (url, usage), _process(_spectate, url, names):
+        time.sleep(SETTLE_S)
+        with httpx.Client(base_url=url) as http:
+            before, cpu = {s["name"]: s["animated"] for s in http.get("/api/streams").json()}, usage()[0]
+            time.sleep(seconds)
+            states, cpu_end = http.get("/api/streams").json(), usage()[0]
+    each = [(state["animated"] - before[state["name"]]) / seconds for state in states]
+    return {
+        "streams": count,
+        "fps_least": round(min(each), 1),
+        "fps_most": round(max(each), 1),
+        "age_p95_ms": max(state["age_p95_ms"] or float("inf") for state in states),
+        "server_cpu_percent": round(100 * (cpu_end - cpu) / seconds, 1),
+    }

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline import models as model_files
 from pipeline.errors import ModelError, PuppetError
-from pipeline.liveportrait.options import MotionOptions, Precision, Region, Settings
+from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Region, Settings
 from pipeline.offline import Sound
 from pipeline.portrait import PICTURES, Portrait, bundled_names, is_picture, load_portrait
 
@@ -39,6 +39,16 @@ _Checkpoints = Annotated[
 _Device = Annotated[str | None, typer.Option(help="Such as cuda:1 or cpu; else the best one here.", rich_help_panel=_LP)]
 _Precision = Annotated[
     Precision | None, typer.Option(help="Of the networks; else the fastest that is finite.", rich_help_panel=_LP)
+]
+_ChannelsLast = Annotated[
+    bool | None,
+    typer.Option(help="Convolutions in channels-last layout; else where it pays, on CUDA.", rich_help_panel=_LP),
+]
+_Compile = Annotated[
+    Compile | None,
+    typer.Option(
+        "--compile", help="off, on, or auto: on where it succeeds; else auto on CUDA and off elsewhere.", rich_help_panel=_LP
+    ),
 ]
 ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait where its checkpoints and a CUDA device are, else mesh."
 console = Console(stderr=True, soft_wrap=True)
@@ -212,21 +222,26 @@ def template_make(
 def verify(
     checkpoints: Annotated[Path, typer.Option(help="Folder of LivePortrait checkpoints, in the official layout.")],
     golden: Annotated[list[Path], typer.Option(help="Golden file (.npz): networks, motion or crop. May be given again.")],
-    plain: Annotated[bool, typer.Option("--plain", help="The networks as they are, without the engine's folding.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="The networks as they are: every step below off.")] = False,
+    fold: Annotated[bool, typer.Option(help="Norms folded into convolutions.")] = True,
+    channels_last: _ChannelsLast = None,
+    compile_: _Compile = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Each network replayed as a CUDA graph.")] = False,
+    device: _Device = None,
+    precision: Annotated[Precision, typer.Option(help="Rows are compared more coarsely below fp32.")] = Precision.FP32,
 ) -> None:
     """Compare this machine's LivePortrait with published results, row by row; exit code 1 on any miss."""
-    from pipeline.liveportrait.build import fold
-    from pipeline.liveportrait.verify import load_golden
+    from pipeline.liveportrait.verify import load_golden, open_networks
     from pipeline.liveportrait.verify import verify as compare
-    from pipeline.liveportrait.weights import load_networks
 
     missed = rows = 0
     with _one_line_errors():
         files = [(path, load_golden(path)) for path in golden]
-        networks = load_networks(checkpoints) if plain else fold(load_networks(checkpoints))
+        build = PLAIN if plain else Build(fold, channels_last, compile_, graph)
+        networks = open_networks(checkpoints, build, precision, device)
         typer.echo(f"{'key':32} {'error':>10} {'tolerance':>10}")
         for path, arrays in files:
-            for row in compare(arrays, networks, path):
+            for row in compare(arrays, networks, path, precision):
                 rows, missed = rows + 1, missed + (not row.ok)
                 typer.echo(f"{row.key:32} {row.error:10.2e} {row.tolerance:10.2e} {'ok' if row.ok else 'MISSED'}")
     console.print(f"{rows - missed} of {rows} rows ok", highlight=False)
@@ -358,6 +373,23 @@ def bench_viewers(
         _report(viewers(clip or DEMO, seconds=seconds), out)
 
 
+@bench_app.command("sessions")
+def bench_sessions(
+    clip: _Clip = None,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="What every stream is to keep.")] = 30,
+    most: Annotated[int, typer.Option(min=1, max=64, help="Try no more streams than this.")] = 16,
+    out: _Result = None,
+) -> None:
+    """How many streams the server keeps at a frame rate before their frames grow old; each has a driver and a viewer."""
+    from pipeline.bench import DEMO
+
+    from .bench import sessions
+
+    with _one_line_errors(), _bar("streams") as progress:
+        figures = sessions(clip or DEMO, fps, most, progress=progress)
+    _report(figures, out)
+
+
 @bench_app.command("seed")
 def bench_seed(
     clip: _Clip = None,
@@ -379,13 +411,23 @@ def bench_seed(
     _report(figures, out)
 
 
-@bench_app.command("networks")
-def bench_networks(checkpoints: _Checkpoints = None, device: _Device = None, out: _Result = None) -> None:
-    """LivePortrait network by network: plain and folded, fp32 and mixed precision."""
-    from pipeline.liveportrait.bench import networks
+@bench_app.command("device")
+def bench_device(
+    checkpoints: _Checkpoints = None,
+    device: _Device = None,
+    minutes: Annotated[float, typer.Option(min=0.5, help="Start and keep no variant beyond this time.")] = 8,
+    out: _Result = None,
+) -> None:
+    """LivePortrait on this device: each step of the builder, network by network and whole, for each batch size.
+
+    Eager fp32, mixed precision, folded, channels-last, compiled, captured as a CUDA graph, and the published recipe.
+    """
+    from pipeline.liveportrait.bench_device import device as measure
+    from pipeline.liveportrait.bench_device import markdown
 
     with _one_line_errors(), _bar("variants") as progress:
-        figures = networks(Settings(checkpoints, device), load_portrait("astronaut", None), progress)
+        figures = measure(Settings(checkpoints, device), load_portrait("astronaut", None), minutes, progress)
+    console.print(markdown(figures), highlight=False, markup=False)
     _report(figures, out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipeline.liveportrait.options import MotionOptions, Precision, Region, Settings
+from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Region, Settings
 
 from .errors import ConfigError
 
@@ -36,6 +37,15 @@ class Budget(_Section):
     max_age_ms: float = Field(150, gt=0, le=5000, description="A driving frame older than this is not animated.")
 
 
+class Device(_Section):
+    """The device that animates for all streams, and who may still be driven."""
+
+    min_fps: float = Field(10, gt=0, le=120, description="A driver that would leave the streams with fewer fps gets 503.")
+    max_streams: int = Field(0, ge=0, le=1000, description="Streams driven at one time; 0: as many as min_fps allows.")
+    max_busy: float = Field(0.9, gt=0, le=1, description="The share of device and processor that is given away.")
+    gather_ms: float = Field(2, ge=0, le=50, description="How long a batch waits at most for more streams' frames.")
+
+
 class Engine(_Section):
     """The animation engine."""
 
@@ -50,6 +60,10 @@ class LivePortrait(_Section):
     checkpoints: Path | None = Field(None, description="Folder of the checkpoints; none for the models' folder.")
     device: str | None = Field(None, description="Such as cuda:1 or cpu; none for the best one.")
     precision: Precision | None = Field(None, description="fp16, bf16 or fp32; none for the fastest that gives finite values.")
+    channels_last: bool | None = Field(None, description="Layout of convolutions; none for channels-last where it pays.")
+    compile: Compile | None = Field(None, description="off, on or auto (on where it succeeds); none for auto on CUDA, else off.")
+    graph: bool | None = Field(None, description="A frame's whole way as one CUDA graph; none for where there is CUDA.")
+    max_batch: Literal[1, 2, 4, 8] = Field(8, description="Streams animated in one go.")
     relative: bool = Field(MotionOptions.relative, description="Add the driver's motion to the portrait, or take it as it is.")
     region: Region = Field(MotionOptions.region, description="What moves: all, exp, pose, lip or eyes.")
     pose_gain: float = Field(MotionOptions.pose_gain, ge=0, le=3, description="Strength of head motion.")
@@ -62,9 +76,12 @@ class LivePortrait(_Section):
 
     def settings(self) -> Settings:
         """For the engine."""
-        own = ("checkpoints", "device", "precision")
-        motion = {name: value for name, value in self if name not in own}
-        return Settings(self.checkpoints, self.device, self.precision, motion=MotionOptions(**motion))
+        motion = {
+            field.name: getattr(self, field.name) for field in fields(MotionOptions) if field.name in type(self).model_fields
+        }
+        build = Build(channels_last=self.channels_last, compile=self.compile, graph=self.graph)
+        own = self.checkpoints, self.device, self.precision
+        return Settings(*own, motion=MotionOptions(**motion), build=build, max_batch=self.max_batch)
 
 
 class WebRtc(_Section):
@@ -116,6 +133,7 @@ class Config(BaseSettings):
     engine: Engine = Engine()
     liveportrait: LivePortrait = LivePortrait()
     budget: Budget = Budget()
+    device: Device = Device()
     webrtc: WebRtc = WebRtc()
     downloads: Downloads = Downloads()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})

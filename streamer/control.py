@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -11,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from pipeline.budget import FrameBudget
 from pipeline.engine import Engine
 from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, load_portrait, make_portrait
+from pipeline.stage import AnimationStage
 
 from .config import Config
 from .errors import UnknownStream
@@ -63,6 +64,19 @@ class StreamState(BaseModel):
     stage_p95_ms: float | None
 
 
+class DeviceState(BaseModel):
+    """What animates for all streams. frame_ms: of its time for one frame; batches: how many of each size.
+
+    fps_with_one_more: what each driven stream would get if one more were driven; None before any measurement.
+    """
+
+    engine: str
+    driven: int
+    frame_ms: float | None
+    fps_with_one_more: float | None
+    batches: dict[int, int]
+
+
 class PortraitInfo(BaseModel):
     """A portrait of the gallery."""
 
@@ -77,6 +91,7 @@ class Control:
     def __init__(self, config: Config, engine: Engine, model: Path | None) -> None:
         self._config = config
         self._engine = engine
+        self._stage = AnimationStage(engine, config.device.gather_ms / 1000)
         self._model = model
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._prepared: dict[str, Shown] = {}
@@ -89,19 +104,32 @@ class Control:
         for name, config in self._config.streams.items():
             self._portraits.setdefault(config.portrait, portraits[name])
             shown = await self._prepare(config.portrait)
-            stream = Stream(name, self._engine, shown, self._config.budget, FrameBudget)
-            stream.stage.mirror = config.mirror
+            stream = Stream(name, self._stage, shown, self._config.budget, self._config.device)
+            stream.lane.mirror = config.mirror
             self.streams[name] = stream
-            stream.start()
             if name in sources:
                 stream.claim(sources[name].name)
+        await self._warm_up()
+        self._stage.start()
+        for name, stream in self.streams.items():
+            stream.start()
+            if name in sources:
                 self._sources[name] = asyncio.create_task(base.run(sources[name], stream.queue), name=f"source-{name}")
+
+    async def _warm_up(self) -> None:
+        source = next(iter(self.streams.values())).shown.source
+        start = time.perf_counter()
+        frame_s = await asyncio.to_thread(self._engine.warm_up, source, _Logged(self._engine.name))
+        self._stage.measured(frame_s)
+        log.info("engine %s warmed up in %.1f s: %.1f ms a frame", self._engine.name, time.perf_counter() - start, 1000 * frame_s)
 
     async def stop(self) -> None:
         """End sources and streams."""
         for name in list(self._sources):
             await self._end_source(name)
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
+        if self._stage.started and not await asyncio.to_thread(self._stage.stop):
+            log.error("the animation stage did not stop")
 
     def stream(self, name: str) -> Stream:
         """The stream called `name`; UnknownStream says which there are."""
@@ -111,19 +139,28 @@ class Control:
 
     def state(self, name: str) -> StreamState:
         stream = self.stream(name)
-        stage, stats = stream.stage, stream.stage.stats
+        lane, stats = stream.lane, stream.lane.stats
         age, spent = list(stream.ages_s), list(stats.stage_s)
         encoders = [_encoder(sink.state()) for sink in stream.sinks]
         return StreamState(
-            name=name, portrait=stream.shown.id, engine=stream.engine_name, tracker=stage.tracker_name,
-            face=stage.face.value, mirror=stage.mirror, publisher=stream.publisher is not None,
+            name=name, portrait=stream.shown.id, engine=stream.engine_name, tracker=lane.tracker_name,
+            face=lane.face.value, mirror=lane.mirror, publisher=stream.publisher is not None,
             demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
             frames_in=stream.queue.received,
             animated=stats.animated, errors=stats.errors,
             skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
-            rate_limit=stage.budget.rate, busy=round(stage.budget.busy, 3),
+            rate_limit=lane.budget.rate, busy=round(lane.budget.busy, 3),
             age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),
             stage_p50_ms=percentile(spent, 50), stage_p95_ms=percentile(spent, 95),
+        )  # fmt: skip
+
+    def device(self) -> DeviceState:
+        stage = self._stage
+        frame_s, fps = stage.frame_s(), stage.fps_with_one_more(self._config.device.max_busy)
+        return DeviceState(
+            engine=self._engine.name, driven=sum(lane.driven for lane in stage.lanes),
+            frame_ms=None if frame_s is None else round(1000 * frame_s, 2),
+            fps_with_one_more=None if fps is None else round(fps, 1), batches=dict(stage.batches),
         )  # fmt: skip
 
     async def show(self, name: str, portrait: str) -> None:
@@ -190,6 +227,20 @@ class Control:
             source = await asyncio.to_thread(self._engine.prepare, portrait, limits.max_side, limits.max_crop)
             self._prepared[key] = Shown(key, source)
         return self._prepared[key]
+
+
+class _Logged:
+    """Progress as lines of the log, one for each tenth at most."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._tenth = 0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        tenth = 10 * done // total if total else 0
+        if tenth > self._tenth and done != total:
+            log.info("%s: warming up, %d of %d", self._what, done, total)
+            self._tenth = tenth
 
 
 def _encoder(state: SinkState) -> EncoderState:

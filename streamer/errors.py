@@ -5,6 +5,7 @@ StreamerError
 ├── SourceError          a driving source cannot be opened or read (`retry` says whether to try again)
 ├── UnknownStream        no stream has that name
 ├── StreamBusy           the stream already has a publisher
+├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
 ├── BadOffer             the SDP offer cannot be used
 └── TooManySessions      the server's limit is reached
@@ -35,6 +36,10 @@ class UnknownStream(StreamerError):
 
 class StreamBusy(StreamerError):
     """The stream already has a publisher."""
+
+
+class Overloaded(StreamerError):
+    """One more driven stream would make the others too slow."""
 
 
 class UnknownSession(StreamerError):

@@ -9,12 +9,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.engine import Engine, Source
+from pipeline.budget import FrameBudget
+from pipeline.engine import Source
 from pipeline.frames import AnimatedFrame
 from pipeline.stage import AnimationStage
 
-from .config import Budget
-from .errors import StreamBusy
+from .config import Budget, Device
+from .errors import Overloaded, StreamBusy
 from .framequeue import FrameQueue
 
 log = logging.getLogger(__name__)
@@ -55,46 +56,62 @@ class Shown:
 class Stream:
     """One named stream. All methods belong to the event loop's thread."""
 
-    def __init__(self, name: str, engine: Engine, shown: Shown, budget: Budget, make_budget: type) -> None:
+    def __init__(self, name: str, stage: AnimationStage, shown: Shown, budget: Budget, device: Device) -> None:
         self.name = name
         self.shown = shown
         self.queue = FrameQueue()
         self.sinks: set[Sink] = set()
         self.latest: AnimatedFrame | None = None
-        self.engine_name = engine.name
+        self.engine_name = stage.engine.name
         self.publisher: str | None = None
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: AnimatedFrame | None = None
-        self.stage = AnimationStage(engine.open, shown.source, self.queue, make_budget(**budget.model_dump()), self._from_stage)
+        self._stage = stage
+        self._device = device
+        self.lane = stage.lane(shown.source, self.queue, FrameBudget(**budget.model_dump()), self._from_stage)
 
     def start(self) -> None:
-        self.stage.start()
+        self.lane.start()
 
     async def stop(self) -> None:
-        """End the stage's thread."""
+        """End the lane's thread."""
         self.queue.wake()
-        if not await asyncio.to_thread(self.stage.stop):
-            log.error("stream '%s': the stage did not stop", self.name)
+        if not await asyncio.to_thread(self.lane.stop):
+            log.error("stream '%s': its thread did not stop", self.name)
 
     def claim(self, publisher: str) -> None:
-        """Become the stream's driver; StreamBusy if it has one."""
+        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow."""
         if self.publisher is not None:
             raise StreamBusy(f"stream '{self.name}' already has a publisher; end that one first")
+        self._admit()
         self.publisher = publisher
-        self.stage.recalibrate()
+        self.lane.driven = True
+        self.lane.recalibrate()
+
+    def _admit(self) -> None:
+        driven = sum(lane.driven for lane in self._stage.lanes)
+        if self._device.max_streams and driven >= self._device.max_streams:
+            raise Overloaded(f"{driven} streams are driven already, the limit (device.max_streams); try again later")
+        fps = self._stage.fps_with_one_more(self._device.max_busy)
+        if driven and fps is not None and fps < self._device.min_fps:
+            raise Overloaded(
+                f"one more driven stream would leave each of the {driven + 1} with {fps:.1f} frames per second; "
+                f"device.min_fps promises {self._device.min_fps:g}; try again later"
+            )
 
     def release(self, publisher: str) -> None:
         """Stop being the driver; no effect for anyone else."""
         if self.publisher == publisher:
             self.publisher = None
+            self.lane.driven = False
             self.queue.clear()
 
     def show(self, shown: Shown) -> None:
         """Change the portrait."""
         self.shown = shown
-        self.stage.set_source(shown.source)
+        self.lane.set_source(shown.source)
 
     def sent(self, age_s: float) -> None:
         """A frame of this age has left for a viewer."""

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from pipeline.errors import ModelError
 from pipeline.liveportrait import motion, verify
-from pipeline.liveportrait.build import PhaseConv, fold
+from pipeline.liveportrait.build import PhaseConv, fold, precisions
 from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.motion import Controllers, FaceMotion, Ratios
-from pipeline.liveportrait.options import MotionOptions
+from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision
 from pipeline.liveportrait.weights import load_networks, read_state
 
 from .conftest import ROOT
@@ -45,13 +45,29 @@ def test_crop_and_paste_back_are_the_published_ones(conformance, networks):
     assert missed(conformance / "golden_crop.npz", networks) == []
 
 
+BUILDS = {
+    "plain": (PLAIN, Precision.FP32),
+    "folded": (replace(PLAIN, fold=True), Precision.FP32),
+    "channels-last": (replace(PLAIN, channels_last=True), Precision.FP32),
+    "folded, channels-last, compiled": (Build(True, True, Compile.ON, False), Precision.FP32),
+    "folded, bf16": (replace(PLAIN, fold=True), Precision.BF16),
+    "plain, compiled, bf16": (replace(PLAIN, compile=Compile.ON), Precision.BF16),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("folded", [False, True])
-def test_networks_compute_the_published_pictures(folded, conformance, checkpoints):
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", BUILDS)
+def test_networks_compute_the_published_pictures(name, conformance, checkpoints):
     """The portrait is computed once, and the three driving frames go as one batch."""
-    networks = load_networks(checkpoints)
-    assert missed(conformance / "golden_networks.npz", fold(networks) if folded else networks) == []
+    build, precision = BUILDS[name]
+    if precision is Precision.BF16 and Precision.BF16 not in precisions(torch.device("cpu")):
+        pytest.skip("this processor has no bf16")
+    golden = conformance / "golden_networks.npz"
+    networks = verify.open_networks(checkpoints, build, precision, "cpu")
+    rows = list(verify.verify(verify.load_golden(golden), networks, golden, precision))
+    assert len(rows) > 40
+    assert [f"{r.key}: {r.error:.2e} > {r.tolerance:.0e}" for r in rows if not r.ok] == []
 
 
 def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():

@@ -24,6 +24,7 @@ from pipeline.face.mediapipe import find_landmarks
 from pipeline.follow import FaceState
 from pipeline.liveportrait.build import precisions
 from pipeline.liveportrait.crop import DRIVING, SIDE, SOURCE, DrivingBox, FaceBox, mesh_box, mesh_ratios, transform
+from pipeline.liveportrait.device import Rows
 from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
 from pipeline.liveportrait.files import BASE
 from pipeline.liveportrait.follow import mean_motion
@@ -171,7 +172,7 @@ def test_a_face_that_is_lost_lets_the_puppet_rest(engine, short):
 def test_at_the_reference_the_portrait_rests(engine, short, model):
     """Relative motion of a driver against itself, lips left alone, is the portrait's own picture by the networks."""
     settings = Settings(motion=MotionOptions(close_lips=False, stitching=False))
-    puppeteer = LivePortraitPuppeteer(engine.runtime, settings, model)
+    puppeteer = LivePortraitPuppeteer(engine.runtime, settings, model, Rows())
     source = engine.prepare(bundled("astronaut"), 512, 512)
     look = puppeteer.look(frames_of(short)[0])
     puppeteer.close()

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from pipeline.engine import open_engine
-from pipeline.follow import FaceState
 
 from .conftest import run_server
 
@@ -18,45 +17,33 @@ class Slow:
     """A real engine that takes `seconds` longer for each frame, and fails where it is told to."""
 
     name = "slow"
+    max_batch = 1
+    overlaps = False
+    on_cpu = True
 
-    def __init__(self, model, seconds: float, fail: bool = False) -> None:
+    def __init__(self, model, seconds: float = 0, fail: bool = False, max_batch: int = 1) -> None:
         self._engine, self._seconds, self._fail = open_engine("mesh", model), seconds, fail
+        self.prepare, self.open = self._engine.prepare, self._engine.open
+        self.max_batch = max_batch
 
-    def prepare(self, *args):
-        return self._engine.prepare(*args)
+    def warm_up(self, source, progress):
+        return self._engine.warm_up(source, progress) + self._seconds
 
-    def open(self):
-        return SlowPuppeteer(self._engine.open(), self._seconds, self._fail)
-
-
-class SlowPuppeteer:
-    def __init__(self, puppeteer, seconds: float, fail: bool) -> None:
-        self._puppeteer, self._seconds, self._fail = puppeteer, seconds, fail
-        self.tracker_name = puppeteer.tracker_name
-        self.state = FaceState.TRACKING
-
-    def animate(self, source, image, time_s):
-        out = self._puppeteer.animate(source, image, time_s)
+    def submit(self, work):
         time.sleep(self._seconds)
         if self._fail:
             raise RuntimeError("out of memory")
-        return out
-
-    def recalibrate(self):
-        self._puppeteer.recalibrate()
-
-    def close(self):
-        self._puppeteer.close()
+        return self._engine.submit(work)
 
 
 @pytest.mark.slow
 def test_a_slow_engine_steps_down_and_stays_young(model):
     with run_server(Slow(model, 0.08)) as server, httpx.Client(base_url=server.url) as http:
         http.post("/api/streams/live/demo")
-        stage = server.control.streams["live"].stage
+        lane = server.control.streams["live"].lane
         ages: list[float] = []
-        emit = stage._emit
-        stage._emit = lambda frame: (ages.append(time.monotonic() - frame.captured_s), emit(frame))[1]
+        emit = lane._emit
+        lane._emit = lambda frame: (ages.append(time.monotonic() - frame.captured_s), emit(frame))[1]
         time.sleep(12)
         state = http.get("/api/streams/live").json()
         assert 4 <= state["rate_limit"] <= 10
@@ -79,3 +66,65 @@ def test_a_failing_engine_leaves_the_last_picture(model):
         assert state["animated"] == 0
         assert stream.latest is still, "the still portrait stays; the driver's picture is never shown"
         assert http.get("/healthz").status_code == 200
+
+
+@pytest.mark.slow
+def test_four_streams_get_the_same_share_and_a_fifth_is_refused(model, clip):
+    streams = {name: {"source": "file", "path": str(clip("d10"))} for name in "abcd"} | {"e": {}}
+    budget, device = {"max_frames": 15}, {"max_streams": 4}
+    with run_server(streams=streams, budget=budget, device=device) as server, httpx.Client(base_url=server.url) as http:
+        time.sleep(3)
+        before = {s["name"]: s["animated"] for s in http.get("/api/streams").json()}
+        time.sleep(8)
+        states = {s["name"]: s for s in http.get("/api/streams").json()}
+        animated = {name: states[name]["animated"] - before[name] for name in "abcd"}
+        print(animated, {name: states[name]["age_p95_ms"] for name in "abcd"})
+        assert max(animated.values()) <= 1.2 * min(animated.values())
+        refused = http.post("/api/streams/e/demo")
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert "device.max_streams" in refused.json()["detail"]
+        assert http.get("/api/device").json()["driven"] == 4
+
+
+def test_a_stream_that_would_slow_the_others_down_is_refused(model):
+    streams = {"live": {}, "second": {}}
+    with run_server(Slow(model, 0.06), streams=streams) as server, httpx.Client(base_url=server.url) as http:
+        assert http.post("/api/streams/live/demo").status_code == 200
+        refused = http.post("/api/streams/second/demo")
+        assert refused.status_code == 503, "two of them would get less than 8 frames per second"
+        assert "device.min_fps" in refused.json()["detail"]
+        assert http.delete("/api/streams/live/demo").status_code == 200
+        assert http.post("/api/streams/second/demo").status_code == 200
+
+
+def test_streams_are_animated_in_batches(model):
+    streams = {"live": {}, "second": {}, "third": {}}
+    engine = Slow(model, 0.03, max_batch=8)
+    with run_server(engine, streams=streams, device={"min_fps": 1}) as server, httpx.Client(base_url=server.url) as http:
+        for name in streams:
+            assert http.post(f"/api/streams/{name}/demo").status_code == 200
+        time.sleep(5)
+        batches = http.get("/api/device").json()["batches"]
+        assert sum(count for size, count in batches.items() if int(size) > 1) > 10
+
+
+def test_one_failing_stream_does_not_spoil_a_batch(model, monkeypatch):
+    streams = {"live": {}, "second": {"portrait": "drawing"}}
+    engine = Slow(model, 0.02, max_batch=8)
+    submit = engine.submit
+
+    def failing(work):
+        if any(source is server.control.streams["second"].shown.source for source, _ in work):
+            raise RuntimeError("broken portrait")
+        return submit(work)
+
+    with run_server(engine, streams=streams, device={"min_fps": 1}) as server, httpx.Client(base_url=server.url) as http:
+        engine.submit = failing
+        for name in streams:
+            http.post(f"/api/streams/{name}/demo")
+        time.sleep(4)
+        assert server.control.state("live").animated > 20
+        assert server.control.state("live").errors == 0
+        assert server.control.state("second").errors > 3
+        assert server.control.state("second").animated == 0

@@ -1,14 +1,12 @@
-"""LivePortrait in figures: the prototype's table with its two effects apart, and the time of each network."""
+"""The prototype's table with its two effects apart: mixed precision, and a limit of frames."""
 
 from __future__ import annotations
 
-import gc
 import math
 import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,8 +25,7 @@ from ..quality import psnr, ssim
 from .crop import DRIVING, SOURCE, cut, mesh_box, shrink
 from .follow import driving_input
 from .motion import FaceMotion, drive
-from .networks import Portrait as Prepared
-from .options import MotionOptions, Precision, Settings
+from .options import PLAIN, MotionOptions, Precision, Settings
 from .paste import to_bytes
 from .runtime import Runtime
 
@@ -55,7 +52,7 @@ def seed(
     The networks are the plain ones throughout (no folding), as in the prototype. Time is from the first driving
     crop on the host to the last picture on the host, after one frame to warm up; loading and tracking are not in it.
     """
-    runtime = Runtime(replace(settings, fold=False, precision=None))
+    runtime = Runtime(replace(settings, build=PLAIN, precision=None))
     device, amp = runtime.device, runtime.precision
     del runtime
     on_cpu = device.type == "cpu"
@@ -63,7 +60,7 @@ def seed(
     limit = max(1, round(total * LIMIT / FRAMES))
     crops = _driving_crops(clip, total)
     source = shrink(cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop()))
-    plain = replace(settings, device=str(device), fold=False)
+    plain = replace(settings, device=str(device), build=PLAIN)
     rows = [
         Row("original (fp32, all frames)", replace(plain, precision=Precision.FP32), len(crops)),
         Row(f"mixed precision alone ({amp})", replace(plain, precision=amp), len(crops)),
@@ -129,7 +126,7 @@ def _measure(pipe: Connection, settings: Settings, source: Image, crops: list[Im
         start = time.perf_counter()
         pictures = [animation.frame(crop) for crop in crops]
         spent = time.perf_counter() - start
-    pipe.send({"inference_s": spent, "pictures": np.stack(pictures), "peak_mb": _peak_mb(runtime.device)})
+    pipe.send({"inference_s": spent, "pictures": np.stack(pictures), "peak_mb": peak_mb(runtime.device)})
 
 
 class Animation:
@@ -151,7 +148,8 @@ class Animation:
         return np.asarray(to_bytes(self._runtime.render(self.prepared, self.keypoints(motion)))[0].cpu().numpy())
 
 
-def _peak_mb(device: torch.device) -> float:
+def peak_mb(device: torch.device) -> float:
+    """Of the device's memory, or of this process'."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -187,62 +185,6 @@ def _shares(original: float, amp: float, limit: float, both: float) -> dict[str,
         "share_amp": round(math.log(original / amp) / whole, 3),
         "share_limit": round(math.log(original / limit) / whole, 3),
     }
-
-
-def networks(settings: Settings, portrait: Portrait, progress: Progress = lambda done, total: None) -> dict[str, Any]:
-    """Milliseconds of M, composition with S, W and G at batch 1: plain and folded, in fp32 and mixed precision."""
-    best = Runtime(replace(settings, precision=None)).precision
-    variants = {
-        "plain fp32": (False, Precision.FP32),
-        f"plain {best}": (False, best),
-        "folded fp32": (True, Precision.FP32),
-        f"folded {best}": (True, best),
-    }
-    source = shrink(cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop()))
-    times, pictures = {}, {}
-    for k, (name, (fold, precision)) in enumerate(variants.items(), 1):
-        runtime = Runtime(replace(settings, fold=fold, precision=precision))
-        times[name], pictures[name] = _parts(runtime, source)
-        del runtime
-        gc.collect()
-        progress(k, len(variants))
-    base = times["plain fp32"]["W+G"]
-    return {
-        "median_ms": {name: {part: round(1000 * s, 1) for part, s in row.items()} for name, row in times.items()},
-        "speed_up_of_W+G": {name: round(base / row["W+G"], 2) for name, row in times.items()},
-        "psnr_db": {name: _finite(psnr(pictures["plain fp32"], p)) for name, p in pictures.items()},
-    }
-
-
-@torch.inference_mode()
-def _parts(runtime: Runtime, source: Image) -> tuple[dict[str, float], Image]:
-    animation = Animation(runtime, source, source)
-    motion = animation.face._replace(expression=animation.face.expression * 1.1)
-    keypoints = animation.keypoints(motion)
-    prepared: Prepared = animation.prepared
-    picture = runtime.upload([source])
-    warped = runtime.warp(prepared, keypoints)
-    parts: dict[str, Callable[[], Any]] = {
-        "M": lambda: runtime.motion(picture),
-        "composition+S": lambda: animation.keypoints(motion),
-        "W": lambda: runtime.warp(prepared, keypoints),
-        "G": lambda: runtime.generate(warped),
-        "W+G": lambda: runtime.render(prepared, keypoints),
-    }
-    out = to_bytes(runtime.render(prepared, keypoints))[0].cpu().numpy()
-    return {name: _seconds(run, runtime.device) for name, run in parts.items()}, out
-
-
-def _seconds(run: Callable[[], Any], device: torch.device) -> float:
-    def once() -> float:
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    once()
-    return median(once() for _ in range(REPEATS))
 
 
 def markdown(figures: dict[str, Any]) -> str:

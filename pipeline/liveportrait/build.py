@@ -1,16 +1,31 @@
-"""The networks made fast without changing what they compute: norms folded away, SPADE in fewer steps, half precision."""
+"""The networks made fast without changing what they compute, in steps that can each be left out.
+
+Plain → norms folded away, SPADE in fewer steps, half precision → channels-last → compiled → captured as a CUDA graph.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..errors import ModelError
 from .networks import DenseMotion, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
-from .options import Precision
+from .options import Build, Compile, Precision
 from .weights import Networks
+
+log = logging.getLogger(__name__)
+# Kernels that were compiled once are found again at the next start. Here, as the first use of the compiler settles it.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 
 DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 
@@ -38,6 +53,95 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 def autocast_face(device: torch.device, precision: Precision) -> torch.autocast:
     """Mixed precision for F and M: not in bf16, whose 8 bits would make keypoints jump by a quarter of a pixel."""
     return autocast(device, Precision.FP32 if precision is Precision.BF16 else precision)
+
+
+def complete(build: Build, device: torch.device) -> Build:
+    """What pays on `device` for everything left open."""
+    cuda = device.type == "cuda"
+    if build.graph and not cuda:
+        raise ModelError(f"CUDA graphs need a CUDA device; the device is '{device}': leave --graph out")
+    compiling = (Compile.AUTO if cuda else Compile.OFF) if build.compile is None else build.compile
+    return replace(
+        build,
+        channels_last=cuda if build.channels_last is None else build.channels_last,
+        compile=compiling,
+        graph=cuda if build.graph is None else build.graph,
+    )
+
+
+def apply(build: Build, networks: Networks, precision: Precision, device: torch.device) -> Networks:
+    """The networks on `device`, with every step of a complete `build` but the graph; in place."""
+    if build.fold:
+        cast(fold(networks), precision)
+    if build.channels_last:
+        channels_last(networks)
+    networks.to(device)
+    for root in (networks.motion, networks.warping, networks.generator):
+        root.forward = compiled(root.forward, build.compile)  # type: ignore[method-assign]
+    return networks
+
+
+def channels_last(networks: Networks) -> Networks:
+    """Convolutions whose channels lie together, as matrix units want them; in place."""
+    for root in networks.modules():
+        for parameter in root.parameters():
+            if parameter.dim() in (4, 5):
+                layout = torch.channels_last if parameter.dim() == 4 else torch.channels_last_3d
+                parameter.data = parameter.data.contiguous(memory_format=layout)
+    return networks
+
+
+def compiled(function: Callable[..., Any], compile_: Compile | None) -> Callable[..., Any]:
+    """The function, compiled at its first call unless that is off."""
+    if compile_ in (None, Compile.OFF):
+        return function
+    return Compiled(function, auto=compile_ is Compile.AUTO)
+
+
+class Compiled:
+    """A function compiled by TorchInductor. ModelError where that fails, or with `auto` one warning and the function."""
+
+    warned = False
+
+    def __init__(self, function: Callable[..., Any], auto: bool) -> None:
+        self._plain = function
+        self._auto = auto
+        self._run = torch.compile(function, fullgraph=True, dynamic=False)
+
+    def __call__(self, *args: Any) -> Any:
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return self._run(*args)
+        except TorchDynamoException as exc:
+            why = str(exc).strip().splitlines()[0]
+            if not self._auto:
+                raise ModelError(f"compilation failed ({why}); start with --compile off, or auto to go on without") from exc
+            if not Compiled.warned:
+                log.warning("compilation failed (%s); going on without, more slowly", why)
+                Compiled.warned = True
+            self._run = self._plain
+            return self._plain(*args)
+
+
+class Captured:
+    """A function without arguments, which reads and writes tensors that stay where they are, as a CUDA graph."""
+
+    WARM_UP = 3  # libraries choose their algorithms, and compilation happens, before the capture
+
+    def __init__(self, function: Callable[[], None], device: torch.device, pool: Any = None) -> None:
+        beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        beside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(beside):
+            for _ in range(self.WARM_UP):
+                function()
+        torch.cuda.current_stream(device).wait_stream(beside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+            function()
+
+    def replay(self) -> None:
+        self._graph.replay()
 
 
 def fold(networks: Networks) -> Networks:

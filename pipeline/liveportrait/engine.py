@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 
+from ..clips import Progress
 from ..face.tracker import open_tracker
 from ..follow import FaceState
-from ..frames import Image
+from ..frames import Driving, Image, planar
 from ..mesh.crop import fit
 from ..portrait import Portrait
 from . import networks
-from .crop import DRIVING, SOURCE, cut, mesh_box, shrink
+from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
+from .device import DevicePath, Rows, Shown, Sight
 from .follow import Driven, MotionFollower, driving_input, ratios_of
 from .motion import FaceMotion, Ratios, drive
 from .options import Precision, Settings
@@ -24,7 +28,7 @@ from .runtime import Runtime
 WHATEVER_CROP = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LivePortraitSource:
     """A portrait, prepared. still: (h, w, 3) RGB, the whole picture or the crop alone."""
 
@@ -34,6 +38,11 @@ class LivePortraitSource:
     portrait: networks.Portrait
     ratios: Ratios
     paste: PasteBack | None
+
+    def shown(self, side: int) -> Shown:
+        """For the device, in a square of `side`."""
+        paste = self.paste or PasteBack(self.still, FaceBox(np.full(2, SIDE / 2), SIDE, 0.0), self.resting.device, feather=False)
+        return Shown(self.portrait, self.face, self.resting, self.ratios, *paste.on_canvas(side))
 
 
 class LivePortraitEngine:
@@ -45,7 +54,15 @@ class LivePortraitEngine:
         self._face_model = face_model
         self._settings = settings
         self._proven: Precision | None = None
+        self._rows = Rows()
+        self._path: DevicePath | None = None
+        self._path_loads = 0
+        self._side = 0  # of the square that holds every picture
+        self._shown: WeakKeyDictionary[LivePortraitSource, Shown] = WeakKeyDictionary()
         self.runtime = Runtime(settings)
+        self.on_cpu = self.runtime.device.type == "cpu"
+        self.overlaps = not self.on_cpu
+        self.max_batch = 1 if self.on_cpu else settings.max_batch
 
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> LivePortraitSource:
@@ -53,6 +70,8 @@ class LivePortraitEngine:
         max_crop has no effect: the networks' crop is always 512²."""
         crop = cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop())
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side, WHATEVER_CROP)
+        wanted = max(max_side, *still.shape[:2]) if self._settings.paste_back else SIDE
+        self._side = max(self._side, wanted + wanted % 2)
         while True:
             precision = self.runtime.precision
             picture = self.runtime.upload([shrink(crop)])
@@ -70,13 +89,61 @@ class LivePortraitEngine:
         return LivePortraitSource(still, face, resting, prepared, ratios, paste)
 
     def open(self) -> LivePortraitPuppeteer:
-        return LivePortraitPuppeteer(self.runtime, self._settings, self._face_model)
+        return LivePortraitPuppeteer(self.runtime, self._settings, self._face_model, self._rows)
+
+    def warm_up(self, source: LivePortraitSource, progress: Progress) -> float:
+        self._shown.clear()
+        shown = source.shown(self._side)
+        self._path = DevicePath(self.runtime, self._settings.motion, self._side, shown, self.max_batch)
+        self._path_loads = self.runtime.loads
+        return self._path.capture(progress)
+
+    def submit(self, work: Sequence[tuple[LivePortraitSource, Sight | None]]) -> Callable[[], list[Image]]:
+        precision = self.runtime.precision
+        moving = [(source, sight) for source, sight in work if sight is not None and sight.rest < 1]
+        path = self._path_for([source for source, _ in moving])
+        collect = path.submit([(self._on_device(source, path.side), sight) for source, sight in moving]) if path else list
+
+        def pictures() -> list[Image]:
+            moved = iter(collect())
+            out = []
+            for source, sight in work:
+                planes, finite = next(moved) if sight is not None and sight.rest < 1 else (None, True)
+                if not finite:
+                    self.runtime.step_down(precision)
+                out.append(planar(source.still) if planes is None or not finite else _corner(planes, source.still.shape[:2]))
+            return out
+
+        return pictures
+
+    def _path_for(self, sources: list[LivePortraitSource]) -> DevicePath | None:
+        """The device's way for these, made anew where larger pictures are allowed or the precision has changed."""
+        if not sources:
+            return None
+        if self._path is None or self._path.side < self._side or self._path_loads != self.runtime.loads:
+            self.warm_up(sources[0], lambda done, total: None)
+        return self._path
+
+    def _on_device(self, source: LivePortraitSource, side: int) -> Shown:
+        if source not in self._shown:
+            self._shown[source] = source.shown(side)
+        return self._shown[source]
+
+
+def _corner(planes: Image, size: tuple[int, ...]) -> Image:
+    """Planar YUV (h · 3 / 2, w) of the picture in the corner of square planes (S · 3 / 2, S)."""
+    height, width = size
+    side = planes.shape[1]
+    chroma = planes[side:].reshape(2, side // 2, side // 2)[:, : height // 2, : width // 2]
+    return np.concatenate([planes[:height, :width], chroma.reshape(height // 2, width)])
 
 
 class LivePortraitPuppeteer:
     """Follows one driver and renders sources with its motion."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, face_model: Path | None) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, face_model: Path | None, rows: Rows) -> None:
+        self._rows = rows
+        self._row = rows.take()
         self.follower = MotionFollower(lambda: open_tracker(face_model), self._extract)
         self.tracker_name = self.follower.tracker.name
         self.device = runtime.device
@@ -87,6 +154,12 @@ class LivePortraitPuppeteer:
     @property
     def state(self) -> FaceState:
         return self.follower.state
+
+    @torch.inference_mode()
+    def follow(self, driving: Driving) -> Sight | None:
+        seen = self.follower.see(driving.image, driving.time_s)
+        reference = self.follower.reference
+        return None if seen is None or reference is None else Sight(driving, seen, reference, self._row)
 
     @torch.inference_mode()
     def animate(self, source: LivePortraitSource, image: Image, time_s: float) -> Image:
@@ -134,6 +207,7 @@ class LivePortraitPuppeteer:
 
     def close(self) -> None:
         self.follower.close()
+        self._rows.give_back(self._row)
 
     def _extract(self, images: list[Image]) -> FaceMotion:
         return self._runtime.motion(self._runtime.upload(images))

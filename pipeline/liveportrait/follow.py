@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -37,6 +38,16 @@ class Driven(NamedTuple):
     ratios: Ratios
 
 
+class Seen(NamedTuple):
+    """A driver's face on the host. ratios: (3,) openings; gap_s: since it was seen before, 0 for the first time, None
+    for one that is lost and was here last; rest: how far it has come to rest by that, 0..1."""
+
+    box: FaceBox
+    ratios: Array
+    gap_s: float | None
+    rest: float
+
+
 class MotionFollower:
     """One driver's face. Times are seconds on any steady clock, increasing. extract: M for 256² pictures."""
 
@@ -60,6 +71,7 @@ class MotionFollower:
         """Start the filter anew."""
         self._smooth = OneEuroFilter(MIN_CUTOFF_HZ, BETA)
         self._last: Driven | None = None
+        self._last_seen: Seen | None = None
         self._seen_s = float("-inf")
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
@@ -77,22 +89,35 @@ class MotionFollower:
         self.tracker.close()
         self.tracker = self._open_tracker()
 
-    def follow(self, image: Image, time_s: float) -> tuple[Driven, float] | None:
-        """The face in `image` (h, w, 3) RGB and how far it has come to rest (0..1, by being lost); None while there
-        is no reference."""
+    def see(self, image: Image, time_s: float) -> Seen | None:
+        """Where the face is in `image` (h, w, 3) RGB; None while there is no reference. Nothing is asked of the device,
+        but for the reference, once."""
         landmarks = self.tracker.track(image, time_s)
         if landmarks is None:
             self.state = FaceState.NO_FACE
-            return None if self._last is None else (self._last, rest_share(time_s - self._seen_s))
+            if self._last_seen is None:
+                return None
+            return self._last_seen._replace(gap_s=None, rest=rest_share(time_s - self._seen_s))
         if self._box is None:
             self.state = FaceState.CALIBRATING
             self._collect(landmarks, image, time_s)
             return None
         self.state = FaceState.TRACKING
-        self._seen_s = time_s
+        gap_s, self._seen_s = time_s - self._seen_s, time_s
         box = self._box.follow(mesh_box(landmarks, DRIVING), time_s)
-        motion = self._extract([driving_input(image, box)])
-        self._last = self._smoothed(Driven(motion, ratios_of(landmarks, motion.scale.device)), time_s)
+        self._last_seen = Seen(box, mesh_ratios(landmarks), gap_s if math.isfinite(gap_s) else 0.0, 0.0)
+        return self._last_seen
+
+    def follow(self, image: Image, time_s: float) -> tuple[Driven, float] | None:
+        """The face in `image` (h, w, 3) RGB and how far it has come to rest (0..1, by being lost); None while there
+        is no reference."""
+        seen = self.see(image, time_s)
+        if seen is None:
+            return None
+        if seen.gap_s is None:
+            return None if self._last is None else (self._last, seen.rest)
+        motion = self._extract([driving_input(image, seen.box)])
+        self._last = self._smoothed(Driven(motion, as_ratios(seen.ratios, motion.scale.device)), time_s)
         return self._last, 0.0
 
     def _collect(self, landmarks: Array, image: Image, time_s: float) -> bool:
@@ -134,7 +159,12 @@ def driving_input(image: Image, box: FaceBox) -> Image:
 
 def ratios_of(landmarks: Array, device: torch.device) -> Ratios:
     """Openings from (478, 3) landmarks."""
-    left, right, lip = mesh_ratios(landmarks).tolist()
+    return as_ratios(mesh_ratios(landmarks), device)
+
+
+def as_ratios(openings: Array, device: torch.device) -> Ratios:
+    """(3,) openings of left eye, right eye and lips, for the networks."""
+    left, right, lip = openings.tolist()
     return Ratios(torch.tensor([[left, right]], device=device), torch.tensor([[lip]], device=device))
 
 

@@ -5,6 +5,7 @@ Row vectors: a canonical keypoint c (3,) becomes s · (c · R + δ) + t. K = 21 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ class FaceMotion(NamedTuple):
 
     def keypoints(self) -> Tensor:
         """(B, K, 3) keypoints in the picture; the depth of the translation is not used."""
-        flat = self.translation * self.translation.new_tensor([1.0, 1.0, 0.0])
+        flat = nn.functional.pad(self.translation[:, :2], (0, 1))
         turned = self.canonical @ self.rotation + self.expression
         return self.scale[:, None] * turned + flat[:, None]
 
@@ -135,9 +136,7 @@ def _relative(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, op
 
 
 def _absolute(source: FaceMotion, driving: FaceMotion, options: MotionOptions) -> FaceMotion:
-    used = torch.zeros_like(source.expression)
-    for point, coordinates in ABSOLUTE.items():
-        used[:, point, list(coordinates)] = options.expression_gain
+    used = _absolute_shares(source.expression.device) * options.expression_gain
     turn = power(driving.rotation @ source.rotation.transpose(1, 2), options.pose_gain)
     return FaceMotion(
         canonical=source.canonical,
@@ -148,16 +147,28 @@ def _absolute(source: FaceMotion, driving: FaceMotion, options: MotionOptions) -
     )
 
 
+@cache
+def _absolute_shares(device: torch.device) -> Tensor:
+    """(1, K, 3) 1 for what absolute motion takes from the driver. Kept, as a captured way must not come to the host."""
+    used = torch.zeros(1, KEYPOINTS, 3)
+    for point, coordinates in ABSOLUTE.items():
+        used[:, point, list(coordinates)] = 1
+    return used.to(device)
+
+
+@cache
+def _members(points: tuple[int, ...], device: torch.device) -> Tensor:
+    """(1, K, 1) whether a keypoint is among `points`."""
+    return torch.tensor([k in points for k in range(KEYPOINTS)], device=device)[None, :, None]
+
+
 def _in_region(resting: Tensor, moved: Tensor, region: Region) -> Tensor:
     match region:
         case Region.ALL | Region.EXPRESSION:
             return moved
         case Region.POSE:
             return resting.expand_as(moved)
-    points = list(LIPS if region is Region.LIP else EYES)
-    out = resting.expand_as(moved).clone()
-    out[:, points] = moved[:, points]
-    return out
+    return torch.where(_members(LIPS if region is Region.LIP else EYES, moved.device), moved, resting)
 
 
 def power(rotations: Tensor, gain: float) -> Tensor:

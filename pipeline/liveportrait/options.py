@@ -48,15 +48,43 @@ class MotionOptions:
     compat: bool = False
 
 
+class Compile(StrEnum):
+    """Whether the networks are compiled. auto: where that fails, they go on as they are, and the log says so once."""
+
+    OFF = "off"
+    ON = "on"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Build:
+    """How the networks are made fast; all off, they are the plain ones. None: what pays on the device.
+
+    fold: norms into convolutions, see `build`. channels_last: of convolutions. compile: by TorchInductor.
+    graph: a frame's whole way is captured as one CUDA graph for each batch size.
+    """
+
+    fold: bool = True
+    channels_last: bool | None = None
+    compile: Compile | None = None
+    graph: bool | None = None
+
+
+PLAIN = Build(fold=False, channels_last=False, compile=Compile.OFF, graph=False)
+
+
 @dataclass(frozen=True)
 class Settings:
     """How an engine is set up. checkpoints: a folder in the official layout; None for the models' folder.
     device: such as "cuda:0"; None for the best one here. precision: None for the fastest that is finite.
-    paste_back: the whole picture comes out, else the 512² crop. fold: see `build`; off, the networks are plain ones."""
+    paste_back: the whole picture comes out, else the 512² crop. max_batch: streams in one go on the device.
+    threads: of the processor, where it is the device; None for all."""
 
     checkpoints: Path | None = None
     device: str | None = None
     precision: Precision | None = None
     paste_back: bool = True
     motion: MotionOptions = MotionOptions()
-    fold: bool = True
+    build: Build = Build()
+    max_batch: int = 8
+    threads: int | None = None

@@ -14,8 +14,8 @@ from .crop import SIDE, FaceBox, mask_in_picture
 class PasteBack:
     """The part of a picture that a crop covers, prepared once."""
 
-    def __init__(self, still: Image, box: FaceBox, device: torch.device) -> None:
-        """still: (h, w, 3) RGB."""
+    def __init__(self, still: Image, box: FaceBox, device: torch.device, feather: bool = True) -> None:
+        """still: (h, w, 3) RGB. feather: the crop fades into the picture at its edge."""
         height, width = still.shape[:2]
         corners = np.array([[x, y, 1] for x in (0, SIDE) for y in (0, SIDE)]) @ box.to_picture()[:2].T
         (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
@@ -27,7 +27,7 @@ class PasteBack:
         # The published result comes from OpenCV, which samples at 1/32 of a pixel.
         grid = torch.from_numpy(np.round(np.stack([u, v], axis=-1) * 32) / 32).float().to(device)
         self._grid = grid * (2 / (SIDE - 1)) - 1
-        mask = mask_in_picture(box.to_picture(), (width, height))[self.part]
+        mask = mask_in_picture(box.to_picture(), (width, height))[self.part] if feather else np.ones(u.shape, np.float32)
         self._mask = torch.from_numpy(np.ascontiguousarray(mask)).to(device)
         self._behind = torch.from_numpy(still[self.part].copy()).to(device).permute(2, 0, 1).float() / 255
 
@@ -36,6 +36,19 @@ class PasteBack:
         grid = self._grid.expand(len(crops), -1, -1, -1)
         there = F.grid_sample(crops.clamp(0, 1), grid, padding_mode="zeros", align_corners=True)
         return to_bytes(torch.lerp(self._behind.expand_as(there), there, self._mask) + 0.5 / 255)  # rounded
+
+    def on_canvas(self, side: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Grid (1, side, side, 2), mask (1, side, side) and background (1, 3, side, side) of the whole picture in the
+        corner of a square."""
+        device = self._grid.device
+        height, width = self.still.shape[:2]
+        grid = torch.full((1, side, side, 2), 2.0, device=device)  # outside the crop
+        mask = torch.zeros(1, side, side, device=device)
+        behind = torch.zeros(1, 3, side, side, device=device)
+        grid[0, :height, :width][self.part] = self._grid
+        mask[0, :height, :width][self.part] = self._mask
+        behind[0, :, :height, :width] = torch.from_numpy(self.still.copy()).to(device).permute(2, 0, 1).float() / 255
+        return grid, mask, behind
 
     def whole(self, part: Tensor) -> Image:
         """The whole picture with one pasted part (h, w, 3)."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from .. import models
 from ..errors import ModelError
 from ..frames import Image
 from . import networks
-from .build import autocast, autocast_face, best_device, cast, fold, precisions
+from .build import apply, autocast, autocast_face, best_device, compiled, complete, precisions
 from .motion import Controllers, FaceMotion, face_motion
 from .options import Precision, Settings
 from .weights import load_networks
@@ -26,21 +28,38 @@ class Runtime:
     """Shared by all streams of a process. ModelError where the checkpoints or the device cannot be used."""
 
     def __init__(self, settings: Settings) -> None:
-        self._fold = settings.fold
         self._folder: Path = settings.checkpoints or models.folder()
-        self.device = _device(settings.device)
+        self.device = find_device(settings.device)
+        self._build = complete(settings.build, self.device)
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        self.loads = 0  # how often the networks were loaded: what was captured before is of no use any more
         fastest = [settings.precision, Precision.FP32] if settings.precision else precisions(self.device)
         self._ladder = list(dict.fromkeys(fastest))
         self._lock = threading.Lock()
         self._load()
 
     def _load(self) -> None:
-        networks = load_networks(self._folder)
-        self._networks = (cast(fold(networks), self.precision) if self._fold else networks).to(self.device)
+        self._networks = apply(self._build, load_networks(self._folder), self.precision, self.device)
+        self.loads += 1
 
     @property
     def precision(self) -> Precision:
         return self._ladder[0]
+
+    @property
+    def graphs(self) -> bool:
+        """Whether a frame's whole way is to be captured."""
+        return bool(self._build.graph)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, compiled if the networks are."""
+        return compiled(function, self._build.compile)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done everything."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     @property
     def controllers(self) -> Controllers:
@@ -96,7 +115,8 @@ class Runtime:
         return out.float()
 
 
-def _device(name: str | None) -> torch.device:
+def find_device(name: str | None) -> torch.device:
+    """The device called `name`, or the best one; ModelError if it cannot be used."""
     if name is None:
         return best_device()
     try:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..calibration import Calibration
-from ..face.motion import Motion, Neutral
+from ..clips import Progress
+from ..face.motion import Motion, Neutral, rest
 from ..face.tracker import open_tracker
 from ..follow import FaceFollower, FaceState
+from ..frames import Driving, Image, planar
 from ..portrait import Portrait
-from .crop import Crop, Image, fit
+from .crop import Crop, fit
 from .eyes import Eye, draw_eyes, make_eyes
 from .geometry import Geometry
 from .mouth import Mouth, make_mouth
 from .pose import pose_of
 from .warp import warp
+
+WARM_UP = 5
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ class MeshPuppeteer:
     def state(self) -> FaceState:
         return self._follower.state
 
+    def follow(self, driving: Driving) -> Motion:
+        return self._follower.follow(driving.image, driving.time_s)
+
     def animate(self, source: MeshSource, image: Image, time_s: float) -> Image:
         return source.render(self._follower.follow(image, time_s))
 
@@ -92,6 +100,9 @@ class MeshEngine:
     """See `pipeline.engine.Engine`."""
 
     name = "mesh"
+    max_batch = 1
+    overlaps = False
+    on_cpu = True
 
     def __init__(self, model: Path | None) -> None:
         self._model = model
@@ -101,3 +112,14 @@ class MeshEngine:
 
     def open(self) -> MeshPuppeteer:
         return MeshPuppeteer(self._model)
+
+    def warm_up(self, source: MeshSource, progress: Progress) -> float:
+        start = time.perf_counter()
+        for done in range(WARM_UP):
+            source.render(rest())
+            progress(done + 1, WARM_UP)
+        return (time.perf_counter() - start) / WARM_UP
+
+    def submit(self, work: Sequence[tuple[MeshSource, Motion]]) -> Callable[[], list[Image]]:
+        pictures = [planar(source.render(motion)) for source, motion in work]
+        return lambda: pictures

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from pipeline.portrait import MAX_BYTES
 
-from ..control import Control, PortraitInfo, StreamState
+from ..control import Control, DeviceState, PortraitInfo, StreamState
 
 THUMBNAIL = 512
 
@@ -50,15 +50,15 @@ def router(control: Control) -> APIRouter:
 
     @api.put("/streams/{name}/mirror", tags=["streams"])
     async def mirror(name: str, choice: MirrorChoice) -> StreamState:
-        stage = control.stream(name).stage
-        if stage.mirror != choice.mirror:
-            stage.mirror = choice.mirror
-            stage.recalibrate()
+        lane = control.stream(name).lane
+        if lane.mirror != choice.mirror:
+            lane.mirror = choice.mirror
+            lane.recalibrate()
         return control.state(name)
 
     @api.post("/streams/{name}/calibrate", tags=["streams"])
     async def calibrate(name: str) -> StreamState:
-        control.stream(name).stage.recalibrate()
+        control.stream(name).lane.recalibrate()
         return control.state(name)
 
     @api.post("/streams/{name}/demo", tags=["streams"])
@@ -70,6 +70,10 @@ def router(control: Control) -> APIRouter:
     async def stop_demo(name: str) -> StreamState:
         await control.stop_demo(name)
         return control.state(name)
+
+    @api.get("/device", tags=["streams"])
+    async def device() -> DeviceState:
+        return control.device()
 
     @api.get("/portraits", tags=["portraits"])
     async def portraits() -> list[PortraitInfo]:

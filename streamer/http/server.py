@@ -21,10 +21,12 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownSession: 404,
     errors.StreamBusy: 409,
     errors.BadOffer: 400,
+    errors.Overloaded: 503,
     errors.TooManySessions: 503,
     LandmarksNeeded: 422,
     PuppetError: 422,
 }
+RETRY_AFTER_S = 10
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -65,6 +67,7 @@ def create_app(control: Control, sessions: Sessions) -> FastAPI:
 def _handler(status: int):  # type: ignore[no-untyped-def]
     def handle(request: Request, exc: Exception) -> JSONResponse:
         code = "landmarks_needed" if isinstance(exc, LandmarksNeeded) else type(exc).__name__
-        return JSONResponse({"detail": str(exc), "code": code}, status)
+        headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+        return JSONResponse({"detail": str(exc), "code": code}, status, headers)
 
     return handle

@@ -6,6 +6,9 @@ import asyncio
 import logging
 import random
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol
 
 from ..errors import SourceError
@@ -47,10 +50,20 @@ async def run(source: Source, out: FrameQueue) -> None:
 
 async def _read(source: Source, out: FrameQueue) -> None:
     stop = threading.Event()
-    reading = asyncio.ensure_future(asyncio.to_thread(source.read, out, stop))
+    # A thread of its own: the loop's own few would soon be taken by sources that read for ever.
+    with _ended_later(ThreadPoolExecutor(1, f"source-{source.name}")) as thread:
+        reading = asyncio.get_running_loop().run_in_executor(thread, source.read, out, stop)
+        try:
+            await asyncio.shield(reading)
+        finally:
+            stop.set()
+            if not reading.done():
+                await asyncio.wait([reading], timeout=5)
+
+
+@contextmanager
+def _ended_later(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
     try:
-        await asyncio.shield(reading)
+        yield pool
     finally:
-        stop.set()
-        if not reading.done():
-            await asyncio.wait([reading], timeout=5)
+        pool.shutdown(wait=False)
