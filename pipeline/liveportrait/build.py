@@ -71,6 +71,9 @@ def complete(build: Build, device: torch.device) -> Build:
 
 def apply(build: Build, networks: Networks, precision: Precision, device: torch.device) -> Networks:
     """The networks on `device`, with every step of a complete `build` but the graph; in place."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes never change
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is asked for where keypoints need it
     if build.fold:
         cast(fold(networks), precision)
     if build.channels_last:

@@ -125,7 +125,7 @@ class DevicePath:
     def capture(self, progress: Progress) -> float:
         """Run, and where the device can, capture every batch size; seconds that one frame takes alone."""
         seconds = []
-        with torch.inference_mode():
+        with torch.inference_mode(), self._runtime.on_device():
             for done, batch in enumerate(self.batches, 1):
                 if self._runtime.graphs:
                     self._graphs[batch] = Captured(partial(self._run, batch), self._runtime.device, self._pool)
@@ -141,6 +141,10 @@ class DevicePath:
     @torch.inference_mode()
     def submit(self, work: Sequence[tuple[Shown, Sight]]) -> Callable[[], list[tuple[Image, bool]]]:
         """Start on a batch; the result waits for planes (S · 3 / 2, S) and whether the picture was finite."""
+        with self._runtime.on_device():
+            return self._submit(work)
+
+    def _submit(self, work: Sequence[tuple[Shown, Sight]]) -> Callable[[], list[tuple[Image, bool]]]:
         batch = next(b for b in self.batches if b >= len(work))
         for slot, (shown, sight) in enumerate(work):
             if self._holds[slot] is not shown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ class Runtime:
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, compiled if the networks are."""
         return compiled(function, self._build.compile)
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Makes the device the current one of this thread."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def synchronize(self) -> None:
         """Wait until the device has done everything."""
