@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 
-.PHONY: setup run test check bench browser clean
+.PHONY: setup run test check bench browser rtsp clean
 
 setup: $(VENV)/.ready
 
@@ -28,7 +28,14 @@ browser:
 	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null) \
 	  || echo "*** Chromium is absent and cannot be installed: the browser tests will be SKIPPED ***"
 
-test: setup browser check
+# A real RTSP server for the tests of network cameras; it runs on the system's Python.
+RTSP := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
+rtsp:
+	@/usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0')" 2>/dev/null \
+	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(RTSP) >/dev/null) \
+	  || echo "*** GStreamer's RTSP server is absent and cannot be installed: network cameras will not be tested ***"
+
+test: setup browser rtsp check
 	$(BIN)/pytest
 
 bench: setup

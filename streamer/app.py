@@ -21,12 +21,15 @@ from pipeline.errors import ModelError
 from .config import Config, Stream
 from .control import Control, load_portraits
 from .errors import ConfigError
+from .http.access import Access
 from .http.server import create_app
 from .sources.base import Source
 from .sources.file import FileSource
+from .sources.network import NetworkSource, Timeouts
 from .sources.pattern import PatternSource
 from .sources.webcam import WebcamSource
 from .webrtc import aiortc_patches
+from .webrtc.ice import IceServers
 from .webrtc.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,8 @@ def make_source(stream: Stream) -> Source | None:
             return FileSource(Path(stream.path))
         case "webcam":
             return WebcamSource(stream.path, stream.size, stream.fps)
+        case "network":
+            return NetworkSource(stream.path, stream.transport, Timeouts(stream.open_timeout_s, stream.read_timeout_s))
         case "pattern":
             return PatternSource(stream.fps)
     return None
@@ -77,14 +82,14 @@ class Server:
             source.check()
         self._portraits = load_portraits(config, model)
         rtc = config.webrtc
-        aiortc_patches.install(rtc.bind_addresses)
+        aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         self.control = Control(config, self._engine, model)
-        self.sessions = Sessions(rtc)
+        ice = IceServers(rtc.ice_servers)
+        self.sessions = Sessions(rtc, ice)
         self._listener = _listen(config.http.host, config.http.port)
         self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
-        web = uvicorn.Config(
-            create_app(self.control, self.sessions), log_level="warning", access_log=False, timeout_graceful_shutdown=3
-        )
+        app = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
+        web = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
         self._web = _WebServer(web)
 
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:

@@ -81,24 +81,32 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     portrait: Annotated[str | None, typer.Option(help="Portrait of the stream 'live': a bundled name or a file.")] = None,
     clip: Annotated[Path | None, typer.Option(help="Drive 'live' with this clip, looped.")] = None,
-    webcam: Annotated[str | None, typer.Option(help="Drive 'live' with this machine's camera, such as /dev/video0.")] = None,
+    webcam: Annotated[
+        str | None,
+        typer.Option(
+            help="Drive 'live' with this machine's camera: a name, a number ('puppetcast devices' lists them) or /dev/video0."
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Drive 'live' with a network camera: rtsp://, rtmp://, srt://, http(s)://.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(help=ENGINE_HELP)] = None,
 ) -> None:
     """Start the server; open the printed address in a browser.
 
-    Without --clip or --webcam the page's own camera drives the portrait.
+    Without --clip, --webcam or --url the page's own camera drives the portrait.
     """
     from .app import Server, run
 
     _log_to_console()
     with _one_line_errors():
-        server = Server(_override(load_config(config), host, port, portrait, clip, webcam, engine))
+        server = Server(_override(load_config(config), host, port, portrait, clip, webcam, url, engine))
         run(server.serve(lambda url: console.print(f"puppetcast is ready: [bold]{url}[/]  (Ctrl+C ends it)")))
 
 
 def _override(
     config: Config, host: str | None, port: int | None, portrait: str | None, clip: Path | None, webcam: str | None,
-    engine: str | None,
+    url: str | None, engine: str | None,
 ) -> Config:  # fmt: skip
     http = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
     live: dict[str, str] = {} if portrait is None else {"portrait": portrait}
@@ -106,6 +114,8 @@ def _override(
         live |= {"source": "file", "path": str(clip)}
     elif webcam is not None:
         live |= {"source": "webcam", "path": webcam}
+    elif url is not None:
+        live |= {"source": "network", "path": url}
     streams = dict(config.streams)
     if live and "live" in streams:
         streams["live"] = streams["live"].model_copy(update=live)
@@ -113,6 +123,18 @@ def _override(
     if engine is not None:
         sections["engine"] = config.engine.model_copy(update={"name": engine})
     return config.model_copy(update=sections)
+
+
+@app.command()
+def devices() -> None:
+    """The cameras of this machine; 'puppetcast serve --webcam NAME' takes a name, a part of it, or the number."""
+    from .sources.webcam import cameras
+
+    found = cameras()
+    for number, camera in enumerate(found):
+        typer.echo(f"{number}  {camera.name}  {camera.device}")
+    if not found:
+        console.print("no camera is here; a container needs its device passed in (--device /dev/video0)")
 
 
 @app.command()

@@ -26,6 +26,9 @@ class Http(_Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    allowed_origins: list[str] = Field(
+        default_factory=list, description="Pages of other sites that may use this server, such as https://a.example; '*' for all."
+    )
 
 
 class Budget(_Section):
@@ -84,12 +87,37 @@ class LivePortrait(_Section):
         return Settings(*own, motion=MotionOptions(**motion), build=build, max_batch=self.max_batch)
 
 
+class IceServer(_Section):
+    """A STUN or TURN server; clients are told of it, and the server itself uses the first of each kind."""
+
+    url: str = Field(
+        pattern=r"^(stun|turns?):\S+$", description="Such as stun:stun.example.org:3478 or turn:turn.example.org:3478."
+    )
+    username: str = Field("", description="For TURN.")
+    credential: str = Field("", description="For TURN: the password.")
+    secret: str = Field("", description="For TURN instead of both: the secret shared with it; credentials then last for ttl_s.")
+    ttl_s: int = Field(3600, ge=60, le=604800, description="How long credentials made from the secret are good.")
+
+
+class Auth(_Section):
+    """Who may do what. A token comes as 'Authorization: Bearer TOKEN' or '?token=TOKEN'."""
+
+    token: str = Field("", description="Needed to publish and to control; empty for nobody has to show one.")
+    view_token: str = Field("", description="Needed to watch; empty for the same one as above.")
+    requests_per_minute: int = Field(120, ge=1, le=100000, description="WHIP and WHEP requests taken from one address.")
+
+
 class WebRtc(_Section):
     """WebRTC sessions."""
 
     bind_addresses: list[str] = Field(
         default_factory=list, description="Local addresses to use for media; empty for all of this machine."
     )
+    host_address: str = Field(
+        "", description="Address that others reach this machine by, where it is not its own: containers, NAT."
+    )
+    ports: tuple[int, int] | None = Field(None, description="First and last UDP port for media; none for any free ones.")
+    ice_servers: list[IceServer] = Field(default_factory=list, description="STUN and TURN servers.")
     max_sessions: int = Field(32, ge=1, le=1000, description="Publishers and viewers at one time.")
     handshake_timeout_s: float = Field(10, gt=0, le=60, description="A session not connected by then is closed.")
     idle_timeout_s: float = Field(10, gt=0, le=300, description="A publisher that sends nothing for so long is closed.")
@@ -108,8 +136,16 @@ class Stream(_Section):
     """One stream: a portrait and what drives it."""
 
     portrait: str = Field("astronaut", description="A bundled portrait or a picture file.")
-    source: Literal["browser", "file", "webcam", "pattern"] = Field("browser", description="What drives the portrait.")
-    path: str = Field("", description="For file: the clip. For webcam: the device; empty for the first one.")
+    source: Literal["browser", "network", "file", "webcam", "pattern"] = Field("browser", description="What drives the portrait.")
+    path: str = Field(
+        "",
+        description="For network: rtsp://, rtsps://, rtmp://, srt:// or http(s)://. For file: the clip. "
+        "For webcam: name, number or device; empty for the first one.",
+    )
+    transport: Literal["tcp", "udp"] = Field("tcp", description="For network with rtsp://: how packets come.")
+    open_timeout_s: float = Field(5, gt=0, le=60, description="For network: opening is given up after so long.")
+    read_timeout_s: float = Field(5, gt=0, le=60, description="For network: so is a read in which nothing comes.")
+    stale_after_s: float = Field(5, gt=0, le=600, description="A source without a frame for so long is opened again.")
     fps: int = Field(30, ge=1, le=120, description="For webcam and pattern: frames per second.")
     size: tuple[int, int] = Field((640, 480), description="For webcam: width and height asked of the camera.")
     mirror: bool = Field(False, description="Swap left and right of the driver.")
@@ -130,6 +166,7 @@ class Config(BaseSettings):
     )
 
     http: Http = Http()
+    auth: Auth = Auth()
     engine: Engine = Engine()
     liveportrait: LivePortrait = LivePortrait()
     budget: Budget = Budget()

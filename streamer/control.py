@@ -6,19 +6,18 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel
 
 from pipeline.engine import Engine
-from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, load_portrait, make_portrait
+from pipeline.portrait import BUNDLED, Portrait, bundled, bundled_names, decode_picture, load_portrait, make_portrait
 from pipeline.stage import AnimationStage
 
 from .config import Config
 from .errors import UnknownStream
-from .graph import Shown, SinkState, Stream
+from .graph import Shown, SinkState, SourceState, SourceStatus, Stream
 from .sources import base
 from .sources.file import FileSource
 
@@ -26,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_UPLOADS = 24
 DEMO = "demo"
+DEMO_CLIP = Path(str(BUNDLED / "demo.mp4"))
 
 
 class EncoderState(BaseModel):
@@ -39,6 +39,15 @@ class EncoderState(BaseModel):
     viewer_drops: int
 
 
+class DriverState(BaseModel):
+    """A driver that is no browser. detail: why it is not live."""
+
+    name: str
+    state: SourceState
+    detail: str
+    restarts: int
+
+
 class StreamState(BaseModel):
     """What one stream does. Times in milliseconds; ages are from capture to the last packet sent."""
 
@@ -50,6 +59,7 @@ class StreamState(BaseModel):
     mirror: bool
     publisher: bool
     demo: bool
+    source: DriverState | None
     viewers: int
     encoders: list[EncoderState]
     frames_in: int
@@ -114,7 +124,7 @@ class Control:
         for name, stream in self.streams.items():
             stream.start()
             if name in sources:
-                self._sources[name] = asyncio.create_task(base.run(sources[name], stream.queue), name=f"source-{name}")
+                self._drive(stream, sources[name], self._config.streams[name].stale_after_s)
 
     async def _warm_up(self) -> None:
         source = next(iter(self.streams.values())).shown.source
@@ -146,6 +156,7 @@ class Control:
             name=name, portrait=stream.shown.id, engine=stream.engine_name, tracker=lane.tracker_name,
             face=lane.face.value, mirror=lane.mirror, publisher=stream.publisher is not None,
             demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
+            source=None if stream.source is None else DriverState(**vars(stream.source)),
             frames_in=stream.queue.received,
             animated=stats.animated, errors=stats.errors,
             skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
@@ -172,11 +183,12 @@ class Control:
         """Drive a stream with the built-in clip; StreamBusy if it has a driver."""
         stream = self.stream(name)
         stream.claim(DEMO)
-        self._sources[name] = asyncio.create_task(self._demo(stream), name=f"demo-{name}")
+        self._drive(stream, FileSource(DEMO_CLIP))
 
-    async def _demo(self, stream: Stream) -> None:
-        with as_file(files("pipeline") / "portraits" / "demo.mp4") as path:
-            await base.run(FileSource(path), stream.queue)
+    def _drive(self, stream: Stream, source: base.Source, stale_after_s: float = 5.0) -> None:
+        stream.source = SourceStatus(source.name)
+        reading = base.run(source, stream.queue, stream.source, stale_after_s)
+        self._sources[stream.name] = asyncio.create_task(reading, name=f"source-{stream.name}")
 
     async def stop_demo(self, name: str) -> None:
         """End the demo; no effect if there is none."""
@@ -188,6 +200,7 @@ class Control:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         stream = self.streams[name]
+        stream.source = None
         if stream.publisher is not None:
             stream.release(stream.publisher)
 

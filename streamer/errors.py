@@ -8,6 +8,12 @@ StreamerError
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
 ├── BadOffer             the SDP offer cannot be used
+│   ├── UnsupportedMedia the body is of another type
+│   └── TooLarge         the body is larger than any offer
+├── NoRestart            ICE restarts are not supported
+├── PreconditionFailed   If-Match names another state of the session
+├── Unauthorized         a token is missing or wrong
+├── TooManyRequests      one address asks too often
 └── TooManySessions      the server's limit is reached
 """
 
@@ -23,11 +29,11 @@ class ConfigError(StreamerError):
 
 
 class SourceError(StreamerError):
-    """A driving source cannot be opened or read."""
+    """A driving source cannot be opened or read. retry: trying again can help; slow: but hardly soon."""
 
-    def __init__(self, message: str, *, retry: bool) -> None:
+    def __init__(self, message: str, *, retry: bool, slow: bool = False) -> None:
         super().__init__(message)
-        self.retry = retry
+        self.retry, self.slow = retry, slow
 
 
 class UnknownStream(StreamerError):
@@ -48,6 +54,30 @@ class UnknownSession(StreamerError):
 
 class BadOffer(StreamerError):
     """The SDP offer cannot be used."""
+
+
+class UnsupportedMedia(BadOffer):
+    """The body is of another type."""
+
+
+class TooLarge(BadOffer):
+    """The body is larger than any offer."""
+
+
+class NoRestart(StreamerError):
+    """ICE restarts are not supported; the session goes on as it is."""
+
+
+class PreconditionFailed(StreamerError):
+    """If-Match names another state of the session."""
+
+
+class Unauthorized(StreamerError):
+    """A token is missing or wrong."""
+
+
+class TooManyRequests(StreamerError):
+    """One address asks too often."""
 
 
 class TooManySessions(StreamerError):

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from pipeline.budget import FrameBudget
@@ -21,6 +22,28 @@ from .framequeue import FrameQueue
 log = logging.getLogger(__name__)
 
 SAMPLES = 300
+
+
+class SourceState(StrEnum):
+    """Where a source is. starting: opening; live: frames come; stalled: none for a while; waiting: before the next try;
+    failed: no try will come, or only a slow one."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    STALLED = "stalled"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass
+class SourceStatus:
+    """Written by who reads the source, read by anyone. detail: why it is not live, in words; restarts: how often it was
+    opened again."""
+
+    name: str
+    state: SourceState = SourceState.STARTING
+    detail: str = ""
+    restarts: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,7 @@ class Stream:
         self.latest: AnimatedFrame | None = None
         self.engine_name = stage.engine.name
         self.publisher: str | None = None
+        self.source: SourceStatus | None = None  # of a driver that is no browser
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()

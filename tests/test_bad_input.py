@@ -39,7 +39,7 @@ def png(width: int, height: int) -> bytes:
         ),
         (
             "streams: {live: {source: tv}}",
-            "streams.live.source: input should be 'browser', 'file', 'webcam' or 'pattern' (given: 'tv')",
+            "streams.live.source: input should be 'browser', 'network', 'file', 'webcam' or 'pattern' (given: 'tv')",
         ),
         ("- 1", "a mapping of sections is expected, such as 'http:'"),
     ],
@@ -83,7 +83,7 @@ def test_http(model):
         table = [
             (http.post("/live/live/whip", content="hello", headers=SDP), 400,
              "the body is not SDP: it does not begin with 'v=0'"),
-            (http.post("/live/live/whip", content="v=0"), 400, "Content-Type is 'missing'; application/sdp is expected"),
+            (http.post("/live/live/whip", content="v=0"), 415, "Content-Type is 'missing'; application/sdp is expected"),
             (http.post("/live/live/whep", content="v=0\r\n", headers=SDP), 400, "the offer has no video"),
             (http.post("/live/no/whep", content="v=0\r\n", headers=SDP), 404, "no stream 'no'; streams: live, other"),
             (http.get("/api/streams/no"), 404, "no stream 'no'; streams: live, other"),
@@ -93,7 +93,7 @@ def test_http(model):
              "wall.png: no face found; use a picture that shows one face from the front"),
             (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, "a.txt: not a JPEG, PNG or WebP picture"),
             (http.post("/api/streams/live/calibrate", headers={"Origin": "http://evil.test"}), 403,
-             "requests from http://evil.test are not allowed"),
+             "requests from http://evil.test are not allowed; see http.allowed_origins"),
         ]  # fmt: skip
         for response, status, detail in table:
             assert (response.status_code, response.json()["detail"]) == (status, detail)

@@ -1,5 +1,5 @@
 import { mark } from "./marker.js";
-import { publish, watch } from "./rtc.js";
+import { authorized, publish, watch, withToken } from "./rtc.js";
 
 const $ = (id) => document.getElementById(id);
 const name = new URLSearchParams(location.search).get("stream") || "live";
@@ -15,9 +15,9 @@ let gallery = "";
 let last = { time: 0, animated: 0 };
 
 async function call(method, path, body) {
-  const options = { method };
+  const options = { method, headers: authorized() };
   if (body instanceof FormData) options.body = body;
-  else if (body) Object.assign(options, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  else if (body) Object.assign(options, { headers: authorized({ "Content-Type": "application/json" }), body: JSON.stringify(body) });
   const reply = await fetch(path, options);
   const data = await reply.json().catch(() => ({}));
   if (!reply.ok) throw Object.assign(new Error(data.detail || `the server answered ${reply.status}`), { code: data.code });
@@ -112,7 +112,7 @@ async function showGallery() {
   $("gallery").replaceChildren(...portraits.map((p) => {
     const button = document.createElement("button");
     const image = new Image();
-    image.src = `/api/portraits/${encodeURIComponent(p.id)}/image`;
+    image.src = withToken(`/api/portraits/${encodeURIComponent(p.id)}/image`);
     image.alt = p.name;
     button.append(image);
     button.title = p.name;
@@ -139,6 +139,7 @@ async function upload(file, marks) {
 function notice() {
   if (error) return error;
   if (!state) return "The server is gone. Trying again…";
+  if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
   if (state.publisher && state.face === "no_face") return "No face in view: the puppet rests.";
   if (state.publisher && state.face === "calibrating") return "Calibrating: look straight ahead for a second.";
   return "";

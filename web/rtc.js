@@ -1,11 +1,29 @@
 // WHIP (RFC 9725) and WHEP: one POST with the offer, the answer comes back, DELETE ends the session.
 
+// A server that wants a token gets the one in the page's address: …/#token=TOKEN or …/?token=TOKEN
+const token = new URLSearchParams(location.hash.slice(1)).get("token") || new URLSearchParams(location.search).get("token");
+
+export const authorized = (headers = {}) => (token ? { ...headers, Authorization: `Bearer ${token}` } : headers);
+export const withToken = (url) => (token ? `${url}?token=${encodeURIComponent(token)}` : url);
+
+// TURN and STUN servers that the server names (RFC 9725 §4.6).
+async function iceServers(url) {
+  const reply = await fetch(url, { headers: authorized() }).catch(() => null);
+  return [...(reply?.headers.get("Link") || "").matchAll(/<([^>]+)>;([^<]*)/g)]
+    .filter(([, , rest]) => rest.includes("ice-server"))
+    .map(([, urls, rest]) => ({
+      urls,
+      username: rest.match(/username="([^"]*)"/)?.[1],
+      credential: rest.match(/credential="([^"]*)"/)?.[1],
+    }));
+}
+
 async function negotiate(pc, url) {
   await pc.setLocalDescription(await pc.createOffer());
   await gathered(pc);
   const reply = await fetch(url, {
     method: "POST",
-    headers: { "Content-Type": "application/sdp" },
+    headers: authorized({ "Content-Type": "application/sdp" }),
     body: pc.localDescription.sdp,
   });
   if (reply.status !== 201) {
@@ -25,8 +43,8 @@ function gathered(pc) {
 
 // A peer connection with its session; onlost is called once when the connection ends by itself.
 class Link {
-  constructor(onlost) {
-    this.pc = new RTCPeerConnection();
+  constructor(onlost, servers) {
+    this.pc = new RTCPeerConnection({ iceServers: servers });
     this.location = null;
     this.pc.addEventListener("connectionstatechange", () => {
       if (["failed", "closed", "disconnected"].includes(this.pc.connectionState) && !this.ended) {
@@ -48,13 +66,13 @@ class Link {
   end() {
     this.ended = true;
     this.pc.close();
-    if (this.location) fetch(this.location, { method: "DELETE", keepalive: true }).catch(() => {});
+    if (this.location) fetch(this.location, { method: "DELETE", headers: authorized(), keepalive: true }).catch(() => {});
     this.location = null;
   }
 }
 
 export async function publish(url, stream, onlost) {
-  const link = new Link(onlost);
+  const link = new Link(onlost, await iceServers(url));
   const [track] = stream.getVideoTracks();
   link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
   await link.open(url);
@@ -62,7 +80,7 @@ export async function publish(url, stream, onlost) {
 }
 
 export async function watch(url, video, onlost) {
-  const link = new Link(onlost);
+  const link = new Link(onlost, await iceServers(url));
   const transceiver = link.pc.addTransceiver("video", { direction: "recvonly" });
   if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
   link.pc.addEventListener("track", (event) => (video.srcObject = new MediaStream([event.track])));

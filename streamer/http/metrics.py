@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ..control import Control, StreamState
+from ..graph import SourceState
 
 
 class StreamCollector:
@@ -26,6 +27,19 @@ class StreamCollector:
                 skipped.add_metric([state.name, reason], count)
         yield skipped
         yield from _encoders(states)
+        yield from _sources(states)
+
+
+def _sources(states: list[StreamState]) -> Iterator[Metric]:
+    state_of = GaugeMetricFamily("puppetcast_source_state", "1 for the state that a source is in.", labels=["stream", "state"])
+    restarts = CounterMetricFamily("puppetcast_source_restarts", "How often a source was opened again.", labels=["stream"])
+    for state in states:
+        if state.source is not None:
+            for name in SourceState:
+                state_of.add_metric([state.name, name.value], float(state.source.state is name))
+            restarts.add_metric([state.name], state.source.restarts)
+    yield state_of
+    yield restarts
 
 
 def _encoders(states: list[StreamState]) -> Iterator[Metric]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -13,38 +11,47 @@ from pipeline.errors import LandmarksNeeded, PuppetError
 from .. import errors
 from ..control import Control
 from ..resources import folder
+from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
 from . import api, metrics, whip
+from .access import Access, ForeignPage, refusal
 
 STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
     errors.UnknownSession: 404,
     errors.StreamBusy: 409,
     errors.BadOffer: 400,
+    errors.UnsupportedMedia: 415,
+    errors.TooLarge: 413,
+    errors.NoRestart: 422,
+    errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
     errors.TooManySessions: 503,
     LandmarksNeeded: 422,
     PuppetError: 422,
 }
 RETRY_AFTER_S = 10
-SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
-def create_app(control: Control, sessions: Sessions) -> FastAPI:
+def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access) -> FastAPI:
     """Everything that is served over HTTP."""
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.")
-    app.include_router(whip.router(control, sessions))
+    app.include_router(whip.router(control, sessions, ice))
     app.include_router(api.router(control))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
 
     @app.middleware("http")
-    async def same_origin(request: Request, call_next):  # type: ignore[no-untyped-def]
-        """A page of another site must not reach a server on this machine through its visitor's browser."""
-        origin = request.headers.get("origin")
-        if origin and request.method not in SAFE and urlsplit(origin).netloc != request.headers.get("host"):
-            return JSONResponse({"detail": f"requests from {origin} are not allowed"}, 403)
-        return await call_next(request)
+    async def guard(request: Request, call_next):  # type: ignore[no-untyped-def]
+        response = access.preflight(request)
+        if response is None:
+            try:
+                access.check(request)
+                response = await call_next(request)
+            except (ForeignPage, errors.Unauthorized, errors.TooManyRequests) as exc:
+                response = refusal(exc)
+        response.headers.update(access.cors(request))
+        return response
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:

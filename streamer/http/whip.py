@@ -1,18 +1,24 @@
-"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): a camera in, the animated picture out."""
+"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): a camera in, the animated picture out.
+
+A stream always has a picture, if only the still portrait, so WHEP never answers 409. ICE restarts are not supported,
+so there are no entity tags (RFC 9725 §4.3.1).
+"""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
 from ..control import Control
-from ..errors import BadOffer
+from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
+from ..webrtc.ice import IceServers
 from ..webrtc.sdp import MAX_BYTES, Kind
 from ..webrtc.sessions import Sessions
 
 SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
 
 
-def router(control: Control, sessions: Sessions) -> APIRouter:
+def router(control: Control, sessions: Sessions, ice: IceServers) -> APIRouter:
     """The endpoints of every stream."""
     api = APIRouter(prefix="/live", tags=["webrtc"])
 
@@ -24,32 +30,69 @@ def router(control: Control, sessions: Sessions) -> APIRouter:
     async def whep(name: str, request: Request) -> Response:
         return await _open(request, name, "whep")
 
+    @api.options("/{name}/{kind}", status_code=204, summary="What the endpoint takes")
+    async def options(name: str, kind: Kind) -> Response:
+        control.stream(name)
+        return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, GET, HEAD, POST"})
+
+    @api.head("/{name}/{kind}", summary="Whether the endpoint is there")
+    @api.get("/{name}/{kind}", status_code=204, summary="Whether the endpoint is there")
+    async def look(name: str, kind: Kind, request: Request) -> Response:
+        control.stream(name)
+        response = Response(
+            status_code=200 if request.method == "HEAD" else 204, headers={"Content-Type": SDP, "Accept-Post": SDP}
+        )
+        return _with_links(response)
+
+    @api.patch("/{name}/sessions/{session}", status_code=204, summary="Add ICE candidates")
+    async def trickle(name: str, session: str, request: Request) -> Response:
+        control.stream(name)
+        sessions.find(session)
+        if request.headers.get("if-match", "*") != "*":
+            raise PreconditionFailed("there are no entity tags here: ICE restarts are not supported")
+        await sessions.trickle(session, await _body(request, FRAGMENT))
+        return Response(status_code=204)
+
     @api.delete("/{name}/sessions/{session}", summary="End a session")
     async def end(name: str, session: str) -> Response:
         control.stream(name)
         await sessions.close(session)
         return Response(status_code=200)
 
+    @api.head("/{name}/sessions/{session}", summary="Whether a session is there")
+    @api.get("/{name}/sessions/{session}", status_code=204, summary="Whether a session is there")
+    async def look_session(name: str, session: str, request: Request) -> Response:
+        control.stream(name)
+        sessions.find(session)
+        return Response(status_code=200 if request.method == "HEAD" else 204)
+
     async def _open(request: Request, name: str, kind: Kind) -> Response:
         stream = control.stream(name)
-        offer = await _offer(request)
+        offer = await _body(request, SDP)
         session, answer = await (sessions.publish if kind == "whip" else sessions.view)(stream, offer)
-        location = f"/live/{name}/sessions/{session.id}"
-        return Response(answer, status_code=201, media_type=SDP, headers={"Location": location})
+        response = Response(answer, status_code=201, media_type=SDP)
+        response.headers["Location"] = f"/live/{name}/sessions/{session.id}"
+        response.headers["Accept-Patch"] = FRAGMENT
+        return _with_links(response)
+
+    def _with_links(response: Response) -> Response:
+        for link in ice.links():
+            response.headers.append("Link", link)
+        return response
 
     return api
 
 
-async def _offer(request: Request) -> str:
+async def _body(request: Request, wanted: str) -> str:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != SDP:
-        raise BadOffer(f"Content-Type is '{kind or 'missing'}'; {SDP} is expected")
+    if kind != wanted:
+        raise UnsupportedMedia(f"Content-Type is '{kind or 'missing'}'; {wanted} is expected")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BYTES:
-            raise BadOffer(f"the offer is larger than {MAX_BYTES // 1024} KiB")
+            raise TooLarge(f"the body is larger than {MAX_BYTES // 1024} KiB")
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise BadOffer("the offer is not UTF-8 text") from exc
+        raise BadOffer("the body is not UTF-8 text") from exc

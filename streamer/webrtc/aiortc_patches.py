@@ -6,11 +6,15 @@ Checked against the versions below; `install` refuses others, because it reaches
 from __future__ import annotations
 
 import asyncio
+import errno
+import itertools
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
 import aioice.ice
 import aiortc.rtcrtpreceiver
+from aiortc import RTCCertificate
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 
 from ..errors import ConfigError
@@ -18,6 +22,10 @@ from ..errors import ConfigError
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
 CONSENT_INTERVAL_S = 2  # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer
 CONSENT_FAILURES = 3
+CIPHERS = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
+)
 STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
 
 _original: dict[str, Any] = {}
@@ -36,7 +44,7 @@ class NewestQueue(asyncio.Queue[Any]):
         self._queue.append(item)  # type: ignore[attr-defined]
 
 
-def install(bind_addresses: list[str]) -> None:
+def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> None:
     """Patch the libraries; calling it again changes the settings. `uninstall` takes it all back."""
     for package, series in TESTED.items():
         if not version(package).startswith(series):
@@ -46,6 +54,8 @@ def install(bind_addresses: list[str]) -> None:
     aioice.ice.get_host_addresses = _host_addresses(bind_addresses)
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
+    aioice.ice.asyncio = _original["asyncio"] if ports is None else _PortRange(*ports)  # type: ignore[attr-defined,assignment]
+    RTCCertificate._create_ssl_context = _ssl_context  # type: ignore[method-assign]
     aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign,assignment]
     JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
@@ -55,7 +65,8 @@ def _places() -> list[tuple[Any, str]]:
     return [
         (aioice.ice, "get_host_addresses"), (aioice.ice, "CONSENT_INTERVAL"), (aioice.ice, "CONSENT_FAILURES"),
         (aioice.ice.StunProtocol, "datagram_received"), (JitterBuffer, "_remove_frame"),
-        (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"),
+        (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (aioice.ice, "asyncio"),
+        (RTCCertificate, "_create_ssl_context"),
     ]  # fmt: skip
 
 
@@ -78,6 +89,46 @@ def _host_addresses(bind_addresses: list[str]) -> Any:
         return found or ["127.0.0.1"]  # a machine without network still serves its own browser
 
     return addresses
+
+
+class _PortRange:
+    """Stands in for the module asyncio in aioice, where it binds its sockets: to free ports of a range, in turn."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self._ports = itertools.cycle(range(first, last + 1))
+        self._count = last - first + 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    def get_running_loop(self) -> Any:
+        return _PortLoop(asyncio.get_running_loop(), itertools.islice(self._ports, self._count))
+
+
+class _PortLoop:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ports: Iterator[int]) -> None:
+        self._loop, self._ports = loop, ports
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_datagram_endpoint(self, factory: Any, local_addr: tuple[str, int] | None = None, **options: Any) -> Any:
+        if local_addr is None:
+            return await self._loop.create_datagram_endpoint(factory, **options)
+        for port in self._ports:
+            try:
+                return await self._loop.create_datagram_endpoint(factory, local_addr=(local_addr[0], port), **options)
+            except OSError as exc:
+                if exc.errno != errno.EADDRINUSE:
+                    raise
+        raise OSError(errno.EADDRINUSE, "every port of webrtc.ports is in use")
+
+
+def _ssl_context(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """DTLS with peers whose certificate is RSA, such as GStreamer's; aiortc's list has ECDSA alone."""
+    context = _original["_create_ssl_context"](self, *args, **kwargs)
+    context.set_cipher_list(CIPHERS)
+    return context
 
 
 def _guarded_datagram(self: Any, data: bytes, addr: Any) -> None:

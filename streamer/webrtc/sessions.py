@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +13,17 @@ from dataclasses import dataclass, field
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import candidate_from_sdp
 
 from pipeline.frames import TimedFrame
 
 from ..config import WebRtc
-from ..errors import BadOffer, TooManySessions, UnknownSession
+from ..errors import BadOffer, NoRestart, TooManySessions, UnknownSession
 from ..graph import Stream
 from .broadcast import Broadcast
 from .encoders import ENCODERS, Bitrates
-from .sdp import Kind, check_offer, with_uplink_bitrates
+from .ice import IceServers
+from .sdp import Kind, check_offer, finish_answer, read_fragment, with_uplink_bitrates
 from .tracks import ViewerTrack
 
 log = logging.getLogger(__name__)
@@ -40,14 +43,16 @@ class Session:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     viewer: ViewerTrack | None = None
     mime: str = ""  # of the codec that a viewer gets
+    ufrag: list[str] = field(default_factory=list)  # of the other side's ICE
     closed: bool = False
 
 
 class Sessions:
     """All sessions of the server."""
 
-    def __init__(self, config: WebRtc) -> None:
+    def __init__(self, config: WebRtc, ice: IceServers) -> None:
         self._config = config
+        self._ice = ice
         self._bitrates = Bitrates(config.bitrate_kbps * 1000, config.min_bitrate_kbps * 1000, config.max_bitrate_kbps * 1000)
         self._sessions: dict[str, Session] = {}
         self._broadcasts: dict[tuple[str, str], Broadcast] = {}
@@ -83,10 +88,33 @@ class Sessions:
 
     async def close(self, session_id: str) -> None:
         """End a session; UnknownSession if there is none."""
-        session = self._sessions.get(session_id)
-        if session is None:
+        await self._close(self.find(session_id))
+
+    def find(self, session_id: str) -> Session:
+        """UnknownSession if there is none."""
+        if session_id not in self._sessions:
             raise UnknownSession("no such session; it may have ended already")
-        await self._close(session)
+        return self._sessions[session_id]
+
+    async def trickle(self, session_id: str, text: str) -> None:
+        """Take candidates that came after the offer. UnknownSession, BadOffer, NoRestart.
+
+        Candidates that cannot be used here (TCP, names) are passed over (RFC 9725 §4.3.2).
+        """
+        session = self.find(session_id)
+        fragment = read_fragment(text)
+        if fragment.ufrag not in session.ufrag:
+            raise NoRestart("ICE restarts are not supported; the session goes on as it is")
+        mids = [t.mid for t in session.connection.getTransceivers()]
+        for mid, line in fragment.candidates:
+            try:
+                candidate = candidate_from_sdp(line)
+            except (ValueError, AssertionError, IndexError) as exc:
+                raise BadOffer(f"candidate '{line[:80]}' cannot be read") from exc
+            if candidate.protocol.lower() != "udp" or candidate.ip.endswith(".local"):
+                continue
+            candidate.sdpMid = mid if mid in mids else mids[0]
+            await session.connection.addIceCandidate(candidate)
 
     async def close_all(self) -> None:
         """End every session."""
@@ -96,8 +124,8 @@ class Sessions:
     def _new(self, kind: Kind, stream: Stream) -> Session:
         if len(self._sessions) >= self._config.max_sessions:
             raise TooManySessions(f"the server has {len(self._sessions)} sessions, its limit (webrtc.max_sessions)")
-        # No ICE servers: aiortc would otherwise ask a public STUN server about every session.
-        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        # Given even if empty: aiortc would otherwise ask a public STUN server about every session.
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice.own()))
         session = Session(secrets.token_urlsafe(24), kind, stream, connection)
         self._sessions[session.id] = session
 
@@ -126,13 +154,16 @@ class Sessions:
         connection = session.connection
         try:
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            session.ufrag = re.findall(r"^a=ice-ufrag:(\S+)", offer, re.MULTILINE)[:1]
             sender = None if session.viewer is None else connection.addTrack(session.viewer)
+            for transceiver in connection.getTransceivers():
+                transceiver.direction = "sendonly" if session.kind == "whep" else "recvonly"
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as exc:  # aiortc raises at least seven kinds for offers it cannot use
             raise BadOffer(f"the offer cannot be used: {str(exc) or type(exc).__name__}") from exc
         if sender is not None:
             self._attach(session, sender)
-        return connection.localDescription.sdp
+        return finish_answer(connection.localDescription.sdp, self._config.host_address)
 
     def _attach(self, session: Session, sender: RTCRtpSender) -> None:
         """Find out what was negotiated. No viewer takes frames before it is connected."""
