@@ -41,6 +41,8 @@ test: setup browser rtsp check
 bench: setup
 	$(BIN)/puppetcast bench mesh $(CLIP_OPTION)
 	$(BIN)/puppetcast bench live $(CLIP_OPTION)
+	$(BIN)/puppetcast bench viewers $(CLIP_OPTION)
+	$(BIN)/puppetcast bench sessions $(CLIP_OPTION)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
