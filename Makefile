@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 
-.PHONY: setup run test check bench browser rtsp clean
+.PHONY: setup run test check bench browser peers clean
 
 setup: $(VENV)/.ready
 
@@ -28,14 +28,18 @@ browser:
 	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null) \
 	  || echo "*** Chromium is absent and cannot be installed: the browser tests will be SKIPPED ***"
 
-# A real RTSP server for the tests of network cameras; it runs on the system's Python.
-RTSP := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
-rtsp:
-	@/usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0')" 2>/dev/null \
-	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(RTSP) >/dev/null) \
-	  || echo "*** GStreamer's RTSP server is absent and cannot be installed: network cameras will not be tested ***"
+# Servers and clients that others wrote, for the tests: an RTSP server and a WebRTC peer (GStreamer, on the system's
+# Python), a TURN server, and npm for WHIP and WHEP clients.
+PEERS := python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-nice coturn
+peers:
+	@(command -v turnserver && command -v npm \
+	  && /usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstWebRTC', '1.0')") >/dev/null 2>&1 \
+	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PEERS) >/dev/null \
+	    && (command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm >/dev/null)) \
+	  || echo "*** other people's servers and clients cannot be installed: network cameras and foreign peers will not be tested ***"
 
-test: setup browser rtsp check
+test: setup browser peers check
 	$(BIN)/pytest
 
 bench: setup

@@ -23,6 +23,7 @@ from .control import Control, load_portraits
 from .errors import ConfigError
 from .http.access import Access
 from .http.server import create_app
+from .outputs import Outputs
 from .sources.base import Source
 from .sources.file import FileSource
 from .sources.network import NetworkSource, Timeouts
@@ -80,6 +81,7 @@ class Server:
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
         for source in self._sources.values():
             source.check()
+        Outputs(config).check()
         self._portraits = load_portraits(config, model)
         rtc = config.webrtc
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)

@@ -132,8 +132,23 @@ class WebRtc(_Section):
     )
 
 
+class Sink(_Section):
+    """One more way out of a stream, beside viewers."""
+
+    kind: Literal["push", "virtual_camera", "recording"] = Field(description="push, virtual_camera or recording.")
+    target: str = Field("", description="For push: rtsp:// or rtmp://. For virtual_camera: the device; empty for the first one.")
+
+
+class Recording(_Section):
+    """Recordings of the animated picture."""
+
+    folder: Path = Field(Path("recordings"), description="Where they go.")
+    max_minutes: float = Field(60, gt=0, le=1440, description="A new file begins after so long.")
+    max_mb: float = Field(2000, gt=0, le=100000, description="Or when the file is so large.")
+
+
 class Stream(_Section):
-    """One stream: a portrait and what drives it."""
+    """One stream: a portrait, what drives it, and where it goes."""
 
     portrait: str = Field("astronaut", description="A bundled portrait or a picture file.")
     source: Literal["browser", "network", "file", "webcam", "pattern"] = Field("browser", description="What drives the portrait.")
@@ -149,6 +164,7 @@ class Stream(_Section):
     fps: int = Field(30, ge=1, le=120, description="For webcam and pattern: frames per second.")
     size: tuple[int, int] = Field((640, 480), description="For webcam: width and height asked of the camera.")
     mirror: bool = Field(False, description="Swap left and right of the driver.")
+    sinks: list[Sink] = Field(default_factory=list, description="Ways out beside viewers, from the start.")
 
 
 class Downloads(_Section):
@@ -172,6 +188,7 @@ class Config(BaseSettings):
     budget: Budget = Budget()
     device: Device = Device()
     webrtc: WebRtc = WebRtc()
+    recording: Recording = Recording()
     downloads: Downloads = Downloads()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
 

@@ -18,6 +18,8 @@ from pipeline.stage import AnimationStage
 from .config import Config
 from .errors import UnknownStream
 from .graph import Shown, SinkState, SourceState, SourceStatus, Stream
+from .outputs import Outputs
+from .sinks.base import Outlet
 from .sources import base
 from .sources.file import FileSource
 
@@ -48,6 +50,28 @@ class DriverState(BaseModel):
     restarts: int
 
 
+class RecordingState(BaseModel):
+    """The last recording of a stream. file: that is written, or was last; detail: why it ended."""
+
+    running: bool
+    file: str
+    seconds: float
+    frames: int
+    dropped: int
+    detail: str
+
+
+class OutletInfo(BaseModel):
+    """A way out that the config names."""
+
+    kind: str
+    name: str
+    state: str
+    detail: str
+    frames: int
+    dropped: int
+
+
 class StreamState(BaseModel):
     """What one stream does. Times in milliseconds; ages are from capture to the last packet sent."""
 
@@ -62,6 +86,8 @@ class StreamState(BaseModel):
     source: DriverState | None
     viewers: int
     encoders: list[EncoderState]
+    recording: RecordingState | None
+    outputs: list[OutletInfo]
     frames_in: int
     animated: int
     errors: int
@@ -107,6 +133,7 @@ class Control:
         self._prepared: dict[str, Shown] = {}
         self._sources: dict[str, asyncio.Task[None]] = {}
         self._uploads = 0
+        self.outputs = Outputs(config)
         self.streams: dict[str, Stream] = {}
 
     async def start(self, sources: dict[str, base.Source], portraits: dict[str, Portrait]) -> None:
@@ -123,6 +150,7 @@ class Control:
         self._stage.start()
         for name, stream in self.streams.items():
             stream.start()
+            self.outputs.start(stream)
             if name in sources:
                 self._drive(stream, sources[name], self._config.streams[name].stale_after_s)
 
@@ -137,6 +165,7 @@ class Control:
         """End sources and streams."""
         for name in list(self._sources):
             await self._end_source(name)
+        await self.outputs.stop()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         if self._stage.started and not await asyncio.to_thread(self._stage.stop):
             log.error("the animation stage did not stop")
@@ -151,12 +180,13 @@ class Control:
         stream = self.stream(name)
         lane, stats = stream.lane, stream.lane.stats
         age, spent = list(stream.ages_s), list(stats.stage_s)
-        encoders = [_encoder(sink.state()) for sink in stream.sinks]
+        encoders = [_encoder(state) for sink in stream.sinks if (state := sink.state()).viewers]
         return StreamState(
             name=name, portrait=stream.shown.id, engine=stream.engine_name, tracker=lane.tracker_name,
             face=lane.face.value, mirror=lane.mirror, publisher=stream.publisher is not None,
             demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
             source=None if stream.source is None else DriverState(**vars(stream.source)),
+            recording=self._recording(name), outputs=[_outlet(outlet) for outlet in self.outputs.outlets(name)],
             frames_in=stream.queue.received,
             animated=stats.animated, errors=stats.errors,
             skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
@@ -172,6 +202,16 @@ class Control:
             engine=self._engine.name, driven=sum(lane.driven for lane in stage.lanes),
             frame_ms=None if frame_s is None else round(1000 * frame_s, 2),
             fps_with_one_more=None if fps is None else round(fps, 1), batches=dict(stage.batches),
+        )  # fmt: skip
+
+    def _recording(self, name: str) -> RecordingState | None:
+        last = self.outputs.recording(name)
+        if last is None:
+            return None
+        outlet, output, since_s = last
+        return RecordingState(
+            running=self.outputs.is_recording(name), file=output.path.name, seconds=round(time.monotonic() - since_s, 1),
+            frames=outlet.frames, dropped=outlet.dropped, detail=outlet.detail,
         )  # fmt: skip
 
     async def show(self, name: str, portrait: str) -> None:
@@ -254,6 +294,13 @@ class _Logged:
         if tenth > self._tenth and done != total:
             log.info("%s: warming up, %d of %d", self._what, done, total)
             self._tenth = tenth
+
+
+def _outlet(outlet: Outlet) -> OutletInfo:
+    return OutletInfo(
+        kind=outlet.output.kind, name=outlet.output.name, state=outlet.status.value, detail=outlet.detail,
+        frames=outlet.frames, dropped=outlet.dropped,
+    )  # fmt: skip
 
 
 def _encoder(state: SinkState) -> EncoderState:

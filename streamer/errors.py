@@ -3,6 +3,8 @@
 StreamerError
 ├── ConfigError          a config file or value is wrong
 ├── SourceError          a driving source cannot be opened or read (`retry` says whether to try again)
+├── SinkError            an output cannot be opened or written
+├── NotRecording         there is no recording to stop, or there is one already
 ├── UnknownStream        no stream has that name
 ├── StreamBusy           the stream already has a publisher
 ├── Overloaded           one more driven stream would make the others too slow
@@ -34,6 +36,18 @@ class SourceError(StreamerError):
     def __init__(self, message: str, *, retry: bool, slow: bool = False) -> None:
         super().__init__(message)
         self.retry, self.slow = retry, slow
+
+
+class SinkError(StreamerError):
+    """An output cannot be opened or written. retry: trying again can help."""
+
+    def __init__(self, message: str, *, retry: bool) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
+class NotRecording(StreamerError):
+    """There is no recording to stop, or there is one already."""
 
 
 class UnknownStream(StreamerError):

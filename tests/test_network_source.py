@@ -21,8 +21,9 @@ import pytest
 from streamer.errors import ConfigError
 from streamer.framequeue import FrameQueue
 from streamer.graph import SourceState, SourceStatus
+from streamer.redaction import redacted
 from streamer.sources import base
-from streamer.sources.network import NetworkSource, Timeouts, redacted
+from streamer.sources.network import NetworkSource, Timeouts
 
 from .conftest import run_server
 
@@ -43,8 +44,8 @@ def rtsp_is_here() -> bool:
 def _needs_rtsp(request) -> None:
     if "camera" in request.fixturenames and not rtsp_is_here():
         if os.environ.get("CI"):
-            pytest.fail("GStreamer's RTSP server is absent; in CI that is a failure ('make rtsp' installs it)")
-        pytest.skip("GStreamer's RTSP server is absent ('make rtsp' installs it): no network camera was tested")
+            pytest.fail("GStreamer's RTSP server is absent; in CI that is a failure ('make peers' installs it)")
+        pytest.skip("GStreamer's RTSP server is absent ('make peers' installs it): no network camera was tested")
 
 
 def free_port() -> int:

@@ -161,6 +161,9 @@ function render() {
   $("engine").textContent = `engine ${state.engine} · tracker ${state.tracker}` +
     (state.tracker === "cascade" ? " (rough; run “puppetcast models fetch” for the better one)" : "");
   if (document.activeElement !== $("mirror")) $("mirror").checked = state.mirror;
+  const recording = state.recording?.running;
+  $("record").textContent = recording ? "Stop recording" : "Record";
+  $("record").setAttribute("aria-pressed", Boolean(recording));
   const now = performance.now();
   const fps = last.time ? ((state.animated - last.animated) * 1000) / (now - last.time) : 0;
   last = { time: now, animated: state.animated };
@@ -171,6 +174,7 @@ function render() {
     "Stage time": `${ms(state.stage_p50_ms)} · p95 ${ms(state.stage_p95_ms)}`,
     "Frames in": state.frames_in,
     Skipped: skipped || "none",
+    ...(state.recording && { Recording: state.recording.running ? `${state.recording.seconds.toFixed(0)} s · ${state.recording.file}` : state.recording.detail || state.recording.file }),
     Viewers: [state.viewers, ...state.encoders.map((e) => `${e.codec.split("/")[1]} ${(e.bitrate_kbps / 1000).toFixed(1)} Mb/s`)]
       .join(" · "),
   };
@@ -205,6 +209,9 @@ $("start").addEventListener("click", attempt(async () => {
   }
 }));
 $("demo").addEventListener("click", attempt(async () => void (state = await call(state?.demo ? "DELETE" : "POST", `${api}/demo`))));
+$("record").addEventListener("click", attempt(async () => {
+  state = await call(state?.recording?.running ? "DELETE" : "POST", `${api}/recording`);
+}));
 $("calibrate").addEventListener("click", attempt(async () => void (await call("POST", `${api}/calibrate`))));
 $("mirror").addEventListener("change", attempt(async () => void (await call("PUT", `${api}/mirror`, { mirror: $("mirror").checked }))));
 $("upload").addEventListener("change", attempt(async (event) => {

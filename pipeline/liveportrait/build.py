@@ -117,7 +117,7 @@ class Compiled:
         try:
             return self._run(*args)
         except TorchDynamoException as exc:
-            why = str(exc).strip().splitlines()[0]
+            why = " ".join(str(exc).split("\n\n")[0].split())  # the rest is advice for the compiler's developers
             if not self._auto:
                 raise ModelError(f"compilation failed ({why}); start with --compile off, or auto to go on without") from exc
             if not Compiled.warned:

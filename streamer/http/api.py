@@ -71,6 +71,16 @@ def router(control: Control) -> APIRouter:
         await control.stop_demo(name)
         return control.state(name)
 
+    @api.post("/streams/{name}/recording", tags=["streams"])
+    async def record(name: str) -> StreamState:
+        control.outputs.record(control.stream(name))
+        return control.state(name)
+
+    @api.delete("/streams/{name}/recording", tags=["streams"])
+    async def stop_recording(name: str) -> StreamState:
+        await control.outputs.stop_recording(control.stream(name))
+        return control.state(name)
+
     @api.get("/device", tags=["streams"])
     async def device() -> DeviceState:
         return control.device()

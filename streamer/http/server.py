@@ -13,13 +13,14 @@ from ..control import Control
 from ..resources import folder
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, metrics, whip
+from . import api, metrics, pictures, whip
 from .access import Access, ForeignPage, refusal
 
 STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
     errors.UnknownSession: 404,
     errors.StreamBusy: 409,
+    errors.NotRecording: 409,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
     errors.TooLarge: 413,
@@ -36,6 +37,7 @@ RETRY_AFTER_S = 10
 def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access) -> FastAPI:
     """Everything that is served over HTTP."""
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.")
+    app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice))
     app.include_router(api.router(control))
     for kind, status in STATUS.items():

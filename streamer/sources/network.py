@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
@@ -17,6 +17,7 @@ from pipeline.frames import TimedFrame
 
 from ..errors import ConfigError, SourceError
 from ..framequeue import FrameQueue
+from ..redaction import redacted
 
 Transport = Literal["tcp", "udp"]
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.
@@ -133,11 +134,3 @@ class _Pace:
             self._start = now, at
         elif ahead > 0:
             self._stop.wait(ahead)
-
-
-def redacted(url: str) -> str:
-    """The address without user, password and query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    hidden = "***@" if "@" in parts.netloc else ""
-    return urlunsplit((parts.scheme, hidden + host, parts.path, "***" if parts.query else "", ""))

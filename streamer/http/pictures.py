@@ -1,0 +1,33 @@
+"""The animated picture without WebRTC: a JPEG, and a stream of them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, HTTPException, Response
+from fastapi.responses import StreamingResponse
+
+from ..control import Control
+from ..graph import Stream
+from ..sinks.jpeg import BOUNDARY
+
+
+def router(control: Control) -> APIRouter:
+    """Endpoints beside WHIP and WHEP."""
+    api = APIRouter(prefix="/live", tags=["pictures"])
+
+    def shown(name: str) -> Stream:
+        stream = control.stream(name)
+        if stream.latest is None:
+            raise HTTPException(503, f"stream '{name}' has no picture yet", {"Retry-After": "1"})
+        return stream
+
+    @api.get("/{name}/snapshot.jpg", summary="The newest picture")
+    async def snapshot(name: str) -> Response:
+        data = await control.outputs.feed(shown(name)).snapshot()
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+    @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)")
+    async def mjpeg(name: str) -> StreamingResponse:
+        parts = control.outputs.feed(shown(name)).parts()
+        return StreamingResponse(parts, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+
+    return api

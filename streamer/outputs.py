@@ -1,0 +1,108 @@
+"""The outputs of the streams: recordings by command, and what the config names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from .config import Config
+from .config import Sink as SinkConfig
+from .errors import NotRecording
+from .graph import Stream
+from .sinks.base import Outlet, OutletState, Output
+from .sinks.camera import VirtualCamera
+from .sinks.jpeg import JpegFeed
+from .sinks.push import Push
+from .sinks.recording import Recording
+
+log = logging.getLogger(__name__)
+
+RECORDING_DEPTH, LIVE_DEPTH = 60, 3  # frames that may wait: a file is to have all of them, a server the newest
+
+
+class Outputs:
+    """All methods belong to the event loop's thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._outlets: dict[str, list[Outlet]] = {}
+        self._recordings: dict[str, tuple[Outlet, Recording, float]] = {}
+        self._feeds: dict[str, JpegFeed] = {}
+
+    def check(self) -> None:
+        """ConfigError if a sink of the config cannot be."""
+        for name, stream in self._config.streams.items():
+            for sink in stream.sinks:
+                self._output(name, sink)
+
+    def start(self, stream: Stream) -> None:
+        """Open what the config names for a stream."""
+        for sink in self._config.streams[stream.name].sinks:
+            if sink.kind == "recording":
+                self.record(stream)
+            else:
+                self._outlets.setdefault(stream.name, []).append(self._run(stream, self._output(stream.name, sink), LIVE_DEPTH))
+
+    def _output(self, name: str, sink: SinkConfig) -> Output:
+        match sink.kind:
+            case "push":
+                return Push(sink.target, self._config.webrtc.bitrate_kbps * 1000)
+            case "virtual_camera":
+                return VirtualCamera(sink.target, self._config.budget.max_frames)
+        return self._recording(name)
+
+    def _recording(self, name: str) -> Recording:
+        limits = self._config.recording
+        return Recording(limits.folder, name, limits.max_minutes, limits.max_mb)
+
+    def _run(self, stream: Stream, output: Output, depth: int) -> Outlet:
+        loop = asyncio.get_running_loop()
+
+        def over(outlet: Outlet) -> None:
+            loop.call_soon_threadsafe(stream.sinks.discard, outlet)
+
+        outlet = Outlet(output, depth, over)
+        stream.sinks.add(outlet)
+        if stream.latest is not None:
+            outlet.offer(stream.latest)
+        return outlet
+
+    def record(self, stream: Stream) -> None:
+        """Begin a recording; NotRecording if one is running."""
+        if self.is_recording(stream.name):
+            raise NotRecording(f"stream '{stream.name}' is being recorded already")
+        output = self._recording(stream.name)
+        self._recordings[stream.name] = self._run(stream, output, RECORDING_DEPTH), output, time.monotonic()
+
+    async def stop_recording(self, stream: Stream) -> None:
+        """Finish the recording; NotRecording if there is none."""
+        if not self.is_recording(stream.name):
+            raise NotRecording(f"stream '{stream.name}' is not being recorded")
+        outlet = self._recordings[stream.name][0]
+        stream.sinks.discard(outlet)
+        if not await asyncio.to_thread(outlet.stop):
+            log.error("%s does not end", outlet.output.name)
+
+    def is_recording(self, name: str) -> bool:
+        running = (OutletState.STARTING, OutletState.LIVE, OutletState.WAITING)
+        return name in self._recordings and self._recordings[name][0].status in running
+
+    def recording(self, name: str) -> tuple[Outlet, Recording, float] | None:
+        """The stream's last recording and when it began; None if there was none."""
+        return self._recordings.get(name)
+
+    def outlets(self, name: str) -> list[Outlet]:
+        """What the config names for a stream, but recordings."""
+        return self._outlets.get(name, [])
+
+    def feed(self, stream: Stream) -> JpegFeed:
+        """JPEG of a stream."""
+        return self._feeds.setdefault(stream.name, JpegFeed(stream))
+
+    async def stop(self) -> None:
+        """Finish everything."""
+        outlets = [o for each in self._outlets.values() for o in each] + [r[0] for r in self._recordings.values()]
+        for outlet, ended in zip(outlets, await asyncio.gather(*(asyncio.to_thread(o.stop) for o in outlets)), strict=True):
+            if not ended:
+                log.error("%s does not end", outlet.output.name)

@@ -1,0 +1,148 @@
+"""What outputs share: a thread of their own, a short queue, and who tries again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Protocol
+
+from pipeline.frames import AnimatedFrame
+
+from ..errors import SinkError
+from ..graph import SinkState
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
+HEALTHY_S = 10.0  # after so long the next failure counts as the first
+STILL_S = 1.0  # a picture that does not change is written again this often
+
+
+class OutletState(StrEnum):
+    """Where an output is. waiting: before the next try; ended: closed as it should be; failed: for good."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    WAITING = "waiting"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+class Output(Protocol):
+    """Writes animated frames somewhere; used by one thread. Every method raises SinkError."""
+
+    kind: str
+    name: str
+
+    def open(self, first: AnimatedFrame) -> None:
+        """Get ready for pictures like the first."""
+
+    def write(self, frame: AnimatedFrame, time_s: float) -> None:
+        """Write a frame of this time (monotonic seconds)."""
+
+    def close(self) -> None:
+        """Finish what was begun; also after a failure."""
+
+    def abort(self) -> None:
+        """From another thread: let a call that hangs fail."""
+
+
+class Outlet:
+    """A sink that runs an output on a thread of its own, and starts it again where that can help.
+
+    depth: frames that may wait; more are dropped, the oldest first. on_end: called on the thread when it is over.
+    """
+
+    def __init__(self, output: Output, depth: int, on_end: Callable[[Outlet], None] = lambda outlet: None) -> None:
+        self.output = output
+        self.status = OutletState.STARTING
+        self.detail = ""
+        self.frames = 0
+        self.dropped = 0
+        self._frames: deque[AnimatedFrame] = deque()
+        self._depth = depth
+        self._on_end = on_end
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"{output.kind}-{output.name}", daemon=True)
+        self._thread.start()
+
+    def offer(self, frame: AnimatedFrame) -> None:
+        """See `graph.Sink`."""
+        with self._changed:
+            if len(self._frames) >= self._depth:
+                self._frames.popleft()
+                self.dropped += 1
+            self._frames.append(frame)
+            self._changed.notify()
+
+    def state(self) -> SinkState:
+        """See `graph.Sink`."""
+        return SinkState(codec=self.output.kind, viewers=0, bitrate=0, frames=self.frames, key_frames=0, dropped=self.dropped)
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Ask the thread to finish and wait, then make it; whether it did."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self.output.abort()
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        tries = 0
+        while not self._stopping:
+            start_s = time.monotonic()
+            try:
+                self._write_all()
+            except SinkError as exc:
+                if str(exc) != self.detail:
+                    log.warning("%s%s", exc, "; trying again" if exc.retry else "")
+                self.detail = str(exc)
+                if not exc.retry:
+                    self.status = OutletState.FAILED
+                    break
+                tries = 0 if time.monotonic() - start_s > HEALTHY_S else tries + 1
+                self.status = OutletState.WAITING
+                wait_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, wait_s)
+            except Exception:
+                log.exception("%s broke", self.output.name)
+                self.status, self.detail = OutletState.FAILED, "it broke; the log says how"
+                break
+        if self.status is not OutletState.FAILED:
+            self.status = OutletState.ENDED
+        self._on_end(self)
+
+    def _write_all(self) -> None:
+        first = self._next(None)
+        if first is None:
+            return
+        frame: AnimatedFrame | None = first
+        try:
+            self.output.open(first)
+            while frame is not None:
+                self.output.write(frame, time.monotonic())
+                self.frames += 1
+                self.status, self.detail = OutletState.LIVE, ""
+                frame = self._next(frame)
+        finally:
+            with contextlib.suppress(SinkError):
+                self.output.close()
+
+    def _next(self, last: AnimatedFrame | None) -> AnimatedFrame | None:
+        """The next frame, or the last one again where nothing moves; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frames or self._stopping, None if last is None else STILL_S)
+            if self._frames:
+                return self._frames.popleft()
+            return None if self._stopping else last

@@ -1,0 +1,49 @@
+"""An FFmpeg container with one H.264 track."""
+
+from __future__ import annotations
+
+import av
+from av.container import OutputContainer
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from pipeline.frames import CLOCK, Image
+
+DECLARED_FPS = 30
+KEY_S = 1.0  # a key frame this often: a recording is whole up to the last one, a late viewer of a server sees soon
+
+
+class Container:
+    """Pictures are planar YUV 4:2:0 (h · 3 / 2, w). One of another size needs another container."""
+
+    def __init__(self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None) -> None:
+        video: VideoStream = target.add_stream("libx264", rate=DECLARED_FPS, options={"tune": "zerolatency", **coding})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.codec_context.time_base = CLOCK
+        video.codec_context.thread_count = 1
+        if bit_rate is not None:
+            video.bit_rate = bit_rate
+        self._target, self._video = target, video
+        self._size = width, height
+        self._start_s: float | None = None
+        self._key_s = float("-inf")
+        self._pts = -1
+
+    def fits(self, yuv: Image) -> bool:
+        return self._size == (yuv.shape[1], yuv.shape[0] * 2 // 3)
+
+    def write(self, yuv: Image, time_s: float) -> None:
+        """time_s: on any steady clock; the first picture is at 0."""
+        self._start_s = time_s if self._start_s is None else self._start_s
+        self._pts = max(self._pts + 1, round((time_s - self._start_s) / CLOCK))
+        picture = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+        picture.pts, picture.time_base = self._pts, CLOCK
+        if time_s - self._key_s >= KEY_S:
+            picture.pict_type, self._key_s = PictureType.I, time_s
+        self._target.mux(self._video.encode(picture))
+
+    def close(self) -> None:
+        try:
+            self._target.mux(self._video.encode(None))
+        finally:
+            self._target.close()

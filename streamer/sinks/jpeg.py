@@ -1,0 +1,71 @@
+"""JPEG of the animated picture, for dashboards and OBS's browser source: encoded once, whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import cv2
+
+from pipeline.frames import AnimatedFrame
+
+from ..graph import SinkState, Stream
+
+QUALITY = 85
+BOUNDARY = "frame"
+STILL_S = 1.0  # a picture that does not change is sent again this often, so that a reader sees that we are there
+
+
+class JpegFeed:
+    """Of one stream. A sink while somebody watches."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._watchers: set[asyncio.Event] = set()
+        self._number = -1
+        self._data: asyncio.Task[bytes] | None = None
+        self._frames = 0
+
+    def offer(self, frame: AnimatedFrame) -> None:
+        """See `graph.Sink`."""
+        for watcher in self._watchers:
+            watcher.set()
+
+    def state(self) -> SinkState:
+        """See `graph.Sink`."""
+        return SinkState("image/jpeg", len(self._watchers), 0, self._frames, self._frames, 0)
+
+    async def snapshot(self) -> bytes:
+        """The newest picture."""
+        frame = self._stream.latest
+        assert frame is not None
+        if self._data is None or self._number != frame.number:
+            self._number, self._frames = frame.number, self._frames + 1
+            self._data = asyncio.create_task(asyncio.to_thread(encode, frame))
+        return await asyncio.shield(self._data)
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Parts of multipart/x-mixed-replace, for ever. A reader that is slow misses pictures and delays nobody."""
+        changed = asyncio.Event()
+        self._watchers.add(changed)
+        self._stream.sinks.add(self)
+        try:
+            while True:
+                changed.clear()
+                data = await self.snapshot()
+                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                yield head.encode() + data + b"\r\n"
+                try:
+                    async with asyncio.timeout(STILL_S):
+                        await changed.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self._watchers.discard(changed)
+            if not self._watchers:
+                self._stream.sinks.discard(self)
+
+
+def encode(frame: AnimatedFrame) -> bytes:
+    picture = cv2.cvtColor(frame.yuv, cv2.COLOR_YUV2BGR_I420)
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())

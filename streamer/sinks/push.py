@@ -1,0 +1,137 @@
+"""Publishing to another server by RTSP or RTMP, from a process of its own.
+
+FFmpeg holds Python's lock while it connects and shakes hands as a publisher: a server that does not answer would
+stop every stream. So a helper (`python -m streamer.sinks.push`) does it. It reads from stdin one line of JSON, then
+pictures: time as a double, and the planes. It says "live" once the server has taken the first one; when it fails, it
+writes why and exits.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import time
+from typing import IO
+from urllib.parse import urlsplit
+
+import av
+import numpy as np
+
+from pipeline.frames import AnimatedFrame, Image
+
+from ..errors import ConfigError, SinkError
+from ..redaction import redacted
+from .container import Container
+
+FORMATS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
+OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "flv": {"flvflags": "no_duration_filesize"}}
+TIMEOUT_S = 5.0
+END_S = 3.0
+TIME = struct.Struct("<d")
+
+
+class Push:
+    """An `Output`."""
+
+    kind = "push"
+
+    def __init__(self, url: str, bitrate: int) -> None:
+        self._url, self._bitrate = url, bitrate
+        if urlsplit(url).scheme.lower() not in FORMATS:
+            raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in FORMATS)}")
+        self._helper: subprocess.Popen[bytes] | None = None
+        self._shape: tuple[int, ...] = ()
+        self.name = redacted(url)
+
+    def open(self, first: AnimatedFrame) -> None:
+        command = [sys.executable, "-m", "streamer.sinks.push"]
+        self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._shape = first.yuv.shape
+        height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
+        # The address, and a password in it, goes by stdin: a command line can be seen by everybody.
+        task = {"url": self._url, "width": width, "height": height, "bitrate": self._bitrate}
+        self._send(json.dumps(task).encode() + b"\n")
+        self._send(TIME.pack(time.monotonic()) + first.yuv.tobytes())
+        self._await_live()
+
+    def _await_live(self) -> None:
+        assert self._helper is not None
+        assert self._helper.stdout is not None
+        said = self._helper.stdout.readline().decode().strip()
+        if said != "live":
+            raise SinkError(f"{self.name}: {said or 'its helper ended'}", retry=True)
+
+    def write(self, frame: AnimatedFrame, time_s: float) -> None:
+        if frame.yuv.shape != self._shape:
+            raise SinkError(f"{self.name}: the picture has another size now; publishing anew", retry=True)
+        self._send(TIME.pack(time_s) + frame.yuv.tobytes())
+
+    def _send(self, data: bytes) -> None:
+        assert self._helper is not None
+        assert self._helper.stdin is not None
+        try:
+            self._helper.stdin.write(data)
+            self._helper.stdin.flush()
+        except OSError as exc:
+            self._await_live()  # the helper is gone: it has said why
+            raise SinkError(f"{self.name}: its helper ended", retry=True) from exc
+
+    def close(self) -> None:
+        helper, self._helper = self._helper, None
+        if helper is None:
+            return
+        for pipe in (helper.stdin, helper.stdout):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                continue  # it is gone already
+        try:
+            helper.wait(END_S)
+        except subprocess.TimeoutExpired:
+            helper.kill()
+            helper.wait()
+
+    def abort(self) -> None:
+        """Let a write that hangs fail."""
+        if self._helper is not None:
+            self._helper.kill()
+
+
+def main(given: IO[bytes] = sys.stdin.buffer) -> int:
+    """The helper."""
+    task = json.loads(given.readline())
+    kind = FORMATS[urlsplit(task["url"]).scheme.lower()]
+    width, height = task["width"], task["height"]
+    rate = str(task["bitrate"])
+    coding = {"preset": "veryfast", "maxrate": rate, "bufsize": rate}
+    live = False
+    try:
+        target = av.open(task["url"], "w", format=kind, options=OPTIONS[kind], timeout=(TIMEOUT_S, TIMEOUT_S))
+        container = Container(target, width, height, coding, task["bitrate"])
+        while (picture := _read(given, width, height)) is not None:
+            container.write(*picture)
+            if not live:
+                live = True
+                print("live", flush=True)
+        container.close()
+    except (OSError, ValueError, av.error.FFmpegError) as exc:
+        denied = isinstance(exc, av.error.HTTPUnauthorizedError)
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        print("user or password is wrong, or missing" if denied else reason, flush=True)
+        return 1
+    return 0
+
+
+def _read(given: IO[bytes], width: int, height: int) -> tuple[Image, float] | None:
+    size = width * height * 3 // 2
+    data = given.read(TIME.size + size)
+    if len(data) < TIME.size + size:
+        return None
+    return np.frombuffer(data, np.uint8, offset=TIME.size).reshape(height * 3 // 2, width), TIME.unpack_from(data)[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Recordings that play up to the last second, whatever happens."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+import av
+
+from pipeline.frames import AnimatedFrame
+
+from ..errors import SinkError
+from .container import Container
+
+# A file of fragments, each a second long, plays up to the last one.
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+FAILURES = (OSError, ValueError, av.error.FFmpegError)
+
+
+class Recording:
+    """An `Output`: fragmented MP4 files in a folder, a new one when one is long or large enough, or the picture changes
+    its size. While it is written a file is called NAME.part.mp4; that plays too."""
+
+    kind = "recording"
+
+    def __init__(self, folder: Path, stream: str, max_minutes: float, max_mb: float) -> None:
+        self._folder, self._stream = folder, stream
+        self._max_s, self._max_bytes = 60 * max_minutes, max_mb * 1e6
+        self._container: Container | None = None
+        self._part = Path()
+        self._start_s = 0.0
+        self.files: list[Path] = []
+        self.name = f"recording of '{stream}'"
+
+    @property
+    def path(self) -> Path:
+        """The file that is written, or was last."""
+        return self._part if self._container is not None else (self.files[-1] if self.files else Path())
+
+    def open(self, first: AnimatedFrame) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._begin(first)
+        except FAILURES as exc:
+            raise self._failure(exc) from exc
+
+    def _begin(self, first: AnimatedFrame) -> None:
+        stem = f"{self._stream}-{datetime.now():%Y-%m-%dT%H-%M-%S}"
+        count = sum(1 for _ in self._folder.glob(f"{stem}*"))
+        self._part = self._folder / f"{stem}{f'-{count}' if count else ''}.part.mp4"
+        target = av.open(str(self._part), "w", format="mp4", options=FRAGMENTS)
+        height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
+        self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None)
+        self._start_s = time.monotonic()
+
+    def write(self, frame: AnimatedFrame, time_s: float) -> None:
+        assert self._container is not None
+        try:
+            size = self._part.stat().st_size if self._part.exists() else 0  # FFmpeg makes it with the first packet
+            full = time_s - self._start_s >= self._max_s or size >= self._max_bytes
+            if full or not self._container.fits(frame.yuv):
+                self._finish()
+                self._begin(frame)
+            self._container.write(frame.yuv, time_s)
+        except FAILURES as exc:
+            raise self._failure(exc) from exc
+
+    def _finish(self) -> None:
+        container, self._container = self._container, None
+        if container is None:
+            return
+        try:
+            container.close()
+        finally:
+            whole = self._part.with_name(self._part.name.replace(".part.mp4", ".mp4"))
+            self._part.replace(whole)
+            self.files.append(whole)
+
+    def close(self) -> None:
+        try:
+            self._finish()
+        except FAILURES as exc:
+            raise self._failure(exc) from exc
+
+    def abort(self) -> None:
+        """A disk answers in the end."""
+
+    def _failure(self, exc: Exception) -> SinkError:
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        return SinkError(f"{self.name}: {self._folder}: {reason}; what was written plays, the stream goes on", retry=False)
