@@ -81,6 +81,8 @@ class StreamState(BaseModel):
     tracker: str
     face: str
     mirror: bool
+    muted: bool
+    sound: bool
     publisher: bool
     demo: bool
     source: DriverState | None
@@ -183,7 +185,8 @@ class Control:
         encoders = [_encoder(state) for sink in stream.sinks if (state := sink.state()).viewers]
         return StreamState(
             name=name, portrait=stream.shown.id, engine=stream.engine_name, tracker=lane.tracker_name,
-            face=lane.face.value, mirror=lane.mirror, publisher=stream.publisher is not None,
+            face=lane.face.value, mirror=lane.mirror, muted=stream.audio.muted,
+            sound=stream.audio.has_sound, publisher=stream.publisher is not None,
             demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
             source=None if stream.source is None else DriverState(**vars(stream.source)),
             recording=self._recording(name), outputs=[_outlet(outlet) for outlet in self.outputs.outlets(name)],

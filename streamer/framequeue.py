@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+
+import av
 
 from pipeline.frames import TimedFrame
 
@@ -19,6 +22,7 @@ class FrameQueue:
         self._depth = depth
         self._changed = threading.Condition()
         self._closed = False
+        self.on_sound: Callable[[av.AudioFrame, float], None] | None = None  # takes sound and when it was captured
         self.received = 0
         self.dropped = 0
 
@@ -32,6 +36,11 @@ class FrameQueue:
                 self.dropped += 1
             self._frames.append(frame)
             self._changed.notify()
+
+    def hear(self, frame: av.AudioFrame, captured_s: float) -> None:
+        """Sound that belongs to the pictures; captured_s: monotonic seconds at its first sample."""
+        if self.on_sound is not None and not self._closed:
+            self.on_sound(frame, captured_s)
 
     def take(self, timeout_s: float) -> TimedFrame | None:
         """The newest frame, waiting up to `timeout_s` for one; None if none came or the queue was closed."""

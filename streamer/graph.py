@@ -8,6 +8,8 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
+from statistics import median
 from typing import Protocol
 
 from pipeline.budget import FrameBudget
@@ -15,6 +17,7 @@ from pipeline.engine import Source
 from pipeline.frames import AnimatedFrame
 from pipeline.stage import AnimationStage
 
+from .audio import AudioLine
 from .config import Budget, Device
 from .errors import Overloaded, StreamBusy
 from .framequeue import FrameQueue
@@ -22,6 +25,8 @@ from .framequeue import FrameQueue
 log = logging.getLogger(__name__)
 
 SAMPLES = 300
+AGE_SAMPLES = 30
+UNKNOWN_AGE_S = 0.04  # of a picture, before any was sent
 
 
 class SourceState(StrEnum):
@@ -94,14 +99,17 @@ class Stream:
         self._waiting: AnimatedFrame | None = None
         self._stage = stage
         self._device = device
+        self.audio = AudioLine(self.age_s)
+        self.queue.on_sound = self.audio.put
         self.lane = stage.lane(shown.source, self.queue, FrameBudget(**budget.model_dump()), self._from_stage)
 
     def start(self) -> None:
         self.lane.start()
 
     async def stop(self) -> None:
-        """End the lane's thread."""
+        """End the lane's thread and the sound."""
         self.queue.wake()
+        await self.audio.stop()
         if not await asyncio.to_thread(self.lane.stop):
             log.error("stream '%s': its thread did not stop", self.name)
 
@@ -131,6 +139,7 @@ class Stream:
             self.publisher = None
             self.lane.driven = False
             self.queue.clear()
+            self.audio.clear()
 
     def show(self, shown: Shown) -> None:
         """Change the portrait."""
@@ -140,6 +149,11 @@ class Stream:
     def sent(self, age_s: float) -> None:
         """A frame of this age has left for a viewer."""
         self.ages_s.append(age_s)
+
+    def age_s(self) -> float:
+        """How old the picture is when it leaves, lately; as it leaves the stage where nobody watches."""
+        recent = list(islice(reversed(self.ages_s), AGE_SAMPLES)) or list(islice(reversed(self.lane.stats.stage_s), AGE_SAMPLES))
+        return median(recent) if recent else UNKNOWN_AGE_S
 
     def _from_stage(self, frame: AnimatedFrame) -> None:
         """On the stage's thread: hand over the newest frame, without letting calls pile up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from .config import Config
 from .config import Sink as SinkConfig
@@ -52,27 +53,34 @@ class Outputs:
                 return VirtualCamera(sink.target, self._config.budget.max_frames)
         return self._recording(name)
 
-    def _recording(self, name: str) -> Recording:
+    def _recording(self, name: str, has_sound: Callable[[], bool] = lambda: False) -> Recording:
         limits = self._config.recording
-        return Recording(limits.folder, name, limits.max_minutes, limits.max_mb)
+        return Recording(limits.folder, name, limits.max_minutes, limits.max_mb, has_sound)
 
     def _run(self, stream: Stream, output: Output, depth: int) -> Outlet:
         loop = asyncio.get_running_loop()
 
         def over(outlet: Outlet) -> None:
-            loop.call_soon_threadsafe(stream.sinks.discard, outlet)
+            loop.call_soon_threadsafe(self._detach, stream, outlet)
 
         outlet = Outlet(output, depth, over)
         stream.sinks.add(outlet)
+        if output.takes_sound:
+            stream.audio.sinks.add(outlet)
         if stream.latest is not None:
             outlet.offer(stream.latest)
         return outlet
+
+    @staticmethod
+    def _detach(stream: Stream, outlet: Outlet) -> None:
+        stream.sinks.discard(outlet)
+        stream.audio.sinks.discard(outlet)
 
     def record(self, stream: Stream) -> None:
         """Begin a recording; NotRecording if one is running."""
         if self.is_recording(stream.name):
             raise NotRecording(f"stream '{stream.name}' is being recorded already")
-        output = self._recording(stream.name)
+        output = self._recording(stream.name, lambda: stream.audio.has_sound)
         self._recordings[stream.name] = self._run(stream, output, RECORDING_DEPTH), output, time.monotonic()
 
     async def stop_recording(self, stream: Stream) -> None:
@@ -80,7 +88,7 @@ class Outputs:
         if not self.is_recording(stream.name):
             raise NotRecording(f"stream '{stream.name}' is not being recorded")
         outlet = self._recordings[stream.name][0]
-        stream.sinks.discard(outlet)
+        self._detach(stream, outlet)
         if not await asyncio.to_thread(outlet.stop):
             log.error("%s does not end", outlet.output.name)
 

@@ -17,7 +17,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from aiortc.codecs import get_capabilities
 from aiortc.jitterbuffer import JitterBuffer
-from aiortc.rtcrtpreceiver import RemoteStreamTrack
+from aiortc.rtcrtpreceiver import NackGenerator, RemoteStreamTrack
 from aiortc.rtp import RtpPacket
 from av.video.frame import PictureType
 
@@ -64,6 +64,35 @@ def test_without_markers_the_next_frame_ends_it(patched):
     buffer = JitterBuffer(capacity=16, is_video=True)
     buffer.add(packet(0, 100, b"a"))
     assert buffer.add(packet(1, 200, b"b"))[1].data == b"a"
+
+
+def test_a_picture_whose_packet_stays_away_is_left_out(patched, monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(aiortc_patches.time, "monotonic", lambda: now[0])
+    buffer = JitterBuffer(capacity=512, is_video=True)
+    assert buffer.add(packet(0, 100, b"a", marker=True))[1].data == b"a"
+    results = []
+    for k in range(2, 40):  # the packet 1 never comes
+        now[0] += 1 / 30
+        results.append(buffer.add(packet(k, 100 * k, b"%d" % k, marker=True)))
+    waited = [frame for _, frame in results[:14]]
+    assert not any(waited), "it may still come"
+    assert any(pli for pli, _ in results), "a key frame is asked for"
+    assert results[-1][1] is not None, "and the pictures go on"
+
+
+def test_a_lost_packet_is_asked_for_again(patched, monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(aiortc_patches.time, "monotonic", lambda: now[0])
+    nacks = NackGenerator()
+    nacks.add(packet(0, 0))
+    asked = []
+    for k in range(2, 40):
+        now[0] += 1 / 30
+        asked.append(nacks.add(packet(k, 100 * k)))
+    assert asked[0]
+    assert sum(asked) == 1 + aiortc_patches.ASK_AGAIN
+    assert nacks.missing == {1}
 
 
 async def test_the_receive_path_keeps_only_the_newest(patched):

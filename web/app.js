@@ -58,6 +58,7 @@ async function startCamera() {
   try {
     camera = await navigator.mediaDevices.getUserMedia({
       video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, ...(deviceId && { deviceId: { exact: deviceId } }) },
+      audio: $("microphone").checked,
     });
   } catch (problem) {
     throw new Error(PLAIN[problem.name] || problem.message);
@@ -209,6 +210,16 @@ $("start").addEventListener("click", attempt(async () => {
   }
 }));
 $("demo").addEventListener("click", attempt(async () => void (state = await call(state?.demo ? "DELETE" : "POST", `${api}/demo`))));
+$("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").checked));
+// The microphone is switched by command; one that was not asked for at the start needs a new start.
+$("microphone").addEventListener("change", attempt(async () => {
+  const muted = !$("microphone").checked;
+  await call("PUT", `${api}/mute`, { muted });
+  if (camera && !muted && !camera.getAudioTracks().length) {
+    stopCamera();
+    await startCamera();
+  }
+}));
 $("record").addEventListener("click", attempt(async () => {
   state = await call(state?.recording?.running ? "DELETE" : "POST", `${api}/recording`);
 }));

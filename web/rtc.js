@@ -75,6 +75,7 @@ export async function publish(url, stream, onlost) {
   const link = new Link(onlost, await iceServers(url));
   const [track] = stream.getVideoTracks();
   link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+  for (const sound of stream.getAudioTracks()) link.pc.addTransceiver(sound, { direction: "sendonly", streams: [stream] });
   await link.open(url);
   return link;
 }
@@ -83,7 +84,12 @@ export async function watch(url, video, onlost) {
   const link = new Link(onlost, await iceServers(url));
   const transceiver = link.pc.addTransceiver("video", { direction: "recvonly" });
   if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
-  link.pc.addEventListener("track", (event) => (video.srcObject = new MediaStream([event.track])));
+  link.pc.addTransceiver("audio", { direction: "recvonly" });
+  const shown = new MediaStream();
+  link.pc.addEventListener("track", (event) => {
+    shown.addTrack(event.track);
+    video.srcObject = shown;
+  });
   await link.open(url);
   return link;
 }

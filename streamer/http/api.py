@@ -22,6 +22,12 @@ class PortraitChoice(BaseModel):
     portrait: str
 
 
+class MuteChoice(BaseModel):
+    """Whether the driver is not to be heard."""
+
+    muted: bool
+
+
 class MirrorChoice(BaseModel):
     """Whether left and right of the driver are swapped."""
 
@@ -54,6 +60,11 @@ def router(control: Control) -> APIRouter:
         if lane.mirror != choice.mirror:
             lane.mirror = choice.mirror
             lane.recalibrate()
+        return control.state(name)
+
+    @api.put("/streams/{name}/mute", tags=["streams"])
+    async def mute(name: str, choice: MuteChoice) -> StreamState:
+        control.stream(name).audio.muted = choice.muted
         return control.state(name)
 
     @api.post("/streams/{name}/calibrate", tags=["streams"])

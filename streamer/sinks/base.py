@@ -12,6 +12,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
+import av
+
 from pipeline.frames import AnimatedFrame
 
 from ..errors import SinkError
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
 HEALTHY_S = 10.0  # after so long the next failure counts as the first
+SOUNDS = 200  # of 20 ms: four seconds
 STILL_S = 1.0  # a picture that does not change is written again this often
 
 
@@ -39,12 +42,16 @@ class Output(Protocol):
 
     kind: str
     name: str
+    takes_sound: bool
 
     def open(self, first: AnimatedFrame) -> None:
         """Get ready for pictures like the first."""
 
     def write(self, frame: AnimatedFrame, time_s: float) -> None:
         """Write a frame of this time (monotonic seconds)."""
+
+    def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
+        """Write 20 ms of sound that is due at this time."""
 
     def close(self) -> None:
         """Finish what was begun; also after a failure."""
@@ -65,7 +72,8 @@ class Outlet:
         self.detail = ""
         self.frames = 0
         self.dropped = 0
-        self._frames: deque[AnimatedFrame] = deque()
+        self._frames: deque[tuple[AnimatedFrame, float]] = deque()  # and when each came
+        self._sounds: deque[tuple[av.AudioFrame, float]] = deque(maxlen=SOUNDS)
         self._depth = depth
         self._on_end = on_end
         self._changed = threading.Condition()
@@ -79,7 +87,13 @@ class Outlet:
             if len(self._frames) >= self._depth:
                 self._frames.popleft()
                 self.dropped += 1
-            self._frames.append(frame)
+            self._frames.append((frame, time.monotonic()))
+            self._changed.notify()
+
+    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None) -> None:
+        """See `audio.SoundSink`."""
+        with self._changed:
+            self._sounds.append((chunk, time.monotonic()))
             self._changed.notify()
 
     def state(self) -> SinkState:
@@ -124,25 +138,35 @@ class Outlet:
         self._on_end(self)
 
     def _write_all(self) -> None:
-        first = self._next(None)
-        if first is None:
-            return
-        frame: AnimatedFrame | None = first
+        with self._changed:
+            self._changed.wait_for(lambda: self._frames or self._stopping)
+            if not self._frames:
+                return
+            last = self._frames[0][0]
         try:
-            self.output.open(first)
-            while frame is not None:
-                self.output.write(frame, time.monotonic())
-                self.frames += 1
+            self.output.open(last)
+            written_s = time.monotonic()
+            while True:
+                frame, sounds = self._next()
+                for chunk, at_s in sounds:
+                    self.output.write_sound(chunk, at_s)
+                if frame is None and self._stopping:
+                    return
+                if frame is None and time.monotonic() - written_s > STILL_S:
+                    frame = last, time.monotonic()  # nothing moves
+                if frame is not None:
+                    last, written_s = frame[0], time.monotonic()
+                    self.output.write(*frame)
+                    self.frames += 1
                 self.status, self.detail = OutletState.LIVE, ""
-                frame = self._next(frame)
         finally:
             with contextlib.suppress(SinkError):
                 self.output.close()
 
-    def _next(self, last: AnimatedFrame | None) -> AnimatedFrame | None:
-        """The next frame, or the last one again where nothing moves; None at the end."""
+    def _next(self) -> tuple[tuple[AnimatedFrame, float] | None, list[tuple[av.AudioFrame, float]]]:
+        """The next frame, if there is one, and the sound that waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frames or self._stopping, None if last is None else STILL_S)
-            if self._frames:
-                return self._frames.popleft()
-            return None if self._stopping else last
+            self._changed.wait_for(lambda: self._frames or self._sounds or self._stopping, STILL_S)
+            sounds = list(self._sounds)
+            self._sounds.clear()
+            return (self._frames.popleft() if self._frames else None), sounds

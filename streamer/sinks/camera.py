@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import av
+
 from pipeline.frames import AnimatedFrame
 
 from ..errors import SinkError
@@ -15,6 +17,7 @@ class VirtualCamera:
     """An `Output`. device: such as /dev/video10; empty for the first one that is free."""
 
     kind = "virtual_camera"
+    takes_sound = False
 
     def __init__(self, device: str, fps: int) -> None:
         self._device, self._fps = device, fps
@@ -50,6 +53,9 @@ class VirtualCamera:
         if self._camera is not None:
             self._camera.close()
             self._camera = None
+
+    def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
+        """Never called."""
 
     def abort(self) -> None:
         """A device answers."""

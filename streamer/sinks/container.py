@@ -1,8 +1,11 @@
-"""An FFmpeg container with one H.264 track."""
+"""An FFmpeg container with an H.264 track, and an AAC one where there is sound."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
@@ -10,13 +13,16 @@ from av.video.stream import VideoStream
 from pipeline.frames import CLOCK, Image
 
 DECLARED_FPS = 30
+RATE = 48_000
 KEY_S = 1.0  # a key frame this often: a recording is whole up to the last one, a late viewer of a server sees soon
 
 
 class Container:
     """Pictures are planar YUV 4:2:0 (h · 3 / 2, w). One of another size needs another container."""
 
-    def __init__(self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None) -> None:
+    def __init__(
+        self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None, sound: bool = False
+    ) -> None:
         video: VideoStream = target.add_stream("libx264", rate=DECLARED_FPS, options={"tune": "zerolatency", **coding})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.time_base = CLOCK
@@ -24,6 +30,8 @@ class Container:
         if bit_rate is not None:
             video.bit_rate = bit_rate
         self._target, self._video = target, video
+        self._audio: AudioStream | None = target.add_stream("aac", rate=RATE) if sound else None
+        self._heard = 0  # samples
         self._size = width, height
         self._start_s: float | None = None
         self._key_s = float("-inf")
@@ -42,8 +50,21 @@ class Container:
             picture.pict_type, self._key_s = PictureType.I, time_s
         self._target.mux(self._video.encode(picture))
 
+    def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
+        """48 kHz; before the first picture it is left out, and so is all of it where no sound was announced."""
+        if self._audio is None or self._start_s is None:
+            return
+        at = round((time_s - self._start_s) * RATE)
+        if abs(at - self._heard) > RATE // 5:  # the sound began, or was away
+            self._heard = max(at, self._heard)
+        chunk.pts, chunk.time_base = self._heard, Fraction(1, RATE)
+        self._heard += chunk.samples
+        self._target.mux(self._audio.encode(chunk))
+
     def close(self) -> None:
         try:
             self._target.mux(self._video.encode(None))
+            if self._audio is not None and self._heard:
+                self._target.mux(self._audio.encode(None))
         finally:
             self._target.close()

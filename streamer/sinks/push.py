@@ -36,6 +36,7 @@ class Push:
     """An `Output`."""
 
     kind = "push"
+    takes_sound = False
 
     def __init__(self, url: str, bitrate: int) -> None:
         self._url, self._bitrate = url, bitrate
@@ -93,6 +94,9 @@ class Push:
         except subprocess.TimeoutExpired:
             helper.kill()
             helper.wait()
+
+    def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
+        """Never called."""
 
     def abort(self) -> None:
         """Let a write that hangs fail."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -23,8 +24,13 @@ class Recording:
     its size. While it is written a file is called NAME.part.mp4; that plays too."""
 
     kind = "recording"
+    takes_sound = True
 
-    def __init__(self, folder: Path, stream: str, max_minutes: float, max_mb: float) -> None:
+    def __init__(
+        self, folder: Path, stream: str, max_minutes: float, max_mb: float, has_sound: Callable[[], bool] = lambda: False
+    ) -> None:
+        """has_sound: whether a file that begins now is to have a track for it."""
+        self._has_sound = has_sound
         self._folder, self._stream = folder, stream
         self._max_s, self._max_bytes = 60 * max_minutes, max_mb * 1e6
         self._container: Container | None = None
@@ -51,7 +57,7 @@ class Recording:
         self._part = self._folder / f"{stem}{f'-{count}' if count else ''}.part.mp4"
         target = av.open(str(self._part), "w", format="mp4", options=FRAGMENTS)
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
-        self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None)
+        self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None, self._has_sound())
         self._start_s = time.monotonic()
 
     def write(self, frame: AnimatedFrame, time_s: float) -> None:
@@ -63,6 +69,14 @@ class Recording:
                 self._finish()
                 self._begin(frame)
             self._container.write(frame.yuv, time_s)
+        except FAILURES as exc:
+            raise self._failure(exc) from exc
+
+    def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
+        if self._container is None:
+            return
+        try:
+            self._container.write_sound(chunk, time_s)
         except FAILURES as exc:
             raise self._failure(exc) from exc
 

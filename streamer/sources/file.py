@@ -40,13 +40,18 @@ class FileSource:
         start, first, shown = time.monotonic(), None, 0
         with open_clip(self._path) as clip:
             try:
-                for frame in clip.decode(video=0):
+                for frame in clip.decode(clip.streams.video[0], *clip.streams.audio[:1]):
+                    if not isinstance(frame, av.VideoFrame | av.AudioFrame):
+                        continue
                     at = float(frame.time or 0.0)
                     first = at if first is None else first
                     if stop.wait(max(start + at - first - time.monotonic(), 0)):
                         break
-                    out.put(TimedFrame(frame, time.monotonic()))
-                    shown += 1
+                    if isinstance(frame, av.VideoFrame):
+                        out.put(TimedFrame(frame, time.monotonic()))
+                        shown += 1
+                    else:
+                        out.hear(frame, start + at - first)
             except av.error.FFmpegError as exc:
                 if not shown:
                     raise SourceError(f"{self._path}: {exc.strerror}", retry=False) from exc

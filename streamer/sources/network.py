@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import av
+from av.audio.frame import AudioFrame
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
@@ -63,7 +64,10 @@ class NetworkSource:
     def read(self, out: FrameQueue, stop: threading.Event) -> None:
         with self._open() as opened:
             for frame in self._frames(opened, stop):
-                out.put(TimedFrame(frame, time.monotonic()))
+                if isinstance(frame, VideoFrame):
+                    out.put(TimedFrame(frame, time.monotonic()))
+                else:
+                    out.hear(frame, time.monotonic() - frame.samples / frame.sample_rate)
         if not stop.is_set():
             raise SourceError(f"{self.name}: the other side ended the stream", retry=True)
 
@@ -75,7 +79,7 @@ class NetworkSource:
         except (av.error.FFmpegError, OSError, ValueError) as exc:
             raise self._failure(exc, f"no answer that is a stream within {limits.open_s:g} s") from exc
 
-    def _frames(self, opened: InputContainer, stop: threading.Event) -> Iterator[VideoFrame]:
+    def _frames(self, opened: InputContainer, stop: threading.Event) -> Iterator[VideoFrame | AudioFrame]:
         if not opened.streams.video:
             raise SourceError(f"{self.name}: has no video track", retry=True, slow=True)
         video = opened.streams.video[0]
@@ -84,7 +88,7 @@ class NetworkSource:
         pace = _Pace(stop) if self._scheme in PACED else None
         bad = 0
         try:
-            for packet in opened.demux(video):
+            for packet in opened.demux(video, *opened.streams.audio[:1]):
                 if stop.is_set():
                     return
                 try:
@@ -96,9 +100,10 @@ class NetworkSource:
                         raise SourceError(f"{self.name}: {bad} packets in a row could not be decoded", retry=True) from exc
                     continue
                 for frame in frames:
-                    if pace is not None:
-                        pace.wait(frame)
-                    yield frame
+                    if isinstance(frame, VideoFrame | AudioFrame):
+                        if pace is not None:
+                            pace.wait(frame)
+                        yield frame
         except av.error.FFmpegError as exc:
             raise self._failure(exc, f"nothing came for {self._timeouts.read_s:g} s") from exc
 
@@ -127,7 +132,7 @@ class _Pace:
         self._stop = stop
         self._start: tuple[float, float] | None = None
 
-    def wait(self, frame: VideoFrame) -> None:
+    def wait(self, frame: VideoFrame | AudioFrame) -> None:
         now, at = time.monotonic(), float(frame.time or 0.0)
         ahead = 0.0 if self._start is None else self._start[0] + at - self._start[1] - now
         if self._start is None or abs(ahead) > self.JUMP_S:

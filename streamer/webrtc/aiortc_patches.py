@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -26,21 +27,29 @@ CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
 )
+GIVE_UP_S = 0.5  # a picture that is not whole by then is left out, and a key frame asked for
+ASK_AGAIN, ASK_AGAIN_S = 3, 0.12  # how often a lost packet is asked for again, and how soon
+SOUNDS = 25  # of 20 ms
 STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
 
 _original: dict[str, Any] = {}
 
 
 class NewestQueue(asyncio.Queue[Any]):
-    """A queue of one: a new frame replaces the waiting one. aiortc's own grows without limit.
+    """A queue that keeps the newest: of pictures one, of sound half a second. aiortc's own grows without limit.
 
     The None that ends a track is never replaced.
     """
 
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self._depth = depth
+
     def _put(self, item: Any) -> None:
         if self._queue and self._queue[-1] is None:  # type: ignore[attr-defined]
             return
-        self._queue.clear()  # type: ignore[attr-defined]
+        while len(self._queue) >= self._depth:  # type: ignore[attr-defined]
+            self._queue.popleft()  # type: ignore[attr-defined]
         self._queue.append(item)  # type: ignore[attr-defined]
 
 
@@ -54,30 +63,32 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aioice.ice.get_host_addresses = _host_addresses(bind_addresses)
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
-    aioice.ice.asyncio = _original["asyncio"] if ports is None else _PortRange(*ports)  # type: ignore[attr-defined,assignment]
+    aioice.ice.asyncio = _original["aioice.ice.asyncio"] if ports is None else _PortRange(*ports)  # type: ignore[attr-defined,assignment]
     RTCCertificate._create_ssl_context = _ssl_context  # type: ignore[method-assign]
     aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign,assignment]
     JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
+    JitterBuffer.add = _add_packet  # type: ignore[method-assign]
+    aiortc.rtcrtpreceiver.NackGenerator.add = _add_to_nacks  # type: ignore[method-assign]
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
 
 
 def _places() -> list[tuple[Any, str]]:
     return [
         (aioice.ice, "get_host_addresses"), (aioice.ice, "CONSENT_INTERVAL"), (aioice.ice, "CONSENT_FAILURES"),
-        (aioice.ice.StunProtocol, "datagram_received"), (JitterBuffer, "_remove_frame"),
-        (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (aioice.ice, "asyncio"),
-        (RTCCertificate, "_create_ssl_context"),
+        (aioice.ice.StunProtocol, "datagram_received"), (aioice.ice, "asyncio"), (JitterBuffer, "_remove_frame"),
+        (JitterBuffer, "add"), (aiortc.rtcrtpreceiver.NackGenerator, "add"),
+        (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (RTCCertificate, "_create_ssl_context"),
     ]  # fmt: skip
 
 
 def _remember() -> None:
-    _original.update({name: getattr(owner, name) for owner, name in _places()})
+    _original.update({f"{owner.__name__}.{name}": getattr(owner, name) for owner, name in _places()})
 
 
 def uninstall() -> None:
     """Put the libraries' own code back."""
     for owner, name in _places() if _original else []:
-        setattr(owner, name, _original[name])
+        setattr(owner, name, _original[f"{owner.__name__}.{name}"])
     _original.clear()
 
 
@@ -85,7 +96,7 @@ def _host_addresses(bind_addresses: list[str]) -> Any:
     def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
         if bind_addresses:
             return list(bind_addresses)
-        found: list[str] = _original["get_host_addresses"](use_ipv4, use_ipv6)
+        found: list[str] = _original["aioice.ice.get_host_addresses"](use_ipv4, use_ipv6)
         return found or ["127.0.0.1"]  # a machine without network still serves its own browser
 
     return addresses
@@ -126,7 +137,7 @@ class _PortLoop:
 
 def _ssl_context(self: Any, *args: Any, **kwargs: Any) -> Any:
     """DTLS with peers whose certificate is RSA, such as GStreamer's; aiortc's list has ECDSA alone."""
-    context = _original["_create_ssl_context"](self, *args, **kwargs)
+    context = _original["RTCCertificate._create_ssl_context"](self, *args, **kwargs)
     context.set_cipher_list(CIPHERS)
     return context
 
@@ -137,18 +148,18 @@ def _guarded_datagram(self: Any, data: bytes, addr: Any) -> None:
         return
     if data[0] > STUN_LAST_BYTE and not any(p.remote_addr == (addr[0], addr[1]) for p in self.receiver._check_list):
         return
-    _original["datagram_received"](self, data, addr)
+    _original["StunProtocol.datagram_received"](self, data, addr)
 
 
 def _remote_track(self: Any, *args: Any, **kwargs: Any) -> None:
-    _original["__init__"](self, *args, **kwargs)
-    self._queue = NewestQueue()
+    _original["RemoteStreamTrack.__init__"](self, *args, **kwargs)
+    self._queue = NewestQueue(1 if self.kind == "video" else SOUNDS)
 
 
 def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
     """End a video frame at its marker bit (RFC 7741 §4.1, RFC 6184 §5.1) instead of at the next one's start."""
     if not self._is_video:
-        frame: JitterFrame | None = _original["_remove_frame"](self, sequence_number)
+        frame: JitterFrame | None = _original["JitterBuffer._remove_frame"](self, sequence_number)
         return frame
     # Padding packets (a sender probing the bandwidth) carry nothing; alone they would end the decoder's input.
     while (first := self._packets[self._origin % self._capacity]) is not None and not first._data:
@@ -164,6 +175,32 @@ def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
         if packet.marker:
             return _take(self, packets)
     return None
+
+
+def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
+    """Give up on a picture whose packets stay away: aiortc waits until 512 others have come, for seconds."""
+    pli, frame = _original["JitterBuffer.add"](self, packet)
+    now = time.monotonic()
+    if not self._is_video or frame is not None or not hasattr(self, "_complete_s"):
+        self._complete_s = now
+    elif now - self._complete_s > GIVE_UP_S and self._packets[self._origin % self._capacity] is not packet:
+        self._complete_s = now
+        self.smart_remove(1)
+        while self._packets[self._origin % self._capacity] is None and self._origin != packet.sequence_number:
+            self.remove(1)
+        return True, self._remove_frame(packet.sequence_number)
+    return pli, frame
+
+
+def _add_to_nacks(self: Any, packet: Any) -> bool:
+    """Ask again for packets that stay away: aiortc asks once, and the answer can be lost too (RFC 4585 §6.2.1)."""
+    missed: bool = _original["NackGenerator.add"](self, packet)
+    now = time.monotonic()
+    if missed:
+        self._asked_s, self._again = now, 0
+    elif self.missing and self._again < ASK_AGAIN and now - self._asked_s > ASK_AGAIN_S:
+        self._asked_s, self._again, missed = now, self._again + 1, True
+    return missed
 
 
 def _take(buffer: Any, packets: list[Any]) -> JitterFrame:

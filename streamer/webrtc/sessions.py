@@ -9,12 +9,15 @@ import re
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import av
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
+from pipeline import memory
 from pipeline.frames import TimedFrame
 
 from ..config import WebRtc
@@ -24,11 +27,13 @@ from .broadcast import Broadcast
 from .encoders import ENCODERS, Bitrates
 from .ice import IceServers
 from .sdp import Kind, check_offer, finish_answer, read_fragment, with_uplink_bitrates
+from .sound import SoundTrack
 from .tracks import ViewerTrack
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
+PREFETCH_S = 0.08  # aiortc keeps four packets of sound, of 20 ms each, before it gives one out
 
 
 @dataclass
@@ -42,6 +47,7 @@ class Session:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     viewer: ViewerTrack | None = None
+    sound: SoundTrack | None = None
     mime: str = ""  # of the codec that a viewer gets
     ufrag: list[str] = field(default_factory=list)  # of the other side's ICE
     closed: bool = False
@@ -139,8 +145,8 @@ class Sessions:
 
         @connection.on("track")
         def _on_track(track: MediaStreamTrack) -> None:
-            if kind == "whip" and track.kind == "video":
-                self._spawn(session, self._receive(session, track))
+            if kind == "whip":
+                self._spawn(session, (self._receive if track.kind == "video" else self._listen)(session, track))
 
         self._spawn(session, self._handshake(session))
         return session
@@ -156,6 +162,9 @@ class Sessions:
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             session.ufrag = re.findall(r"^a=ice-ufrag:(\S+)", offer, re.MULTILINE)[:1]
             sender = None if session.viewer is None else connection.addTrack(session.viewer)
+            if session.viewer is not None and any(t.kind == "audio" for t in connection.getTransceivers()):
+                session.sound = SoundTrack()
+                connection.addTrack(session.sound)
             for transceiver in connection.getTransceivers():
                 transceiver.direction = "sendonly" if session.kind == "whep" else "recvonly"
             await connection.setLocalDescription(await connection.createAnswer())
@@ -182,15 +191,21 @@ class Sessions:
             shared = self._config.shared_bitrate_kbps * 1000
             self._broadcasts[key] = Broadcast(session.stream, encoder, shared, self._encoding)
         self._broadcasts[key].join(session.viewer)
+        if session.sound is not None:
+            session.stream.audio.sinks.add(session.sound)
 
     def _leave(self, session: Session) -> None:
         if session.viewer is None:
             return
         session.viewer.stop()
+        if session.sound is not None:
+            session.stream.audio.sinks.discard(session.sound)
+            session.sound.stop()
         key = (session.stream.name, session.mime)
         broadcast = self._broadcasts.get(key)
         if broadcast is not None and session.connected.is_set() and broadcast.leave(session.viewer):
             del self._broadcasts[key]
+            self._encoding.submit(memory.give_back)
 
     async def _handshake(self, session: Session) -> None:
         limit = self._config.handshake_timeout_s
@@ -215,6 +230,15 @@ class Sessions:
                 break
             session.stream.queue.put(TimedFrame(frame, time.monotonic()))  # type: ignore[arg-type]
         await self._close(session)
+
+    async def _listen(self, session: Session, track: MediaStreamTrack) -> None:
+        """Pass the camera's sound to the stream until it ends."""
+        await session.connected.wait()
+        with suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                assert isinstance(frame, av.AudioFrame)
+                session.stream.queue.hear(frame, time.monotonic() - PREFETCH_S)
 
     async def _close(self, session: Session) -> None:
         if session.closed:

@@ -1,0 +1,147 @@
+"""The driver's sound on its way to viewers and recordings: delayed by as much as the picture, encoded once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Protocol
+
+import av
+import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+
+log = logging.getLogger(__name__)
+
+RATE = 48_000
+CHUNK = 960  # samples of 20 ms, a packet of Opus (RFC 6716 §2.1.4)
+TIME_BASE = Fraction(1, RATE)
+BITRATE = 64_000
+MOST_WAITING = 100  # chunks, two seconds: more would be sound of long ago
+JUMP_S = 0.1  # the source's clock is followed only where it is so far off
+SEEN_S = 2.0  # a line that carried sound within this time has some
+
+
+class SoundSink(Protocol):
+    """Takes sound that is due."""
+
+    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None) -> None:
+        """20 ms of 48 kHz stereo, and the same as Opus; never blocks."""
+
+
+class AudioLine:
+    """One stream's sound. `put` may be called from any thread, everything else on the event loop's.
+
+    delay_s: how old the picture is when it leaves, asked for each chunk. Muted, it carries silence.
+    """
+
+    def __init__(self, delay_s: Callable[[], float]) -> None:
+        self.muted = False
+        self.sinks: set[SoundSink] = set()
+        self._delay_s = delay_s
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._resampler = self._fresh()
+        self._waiting: deque[tuple[float, av.AudioFrame]] = deque()  # when it was captured, and 20 ms of it
+        self._next_s = 0.0
+        self._changed = asyncio.Event()
+        self._opus: AudioCodecContext | None = None
+        self._pts = 0
+        self._seen_s = float("-inf")
+        self._task = asyncio.create_task(self._run(), name="audio-line")
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is a driver with a microphone."""
+        return time.monotonic() - self._seen_s < SEEN_S
+
+    def put(self, frame: av.AudioFrame, captured_s: float) -> None:
+        """Sound of the driver in any format; captured_s: monotonic seconds at its first sample."""
+        with self._lock:
+            frame.pts = None  # the resampler would fill gaps by it
+            if abs(captured_s - self._next_s) > JUMP_S:
+                self._next_s = captured_s
+                self._resampler = self._fresh()
+            try:
+                chunks = self._resampler.resample(frame)
+            except (ValueError, av.FFmpegError):  # the source has changed its format
+                self._resampler = self._fresh()
+                chunks = self._resampler.resample(frame)
+            for chunk in chunks:
+                self._waiting.append((self._next_s, chunk))
+                self._next_s += chunk.samples / RATE
+            while len(self._waiting) > MOST_WAITING:
+                self._waiting.popleft()
+        self._seen_s = time.monotonic()
+        try:
+            self._loop.call_soon_threadsafe(self._changed.set)
+        except RuntimeError:
+            log.debug("sound after the end of the loop")
+
+    def clear(self) -> None:
+        """Forget waiting sound: that of a source that has ended."""
+        with self._lock:
+            self._waiting.clear()
+            self._next_s = 0.0
+        self._seen_s = float("-inf")
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    @staticmethod
+    def _fresh() -> av.AudioResampler:
+        return av.AudioResampler(format="s16", layout="stereo", rate=RATE, frame_size=CHUNK)
+
+    async def _run(self) -> None:
+        while True:
+            with self._lock:
+                head = self._waiting[0] if self._waiting else None
+            wait_s = None if head is None else head[0] + self._delay_s() - time.monotonic()
+            if wait_s is not None and wait_s <= 0:
+                with self._lock:
+                    due = self._waiting.popleft() if self._waiting else None
+                if due is not None:
+                    self._send(due[1])
+                continue
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _send(self, chunk: av.AudioFrame) -> None:
+        if not self.sinks:
+            self._opus = None
+            return
+        if self.muted:
+            chunk = silence()
+        chunk.sample_rate, chunk.time_base = RATE, TIME_BASE
+        # Counted by when it leaves, as the picture's times are: a viewer then shows together what leaves together.
+        self._pts = max(self._pts + CHUNK, round(time.monotonic() * RATE) - CHUNK * 5)
+        chunk.pts = self._pts
+        packet = self._encode(chunk)
+        for sink in tuple(self.sinks):
+            sink.hear(chunk, packet)
+
+    def _encode(self, chunk: av.AudioFrame) -> av.Packet | None:
+        if self._opus is None:
+            self._opus = av.CodecContext.create("libopus", "w")
+            self._opus.format, self._opus.layout, self._opus.sample_rate = "s16", "stereo", RATE
+            self._opus.bit_rate, self._opus.time_base = BITRATE, TIME_BASE
+            self._opus.options = {"application": "voip"}
+        packets = self._opus.encode(chunk)
+        if not packets:
+            return None
+        packets[0].pts, packets[0].time_base = chunk.pts, TIME_BASE
+        return packets[0]
+
+
+def silence() -> av.AudioFrame:
+    """20 ms of it."""
+    return av.AudioFrame.from_ndarray(np.zeros((1, 2 * CHUNK), np.int16), format="s16", layout="stereo")
