@@ -14,6 +14,7 @@ from pipeline.frames import CLOCK, Image
 
 DECLARED_FPS = 30
 RATE = 48_000
+OFF = RATE // 20  # samples by which sound may be off its time before it is put right
 KEY_S = 1.0  # a key frame this often: a recording is whole up to the last one, a late viewer of a server sees soon
 
 
@@ -55,7 +56,7 @@ class Container:
         if self._audio is None or self._start_s is None:
             return
         at = round((time_s - self._start_s) * RATE)
-        if abs(at - self._heard) > RATE // 5:  # the sound began, or was away
+        if not self._heard or abs(at - self._heard) > OFF:  # the sound began, or was away
             self._heard = max(at, self._heard)
         chunk.pts, chunk.time_base = self._heard, Fraction(1, RATE)
         self._heard += chunk.samples
