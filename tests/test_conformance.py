@@ -263,6 +263,15 @@ async def test_tokens(model):
             assert (await http.options("/live/live/whip", headers=preflight)).status_code == 204
 
 
+async def test_a_token_for_viewers_alone(model):
+    """WHEP §4.9."""
+    with run_server(auth={"view_token": "look"}) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            assert (await http.get("/live/live/whep")).status_code == 401
+            assert (await http.get("/live/live/whep?token=look")).is_success
+            assert (await http.post("/api/streams/live/calibrate")).status_code == 200
+
+
 async def test_too_many_requests(model):
     """WHIP §5, WHEP §5: rate limits; HTTP 429 with Retry-After. And 503 with Retry-After on overload: §4.5."""
     with run_server(auth={"requests_per_minute": 5}, webrtc={"max_sessions": 1}) as server:

@@ -88,7 +88,7 @@ export async function watch(url, video, onlost) {
   const shown = new MediaStream();
   link.pc.addEventListener("track", (event) => {
     shown.addTrack(event.track);
-    video.srcObject = shown;
+    if (video.srcObject !== shown) video.srcObject = shown;
   });
   await link.open(url);
   return link;

@@ -209,7 +209,8 @@ class _Host:
         self._finite = [torch.zeros(batch, dtype=torch.bool, pin_memory=cuda) for _ in pair]
         self._sizes = [[(0, 0)] * batch for _ in pair]
         self._staging = [[t[k].to(device, copy=True) for t in (self._y, self._uv, self._small)] for k in pair]
-        self._copies = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
+        # One stream each way: the next batch must not wait on the way up for this one's results to come down.
+        self._up, self._down = (torch.cuda.Stream(device) if cuda else None for _ in pair)  # type: ignore[no-untyped-call]
 
     def write(self, slot: int, sight: Sight, anew: bool) -> None:
         """Put a stream's picture and numbers into a slot. anew: its filter starts again."""
@@ -233,7 +234,7 @@ class _Host:
         self._small[self._turn][slot, 6] = STREAMS
 
     def upload(self, batch: int, y: Tensor, uv: Tensor, small: Tensor) -> None:
-        """Host -> staging on the copy stream, beside the batch before; then staging -> the static buffers."""
+        """Host -> staging on a stream of its own, beside the batch before; then staging -> the static buffers."""
         turn = self._turn
         pairs = zip((y, uv, small), (self._y, self._uv, self._small), self._staging[turn], strict=True)
         with self._copying():
@@ -244,27 +245,27 @@ class _Host:
 
     @contextmanager
     def _copying(self) -> Iterator[None]:
-        if self._copies is None:
+        if self._up is None:
             yield
             return
-        with torch.cuda.stream(self._copies):
+        with torch.cuda.stream(self._up):
             yield
-        torch.cuda.current_stream().wait_stream(self._copies)
+        torch.cuda.current_stream().wait_stream(self._up)
 
     def download(self, count: int, out: Tensor, finite: Tensor) -> Callable[[], list[tuple[Image, bool]]]:
-        """Results -> a copy of them -> host, the last on the copy stream, beside the next batch."""
+        """Results -> a copy of them -> host, the last on a stream of its own, beside the next batch."""
         turn, self._turn = self._turn, 1 - self._turn
         copies = out[:count].clone(), finite[:count].clone()
         done = None
-        if self._copies is not None:
-            self._copies.wait_stream(torch.cuda.current_stream())
-        with nullcontext() if self._copies is None else torch.cuda.stream(self._copies):
+        if self._down is not None:
+            self._down.wait_stream(torch.cuda.current_stream())
+        with nullcontext() if self._down is None else torch.cuda.stream(self._down):
             self._out[turn][:count].copy_(copies[0], non_blocking=True)
             self._finite[turn][:count].copy_(copies[1], non_blocking=True)
-            if self._copies is not None:
-                for tensor in copies:
-                    tensor.record_stream(self._copies)
-                done = self._copies.record_event()
+        if self._down is not None:
+            for tensor in copies:
+                tensor.record_stream(self._down)
+            done = self._down.record_event()
 
         def wait() -> list[tuple[Image, bool]]:
             if done is not None:

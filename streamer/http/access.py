@@ -65,12 +65,13 @@ class Access:
     def _knows_token(self, request: Request) -> bool:
         path = request.url.path
         watching = request.method in SAFE or path.endswith("/whep") or "/sessions/" in path
-        needed = {self._auth.token, (self._auth.view_token or self._auth.token) if watching else self._auth.token}
-        if "" in needed:
+        wanted = (self._auth.view_token or self._auth.token) if watching else self._auth.token
+        if not wanted:
             return True
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         given = given.strip() if scheme.lower() == "bearer" else request.query_params.get("token", "")
-        return any(hmac.compare_digest(given.encode(), token.encode()) for token in needed)
+        accepted = {wanted, self._auth.token} - {""}
+        return any(hmac.compare_digest(given.encode(), token.encode()) for token in accepted)
 
     def _count(self, address: str) -> None:
         per_s = self._auth.requests_per_minute / 60
