@@ -32,6 +32,7 @@ from .sources.webcam import WebcamSource
 from .webrtc import aiortc_patches
 from .webrtc.ice import IceServers
 from .webrtc.sessions import Sessions
+from .webrtc.whip_push import WhipPush
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +98,25 @@ class Server:
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Run until stopped by a signal or `stop`."""
         await self.control.start(self._sources, self._portraits)
+        pushes = [asyncio.create_task(push.run(), name=f"whip-{push.status.name}") for push in self._pushes()]
         try:
             self._web.on_ready = lambda: on_ready(self.url)
             await self._web.serve(sockets=[self._listener])
         finally:
+            for push in pushes:
+                push.cancel()
+            await asyncio.gather(*pushes, return_exceptions=True)
             await self.sessions.close_all()
             await self.control.stop()
             self._listener.close()
+
+    def _pushes(self) -> list[WhipPush]:
+        return [
+            WhipPush(self.sessions, stream, sink.target, sink.token)
+            for name, stream in self.control.streams.items()
+            for sink in self.config.streams[name].sinks
+            if sink.kind == "whip"
+        ]
 
     def stop(self) -> None:
         """Ask the server to end; from any thread."""

@@ -135,8 +135,15 @@ class WebRtc(_Section):
 class Sink(_Section):
     """One more way out of a stream, beside viewers."""
 
-    kind: Literal["push", "virtual_camera", "recording"] = Field(description="push, virtual_camera or recording.")
-    target: str = Field("", description="For push: rtsp:// or rtmp://. For virtual_camera: the device; empty for the first one.")
+    kind: Literal["push", "whip", "virtual_camera", "recording"] = Field(
+        description="push (RTSP, RTMP), whip, virtual_camera or recording."
+    )
+    target: str = Field(
+        "",
+        description="For push: rtsp:// or rtmp://. For whip: the endpoint, http(s)://. "
+        "For virtual_camera: the device; empty for the first one.",
+    )
+    token: str = Field("", description="For whip: the bearer token.")
 
 
 class Recording(_Section):

@@ -189,7 +189,7 @@ class Control:
             sound=stream.audio.has_sound, publisher=stream.publisher is not None,
             demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
             source=None if stream.source is None else DriverState(**vars(stream.source)),
-            recording=self._recording(name), outputs=[_outlet(outlet) for outlet in self.outputs.outlets(name)],
+            recording=self._recording(name), outputs=self._outputs(stream),
             frames_in=stream.queue.received,
             animated=stats.animated, errors=stats.errors,
             skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
@@ -206,6 +206,10 @@ class Control:
             frame_ms=None if frame_s is None else round(1000 * frame_s, 2),
             fps_with_one_more=None if fps is None else round(fps, 1), batches=dict(stage.batches),
         )  # fmt: skip
+
+    def _outputs(self, stream: Stream) -> list[OutletInfo]:
+        own = [_outlet(outlet) for outlet in self.outputs.outlets(stream.name)]
+        return own + [OutletInfo(**vars(status), frames=0, dropped=0) for status in stream.outputs]
 
     def _recording(self, name: str) -> RecordingState | None:
         last = self.outputs.recording(name)

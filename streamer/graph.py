@@ -51,6 +51,16 @@ class SourceStatus:
     restarts: int = 0
 
 
+@dataclass
+class OutputStatus:
+    """A way out that the config names, and that is no sink of its own. state: starting, live or waiting."""
+
+    kind: str
+    name: str
+    state: str = "starting"
+    detail: str = ""
+
+
 @dataclass(frozen=True)
 class SinkState:
     """What a sink does. bitrate: bits per second; dropped: frames that were not sent to some viewer."""
@@ -89,6 +99,7 @@ class Stream:
         self.shown = shown
         self.queue = FrameQueue()
         self.sinks: set[Sink] = set()
+        self.outputs: list[OutputStatus] = []
         self.latest: AnimatedFrame | None = None
         self.engine_name = stage.engine.name
         self.publisher: str | None = None

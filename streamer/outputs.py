@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from .config import Config
 from .config import Sink as SinkConfig
-from .errors import NotRecording
+from .errors import ConfigError, NotRecording
 from .graph import Stream
+from .redaction import redacted
 from .sinks.base import Outlet, OutletState, Output
 from .sinks.camera import VirtualCamera
 from .sinks.jpeg import JpegFeed
@@ -35,14 +36,18 @@ class Outputs:
         """ConfigError if a sink of the config cannot be."""
         for name, stream in self._config.streams.items():
             for sink in stream.sinks:
-                self._output(name, sink)
+                if sink.kind == "whip":
+                    if not sink.target.startswith(("http://", "https://")):
+                        raise ConfigError(f"'{redacted(sink.target)}': the address must begin with http:// or https://")
+                else:
+                    self._output(name, sink)
 
     def start(self, stream: Stream) -> None:
         """Open what the config names for a stream."""
         for sink in self._config.streams[stream.name].sinks:
             if sink.kind == "recording":
                 self.record(stream)
-            else:
+            elif sink.kind != "whip":  # that one is a session
                 self._outlets.setdefault(stream.name, []).append(self._run(stream, self._output(stream.name, sink), LIVE_DEPTH))
 
     def _output(self, name: str, sink: SinkConfig) -> Output:

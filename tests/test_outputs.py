@@ -211,6 +211,27 @@ def test_it_publishes_by_rtmp(model, clip):
     assert set(got) == {640}
 
 
+@pytest.mark.slow
+def test_it_publishes_by_whip_and_is_back_when_the_server_is(model, clip):
+    port = free_port()
+    sinks = [{"kind": "whip", "target": f"http://127.0.0.1:{port}/live/live/whip", "token": "key"}]
+    other = {"http": {"port": port}, "auth": {"token": "key"}, "webrtc": {"handshake_timeout_s": 5}}
+    with run_server(streams={"live": {"source": "file", "path": str(clip("d10")), "sinks": sinks}}) as server:
+
+        def state() -> str:
+            return server.control.state("live").outputs[0].state
+
+        assert wait(lambda: state() == "waiting", 10)
+        for _ in range(2):
+            with run_server(**other) as receiver:
+                assert wait(lambda r=receiver: r.control.state("live").frames_in > 40, 20)
+                assert wait(lambda: state() == "live", 2)
+                assert server.control.state("live").viewers == 1
+            assert wait(lambda: state() != "live", 12)
+        assert not server.control.state("live").viewers
+        assert server.control.state("live").errors == 0
+
+
 def test_without_a_device_the_virtual_camera_says_what_to_do(model):
     sinks = [{"kind": "virtual_camera", "target": "/dev/video77"}]
     with run_server(streams={"live": {"sinks": sinks}}) as server, httpx.Client(base_url=server.url) as http:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 RESEND_S = 0.5  # a still picture is encoded again this often, so that its quality rises and lost packets are made good
 KEY_GAP_S = 0.5  # key frames on request are at least this far apart, whoever asks
+RATE_WINDOW_S = 2.0
+FULL = 1.25  # a viewer whose estimate is below so many times what it gets has a line that is full
 KEY_WAIT_S = 0.05  # a key frame that is due waits so long for a new picture, then the last one is sent again
 
 
@@ -52,6 +55,7 @@ class Broadcast:
         self._epoch_s = time.monotonic() - 1.0
         self._pts = 0
         self._counts = _Counts()
+        self._sizes: deque[tuple[float, int]] = deque()  # when each packet was made, and its bits
         self._changed.set()
         stream.sinks.add(self)
         self._task = asyncio.create_task(self._run(), name=f"broadcast-{stream.name}-{encoder.mime}")
@@ -128,11 +132,23 @@ class Broadcast:
         return self._key_wanted and time.monotonic() - self._key_s >= KEY_GAP_S
 
     def _target(self) -> int:
-        """What the slowest viewer can take, but not below the floor that the others keep."""
-        known = [v.estimate for v in self._viewers if v.estimate is not None]
+        """What the slowest viewer can take, but not below the floor that the others keep.
+
+        A viewer's estimate grows with what it gets: while pictures are easy and need less than that, it says nothing of
+        its line, and does not lower the bitrate.
+        """
+        now, rate = self._encoder.target_bitrate, self._rate()
+        known = [e if e < FULL * rate else max(e, now) for v in self._viewers if (e := v.estimate) is not None]
         if not known:
-            return self._encoder.target_bitrate
+            return now
         return max(min(known), min(max(known), self._shared_bitrate))
+
+    def _rate(self) -> float:
+        """Bits per second, lately."""
+        since = time.monotonic() - RATE_WINDOW_S
+        while self._sizes and self._sizes[0][0] < since:
+            self._sizes.popleft()
+        return sum(bits for _, bits in self._sizes) / RATE_WINDOW_S
 
     def _video_frame(self, frame: AnimatedFrame, time_s: float) -> av.VideoFrame:
         self._pts = max(self._pts + 1, round((time_s - self._epoch_s) * 90_000))
@@ -141,8 +157,12 @@ class Broadcast:
     def _send(self, encoded: Encoded) -> None:
         self._counts.frames += 1
         self._counts.keys += encoded.packet.is_keyframe
+        self._sizes.append((time.monotonic(), 8 * encoded.packet.size))
+        # At the least bitrate nobody is held back for the sake of others: there is nothing to be won.
+        target = self._encoder.target_bitrate
+        sharing = min(target, self._rate()) if target > self._encoder.least else 0.0
         for viewer in self._viewers:
-            viewer.push(encoded, self._encoder.target_bitrate)
+            viewer.push(encoded, sharing)
 
     def _count_error(self) -> None:
         self._counts.errors += 1

@@ -53,6 +53,11 @@ class LiveEncoder:
     def target_bitrate(self, bitrate: int) -> None:
         self._target = max(self._bitrates.least, min(bitrate, self._bitrates.most))
 
+    @property
+    def least(self) -> int:
+        """The lowest target, in bits per second."""
+        return self._bitrates.least
+
     def encode(self, frame: av.VideoFrame, key: bool = False) -> av.Packet | None:
         """The frame as one packet; key: that can be decoded without those before it."""
         # The type a decoder left on a frame would make every picture a key frame.

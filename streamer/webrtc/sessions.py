@@ -58,7 +58,7 @@ class Sessions:
 
     def __init__(self, config: WebRtc, ice: IceServers) -> None:
         self._config = config
-        self._ice = ice
+        self.ice = ice
         self._bitrates = Bitrates(config.bitrate_kbps * 1000, config.min_bitrate_kbps * 1000, config.max_bitrate_kbps * 1000)
         self._sessions: dict[str, Session] = {}
         self._broadcasts: dict[tuple[str, str], Broadcast] = {}
@@ -131,7 +131,7 @@ class Sessions:
         if len(self._sessions) >= self._config.max_sessions:
             raise TooManySessions(f"the server has {len(self._sessions)} sessions, its limit (webrtc.max_sessions)")
         # Given even if empty: aiortc would otherwise ask a public STUN server about every session.
-        connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice.own()))
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=self.ice.own()))
         session = Session(secrets.token_urlsafe(24), kind, stream, connection)
         self._sessions[session.id] = session
 
@@ -182,17 +182,28 @@ class Sessions:
         session.viewer.attach(sender, codec)
 
     def _join(self, session: Session) -> None:
-        """Let a viewer have the packets of its stream and codec."""
+        """Let a viewer that is connected have the packets of its stream and codec."""
         if session.viewer is None or session.closed:
             return
-        key = (session.stream.name, session.mime)
-        if key not in self._broadcasts:
-            encoder = ENCODERS[session.mime](self._bitrates)
-            shared = self._config.shared_bitrate_kbps * 1000
-            self._broadcasts[key] = Broadcast(session.stream, encoder, shared, self._encoding)
-        self._broadcasts[key].join(session.viewer)
+        self.join(session.stream, session.mime, session.viewer)
         if session.sound is not None:
             session.stream.audio.sinks.add(session.sound)
+
+    def join(self, stream: Stream, mime: str, viewer: ViewerTrack) -> None:
+        """Let a viewer have the packets of a stream's encoder for a codec."""
+        key = (stream.name, mime)
+        if key not in self._broadcasts:
+            encoder, shared = ENCODERS[mime](self._bitrates), self._config.shared_bitrate_kbps * 1000
+            self._broadcasts[key] = Broadcast(stream, encoder, shared, self._encoding)
+        self._broadcasts[key].join(viewer)
+
+    def leave(self, stream: Stream, mime: str, viewer: ViewerTrack) -> None:
+        """The reverse of `join`."""
+        key = (stream.name, mime)
+        viewer.stop()
+        if self._broadcasts[key].leave(viewer):
+            del self._broadcasts[key]
+            self._encoding.submit(memory.give_back)
 
     def _leave(self, session: Session) -> None:
         if session.viewer is None:
@@ -201,11 +212,8 @@ class Sessions:
         if session.sound is not None:
             session.stream.audio.sinks.discard(session.sound)
             session.sound.stop()
-        key = (session.stream.name, session.mime)
-        broadcast = self._broadcasts.get(key)
-        if broadcast is not None and session.connected.is_set() and broadcast.leave(session.viewer):
-            del self._broadcasts[key]
-            self._encoding.submit(memory.give_back)
+        if session.connected.is_set():
+            self.leave(session.stream, session.mime, session.viewer)
 
     async def _handshake(self, session: Session) -> None:
         limit = self._config.handshake_timeout_s

@@ -15,7 +15,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 BACKLOG = 3  # packets a viewer may be behind before it is sent to the next key frame
-SLOW = 0.8  # a viewer whose estimate is below this share of the bitrate cannot take every frame
+SLOW = 0.8  # a viewer whose estimate is below this share of what is sent cannot take every frame
 CREDIT_S = 2.0  # how much of its estimate such a viewer saves up for a key frame
 
 
@@ -54,8 +54,8 @@ class ViewerTrack(MediaStreamTrack):
         sender._RTCRtpSender__encoder = _Packer(codec, self)  # type: ignore[attr-defined]
         sender._send_keyframe = self._lost_picture  # type: ignore[method-assign]
 
-    def push(self, encoded: Encoded, bitrate: int) -> None:
-        """Take the next frame of a broadcast at `bitrate`."""
+    def push(self, encoded: Encoded, bitrate: float) -> None:
+        """Take the next frame of a broadcast. bitrate: what others keep, whatever this viewer can take; in bits per second."""
         key = encoded.packet.is_keyframe
         if len(self._queue) >= BACKLOG:
             self._drop(len(self._queue))
@@ -76,7 +76,7 @@ class ViewerTrack(MediaStreamTrack):
         self.dropped += count
         self._until_key = True
 
-    def _affords(self, bits: int, bitrate: int, reserve_s: float) -> bool:
+    def _affords(self, bits: int, bitrate: float, reserve_s: float) -> bool:
         """Whether a viewer on a narrow line has saved up `bits` and so many seconds' worth; spends the bits."""
         now = time.monotonic()
         if self.estimate is None or self.estimate >= SLOW * bitrate:
