@@ -22,10 +22,9 @@ from .face.motion import rest
 from .face.tracker import open_tracker
 from .frames import Image
 from .mesh.engine import MeshSource
-from .portrait import BUNDLED, bundled
+from .portrait import bundled
 
 FRAMES = 300
-DEMO = Path(str(BUNDLED / "demo.mp4"))
 
 
 def machine() -> dict[str, Any]:

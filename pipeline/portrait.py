@@ -22,6 +22,7 @@ MAX_SIDE = 2048  # larger pictures are scaled down when they are read
 FORMATS = ("JPEG", "PNG", "WEBP")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 BUNDLED = files("pipeline") / "portraits"
+DEMO_CLIP = Path(str(BUNDLED / "demo.mp4"))
 Pillow.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is decoded
 
 

@@ -19,7 +19,7 @@ from pipeline import models as model_files
 from pipeline.errors import ModelError, PuppetError
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Region, Settings
 from pipeline.offline import Sound
-from pipeline.portrait import PICTURES, Portrait, bundled_names, is_picture, load_portrait
+from pipeline.portrait import DEMO_CLIP, PICTURES, Portrait, bundled_names, is_picture, load_portrait
 
 from .config import Config, load_config
 from .errors import StreamerError
@@ -356,10 +356,10 @@ def _report(figures: dict[str, Any], out: Path | None) -> None:
 @bench_app.command("mesh")
 def bench_mesh(clip: _Clip = None, out: _Result = None) -> None:
     """Tracker and warp of the mesh engine, in milliseconds a frame."""
-    from pipeline.bench import DEMO, mesh
+    from pipeline.bench import mesh
 
     with _one_line_errors(), _bar("mesh") as progress:
-        figures = mesh(clip or DEMO, progress)
+        figures = mesh(clip or DEMO_CLIP, progress)
     _report(figures, out)
 
 
@@ -372,12 +372,11 @@ def bench_live(
     out: _Result = None,
 ) -> None:
     """The whole server from glass to glass over WebRTC on this machine, beside a bare aiortc echo."""
-    from pipeline.bench import DEMO
 
     from .bench import live
 
     with _one_line_errors():
-        _report(live(clip or DEMO, seconds, viewers, extra_ms), out)
+        _report(live(clip or DEMO_CLIP, seconds, viewers, extra_ms), out)
 
 
 @bench_app.command("viewers")
@@ -387,12 +386,11 @@ def bench_viewers(
     out: _Result = None,
 ) -> None:
     """What 1, 4 and 8 viewers of one stream cost the server: a stream is encoded once."""
-    from pipeline.bench import DEMO
 
     from .bench import viewers
 
     with _one_line_errors():
-        _report(viewers(clip or DEMO, seconds=seconds), out)
+        _report(viewers(clip or DEMO_CLIP, seconds=seconds), out)
 
 
 @bench_app.command("sessions")
@@ -403,12 +401,11 @@ def bench_sessions(
     out: _Result = None,
 ) -> None:
     """How many streams the server keeps at a frame rate before their frames grow old; each has a driver and a viewer."""
-    from pipeline.bench import DEMO
 
     from .bench import sessions
 
     with _one_line_errors(), _bar("streams") as progress:
-        figures = sessions(clip or DEMO, fps, most, progress=progress)
+        figures = sessions(clip or DEMO_CLIP, fps, most, progress=progress)
     _report(figures, out)
 
 
@@ -424,11 +421,10 @@ def bench_seed(
 
     Time, memory, and quality against fp32. The table goes to stderr, JSON to stdout or into a file.
     """
-    from pipeline.bench import DEMO
     from pipeline.liveportrait.bench import markdown, seed
 
     with _one_line_errors(), _bar("rows") as progress:
-        figures = seed(Settings(checkpoints, device), load_portrait("astronaut", None), clip or DEMO, frames, progress)
+        figures = seed(Settings(checkpoints, device), load_portrait("astronaut", None), clip or DEMO_CLIP, frames, progress)
     console.print(markdown(figures), highlight=False, markup=False)
     _report(figures, out)
 

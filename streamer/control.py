@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from pipeline.engine import Engine
-from pipeline.portrait import BUNDLED, Portrait, bundled, bundled_names, decode_picture, load_portrait, make_portrait
+from pipeline.portrait import DEMO_CLIP, Portrait, bundled, bundled_names, decode_picture, load_portrait, make_portrait
 from pipeline.stage import AnimationStage
 
 from .config import Config
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 MAX_UPLOADS = 24
 DEMO = "demo"
-DEMO_CLIP = Path(str(BUNDLED / "demo.mp4"))
 
 
 class EncoderState(BaseModel):

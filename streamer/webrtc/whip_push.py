@@ -47,6 +47,9 @@ class WhipPush:
                 if str(exc) != self.status.detail:
                     log.warning("%s; trying again", exc)
                 self.status.detail = str(exc)
+            except Exception:  # whatever goes wrong with another server, this one goes on
+                log.exception("publishing to %s broke; trying again", self.status.name)
+                self.status.detail = f"{self.status.name}: it broke; the log says how"
             self.status.state = "waiting"
             tries = 0 if loop.time() - start_s > HEALTHY_S else tries + 1
             await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2))
