@@ -78,7 +78,8 @@ class Server:
         model = face_model(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
-        self._engine = engine or open_engine(config.engine.name, model, settings)
+        wanted = {name: stream.engine or config.engine.name for name, stream in config.streams.items()}
+        opened = {name: engine or open_engine(name, model, settings) for name in dict.fromkeys(wanted.values())}
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
         for source in self._sources.values():
             source.check()
@@ -86,7 +87,7 @@ class Server:
         self._portraits = load_portraits(config, model)
         rtc = config.webrtc
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
-        self.control = Control(config, self._engine, model)
+        self.control = Control(config, {name: opened[wanted[name]] for name in config.streams}, model)
         ice = IceServers(rtc.ice_servers)
         self.sessions = Sessions(rtc, ice)
         self._listener = _listen(config.http.host, config.http.port)

@@ -158,6 +158,7 @@ class Stream(_Section):
     """One stream: a portrait, what drives it, and where it goes."""
 
     portrait: str = Field("astronaut", description="A bundled portrait or a picture file.")
+    engine: str = Field("", description="auto, mesh or liveportrait; empty for the one of the section engine.")
     source: Literal["browser", "network", "file", "webcam", "pattern"] = Field("browser", description="What drives the portrait.")
     path: str = Field(
         "",

@@ -125,13 +125,14 @@ class PortraitInfo(BaseModel):
 class Control:
     """The streams, the gallery and what can be done with them."""
 
-    def __init__(self, config: Config, engine: Engine, model: Path | None) -> None:
+    def __init__(self, config: Config, engines: dict[str, Engine], model: Path | None) -> None:
+        """engines: by stream; those that share one share its device."""
         self._config = config
-        self._engine = engine
-        self._stage = AnimationStage(engine, config.device.gather_ms / 1000)
+        self._engines = engines
+        self._stages = {id(e): AnimationStage(e, config.device.gather_ms / 1000) for e in engines.values()}
         self._model = model
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
-        self._prepared: dict[str, Shown] = {}
+        self._prepared: dict[int, dict[str, Shown]] = {}  # by engine, then by portrait
         self._sources: dict[str, asyncio.Task[None]] = {}
         self._uploads = 0
         self.outputs = Outputs(config)
@@ -141,14 +142,15 @@ class Control:
         """Start every stream with its portrait, and the sources that are not browsers."""
         for name, config in self._config.streams.items():
             self._portraits.setdefault(config.portrait, portraits[name])
-            shown = await self._prepare(config.portrait)
-            stream = Stream(name, self._stage, shown, self._config.budget, self._config.device)
+            shown = await self._prepare(name, config.portrait)
+            stream = Stream(name, self._stages[id(self._engines[name])], shown, self._config.budget, self._config.device)
             stream.lane.mirror = config.mirror
             self.streams[name] = stream
             if name in sources:
                 stream.claim(sources[name].name)
         await self._warm_up()
-        self._stage.start()
+        for stage in self._stages.values():
+            stage.start()
         for name, stream in self.streams.items():
             stream.start()
             self.outputs.start(stream)
@@ -156,11 +158,13 @@ class Control:
                 self._drive(stream, sources[name], self._config.streams[name].stale_after_s)
 
     async def _warm_up(self) -> None:
-        source = next(iter(self.streams.values())).shown.source
-        start = time.perf_counter()
-        frame_s = await asyncio.to_thread(self._engine.warm_up, source, _Logged(self._engine.name))
-        self._stage.measured(frame_s)
-        log.info("engine %s warmed up in %.1f s: %.1f ms a frame", self._engine.name, time.perf_counter() - start, 1000 * frame_s)
+        for stage in self._stages.values():
+            engine = stage.engine
+            source = next(stream.shown.source for name, stream in self.streams.items() if self._engines[name] is engine)
+            start = time.perf_counter()
+            frame_s = await asyncio.to_thread(engine.warm_up, source, _Logged(engine.name))
+            stage.measured(frame_s)
+            log.info("engine %s warmed up in %.1f s: %.1f ms a frame", engine.name, time.perf_counter() - start, 1000 * frame_s)
 
     async def stop(self) -> None:
         """End sources and streams."""
@@ -168,8 +172,9 @@ class Control:
             await self._end_source(name)
         await self.outputs.stop()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
-        if self._stage.started and not await asyncio.to_thread(self._stage.stop):
-            log.error("the animation stage did not stop")
+        for stage in self._stages.values():
+            if stage.started and not await asyncio.to_thread(stage.stop):
+                log.error("the animation stage of engine %s did not stop", stage.engine.name)
 
     def stream(self, name: str) -> Stream:
         """The stream called `name`; UnknownStream says which there are."""
@@ -197,11 +202,13 @@ class Control:
             stage_p50_ms=percentile(spent, 50), stage_p95_ms=percentile(spent, 95),
         )  # fmt: skip
 
-    def device(self) -> DeviceState:
-        stage = self._stage
+    def devices(self) -> list[DeviceState]:
+        return [self._device(stage) for stage in self._stages.values()]
+
+    def _device(self, stage: AnimationStage) -> DeviceState:
         frame_s, fps = stage.frame_s(), stage.fps_with_one_more(self._config.device.max_busy)
         return DeviceState(
-            engine=self._engine.name, driven=sum(lane.driven for lane in stage.lanes),
+            engine=stage.engine.name, driven=sum(lane.driven for lane in stage.lanes),
             frame_ms=None if frame_s is None else round(1000 * frame_s, 2),
             fps_with_one_more=None if fps is None else round(fps, 1), batches=dict(stage.batches),
         )  # fmt: skip
@@ -223,7 +230,7 @@ class Control:
     async def show(self, name: str, portrait: str) -> None:
         """Change the portrait of a stream; KeyError for an unknown one."""
         stream = self.stream(name)
-        stream.show(await self._prepare(portrait))
+        stream.show(await self._prepare(name, portrait))
 
     async def start_demo(self, name: str) -> None:
         """Drive a stream with the built-in clip; StreamBusy if it has a driver."""
@@ -266,7 +273,8 @@ class Control:
         in_use = {s.shown.id for s in self.streams.values()}
         for old in [k for k in uploads if k not in in_use][: max(len(uploads) - MAX_UPLOADS, 0)]:
             self._portraits.pop(old)
-            self._prepared.pop(old, None)
+            for prepared in self._prepared.values():
+                prepared.pop(old, None)
         return PortraitInfo(id=key, name=portrait.name, bundled=False)
 
     def _decode(self, name: str, data: bytes, marks: list[list[float]] | None) -> Portrait:
@@ -279,13 +287,15 @@ class Control:
             self._portraits[key] = bundled(key)
         return self._portraits[key]
 
-    async def _prepare(self, key: str) -> Shown:
-        if key not in self._prepared:
+    async def _prepare(self, name: str, key: str) -> Shown:
+        """A portrait for the engine of the stream `name`."""
+        engine = self._engines[name]
+        prepared = self._prepared.setdefault(id(engine), {})
+        if key not in prepared:
             limits = self._config.engine
-            portrait = self.portrait(key)
-            source = await asyncio.to_thread(self._engine.prepare, portrait, limits.max_side, limits.max_crop)
-            self._prepared[key] = Shown(key, source)
-        return self._prepared[key]
+            source = await asyncio.to_thread(engine.prepare, self.portrait(key), limits.max_side, limits.max_crop)
+            prepared[key] = Shown(key, source)
+        return prepared[key]
 
 
 class _Logged:

@@ -109,7 +109,7 @@ async def until(condition, seconds: float) -> float:
     return time.monotonic() - start
 
 
-@pytest.mark.parametrize("codec", ["h264", "mjpeg"])
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 async def test_a_camera_is_read(camera, transport, codec):
     camera.start(codec)

@@ -84,7 +84,7 @@ def test_four_streams_get_the_same_share_and_a_fifth_is_refused(model, clip):
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
         assert "device.max_streams" in refused.json()["detail"]
-        assert http.get("/api/device").json()["driven"] == 4
+        assert http.get("/api/devices").json()[0]["driven"] == 4
 
 
 def test_a_stream_that_would_slow_the_others_down_is_refused(model):
@@ -105,7 +105,7 @@ def test_streams_are_animated_in_batches(model):
         for name in streams:
             assert http.post(f"/api/streams/{name}/demo").status_code == 200
         time.sleep(5)
-        batches = http.get("/api/device").json()["batches"]
+        batches = http.get("/api/devices").json()[0]["batches"]
         assert sum(count for size, count in batches.items() if int(size) > 1) > 10
 
 
@@ -128,3 +128,27 @@ def test_one_failing_stream_does_not_spoil_a_batch(model, monkeypatch):
         assert server.control.state("live").errors == 0
         assert server.control.state("second").errors > 3
         assert server.control.state("second").animated == 0
+
+
+def test_each_stream_may_have_an_engine_of_its_own(model):
+    streams = {"live": {}, "second": {"engine": "mesh"}}
+    with run_server(streams=streams, engine={"name": "auto"}) as server, httpx.Client(base_url=server.url) as http:
+        assert [device["engine"] for device in http.get("/api/devices").json()] == ["mesh", "mesh"]
+        assert server.control.streams["live"].lane._stage is not server.control.streams["second"].lane._stage
+        for name in streams:
+            assert http.post(f"/api/streams/{name}/demo").status_code == 200
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and min(server.control.state(n).animated for n in streams) < 10:
+            time.sleep(0.1)
+        assert min(server.control.state(name).animated for name in streams) >= 10
+
+
+def test_a_source_that_fails_leaves_the_others_alone(model, clip):
+    streams = {"good": {"source": "file", "path": str(clip("d10"))}, "bad": {"source": "network", "path": "rtsp://127.0.0.1:9/x"}}
+    with run_server(streams=streams) as server:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and server.control.state("good").animated < 40:
+            time.sleep(0.1)
+        assert server.control.state("good").animated >= 40
+        assert server.control.state("bad").source.state in ("waiting", "starting")
+        assert "nothing listens there" in server.control.state("bad").source.detail

@@ -92,9 +92,9 @@ def router(control: Control) -> APIRouter:
         await control.outputs.stop_recording(control.stream(name))
         return control.state(name)
 
-    @api.get("/device", tags=["streams"])
-    async def device() -> DeviceState:
-        return control.device()
+    @api.get("/devices", tags=["streams"])
+    async def devices() -> list[DeviceState]:
+        return control.devices()
 
     @api.get("/portraits", tags=["portraits"])
     async def portraits() -> list[PortraitInfo]:
