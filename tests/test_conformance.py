@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import os
 import random
 import re
 import threading
@@ -24,6 +25,7 @@ from streamer.webrtc.sdp import check_offer, finish_answer
 from .conftest import run_server
 from .test_webrtc import Camera, negotiate, peer, until
 
+OFFERS = int(os.environ.get("PUPPETCAST_TEST_OFFERS", "400"))  # 1500 take a minute more, and pass too
 SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 # Structured as the sample offer of RFC 9725 §4.2 (Figure 2), with codecs of ours: video is bundle-only.
@@ -377,13 +379,13 @@ def mutated(offer: str, rng: random.Random) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_fifteen_hundred_mutated_offers(http, server):
+async def test_mutated_offers(http, server):
     """No hang, no 5xx, and nothing left behind (WHIP §5)."""
     rng = random.Random(7)
     offers = [await offer_of("whep", audio=True), SAMPLE.replace("sendonly", "recvonly"), await offer_of("whip", audio=True)]
     threads = threading.active_count()
     statuses: dict[int, int] = {}
-    for k in range(1500):
+    for k in range(OFFERS):
         kind = "whip" if k % 3 == 2 else "whep"
         reply = await http.post(f"/live/live/{kind}", content=mutated(offers[k % 3], rng).encode(), headers=SDP, timeout=10)
         statuses[reply.status_code] = statuses.get(reply.status_code, 0) + 1
