@@ -23,6 +23,9 @@ from .test_webrtc import Camera, negotiate, peer, until
 
 pytestmark = pytest.mark.slow
 
+LOSSY_S = 15
+VIEWERS = int(os.environ.get("PUPPETCAST_TEST_VIEWERS", "140"))  # 300 leave nothing behind either
+
 
 @pytest.fixture
 def bad_line(monkeypatch):
@@ -61,17 +64,17 @@ async def test_pictures_recover_on_a_bad_line(model, bad_line):
                 taken: list[float] = []
                 put = server.control.stream("live").queue.put
                 server.control.stream("live").queue.put = lambda frame: (taken.append(time.monotonic()), put(frame))[1]
-                seen = await arrivals(receiver, 25)
+                seen = await arrivals(receiver, LOSSY_S)
     for name, times in (("camera to server", taken), ("server to viewer", seen)):
         gaps = np.diff(times)
         freezes = gaps[gaps > 0.3]
-        print(f"{name}: {len(times) / 25:.1f} pictures a second, {len(freezes)} freezes, longest {gaps.max():.2f} s")
+        print(f"{name}: {len(times) / LOSSY_S:.1f} pictures a second, {len(freezes)} freezes, longest {gaps.max():.2f} s")
         assert len(times) > 100
         assert gaps.max() <= 2.0
 
 
 @pytest.mark.timeout(400)
-async def test_three_hundred_viewers_come_and_go(model):
+async def test_viewers_come_and_go(model):
     with run_server(auth={"requests_per_minute": 100000}) as server:
         process = psutil.Process()
         async with httpx.AsyncClient(base_url=server.url) as http:
@@ -91,9 +94,10 @@ async def test_three_hundred_viewers_come_and_go(model):
                 fds = len(os.listdir("/proc/self/fd"))
                 return process.memory_info().rss // 1_000_000, threading.active_count(), fds, len(asyncio.all_tasks())
 
-            before = await cycles(80)
-            after = await cycles(300)
-        print(f"after 80 and 380 viewers: memory {before[0]}, {after[0]} MB; threads, files, tasks {before[1:]}, {after[1:]}")
+            before = await cycles(60)
+            after = await cycles(VIEWERS)
+        print(f"after 60 and {60 + VIEWERS} viewers: memory {before[0]}, {after[0]} MB")
+        print(f"threads, files, tasks {before[1:]}, {after[1:]}")
         assert after[0] - before[0] < 60, "a leak of an encoder or a connection would be hundreds"
         assert after[1] <= before[1] + 2
         assert after[2] <= before[2] + 2
