@@ -163,6 +163,7 @@ class Lane:
     def failed(self, spent_s: float) -> None:
         """Following or animating raised."""
         self.budget.spent(spent_s)
+        self.served_s = time.monotonic()  # a lane that fails has had its turn all the same
         self.stats.errors += 1
         if self.stats.errors & (self.stats.errors - 1) == 0:  # 1, 2, 4, 8, …: a broken engine does not flood the log
             log.exception("animation failed (%d so far); viewers keep the last frame", self.stats.errors)
@@ -294,7 +295,7 @@ class AnimationStage:
         self.batches[len(jobs)] += 1
         try:
             return jobs, self.engine.submit([(job.source, job.seen) for job in jobs]), start
-        except Exception as exc:
+        except Exception as exc:  # whatever an engine does, it is told where the pictures would have come
             failure = exc
 
         def fail() -> list[Image]:
@@ -307,7 +308,7 @@ class AnimationStage:
         start_s = max(start_s, free_s)
         try:
             pictures = collect()
-        except Exception:
+        except Exception:  # whatever an engine does, the lanes go on with their last frames
             if len(jobs) == 1:
                 jobs[0].lane.failed(time.monotonic() - start_s)
             else:  # one stream must not spoil the others' frames

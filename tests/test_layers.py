@@ -15,7 +15,8 @@ from .conftest import ROOT
 # Higher layers may import lower ones. config and errors are leaves: anyone may import them.
 RANK = {
     "__main__": 8, "cli": 7, "bench": 6, "app": 5, "http": 4, "webrtc": 3, "sources": 3, "control": 3, "outputs": 3,
-    "sinks": 2.5, "graph": 2, "framequeue": 1, "audio": 1, "resources": 0, "redaction": 0, "config": 0, "errors": -1,
+    "sinks": 2.5, "graph": 2, "framequeue": 1, "audio": 1, "resources": 0,
+    "redaction": 0, "backoff": 0, "config": 0, "errors": -1,
 }  # fmt: skip
 EXCEPTIONS = {("control", "sources"), ("control", "outputs")}  # control starts the demo's file source, and outputs
 

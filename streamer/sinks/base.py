@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -16,12 +15,12 @@ import av
 
 from pipeline.frames import AnimatedFrame
 
+from ..backoff import Backoff
 from ..errors import SinkError
 from ..graph import SinkState
 
 log = logging.getLogger(__name__)
 
-BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
 HEALTHY_S = 10.0  # after so long the next failure counts as the first
 SOUNDS = 200  # of 20 ms: four seconds
 STILL_S = 1.0  # a picture that does not change is written again this often
@@ -112,7 +111,7 @@ class Outlet:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        tries = 0
+        backoff = Backoff(0.5, 1.0, 2.0, 5.0)
         while not self._stopping:
             start_s = time.monotonic()
             try:
@@ -124,12 +123,11 @@ class Outlet:
                 if not exc.retry:
                     self.status = OutletState.FAILED
                     break
-                tries = 0 if time.monotonic() - start_s > HEALTHY_S else tries + 1
                 self.status = OutletState.WAITING
-                wait_s = BACKOFF_S[min(tries, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2)
+                wait_s = backoff.after(time.monotonic() - start_s > HEALTHY_S)
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping, wait_s)
-            except Exception:
+            except Exception:  # an output that breaks must not take the stream with it
                 log.exception("%s broke", self.output.name)
                 self.status, self.detail = OutletState.FAILED, "it broke; the log says how"
                 break

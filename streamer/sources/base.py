@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
 import time
 from typing import Protocol
 
+from ..backoff import Backoff, jittered
 from ..errors import SourceError
 from ..framequeue import FrameQueue
 from ..graph import SourceState, SourceStatus
 
 log = logging.getLogger(__name__)
 
-BACKOFF_S = (0.5, 1.0, 2.0, 3.0)
 SLOW_S = 30.0  # between tries that will hardly help, such as with a wrong password
 HEALTHY_FRAMES = 30  # after so many the next failure counts as the first
 LOOK_S = 0.25
@@ -39,7 +38,7 @@ async def run(source: Source, out: FrameQueue, status: SourceStatus, stale_after
 
     One that gives no frame for `stale_after_s` once it was live is stalled, and opened again.
     """
-    tries = 0
+    backoff = Backoff(0.5, 1.0, 2.0, 3.0)
     while True:
         received = out.received
         status.state = SourceState.STARTING
@@ -58,10 +57,9 @@ async def run(source: Source, out: FrameQueue, status: SourceStatus, stale_after
         except Exception:  # a source that breaks must not take the stream with it
             log.exception("%s broke", source.name)
             status.detail = f"{source.name} broke; the log says how"
-        tries = 0 if out.received > received + HEALTHY_FRAMES else tries + 1
+        again_s = backoff.after(out.received > received + HEALTHY_FRAMES)
         status.state = SourceState.FAILED if wait_s else SourceState.WAITING
-        wait_s = wait_s or BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]
-        await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))
+        await asyncio.sleep(jittered(wait_s) if wait_s else again_s)
         status.restarts += 1
 
 
@@ -108,7 +106,7 @@ def _in_thread(source: Source, out: FrameQueue, stop: threading.Event) -> asynci
         failure: BaseException | None = None
         try:
             source.read(out, stop)
-        except BaseException as exc:
+        except BaseException as exc:  # whatever it is, who waits for the thread is to hear of it
             failure = exc
         try:
             loop.call_soon_threadsafe(finish, failure)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from urllib.parse import urljoin
 
 import httpx
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from ..backoff import Backoff
 from ..errors import SinkError
 from ..graph import OutputStatus, Stream
 from ..redaction import redacted
@@ -19,7 +19,6 @@ from .tracks import ViewerTrack
 
 log = logging.getLogger(__name__)
 
-BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
 TIMEOUT_S = 10.0
 HEALTHY_S = 10.0
 
@@ -36,7 +35,7 @@ class WhipPush:
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
-        tries = 0
+        backoff = Backoff(0.5, 1.0, 2.0, 5.0)
         while True:
             start_s = loop.time()
             self.status.state = "starting"
@@ -51,8 +50,7 @@ class WhipPush:
                 log.exception("publishing to %s broke; trying again", self.status.name)
                 self.status.detail = f"{self.status.name}: it broke; the log says how"
             self.status.state = "waiting"
-            tries = 0 if loop.time() - start_s > HEALTHY_S else tries + 1
-            await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)] * random.uniform(0.8, 1.2))
+            await asyncio.sleep(backoff.after(loop.time() - start_s > HEALTHY_S))
 
     async def _publish(self) -> None:
         """One session, from the offer to its end."""
