@@ -99,6 +99,29 @@ async def test_key_frame_requests_are_merged_and_limited(model):
             assert 2 <= encoder(server, "VP8").key_frames - before <= 6
 
 
+async def test_a_packet_is_repaired_for_long_and_then_a_key_frame_takes_its_place(model):
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as connection:
+            receiver = connection.addTransceiver("video", direction="recvonly").receiver
+            await negotiate(http, connection, "/live/live/whep")
+            await http.post("/api/streams/live/demo")
+            await until(lambda: connection.connectionState == "connected", 10)
+            await asyncio.wait_for(receiver.track.recv(), 5)
+            [(ssrc, arrived)] = receiver._RTCRtpReceiver__remote_streams.items()  # type: ignore[attr-defined]
+            await until(lambda: arrived.packets_received > 300, 20)
+            [session] = server.sessions._sessions.values()
+            sender = next(t.sender for t in session.connection.getTransceivers() if t.kind == "video")
+            repaired = lambda: sender._RTCRtpSender__rtx_sequence_number  # noqa: E731
+            before = repaired()
+            await receiver._send_rtcp_nack(ssrc, [(arrived.max_seq - 250) % 65536])
+            await until(lambda: repaired() != before, 2)
+            await asyncio.sleep(1)  # the receiver itself may ask for a key frame: it did not expect so old a packet
+            before, keys = repaired(), encoder(server, "VP8").key_frames
+            await receiver._send_rtcp_nack(ssrc, [(arrived.max_seq - 5000) % 65536])
+            await until(lambda: encoder(server, "VP8").key_frames > keys, 2)
+            assert repaired() == before
+
+
 async def test_the_slowest_viewer_sets_the_bitrate_down_to_the_shared_floor(model, monkeypatch):
     # The viewers' own estimates come several times a second; those of the test take their place.
     monkeypatch.setattr(tracks._Packer, "target_bitrate", property(lambda self: None, lambda self, bitrate: None))

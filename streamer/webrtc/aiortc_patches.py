@@ -15,7 +15,8 @@ from typing import Any
 
 import aioice.ice
 import aiortc.rtcrtpreceiver
-from aiortc import RTCCertificate
+import aiortc.rtcrtpsender
+from aiortc import RTCCertificate, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 
 from ..errors import ConfigError
@@ -29,6 +30,7 @@ CIPHERS = (
 )
 GIVE_UP_S = 0.5  # a picture that is not whole by then is left out, and a key frame asked for
 ASK_AGAIN, ASK_AGAIN_S = 3, 0.12  # how often a lost packet is asked for again, and how soon
+SENT = 512  # packets that a viewer may ask for again; aiortc's 128 are gone when a second repair on a far line is lost
 SOUNDS = 25  # of 20 ms
 STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
 
@@ -70,6 +72,8 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     JitterBuffer.add = _add_packet  # type: ignore[method-assign]
     aiortc.rtcrtpreceiver.NackGenerator.add = _add_to_nacks  # type: ignore[method-assign]
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
+    aiortc.rtcrtpsender.RTP_HISTORY_SIZE = SENT  # type: ignore[attr-defined]
+    RTCRtpSender._retransmit = _retransmit  # type: ignore[method-assign]
 
 
 def _places() -> list[tuple[Any, str]]:
@@ -78,6 +82,7 @@ def _places() -> list[tuple[Any, str]]:
         (aioice.ice.StunProtocol, "datagram_received"), (aioice.ice, "asyncio"), (JitterBuffer, "_remove_frame"),
         (JitterBuffer, "add"), (aiortc.rtcrtpreceiver.NackGenerator, "add"),
         (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (RTCCertificate, "_create_ssl_context"),
+        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"),
     ]  # fmt: skip
 
 
@@ -201,6 +206,15 @@ def _add_to_nacks(self: Any, packet: Any) -> bool:
     elif self.missing and self._again < ASK_AGAIN and now - self._asked_s > ASK_AGAIN_S:
         self._asked_s, self._again, missed = now, self._again + 1, True
     return missed
+
+
+async def _retransmit(self: Any, sequence_number: int) -> None:
+    """Answer with a key frame where a packet is not there any more: a browser waits three seconds before it asks for one."""
+    sent = self._RTCRtpSender__rtp_history.get(sequence_number % SENT)
+    if sent is None or sent.sequence_number != sequence_number:
+        self._send_keyframe()
+    else:
+        await _original["RTCRtpSender._retransmit"](self, sequence_number)
 
 
 def _take(buffer: Any, packets: list[Any]) -> JitterFrame:
