@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import models
+from .calibration import Calibrating
 from .clips import Progress
 from .errors import PuppetError
 from .follow import FaceState
@@ -15,6 +16,7 @@ from .frames import Driving, Image
 from .liveportrait.files import missing_files
 from .liveportrait.options import Settings
 from .portrait import Portrait
+from .tuning import Tuning
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,17 @@ class Puppeteer(Protocol):
     def state(self) -> FaceState:
         """What is seen of the driver's face."""
 
+    @property
+    def calibrating(self) -> Calibrating:
+        """How far the calibration has come."""
+
+    @property
+    def faces(self) -> int:
+        """How many faces are seen; one of them is followed."""
+
+    def tune(self, tuning: Tuning) -> None:
+        """Follow under `tuning` from the next picture on."""
+
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""
 
@@ -46,7 +59,13 @@ class Puppeteer(Protocol):
         """Take the neutral from driving frames that are known before the first is animated."""
 
     def recalibrate(self) -> None:
-        """Take a new neutral from the frames to come."""
+        """Take a new neutral from the frames to come; the present one goes on until then, and nothing leaps."""
+
+    def reset(self) -> None:
+        """Come to rest and take a new neutral: the driver is another one."""
+
+    def next_face(self) -> bool:
+        """Follow the next face to the right, if there is one; whether there is."""
 
     def close(self) -> None:
         """Free what the puppeteer holds."""
@@ -56,13 +75,14 @@ class Engine(Protocol):
     """Makes sources and puppeteers, and animates for all streams of a device.
 
     max_batch: streams in one call. overlaps: `submit` returns while the device still works. on_cpu: the device is the
-    processor itself.
+    processor itself. lacks: names of what in `Tuning` has no effect.
     """
 
     name: str
     max_batch: int
     overlaps: bool
     on_cpu: bool
+    lacks: frozenset[str]
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Source:
         """Do everything that depends on the portrait alone, scaled to the given limits in pixels."""

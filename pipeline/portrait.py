@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,11 +28,25 @@ Pillow.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is 
 
 @dataclass(frozen=True)
 class Portrait:
-    """A picture with one face. image: (h, w, 3) RGB; landmarks: (478, 3) pixels."""
+    """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
+    of every face in it, from left to right, where there are several."""
 
     name: str
     image: Image
     landmarks: Array
+    others: tuple[Array, ...] = ()
+
+    def with_face(self, index: int) -> Portrait:
+        """The same picture with another of its faces; PortraitError if there is none."""
+        if not 0 <= index < max(len(self.others), 1):
+            raise PortraitError(f"{self.name}: there is no face {index}; it shows {max(len(self.others), 1)}, counted from 0")
+        return replace(self, landmarks=self.others[index]) if self.others else self
+
+    def boxes(self) -> list[tuple[float, float, float, float]]:
+        """x, y, width, height of each face as shares of the picture, from left to right."""
+        size = np.array(self.image.shape[1::-1], np.float32)
+        ends = [(f[:, :2].min(axis=0) / size, f[:, :2].max(axis=0) / size) for f in self.others or (self.landmarks,)]
+        return [(*low.tolist(), *(high - low).tolist()) for low, high in ends]
 
 
 def decode_picture(data: bytes, name: str) -> Image:
@@ -75,14 +89,16 @@ def read_picture(path: Path) -> Image:
 
 def make_portrait(name: str, image: Image, model: Path | None, marks: Array | None = None) -> Portrait:
     """Find the face. Without the model, `marks` (5, 2) places it: both eye centres (picture left
-    first), nose tip, both mouth corners, in pixels of `image`."""
+    first), nose tip, both mouth corners, in pixels of `image`. Of several faces the largest moves."""
     if model is not None:
         from .face.mediapipe import find_landmarks
 
         try:
-            return Portrait(name, image, find_landmarks(image, model))
+            faces = find_landmarks(image, model)
         except NoFaceError as exc:
             raise NoFaceError(f"{name}: {exc}") from exc
+        largest = max(faces, key=lambda face: float(np.ptp(face[:, 0])))
+        return Portrait(name, image, largest, tuple(faces) if len(faces) > 1 else ())
     if marks is None:
         raise LandmarksNeeded(
             f"{name}: without the face model, mark both eye centres, the nose tip and the mouth corners "

@@ -16,15 +16,19 @@ import cv2
 import numpy as np
 
 from .budget import FrameBudget
-from .engine import Engine, Source
-from .follow import FaceState
+from .calibration import Calibrating
+from .engine import Engine, Puppeteer, Source
+from .follow import FaceState, eased
 from .frames import _SEAL, AnimatedFrame, Driving, Image, TimedFrame, planar
+from .tuning import Tuning
 
 log = logging.getLogger(__name__)
 
 TRACKING_SIDE = 512  # driving frames are scaled to this for tracking
 IDLE_S = 0.5  # how often a waiting thread looks whether it should stop
 REST_AFTER_S = 2.0  # a driver that sends nothing for so long lets the puppet rest
+FADE_S = 0.4  # from one portrait to the next
+FADE_STEP_S = 1 / 30  # between its pictures, where no driver sends any
 ACTIVE_S = 1.0  # a lane that animated within this time counts as active
 SAMPLES = 300
 
@@ -78,15 +82,19 @@ class Lane:
         self._number = 0
         self._epoch = 0  # pictures of an earlier one are not shown any more
         self._sealing = threading.Lock()
-        self._recalibrate = threading.Event()
-        self._restart = threading.Event()
+        self._requests: deque[Callable[[Puppeteer], object]] = deque()  # done between two frames
+        self._last: Image | None = None
+        self._fade: tuple[Image, float] | None = None  # the picture that goes, and since when
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self.budget = budget
         self.stats = LaneStats()
+        self._resting = True
         self.driven = False  # somebody is this stream's driver: it counts when another wants to be admitted
         self.mirror = False
         self.face = FaceState.NO_FACE
+        self.calibrating = Calibrating()
+        self.faces = 0
         self.tracker_name = ""
         self.served_s = float("-inf")
 
@@ -101,13 +109,28 @@ class Lane:
         return not self._thread.is_alive()
 
     def set_source(self, source: Source) -> None:
-        """Show another portrait from the next frame on."""
-        self._source = source
-        self._restart.set()
+        """Show another portrait from the next frame on; the last picture fades away over it."""
+        self._requests.append(lambda puppeteer: self._change(source))
+
+    def fade_from(self, yuv: Image) -> None:
+        """Begin with what another lane has shown."""
+        self._fade = yuv, time.monotonic()
+
+    def tune(self, tuning: Tuning) -> None:
+        """Follow under `tuning` from the next frame on."""
+        self._requests.append(lambda puppeteer: puppeteer.tune(tuning))
 
     def recalibrate(self) -> None:
-        """Take a new neutral face from the next frames."""
-        self._recalibrate.set()
+        """Take a new neutral from the next frames; the present one goes on meanwhile."""
+        self._requests.append(lambda puppeteer: puppeteer.recalibrate())
+
+    def reset(self) -> None:
+        """Come to rest and take a new neutral: another driver."""
+        self._requests.append(lambda puppeteer: puppeteer.reset())
+
+    def next_face(self) -> None:
+        """Follow the next face that the driver shows."""
+        self._requests.append(lambda puppeteer: puppeteer.next_face())
 
     def _run(self) -> None:
         puppeteer = self._stage.engine.open()
@@ -115,24 +138,34 @@ class Lane:
         try:
             self._rest()
             last_s = time.monotonic()
-            resting = True
+            self._resting = True
             while not self._stop.is_set():
-                frame = self._feed.take(IDLE_S)
-                if self._restart.is_set():
-                    self._restart.clear()
-                    self._rest()
-                if self._recalibrate.is_set():
-                    self._recalibrate.clear()
-                    puppeteer.recalibrate()
+                fading = self._fade is not None
+                frame = self._feed.take(FADE_STEP_S if fading else IDLE_S)
+                while self._requests:
+                    self._requests.popleft()(puppeteer)
                 if frame is not None:
-                    last_s, resting = time.monotonic(), False
+                    last_s, self._resting = time.monotonic(), False
                     self._one(puppeteer, frame)
-                elif not resting and time.monotonic() - last_s > REST_AFTER_S:
-                    resting = True
+                elif not self._resting and time.monotonic() - last_s > REST_AFTER_S:
+                    self._resting = True
                     self.face = FaceState.NO_FACE
+                    self._fade_out()
+                    self._rest()
+                elif fading and self._resting:
                     self._rest()
         finally:
             puppeteer.close()
+
+    def _change(self, source: Source) -> None:
+        self._source = source
+        self._fade_out()
+        if self._resting:
+            self._rest()
+
+    def _fade_out(self) -> None:
+        if self._last is not None:
+            self._fade = self._last, time.monotonic()
 
     def _one(self, puppeteer: Any, frame: TimedFrame) -> None:
         self.stats.frames_in += 1
@@ -146,7 +179,7 @@ class Lane:
         except Exception:  # whatever a tracker does, the stream goes on with its last frame
             self.failed(time.monotonic() - taken_s)
             return
-        self.face = puppeteer.state
+        self.face, self.calibrating, self.faces = puppeteer.state, puppeteer.calibrating, puppeteer.faces
         follow_s = time.monotonic() - taken_s
         job = Job(self, self._source, seen, frame.captured_s, taken_s, follow_s, self._epoch)
         self._stage.offer(job, self._stop)
@@ -175,8 +208,18 @@ class Lane:
 
     def _show(self, yuv: Image, captured_s: float) -> None:
         with self._sealing:
+            if self._fade is not None:
+                yuv = self._faded(yuv, *self._fade)
+            self._last = yuv
             self._number += 1
             self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL))
+
+    def _faded(self, yuv: Image, before: Image, since_s: float) -> Image:
+        share = (time.monotonic() - since_s) / FADE_S
+        if share >= 1:
+            self._fade = None
+            return yuv
+        return cross_faded(before, yuv, eased(share))
 
 
 _Batch = tuple[list[Job], Callable[[], list[Image]], float]  # jobs, what waits for their pictures, when it began
@@ -323,6 +366,15 @@ class AnimationStage:
         for job, yuv in zip(jobs, pictures, strict=True):
             job.lane.done(job, yuv, each * sharing)
         return now
+
+
+def cross_faded(before: Image, yuv: Image, share: float) -> Image:
+    """Planar YUV 4:2:0 between two pictures; the one before is scaled to the size of the other."""
+    if before.shape != yuv.shape:
+        height, width = yuv.shape[0] * 2 // 3, yuv.shape[1]
+        picture = cv2.cvtColor(before, cv2.COLOR_YUV2RGB_I420)
+        before = planar(np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
+    return np.asarray(cv2.addWeighted(before, 1.0 - share, yuv, share, 0.0), np.uint8)
 
 
 def driving(frame: TimedFrame, mirror: bool) -> Driving:

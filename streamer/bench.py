@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiortc.rtcrtpreceiver
 import av
@@ -31,7 +31,6 @@ from fastapi import FastAPI, Request, Response
 from pipeline import models, stamp
 from pipeline.clips import Progress, open_clip, pictures
 from pipeline.engine import Engine, Puppeteer, open_engine
-from pipeline.follow import FaceState
 from pipeline.frames import CLOCK, Driving, Image
 
 from .app import Server, run
@@ -52,12 +51,12 @@ class StampedEngine:
     overlaps = False
 
     def __init__(self, engine: Engine, extra_s: float) -> None:
-        self.name, self.max_batch, self.on_cpu = engine.name, engine.max_batch, engine.on_cpu
+        self.name, self.max_batch, self.on_cpu, self.lacks = engine.name, engine.max_batch, engine.on_cpu, engine.lacks
         self.prepare, self.warm_up = engine.prepare, engine.warm_up
         self._engine, self._extra_s = engine, extra_s
 
     def open(self) -> Puppeteer:
-        return _StampedPuppeteer(self._engine.open())
+        return cast(Puppeteer, _StampedPuppeteer(self._engine.open()))
 
     def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
         pictures = self._engine.submit([(source, seen) for source, (_, seen) in work])()
@@ -70,13 +69,9 @@ class StampedEngine:
 class _StampedPuppeteer:
     def __init__(self, puppeteer: Puppeteer) -> None:
         self._puppeteer = puppeteer
-        self.tracker_name = puppeteer.tracker_name
-        self.animate, self.calibrate = puppeteer.animate, puppeteer.calibrate
-        self.recalibrate, self.close = puppeteer.recalibrate, puppeteer.close
 
-    @property
-    def state(self) -> FaceState:
-        return self._puppeteer.state
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._puppeteer, name)
 
     def follow(self, driving: Driving) -> tuple[int, Any]:
         return stamp.read(driving.image), self._puppeteer.follow(driving)

@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline import models as model_files
 from pipeline.errors import ModelError, PuppetError
-from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Region, Settings
+from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.offline import Sound
 from pipeline.portrait import DEMO_CLIP, PICTURES, Portrait, bundled_names, is_picture, load_portrait
+from pipeline.tuning import Region
 
 from .config import Config, load_config
 from .errors import StreamerError
@@ -464,15 +465,40 @@ def bench_follow(
     with _one_line_errors():
         if tracker not in ("mediapipe", "cascade"):
             raise PuppetError(f"tracker '{tracker}' is not known; trackers: mediapipe, cascade")
-        model = model_files.find(model_files.FACE_LANDMARKER)
-        if model is None:
-            raise ModelError("the face model is needed to measure; run 'puppetcast models fetch'")
+        model = _face_model_to_measure()
         folder.mkdir(parents=True, exist_ok=True)
         portraits = [load_portrait(p, model) for p in portrait or bundled_names()]
         engine = open_engine("mesh", model if tracker == "mediapipe" else None)
         with _bar("pairs") as progress:
             figures = report(portraits, clips, engine, model, folder, progress)
     _report({"tracker": tracker, **figures}, out)
+
+
+@bench_app.command("stability")
+def bench_stability(
+    clips: Annotated[list[Path] | None, typer.Argument(help="Driving clips; the built-in demo by default.")] = None,
+    portrait: Annotated[str, typer.Option(help="A bundled portrait or a picture file.")] = "astronaut",
+    seconds: Annotated[float, typer.Option(min=2, help="Of the loop over which drift is measured.")] = 60,
+    out: _Result = None,
+) -> None:
+    """How still the puppet is, in pixels at 512²: jitter and its cure's delay by smoothing strength, drift, steps at a
+    recalibration and a change of portrait, and what gains do."""
+    from pipeline.engine import open_engine
+    from pipeline.stability import report
+
+    with _one_line_errors():
+        model = _face_model_to_measure()
+        portraits = [load_portrait(name, model) for name in (portrait, "drawing")]
+        with _bar("measures") as progress:
+            figures = report(open_engine("mesh", model), portraits, clips or [DEMO_CLIP], model, seconds, progress)
+    _report(figures, out)
+
+
+def _face_model_to_measure() -> Path:
+    model = model_files.find(model_files.FACE_LANDMARKER)
+    if model is None:
+        raise ModelError("the face model is needed to measure; run 'puppetcast models fetch'")
+    return model
 
 
 def _log_to_console() -> None:

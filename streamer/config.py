@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Region, Settings
+from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 
 from .errors import ConfigError
 
@@ -68,13 +68,8 @@ class LivePortrait(_Section):
     graph: bool | None = Field(None, description="A frame's whole way as one CUDA graph; none for where there is CUDA.")
     max_batch: Literal[1, 2, 4, 8] = Field(8, description="Streams animated in one go.")
     relative: bool = Field(MotionOptions.relative, description="Add the driver's motion to the portrait, or take it as it is.")
-    region: Region = Field(MotionOptions.region, description="What moves: all, exp, pose, lip or eyes.")
-    pose_gain: float = Field(MotionOptions.pose_gain, ge=0, le=3, description="Strength of head motion.")
-    expression_gain: float = Field(MotionOptions.expression_gain, ge=0, le=3, description="Strength of expression.")
     multiplier: float = Field(MotionOptions.multiplier, ge=0, le=3, description="Strength of all motion.")
     stitching: bool = Field(MotionOptions.stitching, description="Keep shoulders and background in their place.")
-    eye_retargeting: bool = Field(MotionOptions.eye_retargeting, description="Open the eyes as far as the driver's.")
-    lip_retargeting: bool = Field(MotionOptions.lip_retargeting, description="Open the lips as far as the driver's.")
     close_lips: bool = Field(MotionOptions.close_lips, description="Close an open mouth of the portrait before moving it.")
 
     def settings(self) -> Settings:

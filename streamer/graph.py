@@ -131,7 +131,7 @@ class Stream:
         self._admit()
         self.publisher = publisher
         self.lane.driven = True
-        self.lane.recalibrate()
+        self.lane.reset()
 
     def _admit(self) -> None:
         driven = sum(lane.driven for lane in self._stage.lanes)

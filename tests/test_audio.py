@@ -59,7 +59,7 @@ class Brightness:
 
     def __init__(self, model, seconds: float) -> None:
         self._engine, self._seconds = open_engine("mesh", model), seconds
-        self.prepare, self.warm_up = self._engine.prepare, self._engine.warm_up
+        self.prepare, self.warm_up, self.lacks = self._engine.prepare, self._engine.warm_up, self._engine.lacks
 
     def open(self):
         return BrightnessPuppeteer(self._engine.open())
@@ -80,7 +80,9 @@ class BrightnessPuppeteer:
 
     def __init__(self, puppeteer) -> None:
         self._puppeteer = puppeteer
-        self.recalibrate, self.close = puppeteer.recalibrate, puppeteer.close
+
+    def __getattr__(self, name):
+        return getattr(self._puppeteer, name)
 
     def follow(self, driving):
         return int(driving.image.mean())

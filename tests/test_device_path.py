@@ -22,6 +22,7 @@ from pipeline.liveportrait.device import (
     HOLD,
     PLANES,
     TO_YUV,
+    TURN,
     DevicePath,
     Rows,
     Shown,
@@ -35,12 +36,13 @@ from pipeline.liveportrait.device import (
 )
 from pipeline.liveportrait.engine import LivePortraitEngine
 from pipeline.liveportrait.follow import BETA, MIN_CUTOFF_HZ, Driven, Seen, driving_input
-from pipeline.liveportrait.motion import Controllers, FaceMotion, Ratios
+from pipeline.liveportrait.motion import Controllers, FaceMotion, Ratios, drive
 from pipeline.liveportrait.networks import eye_mlp, lip_mlp, stitching_mlp
-from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Region, Settings
+from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.portrait import bundled
 from pipeline.quality import psnr
-from pipeline.smoothing import OneEuroFilter
+from pipeline.smoothing import OneEuroFilter, RotationFilter, ratio
+from pipeline.tuning import Region, Tuning
 
 CPU = torch.device("cpu")
 
@@ -114,6 +116,12 @@ def shown(generator: torch.Generator, batch: int) -> Shown:
     return Shown(portrait, source, source.keypoints(), Ratios(nothing.expand(-1, 2), nothing), nothing, nothing, nothing)
 
 
+def numbers(batch: int, tuning: Tuning = Tuning()) -> torch.Tensor:
+    """(B, 23) as `_Host.write` makes them, but for the crop."""
+    row = [0.0] * 12 + [ratio(tuning.smoothing), 0.0, 0.0, tuning.pose, tuning.scale, *tuning.expression]
+    return torch.tensor([row + [float(tuning.eye_retargeting), float(tuning.lip_retargeting)]] * batch)
+
+
 @torch.inference_mode()
 def test_the_filter_on_the_device_is_the_one_of_the_host():
     generator = torch.Generator().manual_seed(3)
@@ -122,21 +130,63 @@ def test_the_filter_on_the_device_is_the_one_of_the_host():
     ratios = Ratios(torch.zeros(1, 2), torch.zeros(1, 1))
     references = flat(Driven(reference, ratios))
     state = torch.full((2, 1, references.shape[1]), torch.nan)  # nobody has been here
-    filtered = OneEuroFilter(MIN_CUTOFF_HZ, BETA)
+    blend = torch.full((2, 1, 63), torch.nan)
+    filtered, turned = OneEuroFilter(MIN_CUTOFF_HZ, BETA), RotationFilter(MIN_CUTOFF_HZ, BETA)
     for k in range(6):
         motion = face(generator, 1)
-        small = torch.zeros(1, 12)
+        small = numbers(1)
         small[0, 7] = 0.0 if k == 0 else 1 / 30
-        _, state = compose(source, motion, small, references, state, networks, MotionOptions())
+        _, state, blend = compose(source, motion, small, references, state, blend, networks, MotionOptions())
         expected = filtered(flat(Driven(motion, ratios)), 10 + k / 30)
+        expected[:, TURN] = torch.from_numpy(turned(motion.rotation[0].numpy(), 10 + k / 30)).flatten()
         assert torch.allclose(state[0], expected, atol=1e-5)
+        assert torch.allclose(torch.linalg.det(state[0][:, TURN].reshape(3, 3)), torch.ones(1), atol=1e-5), "a rotation"
     small[0, 7] = HOLD
-    _, held = compose(source, face(generator, 1), small, references, state, networks, MotionOptions())
+    _, held, _ = compose(source, face(generator, 1), small, references, state, blend, networks, MotionOptions())
     assert torch.equal(held[0], state[0]), "a lost face keeps its last motion"
     small[0, 8] = 1.0
-    keypoints, _ = compose(source, face(generator, 1), small, references, state, networks, MotionOptions())
+    keypoints, _, _ = compose(source, face(generator, 1), small, references, state, blend, networks, MotionOptions())
     assert torch.allclose(keypoints, source.resting), "and comes to rest"
     assert torch.equal(flat(unflat(references, reference.canonical)), references)
+
+
+@torch.inference_mode()
+def test_a_leap_is_taken_back_little_by_little():
+    generator = torch.Generator().manual_seed(6)
+    source, networks = shown(generator, 1), controllers()
+    references = flat(Driven(face(generator, 1), Ratios(torch.zeros(1, 2), torch.zeros(1, 1))))
+    state, blend = torch.zeros(2, 1, references.shape[1]), torch.zeros(2, 1, 63)
+    small = numbers(1, Tuning(smoothing=0))
+    first, state, blend = compose(source, face(generator, 1), small, references, state, blend, networks, MotionOptions())
+    after = face(generator, 1)
+    there, _, _ = compose(source, after, small, references, state, blend, networks, MotionOptions())
+    for leap, left in ((1.0, 1.0), (0.0, 0.25), (0.0, 0.0)):
+        small[0, 13], small[0, 14] = leap, left
+        out, state, blend = compose(source, after, small, references, state, blend, networks, MotionOptions())
+        assert torch.allclose(out, there + (first - there) * left, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_gains_of_a_stream_are_those_of_the_offline_options():
+    generator = torch.Generator().manual_seed(7)
+    source, driver, reference, networks = shown(generator, 1), face(generator, 1), face(generator, 1), controllers()
+    ratios = Ratios(torch.rand(1, 2, generator=generator), torch.rand(1, 1, generator=generator))
+    small = numbers(1)
+    small[0, 9:12] = torch.cat([ratios.eyes, ratios.lip], dim=1)
+    references, state, blend = flat(Driven(reference, ratios)), torch.zeros(2, 1, 79), torch.zeros(2, 1, 63)
+    for tuning, options in (
+        (Tuning(pose_gain=0.5, expression_gain=1.5), MotionOptions(pose_gain=0.5, expression_gain=1.5)),
+        (Tuning(region=Region.LIP), MotionOptions(region=Region.LIP)),
+        (Tuning(region=Region.EYES), MotionOptions(region=Region.EYES)),
+        (Tuning(region=Region.POSE, scale_lock=True), MotionOptions(region=Region.POSE)),
+        (Tuning(region=Region.EXPRESSION), MotionOptions(region=Region.EXPRESSION)),
+        (Tuning(eye_retargeting=True), MotionOptions(eye_retargeting=True)),
+        (Tuning(lip_retargeting=True), MotionOptions(lip_retargeting=True)),
+    ):
+        small[:, 12:] = numbers(1, tuning)[:, 12:]
+        ours, _, _ = compose(source, driver, small, references, state, blend, networks, MotionOptions())
+        theirs = drive(source.face, driver, reference, networks, options, source.ratios, ratios)
+        assert torch.allclose(ours, theirs, atol=1e-5), tuning
 
 
 @pytest.mark.parametrize("region", list(Region))
@@ -147,15 +197,18 @@ def test_streams_in_a_batch_do_not_see_each_other(region, relative):
     source, motion, networks = shown(generator, 3), face(generator, 3), controllers()
     references = flat(Driven(face(generator, 3), Ratios(torch.zeros(3, 2), torch.zeros(3, 1))))
     state = torch.randn(2, 3, references.shape[1], generator=generator) * 0.1
-    small = torch.rand(3, 12, generator=generator) * 0.1
-    options = MotionOptions(relative=relative, region=region, eye_retargeting=True, pose_gain=0.7)
-    together, _ = compose(source, motion, small, references, state, networks, options)
+    state[0][:, TURN] = face(generator, 3).rotation.flatten(1)
+    blend = torch.randn(2, 3, 63, generator=generator) * 0.1
+    small = torch.rand(3, 23, generator=generator) * 0.1
+    options = MotionOptions(relative=relative, region=region, pose_gain=0.7)
+    together, _, _ = compose(source, motion, small, references, state, blend, networks, options)
     for k in range(3):
         row = slice(k, k + 1)
         alone_source = Shown.of([t[row] for t in source.tensors()])
-        alone, _ = compose(
-            alone_source, FaceMotion(*(p[row] for p in motion)), small[row], references[row], state[:, row], networks, options
-        )
+        alone, _, _ = compose(
+            alone_source, FaceMotion(*(p[row] for p in motion)), small[row], references[row], state[:, row], blend[:, row],
+            networks, options,
+        )  # fmt: skip
         assert torch.allclose(alone, together[row], atol=1e-6)
 
 

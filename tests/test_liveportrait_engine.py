@@ -29,7 +29,7 @@ from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppete
 from pipeline.liveportrait.files import BASE
 from pipeline.liveportrait.follow import mean_motion
 from pipeline.liveportrait.motion import FaceMotion, rotation
-from pipeline.liveportrait.options import MotionOptions, Precision, Region, Settings
+from pipeline.liveportrait.options import MotionOptions, Precision, Settings
 from pipeline.offline import Output, Sound, animate
 from pipeline.portrait import bundled, load_portrait, read_picture
 from pipeline.quality import psnr, ssim
@@ -43,7 +43,7 @@ BY_68 = {"s1": (528, 482, 763), "s5": (354, 241, 334), "s9": (370, 302, 476), "s
 
 @pytest.mark.parametrize("name", BY_68)
 def test_the_rectangle_is_that_of_jaw_and_brows(name, picture, model):
-    box = mesh_box(find_landmarks(read_picture(picture(name)), model), SOURCE)
+    box = mesh_box(find_landmarks(read_picture(picture(name)), model)[0], SOURCE)
     x, y, side = BY_68[name]
     assert box.side == pytest.approx(side, rel=0.04)
     assert np.abs(box.centre - (x, y)).max() < 0.03 * side
@@ -51,7 +51,7 @@ def test_the_rectangle_is_that_of_jaw_and_brows(name, picture, model):
 
 @pytest.mark.parametrize("name", ["s1", "s5", "s9", "s12", "s22", "s30"])
 def test_the_crop_stands_upright_around_the_face(name, picture, model):
-    landmarks = find_landmarks(read_picture(picture(name)), model)
+    landmarks = find_landmarks(read_picture(picture(name)), model)[0]
     inside = transform(landmarks[:, :2], mesh_box(landmarks, SOURCE).to_crop())
     eyes = inside[[33, 133, 362, 263]].reshape(2, 2, 2).mean(axis=1)
     lips = inside[[61, 291]].mean(axis=0)
@@ -62,7 +62,7 @@ def test_the_crop_stands_upright_around_the_face(name, picture, model):
 
 
 def test_openings_are_ratios(picture, model):
-    landmarks = find_landmarks(read_picture(picture("s5")), model)
+    landmarks = find_landmarks(read_picture(picture("s5")), model)[0]
     ratios = mesh_ratios(landmarks)
     assert ratios == pytest.approx(mesh_ratios(landmarks * 3 + 7), abs=1e-5)
     opened = landmarks.copy()
@@ -336,8 +336,8 @@ def test_options_of_an_engine_that_does_not_run(tmp_path, clip):
 def test_the_config_is_the_engine_s(checkpoints):
     from streamer.config import LivePortrait
 
-    given = LivePortrait(checkpoints=checkpoints, region="lip", pose_gain=0.5, precision="fp32")
-    motion = replace(MotionOptions(), region=Region.LIP, pose_gain=0.5)
+    given = LivePortrait(checkpoints=checkpoints, multiplier=0.5, precision="fp32")
+    motion = replace(MotionOptions(), multiplier=0.5)
     assert given.settings() == Settings(checkpoints, None, Precision.FP32, motion=motion)
     assert LivePortrait().settings() == Settings()
 

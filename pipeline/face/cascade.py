@@ -98,15 +98,17 @@ class CascadeTracker:
         self._lips: _Lips | None = None
         self._place: _Placement | None = None
         self._eyes = np.ones(2, np.float32)
+        self._grey: Grey | None = None
+        self.faces = 0
 
     def track(self, image: Image, time_s: float) -> Array | None:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        self._grey = grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         place = self._place and self._fitted(grey, self._place)
         if place is None or self._match(grey, place) < SURE_MATCH:
             found = self._find(grey)
-            place = max(
-                [p for p in (place, found and self._fitted(grey, found)) if p], key=lambda p: self._match(grey, p), default=None
-            )
+            self.faces = len(found)
+            again = [self._fitted(grey, p) for p in found]
+            place = max([*again, *([place] if place else [])], key=lambda p: self._match(grey, p), default=None)
         if place is None or self._match(grey, place) < MIN_MATCH:
             self._place = None
             return None
@@ -135,24 +137,25 @@ class CascadeTracker:
         a, b = a - a.mean(), b - b.mean()
         return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
+    def next_face(self) -> bool:
+        faces = [] if self._grey is None else sorted(self._find(self._grey), key=lambda p: float(p.shift[0]))
+        self.faces = len(faces)
+        if len(faces) < 2 or self._place is None:
+            return False
+        here = int(np.argmin([np.linalg.norm(p.shift - self._place.shift) for p in faces]))
+        self._reference, self._place = None, faces[(here + 1) % len(faces)]
+        return True
+
     def close(self) -> None:
         """Nothing is held."""
 
-    def _find(self, grey: Grey) -> _Placement | None:
+    def _find(self, grey: Grey) -> list[_Placement]:
+        """The faces in a picture, the largest first."""
         factor = min(1.0, 320 / max(grey.shape))
         small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         least = max(24, min(small.shape) // 6)
         boxes = self._faces.detectMultiScale(small, 1.1, 4, minSize=(least, least))
-        if not len(boxes):
-            return None
-        x, y, w, h = (max(boxes, key=lambda b: int(b[2])) / factor).astype(float)
-        left, right = (_dark_blob(grey, x + w * c, y + 0.39 * h, 0.14 * w) for c in (0.30, 0.70))
-        unit = float(np.linalg.norm(right - left))
-        if not 0.28 * w < unit < 0.55 * w:
-            left, right, unit = np.array([x + 0.3 * w, y + 0.39 * h]), np.array([x + 0.7 * w, y + 0.39 * h]), 0.4 * w
-        cos, sin = (right - left) / unit
-        linear = unit * np.array([[cos, -sin, 0], [sin, cos, 0]], np.float32)
-        return _Placement(linear, ((left + right) / 2).astype(np.float32))
+        return [_placed(grey, np.asarray(b, float) / factor) for b in sorted(boxes, key=lambda b: -int(b[2]))]
 
     def _landmarks(self, flow: Array, patch: Grey, place: _Placement, openness: Array) -> Array:
         assert self._lips is not None
@@ -171,6 +174,18 @@ class CascadeTracker:
 
 def _cascade(name: str) -> cv2.CascadeClassifier:
     return cv2.CascadeClassifier(cv2.data.haarcascades + name)  # type: ignore[attr-defined]
+
+
+def _placed(grey: Grey, box: Array) -> _Placement:
+    """The face in a box (x, y, width, height), by its eyes."""
+    x, y, w, h = box.tolist()
+    left, right = (_dark_blob(grey, x + w * c, y + 0.39 * h, 0.14 * w) for c in (0.30, 0.70))
+    unit = float(np.linalg.norm(right - left))
+    if not 0.28 * w < unit < 0.55 * w:
+        left, right, unit = np.array([x + 0.3 * w, y + 0.39 * h]), np.array([x + 0.7 * w, y + 0.39 * h]), 0.4 * w
+    cos, sin = (right - left) / unit
+    linear = unit * np.array([[cos, -sin, 0], [sin, cos, 0]], np.float32)
+    return _Placement(linear, ((left + right) / 2).astype(np.float32))
 
 
 def _dark_blob(grey: Grey, x: float, y: float, reach: float) -> Array:

@@ -21,39 +21,75 @@ from .motion import Array
 STEP_MS = 1000
 
 
+MAX_FACES = 4  # each costs as much as the first
+SAME = 1.2  # face widths that a face moves at most from one picture to the next
+FORGET_S = 1.0  # a face that is gone for so long may be anywhere when it comes back
+
+
 class MediaPipeTracker:
-    """Video mode: each frame starts from the face found in the one before."""
+    """Video mode: each frame starts from the faces found in the one before."""
 
     name = "mediapipe"
 
     def __init__(self, model: Path) -> None:
-        self._landmarker = _landmarker(model, vision.RunningMode.VIDEO)
+        self._landmarker = _landmarker(model, vision.RunningMode.VIDEO, MAX_FACES)
         self._last_ms = 0
+        self._place: Array | None = None  # x, y, width of the face that is followed
+        self._seen_s = float("-inf")
+        self._next = False
+        self.faces = 0
 
     def track(self, image: Image, time_s: float) -> Array | None:
         self._last_ms += STEP_MS
-        result = self._landmarker.detect_for_video(_image(image), self._last_ms)
-        return _pixels(result, image)
+        found = _pixels(self._landmarker.detect_for_video(_image(image), self._last_ms), image)
+        self.faces = len(found)
+        chosen = self._choose(found, time_s - self._seen_s)
+        self._next = False
+        if chosen is not None:
+            self._place, self._seen_s = _place(chosen), time_s
+        return chosen
+
+    def _choose(self, found: list[Array], gone_s: float) -> Array | None:
+        if not found:
+            return None
+        if self._place is None:
+            return max(found, key=lambda face: float(_place(face)[2]))
+        away = [float(np.linalg.norm((_place(face) - self._place)[:2])) / float(self._place[2]) for face in found]
+        if self._next and len(found) > 1:
+            order = sorted(range(len(found)), key=lambda k: float(_place(found[k])[0]))
+            return found[order[(order.index(int(np.argmin(away))) + 1) % len(order)]]
+        nearest = int(np.argmin(away))
+        return found[nearest] if away[nearest] < SAME or gone_s > FORGET_S else None
+
+    def next_face(self) -> bool:
+        self._next = self.faces > 1
+        return self._next
 
     def close(self) -> None:
         self._landmarker.close()
 
 
-def find_landmarks(image: Image, model: Path) -> Array:
-    """(478, 3) landmarks in pixels of the face in a still picture; NoFaceError where there is none."""
-    landmarker = _landmarker(model, vision.RunningMode.IMAGE)
+def find_landmarks(image: Image, model: Path) -> list[Array]:
+    """(478, 3) landmarks in pixels of each face in a still picture, from left to right; NoFaceError where there is none."""
+    landmarker = _landmarker(model, vision.RunningMode.IMAGE, MAX_FACES)
     try:
-        landmarks = _pixels(landmarker.detect(_image(image)), image)
+        faces = _pixels(landmarker.detect(_image(image)), image)
     finally:
         landmarker.close()
-    if landmarks is None:
+    if not faces:
         raise NoFaceError("no face found; use a picture that shows one face from the front")
-    return landmarks
+    return sorted(faces, key=lambda face: float(_place(face)[0]))
 
 
-def _landmarker(model: Path, mode: vision.RunningMode) -> vision.FaceLandmarker:
+def _place(face: Array) -> Array:
+    """x, y of the middle and width, in pixels."""
+    low, high = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
+    return np.array([*(low + high) / 2, high[0] - low[0]], np.float32)
+
+
+def _landmarker(model: Path, mode: vision.RunningMode, faces: int) -> vision.FaceLandmarker:
     base = tasks.BaseOptions(model_asset_path=str(model))
-    options = vision.FaceLandmarkerOptions(base_options=base, running_mode=mode, num_faces=1)
+    options = vision.FaceLandmarkerOptions(base_options=base, running_mode=mode, num_faces=faces)
     try:
         return vision.FaceLandmarker.create_from_options(options)
     except (OSError, RuntimeError, ValueError) as exc:
@@ -64,9 +100,7 @@ def _image(image: Image) -> mp.Image:
     return mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
 
 
-def _pixels(result: vision.FaceLandmarkerResult, image: Image) -> Array | None:
-    if not result.face_landmarks:
-        return None
+def _pixels(result: vision.FaceLandmarkerResult, image: Image) -> list[Array]:
     height, width = image.shape[:2]
-    points = [(p.x, p.y, p.z) for p in result.face_landmarks[0]]
-    return np.array(points, np.float32) * np.array([width, height, width], np.float32)
+    faces = [np.array([(p.x, p.y, p.z) for p in face], np.float32) for face in result.face_landmarks]
+    return [face * np.array([width, height, width], np.float32) for face in faces]

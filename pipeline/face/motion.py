@@ -49,6 +49,21 @@ class Motion:
             gaze=self.gaze * keep,
         )
 
+    def flat(self) -> Array:
+        """All its numbers, (1446,)."""
+        return np.concatenate([self.pose, self.expression.ravel(), self.openness, self.gaze.ravel()])
+
+    def plus(self, offset: Array) -> Motion:
+        """The motion with a `flat` offset added."""
+        pose, expression, openness, gaze = np.split(offset, [6, 6 + self.expression.size, 8 + self.expression.size])
+        return replace(
+            self,
+            pose=self.pose + pose,
+            expression=self.expression + expression.reshape(-1, 3),
+            openness=self.openness + openness,
+            gaze=self.gaze + gaze.reshape(2, 2),
+        )
+
 
 def rest() -> Motion:
     """The neutral itself."""

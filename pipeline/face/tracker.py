@@ -10,12 +10,17 @@ from .motion import Array
 
 
 class Tracker(Protocol):
-    """Follows one face through a stream. Not shared between streams: it keeps state."""
+    """Follows one face through a stream, where several are seen the one it has begun with. Not shared between streams:
+    it keeps state. faces: how many are seen."""
 
     name: str
+    faces: int
 
     def track(self, image: Image, time_s: float) -> Array | None:
         """(478, 3) landmarks in pixels of `image` (h, w, 3) RGB, or None where no face is found."""
+
+    def next_face(self) -> bool:
+        """Follow another face from the next picture on, the next one to the right; whether there is one."""
 
     def close(self) -> None:
         """Free what the tracker holds."""

@@ -21,12 +21,13 @@ from torch import Tensor
 from ..clips import Progress
 from ..errors import PuppetError
 from ..frames import Driving, Image
-from ..smoothing import MAX_GAP_S, one_euro
+from ..smoothing import MAX_GAP_S, one_euro, ratio
+from ..tuning import Tuning
 from . import networks
 from .build import Captured
 from .crop import SIDE
 from .follow import BETA, INPUT, MIN_CUTOFF_HZ, Driven, Seen
-from .motion import Controllers, FaceMotion, Ratios, drive
+from .motion import Controllers, FaceMotion, Ratios, Shares, drive, smooth_turn, tuned
 from .networks import KEYPOINTS
 from .options import MotionOptions
 from .runtime import Runtime
@@ -36,6 +37,7 @@ STREAMS = 64
 BATCHES = (1, 2, 4, 8)
 # What the filter smooths, and how many numbers that is: expression, rotation, scale, translation, eyes, lip
 PARTS = (3 * KEYPOINTS, 9, 1, 3, 2, 1)
+TURN = slice(PARTS[0], PARTS[0] + PARTS[1])  # the rotation; of its speed, three numbers are used
 HOLD = -1.0  # in place of a gap: the face is lost, its last motion stays
 BLACK = (16, 128)  # luma and chroma
 FROM_YUV = ((1.164384, 0.0, 1.596027), (1.164384, -0.391762, -0.812968), (1.164384, 2.017232, 0.0))  # BT.601, studio swing
@@ -49,6 +51,7 @@ class Sight(NamedTuple):
     seen: Seen
     reference: Driven
     row: int
+    tuning: Tuning = Tuning()
 
     @property
     def rest(self) -> float:
@@ -110,6 +113,7 @@ class DevicePath:
         self._references = torch.zeros(STREAMS + 1, sum(PARTS), device=device)  # the last row is nobody's
         self._held: list[Driven | None] = [None] * STREAMS
         self._filter = torch.zeros(2, STREAMS + 1, sum(PARTS), device=device)  # value and speed
+        self._blend = torch.zeros(2, STREAMS + 1, 3 * KEYPOINTS, device=device)  # what was shown last, and a leap
         self._out = torch.zeros(max_batch, side * side * 3 // 2, dtype=torch.uint8, device=device)
         self._finite = torch.zeros(max_batch, dtype=torch.bool, device=device)
         self._to_yuv = torch.tensor(TO_YUV, device=device)
@@ -181,9 +185,10 @@ class DevicePath:
         small = self._small[:batch]
         motion = self._runtime.motion(self._cut(self._y[:batch], self._uv[:batch], small[:, :6], self._from_yuv))
         rows = small[:, 6].long()
-        state = self._references[rows], self._filter[:, rows]
-        keypoints, filtered = self._compose(shown, motion, small, *state, self._runtime.controllers, self._options)
+        state = self._references[rows], self._filter[:, rows], self._blend[:, rows]
+        keypoints, filtered, blended = self._compose(shown, motion, small, *state, self._runtime.controllers, self._options)
         self._filter.index_copy_(1, rows, filtered)
+        self._blend.index_copy_(1, rows, blended)
         picture = self._runtime.render(shown.portrait, keypoints)
         out, finite = self._finish(picture, shown.grid, shown.mask, shown.behind, self._to_yuv)
         self._out[:batch].copy_(out)
@@ -194,7 +199,8 @@ class _Host:
     """The host's side of the buffers: pinned where there is a device to copy to. Two of each, so that the next batch is
     written while the last one travels."""
 
-    SMALL = 12  # crop to picture (6), row, gap, rest, eyes (2), lip
+    # crop to picture (6), row, gap, rest, eyes (2), lip; smoothing, leap, its rest, gains (6), retargeting (2)
+    SMALL = 23
 
     def __init__(self, batch: int, side: int, device: torch.device) -> None:
         height, width = PLANES
@@ -225,7 +231,10 @@ class _Host:
         gap_s = HOLD if sight.seen.gap_s is None else sight.seen.gap_s
         if gap_s > MAX_GAP_S or anew:
             gap_s = 0.0
-        row = [*to_picture[:2].flatten(), sight.row, gap_s, sight.rest, *sight.seen.ratios]
+        seen, tuning = sight.seen, sight.tuning
+        row = [*to_picture[:2].flatten(), sight.row, gap_s, sight.rest, *seen.ratios]
+        row += [ratio(tuning.smoothing), seen.leap, seen.left, tuning.pose, tuning.scale, *tuning.expression]
+        row += [tuning.eye_retargeting, tuning.lip_retargeting]
         self._small[self._turn][slot] = torch.tensor(row, dtype=torch.float32)
 
     def idle(self, slot: int) -> None:
@@ -312,19 +321,34 @@ def cut_planes(y: Tensor, uv: Tensor, to_picture: Tensor, from_yuv: Tensor) -> T
 
 
 def compose(
-    shown: Shown, motion: FaceMotion, small: Tensor, references: Tensor, state: Tensor, controllers: Controllers,
+    shown: Shown, motion: FaceMotion, small: Tensor, references: Tensor, state: Tensor, blend: Tensor, controllers: Controllers,
     options: MotionOptions,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """What W is to show, (B, K, 3), and the filter's state (2, B, n) after it."""
-    seen = flat(Driven(motion, Ratios(small[:, 9:11], small[:, 11:12])))
-    gap_s = small[:, 7:8]
-    value, speed = one_euro(seen, state[0], state[1], gap_s.clamp_min(1e-3), MIN_CUTOFF_HZ, BETA)
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """What W is to show, (B, K, 3); the filter's state (2, B, n) and the blend's (2, B, 3 · K) after it."""
+    value, speed = _filtered(flat(Driven(motion, Ratios(small[:, 9:11], small[:, 11:12]))), small, state)
+    driven, reference = unflat(value, motion.canonical), unflat(references, motion.canonical)
+    moved = tuned(driven.motion, reference.motion, small[:, 15:21])
+    shares = Shares(small[:, 21:22], small[:, 22:23])
+    keypoints = drive(shown.face, moved, reference.motion, controllers, options, shown.ratios, driven.ratios, shares)
+    target = torch.lerp(keypoints, shown.resting, small[:, 8, None, None])
+    # A leap is taken back little by little; offsets are against the resting portrait, which may have changed.
+    leap, left = small[:, 13:14], small[:, 14:15]
+    offset = torch.where(leap > 0, blend[0].nan_to_num() - (target - shown.resting).flatten(1), blend[1])
+    out = target + torch.where(left > 0, offset * left, torch.zeros_like(offset)).reshape(-1, KEYPOINTS, 3)
+    return out, torch.stack([value, speed]), torch.stack([(out - shown.resting).flatten(1), offset])
+
+
+def _filtered(seen: Tensor, small: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    gap_s, rate = small[:, 7:8], small[:, 12:13]
+    dt, cutoff, beta = gap_s.clamp_min(1e-3), MIN_CUTOFF_HZ * rate, BETA * rate
+    value, speed = one_euro(seen, state[0], state[1], dt, cutoff, beta)
+    now, last = (t[:, TURN].reshape(-1, 3, 3) for t in (seen, state[0]))
+    turned, turning = smooth_turn(now, last, state[1][:, TURN][:, :3], dt, cutoff, beta)
+    value = torch.cat([value[:, : TURN.start], turned.flatten(1), value[:, TURN.stop :]], dim=1)
+    speed = torch.cat([speed[:, : TURN.start], F.pad(turning, (0, 6)), speed[:, TURN.stop :]], dim=1)
     fresh, held = gap_s == 0, gap_s < 0
     value = torch.where(fresh, seen, torch.where(held, state[0], value))
-    speed = torch.where(fresh | held, torch.zeros_like(speed), speed)
-    driven, reference = unflat(value, motion.canonical), unflat(references, motion.canonical)
-    keypoints = drive(shown.face, driven.motion, reference.motion, controllers, options, shown.ratios, driven.ratios)
-    return torch.lerp(keypoints, shown.resting, small[:, 8, None, None]), torch.stack([value, speed])
+    return value, torch.where(fresh | held, torch.zeros_like(speed), speed)
 
 
 def finish(picture: Tensor, grid: Tensor, mask: Tensor, behind: Tensor, to_yuv: Tensor) -> tuple[Tensor, Tensor]:

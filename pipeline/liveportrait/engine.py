@@ -10,12 +10,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from ..calibration import Calibrating
 from ..clips import Progress
 from ..face.tracker import open_tracker
 from ..follow import FaceState
 from ..frames import Driving, Image, planar
 from ..mesh.crop import fit
 from ..portrait import Portrait
+from ..tuning import Tuning
 from . import networks
 from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
 from .device import DevicePath, Rows, Shown, Sight
@@ -49,6 +51,7 @@ class LivePortraitEngine:
     """See `pipeline.engine.Engine`. face_model: MediaPipe's; without it the cascade tracker places the driver's face."""
 
     name = "liveportrait"
+    lacks: frozenset[str] = frozenset()
 
     def __init__(self, face_model: Path | None, settings: Settings = Settings()) -> None:
         self._face_model = face_model
@@ -153,13 +156,24 @@ class LivePortraitPuppeteer:
 
     @property
     def state(self) -> FaceState:
-        return self.follower.state
+        return self.follower.keeper.state
+
+    @property
+    def calibrating(self) -> Calibrating:
+        return self.follower.keeper.calibrating
+
+    @property
+    def faces(self) -> int:
+        return self.follower.tracker.faces
+
+    def tune(self, tuning: Tuning) -> None:
+        self.follower.tuning = tuning
 
     @torch.inference_mode()
     def follow(self, driving: Driving) -> Sight | None:
         seen = self.follower.see(driving.image, driving.time_s)
         reference = self.follower.reference
-        return None if seen is None or reference is None else Sight(driving, seen, reference, self._row)
+        return None if seen is None or reference is None else Sight(driving, seen, reference, self._row, self.follower.tuning)
 
     @torch.inference_mode()
     def animate(self, source: LivePortraitSource, image: Image, time_s: float) -> Image:
@@ -204,6 +218,12 @@ class LivePortraitPuppeteer:
 
     def recalibrate(self) -> None:
         self.follower.recalibrate()
+
+    def reset(self) -> None:
+        self.follower.reset()
+
+    def next_face(self) -> bool:
+        return self.follower.next_face()
 
     def close(self) -> None:
         self.follower.close()

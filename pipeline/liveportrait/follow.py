@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..calibration import Calibration
 from ..face.motion import Array
 from ..face.tracker import Tracker
-from ..follow import FaceState, rest_share
+from ..follow import NeutralKeeper, Presence
 from ..frames import Image
-from ..smoothing import OneEuroFilter
+from ..smoothing import MAX_GAP_S, OneEuroFilter, ratio
+from ..tuning import Tuning
 from .crop import DRIVING, DrivingBox, FaceBox, cut, mesh_box, mesh_ratios
-from .motion import FaceMotion, Ratios
+from .motion import FaceMotion, Ratios, smooth_turn
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,15 @@ class Driven(NamedTuple):
 
 class Seen(NamedTuple):
     """A driver's face on the host. ratios: (3,) openings; gap_s: since it was seen before, 0 for the first time, None
-    for one that is lost and was here last; rest: how far it has come to rest by that, 0..1."""
+    for one that is lost and was here last; rest: how far it has come to rest, 0..1. leap, left: whether what is shown
+    leaps here, and how much of the last leap is still to be taken back."""
 
     box: FaceBox
     ratios: Array
     gap_s: float | None
     rest: float
+    leap: bool = False
+    left: float = 0.0
 
 
 class MotionFollower:
@@ -55,28 +58,41 @@ class MotionFollower:
         self._open_tracker = open_tracker
         self._extract = extract
         self.tracker = open_tracker()
-        self.state = FaceState.NO_FACE
+        self.tuning = Tuning()
+        self.keeper = NeutralKeeper()
         self.reference: Driven | None = None
-        self.recalibrate()
-
-    def recalibrate(self) -> None:
-        """Forget the reference and take a new one."""
-        self.reference = None
         self._box: DrivingBox | None = None
-        self._calibration = Calibration()
         self._kept: list[tuple[Image, float]] = []  # a picture for each frame of the calibration, and its scale
         self.forget()
 
+    def recalibrate(self) -> None:
+        """Take a new reference; the present one goes on until then."""
+        self.keeper.recalibrate()
+        self._kept = []
+
+    def reset(self) -> None:
+        """Come to rest and take a new reference."""
+        self.keeper.reset()
+        self._kept = []
+
+    def next_face(self) -> bool:
+        """Follow another face, with a reference of its own; whether there is one."""
+        if not self.tracker.next_face():
+            return False
+        self.reset()
+        return True
+
     def forget(self) -> None:
         """Start the filter anew."""
-        self._smooth = OneEuroFilter(MIN_CUTOFF_HZ, BETA)
+        self._smooth, self._turn = OneEuroFilter(MIN_CUTOFF_HZ, BETA), TurnFilter(MIN_CUTOFF_HZ, BETA)
         self._last: Driven | None = None
         self._last_seen: Seen | None = None
-        self._seen_s = float("-inf")
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the reference from frames known beforehand; the face need not be in all of them."""
+        self.keeper, self.reference, self._box = NeutralKeeper(), None, None
         self.recalibrate()
+        self.forget()
         time_s = 0.0
         for time_s, image in frames:
             landmarks = self.tracker.track(image, time_s)
@@ -86,27 +102,38 @@ class MotionFollower:
             self._conclude(time_s)
         if self.reference is None:
             log.warning("no face in the driver's first seconds; the portrait rests until one is seen")
+        else:
+            self.keeper = NeutralKeeper(calibrated=True)
+            self.keeper.presence = Presence(1.0)  # the first frame is already animated
         self.tracker.close()
         self.tracker = self._open_tracker()
 
     def see(self, image: Image, time_s: float) -> Seen | None:
-        """Where the face is in `image` (h, w, 3) RGB; None while there is no reference. Nothing is asked of the device,
-        but for the reference, once."""
-        landmarks = self.tracker.track(image, time_s)
+        """Where the face is in `image` (h, w, 3) RGB; None while nothing moves. Nothing is asked of the device, but for
+        the reference, once."""
+        landmarks = None if self.tuning.paused else self.tracker.track(image, time_s)
         if landmarks is None:
-            self.state = FaceState.NO_FACE
-            if self._last_seen is None:
-                return None
-            return self._last_seen._replace(gap_s=None, rest=rest_share(time_s - self._seen_s))
-        if self._box is None:
-            self.state = FaceState.CALIBRATING
+            return self._held(1.0 - self.keeper.lost(time_s, self.tuning), time_s)
+        gap_s = self.keeper.found(time_s, self.tuning)
+        if self.keeper.calibration is not None:
             self._collect(landmarks, image, time_s)
-            return None
-        self.state = FaceState.TRACKING
-        gap_s, self._seen_s = time_s - self._seen_s, time_s
+        if not self.keeper.calibrated or self._box is None:
+            return self._held(1.0 - self.keeper.presence(time_s, False, math.inf), time_s)
         box = self._box.follow(mesh_box(landmarks, DRIVING), time_s)
-        self._last_seen = Seen(box, mesh_ratios(landmarks), gap_s if math.isfinite(gap_s) else 0.0, 0.0)
+        leap, left = self.keeper.leap(time_s)
+        rest = 1.0 - self.keeper.presence(time_s, True)
+        gap_s = gap_s if math.isfinite(gap_s) else 0.0
+        self._last_seen = Seen(box, mesh_ratios(landmarks), gap_s, rest, leap, left)
         return self._last_seen
+
+    def _held(self, rest: float, time_s: float) -> Seen | None:
+        """The motion that was last seen, on its way to rest."""
+        if self._last_seen is None or self.reference is None:
+            return None
+        pending, self.keeper.leap.pending = self.keeper.leap.pending, False
+        _, left = self.keeper.leap(time_s)
+        self.keeper.leap.pending = pending  # a leap is for the next motion that is new
+        return self._last_seen._replace(gap_s=None, rest=rest, leap=False, left=left)
 
     def follow(self, image: Image, time_s: float) -> tuple[Driven, float] | None:
         """The face in `image` (h, w, 3) RGB and how far it has come to rest (0..1, by being lost); None while there
@@ -118,38 +145,65 @@ class MotionFollower:
             return None if self._last is None else (self._last, seen.rest)
         motion = self._extract([driving_input(image, seen.box)])
         self._last = self._smoothed(Driven(motion, as_ratios(seen.ratios, motion.scale.device)), time_s)
-        return self._last, 0.0
+        return self._last, seen.rest
 
     def _collect(self, landmarks: Array, image: Image, time_s: float) -> bool:
+        assert self.keeper.calibration is not None
         factor = min(1.0, KEPT_SIDE / max(image.shape[:2]))
         small = image if factor == 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         self._kept.append((np.asarray(small, np.uint8), factor))
-        if self._calibration.add(landmarks, time_s) is None:
+        if self.keeper.calibration.add(landmarks, time_s) is None:
             return False
         self._conclude(time_s)
         return True
 
     def _conclude(self, time_s: float) -> None:
-        landmarks = self._calibration.landmarks()
+        calibration = self.keeper.calibration
+        assert calibration is not None
+        landmarks, chosen = calibration.landmarks(), calibration.chosen()
         box = mesh_box(landmarks, DRIVING)
-        chosen = self._calibration.chosen()
         some = [self._kept[k] for k in chosen[:: -(-len(chosen) // REFERENCES)]]
         faces = self._extract([driving_input(image, box.scaled(factor)) for image, factor in some])
         self.reference = Driven(mean_motion(faces), ratios_of(landmarks, faces.scale.device))
         self._box = DrivingBox(box, time_s)
         self._kept = []
+        self.forget()
+        self.keeper.done()
 
     def _smoothed(self, driven: Driven, time_s: float) -> Driven:
-        """Rotations are filtered by element: between neighbouring frames the result is a rotation to within 1e-4."""
         motion, ratios = driven
-        parts = [motion.expression, motion.rotation, motion.scale, motion.translation, ratios.eyes, ratios.lip]
-        flat = self._smooth(torch.cat([p.flatten() for p in parts]), time_s)
+        r = ratio(self.tuning.smoothing)
+        parts = [motion.expression, motion.scale, motion.translation, ratios.eyes, ratios.lip]
+        flat = self._smooth(torch.cat([p.flatten() for p in parts]), time_s, r)
         sizes = [p.numel() for p in parts]
         new = [v.reshape(p.shape) for v, p in zip(flat.split(sizes), parts, strict=True)]
-        return Driven(FaceMotion(motion.canonical, *new[:4]), Ratios(*new[4:]))
+        turned = self._turn(motion.rotation, time_s, r)
+        return Driven(FaceMotion(motion.canonical, new[0], turned, *new[1:3]), Ratios(*new[3:]))
 
     def close(self) -> None:
         self.tracker.close()
+
+
+class TurnFilter:
+    """`smoothing.RotationFilter` for (1, 3, 3) tensors."""
+
+    def __init__(self, min_cutoff_hz: float, beta: float) -> None:
+        self._min_cutoff, self._beta = min_cutoff_hz, beta
+        self._value: Tensor | None = None
+        self._speed = torch.zeros(1, 3)
+        self._time = 0.0
+
+    def __call__(self, rotation: Tensor, time_s: float, ratio: float) -> Tensor:
+        dt = time_s - self._time
+        self._time = time_s
+        if self._value is None or not 0.0 < dt <= MAX_GAP_S:
+            self._value, self._speed = rotation, torch.zeros(1, 3, device=rotation.device)
+        else:
+            step = torch.full((1, 1), dt, device=rotation.device)
+            self._value, self._speed = smooth_turn(
+                rotation, self._value, self._speed, step, ratio * self._min_cutoff, ratio * self._beta
+            )
+        return self._value
 
 
 def driving_input(image: Image, box: FaceBox) -> Image:

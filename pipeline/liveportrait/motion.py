@@ -11,12 +11,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..smoothing import DERIVATIVE_CUTOFF_HZ, gain
+from ..tuning import Region
 from .networks import KEYPOINTS, MotionHeads
-from .options import MotionOptions, Region
+from .options import MotionOptions
 
 BIN_DEGREES, FIRST_DEGREES = 3.0, -97.5
 LIP_OPEN = 0.03  # a source mouth more open than this is closed before relative motion is added
 LIPS = (6, 12, 14, 17, 19, 20)
+BROWS = (1, 2)
 EYES = (11, 13, 15, 16, 18)
 # In absolute motion these coordinates (x, y, z) of the expression come from the driver, the others stay the source's.
 ABSOLUTE = dict.fromkeys((1, 2, 6, *range(11, 21)), (0, 1, 2)) | {3: (1,), 4: (1,), 5: (2,), 8: (2,), 9: (1, 2)}
@@ -40,6 +43,13 @@ class FaceMotion(NamedTuple):
 
 class Ratios(NamedTuple):
     """Openings of a face. eyes: (B, 2) left and right; lip: (B, 1)."""
+
+    eyes: Tensor
+    lip: Tensor
+
+
+class Shares(NamedTuple):
+    """How far eyes and lips are retargeted, 0 or 1 for each of B: what the options say, or one by one. (B, 1) each."""
 
     eyes: Tensor
     lip: Tensor
@@ -89,20 +99,22 @@ def drive(
     options: MotionOptions = MotionOptions(),
     source_ratios: Ratios | None = None,
     driving_ratios: Ratios | None = None,
+    shares: Shares | None = None,
 ) -> Tensor:
     """(B, K, 3) keypoints for W, of B driving frames.
 
     source: batch 1. reference: batch 1, the driver's frame that relative motion is measured against.
-    The ratios are needed for retargeting, and the source's for closing its lips.
+    The ratios are needed for retargeting, and the source's for closing its lips. shares: instead of the options'
+    retargeting.
     """
     resting = source.keypoints()
     moved = transfer(source, driving, reference, options).keypoints()
     if not options.compat:
         moved = resting + (moved - resting) * options.multiplier
-    moved = moved + _retargeting(resting, controllers, options, source_ratios, driving_ratios)
+    moved = moved + _retargeting(resting, controllers, options, source_ratios, driving_ratios, shares)
     if options.stitching:
         moved = stitch(controllers.stitching, resting, moved)
-    moved = moved + _closing(resting, controllers, options, source_ratios)
+    moved = moved + _closing(resting, controllers, options, source_ratios, shares)
     if options.compat:
         moved = resting + (moved - resting) * options.multiplier
     return moved
@@ -171,17 +183,41 @@ def _in_region(resting: Tensor, moved: Tensor, region: Region) -> Tensor:
     return torch.where(_members(LIPS if region is Region.LIP else EYES, moved.device), moved, resting)
 
 
-def power(rotations: Tensor, gain: float) -> Tensor:
-    """(B, 3, 3) rotations by `gain` times their angle about their axis (Rodrigues' formula)."""
-    if gain == 1.0:
+def power(rotations: Tensor, gain: float | Tensor) -> Tensor:
+    """(B, 3, 3) rotations by `gain` (a number, or (B, 1)) times their angle about their axis."""
+    if isinstance(gain, float) and gain == 1.0:
         return rotations
+    return from_vector(to_vector(rotations) * gain)
+
+
+def to_vector(rotations: Tensor) -> Tensor:
+    """(B, 3, 3) -> (B, 3): axis times angle in radians, below a half turn."""
     skew = (rotations - rotations.transpose(1, 2)) / 2  # sin(angle) times the axis' cross matrix
     axis = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], dim=1)
-    sine = axis.norm(dim=1)[:, None, None]
-    cosine = ((rotations.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2)[:, None, None]
-    angle = torch.atan2(sine, cosine) * gain
-    unit = skew / sine.clamp_min(1e-9)
-    return torch.eye(3, device=rotations.device) + angle.sin() * unit + (1 - angle.cos()) * (unit @ unit)
+    sine = axis.norm(dim=1, keepdim=True)
+    cosine = ((rotations.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) - 1) / 2).clamp(-1, 1)
+    return axis / sine.clamp_min(1e-9) * torch.atan2(sine, cosine)
+
+
+def from_vector(vectors: Tensor) -> Tensor:
+    """(B, 3) -> (B, 3, 3), the reverse of `to_vector` (Rodrigues' formula)."""
+    angle = vectors.norm(dim=1)[:, None, None]
+    x, y, z = (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-9)).unbind(dim=1)
+    zero = torch.zeros_like(x)
+    unit = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).reshape(-1, 3, 3)
+    identity = torch.eye(3, device=vectors.device, dtype=vectors.dtype)
+    return identity + angle.sin() * unit + (1 - angle.cos()) * (unit @ unit)
+
+
+def smooth_turn(
+    rotation: Tensor, last: Tensor, speed: Tensor, dt: Tensor, min_cutoff_hz: float | Tensor, beta: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of the One-Euro filter on SO(3): the rotation (B, 3, 3) and its speed (B, 3), `dt` (B, 1) seconds after
+    `last`."""
+    turn = to_vector(rotation @ last.transpose(1, 2))
+    speed = speed + gain(DERIVATIVE_CUTOFF_HZ, dt) * (turn / dt - speed)
+    cutoff = min_cutoff_hz + beta * speed.norm(dim=1, keepdim=True)
+    return from_vector(turn * gain(cutoff, dt)) @ last, speed
 
 
 def stitch(network: nn.Module, resting: Tensor, moved: Tensor) -> Tensor:
@@ -200,26 +236,54 @@ def retarget(network: nn.Module, resting: Tensor, ratios: Tensor) -> Tensor:
 
 
 def _retargeting(
-    resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None, driving: Ratios | None
-) -> Tensor:
+    resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None, driving: Ratios | None,
+    shares: Shares | None,
+) -> Tensor:  # fmt: skip
     out = torch.zeros_like(resting)
-    if not (options.eye_retargeting or options.lip_retargeting):
+    eyes, lip = (options.eye_retargeting, options.lip_retargeting) if shares is None else (True, True)
+    if not (eyes or lip):
         return out
     if source is None or driving is None:
         raise ValueError("retargeting needs the ratios of source and driver")
     batch = driving.lip.shape[0]
-    if options.eye_retargeting:  # the networks were trained with one eye of the driver, the left one
+    if eyes:  # the networks were trained with one eye of the driver, the left one
         wanted = torch.cat([source.eyes.expand(batch, -1), driving.eyes[:, :1]], dim=1)
-        out = out + retarget(controllers.eye, resting, wanted)
-    if options.lip_retargeting:
-        out = out + retarget(controllers.lip, resting, torch.cat([source.lip.expand(batch, -1), driving.lip], dim=1))
+        moved = retarget(controllers.eye, resting, wanted)
+        out = out + (moved if shares is None else moved * shares.eyes[..., None])
+    if lip:
+        moved = retarget(controllers.lip, resting, torch.cat([source.lip.expand(batch, -1), driving.lip], dim=1))
+        out = out + (moved if shares is None else moved * shares.lip[..., None])
     return out
 
 
-def _closing(resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None) -> Tensor:
+def _closing(
+    resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None, shares: Shares | None
+) -> Tensor:
     """Relative motion starts from a closed mouth: offsets that close the source's."""
-    off = options.eye_retargeting or options.lip_retargeting or not (options.close_lips and options.relative)
-    if off or source is None:
+    off = (options.eye_retargeting or options.lip_retargeting) and shares is None
+    if off or source is None or not (options.close_lips and options.relative):
         return torch.zeros_like(resting)
     closed = retarget(controllers.lip, resting, torch.cat([source.lip, torch.zeros_like(source.lip)], dim=1))
-    return closed * (source.lip >= LIP_OPEN)[:, None].float()
+    closed = closed * (source.lip >= LIP_OPEN)[:, None].float()
+    return closed if shares is None else closed * (1 - torch.maximum(shares.eyes, shares.lip))[..., None]
+
+
+def tuned(driven: FaceMotion, reference: FaceMotion, gains: Tensor) -> FaceMotion:
+    """The driver's motion against its reference, times gains (B, 6): pose, scale; expression of mouth, eyes, brows, rest."""
+    turn = power(driven.rotation @ reference.rotation.transpose(1, 2), gains[:, :1])
+    weight = gains[:, 2:] @ _shares(gains.device)
+    return FaceMotion(
+        canonical=driven.canonical,
+        expression=reference.expression + weight[..., None] * (driven.expression - reference.expression),
+        rotation=turn @ reference.rotation,
+        scale=reference.scale * (driven.scale / reference.scale) ** gains[:, 1:2],
+        translation=reference.translation + gains[:, :1] * (driven.translation - reference.translation),
+    )
+
+
+@cache
+def _shares(device: torch.device) -> Tensor:
+    """(4, K) which keypoints are of mouth, eyes, brows and the rest."""
+    regions = [[k in points for k in range(KEYPOINTS)] for points in (LIPS, EYES, BROWS)]
+    regions.append([k not in (*LIPS, *EYES, *BROWS) for k in range(KEYPOINTS)])
+    return torch.tensor(regions, dtype=torch.float32, device=device)

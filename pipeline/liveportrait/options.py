@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-
-class Region(StrEnum):
-    """Which part of the driver's motion is used."""
-
-    ALL = "all"
-    EXPRESSION = "exp"
-    POSE = "pose"
-    LIP = "lip"
-    EYES = "eyes"
+from ..tuning import Region
 
 
 class Precision(StrEnum):

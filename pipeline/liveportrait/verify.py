@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ..errors import ModelError
+from ..tuning import Region
 from . import crop, motion
 from .build import Captured, apply, autocast, autocast_face, complete
 from .motion import Controllers, FaceMotion, Ratios
-from .options import Build, MotionOptions, Precision, Region
+from .options import Build, MotionOptions, Precision
 from .paste import PasteBack, to_bytes
 from .runtime import find_device
 from .weights import Networks, load_networks

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..calibration import Calibration
+from ..calibration import Calibrating, Calibration
 from ..clips import Progress
 from ..face.motion import Motion, Neutral, rest
 from ..face.tracker import open_tracker
 from ..follow import FaceFollower, FaceState
 from ..frames import Driving, Image, planar
 from ..portrait import Portrait
+from ..tuning import Tuning
 from .crop import Crop, fit
 from .eyes import Eye, draw_eyes, make_eyes
 from .geometry import Geometry
@@ -65,7 +66,18 @@ class MeshPuppeteer:
 
     @property
     def state(self) -> FaceState:
-        return self._follower.state
+        return self._follower.keeper.state
+
+    @property
+    def calibrating(self) -> Calibrating:
+        return self._follower.keeper.calibrating
+
+    @property
+    def faces(self) -> int:
+        return self._follower.tracker.faces
+
+    def tune(self, tuning: Tuning) -> None:
+        self._follower.tuning = tuning
 
     def follow(self, driving: Driving) -> Motion:
         return self._follower.follow(driving.image, driving.time_s)
@@ -75,7 +87,9 @@ class MeshPuppeteer:
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         self._follower.close()
+        tuning = self._follower.tuning
         self._follower = FaceFollower(open_tracker(self._model), self._neutral(frames))
+        self._follower.tuning = tuning
 
     def _neutral(self, frames: Iterable[tuple[float, Image]]) -> Neutral | None:
         tracker, calibration = open_tracker(self._model), Calibration()
@@ -90,7 +104,13 @@ class MeshPuppeteer:
         return calibration.neutral()
 
     def recalibrate(self) -> None:
-        self._follower.recalibrate()
+        self._follower.keeper.recalibrate()
+
+    def reset(self) -> None:
+        self._follower.keeper.reset()
+
+    def next_face(self) -> bool:
+        return self._follower.next_face()
 
     def close(self) -> None:
         self._follower.close()
@@ -103,6 +123,7 @@ class MeshEngine:
     max_batch = 1
     overlaps = False
     on_cpu = True
+    lacks = frozenset({"eye_retargeting", "lip_retargeting"})  # lids and lips are relative to the portrait's own
 
     def __init__(self, model: Path | None) -> None:
         self._model = model

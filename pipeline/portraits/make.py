@@ -33,8 +33,8 @@ def main() -> None:
     head = data.astronaut()[:300, 74:374]  # closer: the suit fills most of the photograph
     astronaut = np.asarray(cv2.resize(head, (640, 640), interpolation=cv2.INTER_CUBIC), np.uint8)
     for name, picture in (("astronaut", astronaut), ("drawing", drawing())):
-        save(name, picture, find_landmarks(picture, model))
-    landmarks = find_landmarks(astronaut, model)
+        save(name, picture, find_landmarks(picture, model)[0])
+    landmarks = find_landmarks(astronaut, model)[0]
     demo_clip(MeshSource.of(Portrait("astronaut", astronaut, landmarks), 512, 512))
 
 
