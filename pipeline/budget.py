@@ -39,17 +39,23 @@ class FrameBudget:
         max_age_ms: float = 150.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.window_s, self.max_frames, self.max_busy, self.max_age_ms = window_s, max_frames, max_busy, max_age_ms
+        self.window_s, self.max_busy = window_s, max_busy
         self._clock = clock
-        top = max_frames / window_s
-        self._steps = (top, *(float(s) for s in STEPS if s < top))
-        self._step = 0
         self._due = float("-inf")
         self._roomy_since: float | None = None
         self._spent: deque[tuple[float, float]] = deque()  # end time, seconds spent
         self._admitted: deque[float] = deque()
         self._lock = threading.Lock()
         self.skipped: Counter[Skip] = Counter()
+        self.limit(max_frames, max_age_ms)
+
+    def limit(self, max_frames: int, max_age_ms: float) -> None:
+        """Other limits from the next frame on; the rate begins at the highest step."""
+        with self._lock:
+            self.max_frames, self.max_age_ms = max_frames, max_age_ms
+            top = max_frames / self.window_s
+            self._steps = (top, *(float(s) for s in STEPS if s < top))
+            self._step = 0
 
     @property
     def rate(self) -> float:

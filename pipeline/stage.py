@@ -112,9 +112,11 @@ class Lane:
         """Show another portrait from the next frame on; the last picture fades away over it."""
         self._requests.append(lambda puppeteer: self._change(source))
 
-    def fade_from(self, yuv: Image) -> None:
-        """Begin with what another lane has shown."""
-        self._fade = yuv, time.monotonic()
+    def take_over(self, other: Lane) -> None:
+        """Go on, before the start, where another lane of the stream has ended: fade from its picture, count on."""
+        self.driven, self.mirror, self.stats, self._number = other.driven, other.mirror, other.stats, other._number
+        if other._last is not None:
+            self._fade = other._last, time.monotonic()
 
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next frame on."""

@@ -20,6 +20,7 @@ from pipeline.errors import ModelError
 
 from .config import Config, Stream
 from .control import Control, load_portraits
+from .engines import Engines
 from .errors import ConfigError
 from .http.access import Access
 from .http.server import create_app
@@ -78,8 +79,10 @@ class Server:
         model = face_model(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
-        wanted = {name: stream.engine or config.engine.name for name, stream in config.streams.items()}
-        opened = {name: engine or open_engine(name, model, settings) for name in dict.fromkeys(wanted.values())}
+        wanted = [stream.engine or config.engine.name for stream in config.streams.values()]
+        engines = Engines(lambda name: engine or open_engine(name, model, settings), config.device.gather_ms / 1000)
+        for name in dict.fromkeys(wanted):
+            engines.open(name)
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
         for source in self._sources.values():
             source.check()
@@ -87,7 +90,7 @@ class Server:
         self._portraits = load_portraits(config, model)
         rtc = config.webrtc
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
-        self.control = Control(config, {name: opened[wanted[name]] for name in config.streams}, model)
+        self.control = Control(config, engines, model)
         ice = IceServers(rtc.ice_servers)
         self.sessions = Sessions(rtc, ice)
         self._listener = _listen(config.http.host, config.http.port)
@@ -102,6 +105,7 @@ class Server:
         pushes = [asyncio.create_task(push.run(), name=f"whip-{push.status.name}") for push in self._pushes()]
         try:
             self._web.on_ready = lambda: on_ready(self.url)
+            self._web.on_shutdown = self.control.changes.close
             await self._web.serve(sockets=[self._listener])
         finally:
             for push in pushes:
@@ -126,10 +130,15 @@ class Server:
 
 class _WebServer(uvicorn.Server):
     on_ready: Callable[[], None]
+    on_shutdown: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.on_shutdown()  # what streams for ever would hold up the end
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
+from pipeline.tuning import Region, Tuning
 
 from .errors import ConfigError
 
+Gain = Annotated[float, Field(ge=0, le=3)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 
 
@@ -149,6 +151,33 @@ class Recording(_Section):
     max_mb: float = Field(2000, gt=0, le=100000, description="Or when the file is so large.")
 
 
+class Puppet(_Section):
+    """How the puppet follows its driver; all of it can be changed while live."""
+
+    mirror: bool = Field(False, description="Swap left and right of the driver.")
+    paused: bool = Field(False, description="Do not look at the driver: the puppet rests.")
+    muted: bool = Field(False, description="Do not let the driver be heard.")
+    pose_gain: Gain = Field(1.0, description="Strength of head motion.")
+    expression_gain: Gain = Field(1.0, description="Strength of all expression.")
+    mouth_gain: Gain = Field(1.0, description="Strength of the mouth, times the above.")
+    eyes_gain: Gain = Field(1.0, description="Strength of lids and gaze, times the above.")
+    brows_gain: Gain = Field(1.0, description="Strength of the brows, times the above.")
+    region: Region = Field(Region.ALL, description="What moves: all, exp, pose, lip or eyes.")
+    smoothing: float = Field(0.5, ge=0, le=1, description="0: none; 1: the most, for a noisy camera.")
+    scale_lock: bool = Field(False, description="Keep the head's size when the driver comes nearer.")
+    eye_retargeting: bool = Field(False, description="Open the eyes as far as the driver's. Only liveportrait.")
+    lip_retargeting: bool = Field(False, description="Open the lips as far as the driver's. Only liveportrait.")
+    recalibrate_after_s: float = Field(
+        10, ge=0, le=3600, description="A face that was away for so long gets a new neutral; 0 for never."
+    )
+    max_fps: int | None = Field(None, ge=1, le=240, description="Frames per second at most; none for budget.max_frames.")
+    max_age_ms: float | None = Field(None, gt=0, le=5000, description="As budget.max_age_ms; none for that.")
+
+    def tuning(self) -> Tuning:
+        """For the engine."""
+        return Tuning(**{field.name: getattr(self, field.name) for field in fields(Tuning)})
+
+
 class Stream(_Section):
     """One stream: a portrait, what drives it, and where it goes."""
 
@@ -166,7 +195,7 @@ class Stream(_Section):
     stale_after_s: float = Field(5, gt=0, le=600, description="A source without a frame for so long is opened again.")
     fps: int = Field(30, ge=1, le=120, description="For webcam and pattern: frames per second.")
     size: tuple[int, int] = Field((640, 480), description="For webcam: width and height asked of the camera.")
-    mirror: bool = Field(False, description="Swap left and right of the driver.")
+    puppet: Puppet = Puppet()
     sinks: list[Sink] = Field(default_factory=list, description="Ways out beside viewers, from the start.")
 
 
@@ -175,6 +204,29 @@ class Downloads(_Section):
 
     fetch: bool = Field(True, description="Download the face model at the first start.")
     timeout_s: float = Field(4, gt=0, le=600, description="Give up after so long without an answer.")
+
+
+class Mqtt(_Section):
+    """Control and telemetry over an MQTT broker."""
+
+    url: str = Field("", description="mqtt://, mqtts://, ws:// or wss://host[:port]; empty for no MQTT.")
+    username: str = Field("", description="For the broker.")
+    password: str = Field("", description="For the broker.")
+    ca_file: Path | None = Field(None, description="For mqtts and wss: who signs the broker; none for the system's.")
+    cert_file: Path | None = Field(None, description="For mqtts and wss: a certificate of our own, with key_file.")
+    key_file: Path | None = Field(None, description="The key of cert_file.")
+    protocol: Literal["5", "3.1.1"] = Field("5", description="Version of MQTT.")
+    base_topic: str = Field("puppetcast", pattern=r"^[^#+\s]+$", description="All topics begin with this.")
+    telemetry_s: float = Field(1, ge=0.2, le=3600, description="Seconds between telemetry messages.")
+    picture_s: float = Field(10, ge=0, le=3600, description="Seconds between pictures as JPEG; 0 for none.")
+    discovery: bool = Field(True, description="Let Home Assistant find the streams.")
+    discovery_prefix: str = Field("homeassistant", pattern=r"^[^#+\s]+$", description="Where Home Assistant looks.")
+
+
+class Persistence(_Section):
+    """What was changed while live, kept for the next start."""
+
+    file: Path | None = Field(None, description="Where it is kept, as JSON; none for nowhere.")
 
 
 class Config(BaseSettings):
@@ -192,6 +244,8 @@ class Config(BaseSettings):
     device: Device = Device()
     webrtc: WebRtc = WebRtc()
     recording: Recording = Recording()
+    mqtt: Mqtt = Mqtt()
+    persistence: Persistence = Persistence()
     downloads: Downloads = Downloads()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
 

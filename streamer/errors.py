@@ -4,8 +4,9 @@ StreamerError
 ├── ConfigError          a config file or value is wrong
 ├── SourceError          a driving source cannot be opened or read (`retry` says whether to try again)
 ├── SinkError            an output cannot be opened or written
-├── NotRecording         there is no recording to stop, or there is one already
 ├── UnknownStream        no stream has that name
+├── UnknownPortrait      no portrait has that name
+├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
@@ -46,12 +47,16 @@ class SinkError(StreamerError):
         self.retry = retry
 
 
-class NotRecording(StreamerError):
-    """There is no recording to stop, or there is one already."""
-
-
 class UnknownStream(StreamerError):
     """No stream has that name."""
+
+
+class UnknownPortrait(StreamerError):
+    """No portrait has that name."""
+
+
+class BadCommand(StreamerError):
+    """A command cannot be understood, or not by this stream."""
 
 
 class StreamBusy(StreamerError):

@@ -13,12 +13,12 @@ from statistics import median
 from typing import Protocol
 
 from pipeline.budget import FrameBudget
-from pipeline.engine import Source
+from pipeline.engine import Engine, Source
 from pipeline.frames import AnimatedFrame
 from pipeline.stage import AnimationStage
 
 from .audio import AudioLine
-from .config import Budget, Device
+from .config import Budget, Device, Puppet
 from .errors import Overloaded, StreamBusy
 from .framequeue import FrameQueue
 
@@ -94,14 +94,14 @@ class Shown:
 class Stream:
     """One named stream. All methods belong to the event loop's thread."""
 
-    def __init__(self, name: str, stage: AnimationStage, shown: Shown, budget: Budget, device: Device) -> None:
+    def __init__(self, name: str, stage: AnimationStage, shown: Shown, budget: Budget, device: Device, puppet: Puppet) -> None:
         self.name = name
         self.shown = shown
+        self.before: str | None = None  # the portrait that was on show before
         self.queue = FrameQueue()
         self.sinks: set[Sink] = set()
         self.outputs: list[OutputStatus] = []
         self.latest: AnimatedFrame | None = None
-        self.engine_name = stage.engine.name
         self.publisher: str | None = None
         self.source: SourceStatus | None = None  # of a driver that is no browser
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
@@ -110,9 +110,42 @@ class Stream:
         self._waiting: AnimatedFrame | None = None
         self._stage = stage
         self._device = device
+        self._limits = budget
+        self._budget = FrameBudget(**budget.model_dump())
         self.audio = AudioLine(self.age_s)
         self.queue.on_sound = self.audio.put
-        self.lane = stage.lane(shown.source, self.queue, FrameBudget(**budget.model_dump()), self._from_stage)
+        self.lane = stage.lane(shown.source, self.queue, self._budget, self._from_stage)
+        self.puppet = puppet
+        self.tune(puppet)
+
+    @property
+    def engine(self) -> Engine:
+        """What animates it."""
+        return self._stage.engine
+
+    def tune(self, puppet: Puppet) -> None:
+        """Follow the driver in another way from the next frame on."""
+        if puppet.mirror != self.lane.mirror:  # the neutral would be that of the other side
+            self.lane.mirror = puppet.mirror
+            self.lane.reset()
+        self.puppet = puppet
+        self.audio.muted = puppet.muted
+        fps, age_ms = puppet.max_fps or self._limits.max_frames, puppet.max_age_ms or self._limits.max_age_ms
+        frames = max(round(fps * self._limits.window_s), 1) if puppet.max_fps else fps
+        if (frames, age_ms) != (self._budget.max_frames, self._budget.max_age_ms):
+            self._budget.limit(frames, age_ms)
+        self.lane.tune(puppet.tuning())
+
+    async def switch(self, stage: AnimationStage, shown: Shown) -> None:
+        """Go over to another engine, with a portrait prepared for it; viewers see a cross-fade."""
+        old = self.lane
+        if not await asyncio.to_thread(old.stop):
+            log.error("stream '%s': its thread did not stop", self.name)
+        self._stage, self.shown = stage, shown
+        self.lane = stage.lane(shown.source, self.queue, self._budget, self._from_stage)
+        self.lane.take_over(old)
+        self.lane.tune(self.puppet.tuning())
+        self.lane.start()
 
     def start(self) -> None:
         self.lane.start()
@@ -154,6 +187,8 @@ class Stream:
 
     def show(self, shown: Shown) -> None:
         """Change the portrait."""
+        if shown.id != self.shown.id:
+            self.before = self.shown.id
         self.shown = shown
         self.lane.set_source(shown.source)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from .config import Config
 from .config import Sink as SinkConfig
-from .errors import ConfigError, NotRecording
+from .errors import ConfigError
 from .graph import Stream
 from .redaction import redacted
 from .sinks.base import Outlet, OutletState, Output
@@ -82,16 +82,16 @@ class Outputs:
         stream.audio.sinks.discard(outlet)
 
     def record(self, stream: Stream) -> None:
-        """Begin a recording; NotRecording if one is running."""
+        """Begin a recording, unless one is running."""
         if self.is_recording(stream.name):
-            raise NotRecording(f"stream '{stream.name}' is being recorded already")
+            return
         output = self._recording(stream.name, lambda: stream.audio.has_sound)
         self._recordings[stream.name] = self._run(stream, output, RECORDING_DEPTH), output, time.monotonic()
 
     async def stop_recording(self, stream: Stream) -> None:
-        """Finish the recording; NotRecording if there is none."""
+        """Finish the recording, if there is one."""
         if not self.is_recording(stream.name):
-            raise NotRecording(f"stream '{stream.name}' is not being recorded")
+            return
         outlet = self._recordings[stream.name][0]
         self._detach(stream, outlet)
         if not await asyncio.to_thread(outlet.stop):

@@ -107,9 +107,9 @@ def test_lips_and_voice_are_together_in_a_recording(extra_s, clap, model, tmp_pa
     with run_server(Brightness(model, extra_s), **sections) as server, httpx.Client(base_url=server.url) as http:
         time.sleep(2)
         assert http.get("/api/streams/live").json()["sound"]
-        http.post("/api/streams/live/recording")
+        http.patch("/api/streams/live", json={"recording": True})
         time.sleep(8)
-        http.delete("/api/streams/live/recording")
+        http.patch("/api/streams/live", json={"recording": False})
     [path] = tmp_path.iterdir()
     with av.open(str(path)) as opened:
         pictures = [(f.time, f.to_ndarray(format="gray").mean() > 120) for f in opened.decode(video=0)]
@@ -163,7 +163,7 @@ async def test_lips_and_voice_are_together_for_a_viewer(clap, model):
             assert len(apart) >= 5
             assert np.percentile(np.abs(apart), 95) <= 80
 
-            await http.put("/api/streams/live/mute", json={"muted": True})
+            await http.patch("/api/streams/live", json={"muted": True})
             heard.clear()
             task = asyncio.create_task(listen(viewer))
             await asyncio.sleep(3)

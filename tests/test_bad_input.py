@@ -88,11 +88,11 @@ def test_http(model):
             (http.post("/live/no/whep", content="v=0\r\n", headers=SDP), 404, "no stream 'no'; streams: live, other"),
             (http.get("/api/streams/no"), 404, "no stream 'no'; streams: live, other"),
             (http.delete("/live/live/sessions/abc"), 404, "no such session; it may have ended already"),
-            (http.put("/api/streams/live/portrait", json={"portrait": "x"}), 404, "no portrait 'x'"),
+            (http.patch("/api/streams/live", json={"portrait": "x"}), 404, "no portrait 'x'; GET /api/portraits lists them"),
             (http.post("/api/portraits", files=upload), 422,
              "wall.png: no face found; use a picture that shows one face from the front"),
             (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, "a.txt: not a JPEG, PNG or WebP picture"),
-            (http.post("/api/streams/live/calibrate", headers={"Origin": "http://evil.test"}), 403,
+            (http.patch("/api/streams/live", json={"calibrate": True}, headers={"Origin": "http://evil.test"}), 403,
              "requests from http://evil.test are not allowed; see http.allowed_origins"),
         ]  # fmt: skip
         for response, status, detail in table:
@@ -102,13 +102,13 @@ def test_http(model):
         assert broken.status_code == 400
         assert broken.json()["detail"].startswith("the offer cannot be used:")
         assert len(server.sessions) == 0
-        assert http.post("/api/streams/live/demo").status_code == 200
+        assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
         busy = http.post("/live/live/whip", content=offer, headers=SDP)
         assert (busy.status_code, busy.json()["detail"]) == (
             409,
             "stream 'live' already has a publisher; end that one first",
         )
-        assert http.delete("/api/streams/live/demo").json()["publisher"] is False
+        assert http.patch("/api/streams/live", json={"demo": False}).json()["publisher"] is False
         assert http.get("/readyz").json() == {"ready": True}
         assert http.get("/openapi.json").status_code == 200
 

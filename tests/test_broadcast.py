@@ -14,7 +14,7 @@ from aiortc.codecs import get_capabilities
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
 from pipeline.frames import CLOCK
-from streamer.control import EncoderState
+from streamer.state import EncoderState
 from streamer.webrtc import encoders, tracks
 from streamer.webrtc.encoders import Bitrates, LiveH264Encoder, LiveVp8Encoder
 from streamer.webrtc.tracks import Encoded, ViewerTrack
@@ -59,7 +59,7 @@ async def test_viewers_of_a_codec_share_one_encoder(model, monkeypatch):
     monkeypatch.setattr(encoders.LiveEncoder, "encode", counted)
     with run_server() as server:
         async with httpx.AsyncClient(base_url=server.url) as http, AsyncExitStack() as stack:
-            await http.post("/api/streams/live/demo")
+            await http.patch("/api/streams/live", json={"demo": True})
             viewers = [await stack.enter_async_context(watching(http, c)) for c in ("VP8", "VP8", "VP8", "H264")]
             for connection, receiver in viewers:
                 await until(lambda c=connection: c.connectionState == "connected", 10)
@@ -86,7 +86,7 @@ async def test_a_still_picture_is_sent_again_with_rising_times(model):
 async def test_key_frame_requests_are_merged_and_limited(model):
     with run_server() as server:
         async with httpx.AsyncClient(base_url=server.url) as http, watching(http, "VP8") as (connection, receiver):
-            await http.post("/api/streams/live/demo")
+            await http.patch("/api/streams/live", json={"demo": True})
             await until(lambda: connection.connectionState == "connected", 10)
             await asyncio.wait_for(receiver.track.recv(), 5)
             await asyncio.sleep(1)
@@ -104,7 +104,7 @@ async def test_a_packet_is_repaired_for_long_and_then_a_key_frame_takes_its_plac
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as connection:
             receiver = connection.addTransceiver("video", direction="recvonly").receiver
             await negotiate(http, connection, "/live/live/whep")
-            await http.post("/api/streams/live/demo")
+            await http.patch("/api/streams/live", json={"demo": True})
             await until(lambda: connection.connectionState == "connected", 10)
             await asyncio.wait_for(receiver.track.recv(), 5)
             [(ssrc, arrived)] = receiver._RTCRtpReceiver__remote_streams.items()  # type: ignore[attr-defined]
@@ -127,7 +127,7 @@ async def test_the_slowest_viewer_sets_the_bitrate_down_to_the_shared_floor(mode
     monkeypatch.setattr(tracks._Packer, "target_bitrate", property(lambda self: None, lambda self, bitrate: None))
     with run_server(webrtc={"shared_bitrate_kbps": 900}) as server:
         async with httpx.AsyncClient(base_url=server.url) as http, AsyncExitStack() as stack:
-            await http.post("/api/streams/live/demo")
+            await http.patch("/api/streams/live", json={"demo": True})
             connections: list[RTCPeerConnection] = []
             for _ in range(2):
                 connection, receiver = await stack.enter_async_context(watching(http, "H264"))

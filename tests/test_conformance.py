@@ -256,8 +256,8 @@ async def test_tokens(model):
                 seen = await http.post(url, content=watch, headers={**SDP, **headers})
                 assert seen.status_code == 201
             assert (await http.get("/api/streams", params={"token": "look"})).status_code == 200
-            assert (await http.post("/api/streams/live/demo", params={"token": "look"})).status_code == 401
-            assert (await http.post("/api/streams/live/demo", headers=bearer)).status_code == 200
+            assert (await http.patch("/api/streams/live", json={"demo": True}, params={"token": "look"})).status_code == 401
+            assert (await http.patch("/api/streams/live", json={"demo": True}, headers=bearer)).status_code == 200
             assert (await http.get("/metrics")).status_code == 401
             for free in ("/healthz", "/readyz", "/"):
                 assert (await http.get(free)).status_code == 200
@@ -271,7 +271,7 @@ async def test_a_token_for_viewers_alone(model):
         async with httpx.AsyncClient(base_url=server.url) as http:
             assert (await http.get("/live/live/whep")).status_code == 401
             assert (await http.get("/live/live/whep?token=look")).is_success
-            assert (await http.post("/api/streams/live/calibrate")).status_code == 200
+            assert (await http.patch("/api/streams/live", json={"calibrate": True})).status_code == 200
 
 
 async def test_too_many_requests(model):

@@ -152,7 +152,7 @@ async def test_viewers_come_and_go(model):
     with run_server(auth={"requests_per_minute": 100000}) as server:
         process = psutil.Process()
         async with httpx.AsyncClient(base_url=server.url) as http:
-            await http.post("/api/streams/live/demo")
+            await http.patch("/api/streams/live", json={"demo": True})
 
             async def once(codec: str) -> None:
                 async with watching(http, codec) as (viewer, _):

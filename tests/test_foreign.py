@@ -68,7 +68,7 @@ def test_the_whip_client_of_eyevinn_publishes(bundle, clip, model, tmp_path):
 
 def test_the_whep_player_of_eyevinn_plays(bundle, model):
     with run_server() as server, httpx.Client(base_url=server.url) as http:
-        http.post("/api/streams/live/demo")
+        http.patch("/api/streams/live", json={"demo": True})
         seen = drive(server.url, "", bundle, "whep", 5)
         assert seen["width"] == 640
         assert seen["time"] > 4
@@ -97,7 +97,7 @@ def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
         absent("GStreamer's webrtcbin", "'make peers' installs it")
     with run_server(webrtc={"bind_addresses": []}) as server, httpx.Client(base_url=server.url) as http:
         if mode == "whep":
-            http.post("/api/streams/live/demo")
+            http.patch("/api/streams/live", json={"demo": True})
         command = [SYSTEM_PYTHON, str(GST_CLIENT), mode, f"{server.url}/live/live/{mode}", codec, "6"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -145,7 +145,7 @@ def test_the_page_plays_behind_a_relay_alone(transport, model, tmp_path):
         servers = [{"url": f"turn:127.0.0.1:{port}?transport={transport}", "secret": "north", "ttl_s": 600}]
         with run_server(webrtc={"ice_servers": servers}) as server:
             with httpx.Client(base_url=server.url) as http:
-                http.post("/api/streams/live/demo")
+                http.patch("/api/streams/live", json={"demo": True})
             seen = drive(server.url, "", "", "relay", 4)
             assert seen["candidate"] == "relay"
             assert seen["frames"] > 60

@@ -317,7 +317,7 @@ def test_the_live_graph_runs_it(checkpoints):
         run_server(engine=engine, liveportrait={"checkpoints": str(checkpoints)}, budget=budget) as server,
         httpx.Client(base_url=server.url) as http,
     ):
-        assert http.post("/api/streams/live/demo").status_code == 200
+        assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
         end = time.monotonic() + 90
         while (state := http.get("/api/streams/live").json())["face"] != "tracking" or state["animated"] < 3:
             assert time.monotonic() < end, state

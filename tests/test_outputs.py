@@ -49,22 +49,24 @@ def wait(condition, seconds: float) -> bool:
 @pytest.fixture
 def http_and_server(model, tmp_path):
     with run_server(recording={"folder": str(tmp_path / "r")}) as server, httpx.Client(base_url=server.url) as http:
-        http.post("/api/streams/live/demo")
+        http.patch("/api/streams/live", json={"demo": True})
         yield http, server, tmp_path / "r"
 
 
 def test_a_recording_is_begun_and_finished_by_command(http_and_server):
     http, _, folder = http_and_server
-    assert http.delete("/api/streams/live/recording").status_code == 409
-    begun = http.post("/api/streams/live/recording")
+    assert http.patch("/api/streams/live", json={"recording": False}).json()["recording"] is None
+    begun = http.patch("/api/streams/live", json={"recording": True})
     assert begun.status_code == 200
-    assert http.post("/api/streams/live/recording").status_code == 409
+    assert (
+        http.patch("/api/streams/live", json={"recording": True}).json()["recording"]["file"] == begun.json()["recording"]["file"]
+    )
     time.sleep(4)
     state = http.get("/api/streams/live").json()["recording"]
     assert state["running"]
     assert state["frames"] > 60
     assert state["file"].endswith(".part.mp4")
-    state = http.delete("/api/streams/live/recording").json()["recording"]
+    state = http.patch("/api/streams/live", json={"recording": False}).json()["recording"]
     assert not state["running"]
     [file] = folder.iterdir()
     assert file.name == state["file"]
@@ -73,15 +75,15 @@ def test_a_recording_is_begun_and_finished_by_command(http_and_server):
     assert 3.5 < length < 5.5
     assert pictures >= state["frames"] - 1
     assert state["dropped"] == 0
-    assert http.post("/api/streams/live/recording").status_code == 200, "and another one"
+    assert http.patch("/api/streams/live", json={"recording": True}).status_code == 200, "and another one"
 
 
 def test_files_are_rotated_by_size(model, tmp_path):
     with run_server(recording={"folder": str(tmp_path), "max_mb": 0.3}) as server, httpx.Client(base_url=server.url) as http:
-        http.post("/api/streams/live/demo")
-        http.post("/api/streams/live/recording")
+        http.patch("/api/streams/live", json={"demo": True})
+        http.patch("/api/streams/live", json={"recording": True})
         assert wait(lambda: len(list(tmp_path.iterdir())) >= 3, 30)
-        http.delete("/api/streams/live/recording")
+        http.patch("/api/streams/live", json={"recording": False})
     files = sorted(tmp_path.iterdir())
     assert not [f for f in files if ".part." in f.name]
     assert sum(seconds_of(f)[1] for f in files) > 60

@@ -39,7 +39,7 @@ class Slow:
 @pytest.mark.slow
 def test_a_slow_engine_steps_down_and_stays_young(model):
     with run_server(Slow(model, 0.08)) as server, httpx.Client(base_url=server.url) as http:
-        http.post("/api/streams/live/demo")
+        http.patch("/api/streams/live", json={"demo": True})
         lane = server.control.streams["live"].lane
         ages: list[float] = []
         emit = lane._emit
@@ -59,7 +59,7 @@ def test_a_failing_engine_leaves_the_last_picture(model):
         while stream.latest is None and time.monotonic() < deadline:
             time.sleep(0.02)
         still = stream.latest
-        http.post("/api/streams/live/demo")
+        http.patch("/api/streams/live", json={"demo": True})
         time.sleep(2)
         state = http.get("/api/streams/live").json()
         assert state["errors"] > 5
@@ -80,7 +80,7 @@ def test_four_streams_get_the_same_share_and_a_fifth_is_refused(model, clip):
         animated = {name: states[name]["animated"] - before[name] for name in "abcd"}
         print(animated, {name: states[name]["age_p95_ms"] for name in "abcd"})
         assert max(animated.values()) <= 1.2 * min(animated.values())
-        refused = http.post("/api/streams/e/demo")
+        refused = http.patch("/api/streams/e", json={"demo": True})
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
         assert "device.max_streams" in refused.json()["detail"]
@@ -90,12 +90,12 @@ def test_four_streams_get_the_same_share_and_a_fifth_is_refused(model, clip):
 def test_a_stream_that_would_slow_the_others_down_is_refused(model):
     streams = {"live": {}, "second": {}}
     with run_server(Slow(model, 0.06), streams=streams) as server, httpx.Client(base_url=server.url) as http:
-        assert http.post("/api/streams/live/demo").status_code == 200
-        refused = http.post("/api/streams/second/demo")
+        assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
+        refused = http.patch("/api/streams/second", json={"demo": True})
         assert refused.status_code == 503, "two of them would get less than 8 frames per second"
         assert "device.min_fps" in refused.json()["detail"]
-        assert http.delete("/api/streams/live/demo").status_code == 200
-        assert http.post("/api/streams/second/demo").status_code == 200
+        assert http.patch("/api/streams/live", json={"demo": False}).status_code == 200
+        assert http.patch("/api/streams/second", json={"demo": True}).status_code == 200
 
 
 def test_streams_are_animated_in_batches(model):
@@ -103,7 +103,7 @@ def test_streams_are_animated_in_batches(model):
     engine = Slow(model, 0.03, max_batch=8)
     with run_server(engine, streams=streams, device={"min_fps": 1}) as server, httpx.Client(base_url=server.url) as http:
         for name in streams:
-            assert http.post(f"/api/streams/{name}/demo").status_code == 200
+            assert http.patch(f"/api/streams/{name}", json={"demo": True}).status_code == 200
         time.sleep(5)
         batches = http.get("/api/devices").json()[0]["batches"]
         assert sum(count for size, count in batches.items() if int(size) > 1) > 10
@@ -122,7 +122,7 @@ def test_one_failing_stream_does_not_spoil_a_batch(model, monkeypatch):
     with run_server(engine, streams=streams, device={"min_fps": 1}) as server, httpx.Client(base_url=server.url) as http:
         engine.submit = failing
         for name in streams:
-            http.post(f"/api/streams/{name}/demo")
+            http.patch(f"/api/streams/{name}", json={"demo": True})
         time.sleep(4)
         assert server.control.state("live").animated > 20
         assert server.control.state("live").errors == 0
@@ -136,7 +136,7 @@ def test_each_stream_may_have_an_engine_of_its_own(model):
         assert [device["engine"] for device in http.get("/api/devices").json()] == ["mesh", "mesh"]
         assert server.control.streams["live"].lane._stage is not server.control.streams["second"].lane._stage
         for name in streams:
-            assert http.post(f"/api/streams/{name}/demo").status_code == 200
+            assert http.patch(f"/api/streams/{name}", json={"demo": True}).status_code == 200
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and min(server.control.state(n).animated for n in streams) < 10:
             time.sleep(0.1)

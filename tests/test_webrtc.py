@@ -238,7 +238,7 @@ async def test_no_stun_server_is_asked(model, monkeypatch):
 async def test_a_late_viewer_gets_a_key_frame_within_a_second(model):
     with run_server() as server:
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as first, peer() as late:
-            await http.post("/api/streams/live/demo")
+            await http.patch("/api/streams/live", json={"demo": True})
             for viewer in (first, late):
                 transceiver = viewer.addTransceiver("video", direction="recvonly")
                 await negotiate(http, viewer, "/live/live/whep")

@@ -68,10 +68,17 @@ class Access:
         wanted = (self._auth.view_token or self._auth.token) if watching else self._auth.token
         if not wanted:
             return True
+        return self._given(request, {wanted, self._auth.token} - {""})
+
+    @staticmethod
+    def _given(request: Request, accepted: set[str]) -> bool:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         given = given.strip() if scheme.lower() == "bearer" else request.query_params.get("token", "")
-        accepted = {wanted, self._auth.token} - {""}
         return any(hmac.compare_digest(given.encode(), token.encode()) for token in accepted)
+
+    def may_control(self, request: Request) -> bool:
+        """Whether a request that may watch may command, too."""
+        return not self._auth.token or self._given(request, {self._auth.token})
 
     def _count(self, address: str) -> None:
         per_s = self._auth.requests_per_minute / 60

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import cv2
 from fastapi import APIRouter, File, Form, HTTPException, Response, UploadFile
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from pipeline.portrait import MAX_BYTES
 
-from ..control import Control, DeviceState, PortraitInfo, StreamState
+from ..control import Change, Control
+from ..gallery import PortraitInfo
+from ..state import DeviceState, StreamState
 
 THUMBNAIL = 512
+EVENTS = "text/event-stream"
 
 
-class PortraitChoice(BaseModel):
-    """Which portrait to show."""
+class FaceChoice(BaseModel):
+    """Which face of a picture moves, counted from the left."""
 
-    portrait: str
-
-
-class MuteChoice(BaseModel):
-    """Whether the driver is not to be heard."""
-
-    muted: bool
-
-
-class MirrorChoice(BaseModel):
-    """Whether left and right of the driver are swapped."""
-
-    mirror: bool
+    face: int
 
 
 def router(control: Control) -> APIRouter:
@@ -40,57 +33,21 @@ def router(control: Control) -> APIRouter:
 
     @api.get("/streams", tags=["streams"])
     async def streams() -> list[StreamState]:
-        return [control.state(name) for name in control.streams]
+        return control.states()
 
     @api.get("/streams/{name}", tags=["streams"])
     async def stream(name: str) -> StreamState:
         return control.state(name)
 
-    @api.put("/streams/{name}/portrait", tags=["streams"])
-    async def show(name: str, choice: PortraitChoice) -> StreamState:
-        try:
-            await control.show(name, choice.portrait)
-        except KeyError as exc:
-            raise HTTPException(404, f"no portrait '{choice.portrait}'") from exc
-        return control.state(name)
+    @api.patch("/streams/{name}", tags=["streams"])
+    async def change(name: str, change: Change) -> StreamState:  # type: ignore[valid-type]
+        """Change what is named, between two frames; the state after it comes back."""
+        return await control.apply(name, change)
 
-    @api.put("/streams/{name}/mirror", tags=["streams"])
-    async def mirror(name: str, choice: MirrorChoice) -> StreamState:
-        lane = control.stream(name).lane
-        if lane.mirror != choice.mirror:
-            lane.mirror = choice.mirror
-            lane.recalibrate()
-        return control.state(name)
-
-    @api.put("/streams/{name}/mute", tags=["streams"])
-    async def mute(name: str, choice: MuteChoice) -> StreamState:
-        control.stream(name).audio.muted = choice.muted
-        return control.state(name)
-
-    @api.post("/streams/{name}/calibrate", tags=["streams"])
-    async def calibrate(name: str) -> StreamState:
-        control.stream(name).lane.recalibrate()
-        return control.state(name)
-
-    @api.post("/streams/{name}/demo", tags=["streams"])
-    async def start_demo(name: str) -> StreamState:
-        await control.start_demo(name)
-        return control.state(name)
-
-    @api.delete("/streams/{name}/demo", tags=["streams"])
-    async def stop_demo(name: str) -> StreamState:
-        await control.stop_demo(name)
-        return control.state(name)
-
-    @api.post("/streams/{name}/recording", tags=["streams"])
-    async def record(name: str) -> StreamState:
-        control.outputs.record(control.stream(name))
-        return control.state(name)
-
-    @api.delete("/streams/{name}/recording", tags=["streams"])
-    async def stop_recording(name: str) -> StreamState:
-        await control.outputs.stop_recording(control.stream(name))
-        return control.state(name)
+    @api.get("/events", tags=["streams"], response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
+    async def events() -> StreamingResponse:
+        """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
+        return StreamingResponse(_events(control), media_type=EVENTS, headers={"Cache-Control": "no-store"})
 
     @api.get("/devices", tags=["streams"])
     async def devices() -> list[DeviceState]:
@@ -98,14 +55,11 @@ def router(control: Control) -> APIRouter:
 
     @api.get("/portraits", tags=["portraits"])
     async def portraits() -> list[PortraitInfo]:
-        return control.portraits()
+        return control.gallery.infos()
 
     @api.get("/portraits/{key}/image", tags=["portraits"])
     async def image(key: str) -> Response:
-        try:
-            picture = control.portrait(key).image
-        except KeyError as exc:
-            raise HTTPException(404, f"no portrait '{key}'") from exc
+        picture = control.gallery.get(key).image
         factor = min(1.0, THUMBNAIL / max(picture.shape[:2]))
         small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         data = cv2.imencode(".jpg", small[..., ::-1])[1].tobytes()
@@ -115,9 +69,20 @@ def router(control: Control) -> APIRouter:
     async def upload(file: Annotated[UploadFile, File()], marks: Annotated[str | None, Form()] = None) -> PortraitInfo:
         """marks: where there is no face model, JSON of five [x, y]: eye centres, nose tip, mouth corners."""
         data = await file.read(MAX_BYTES + 1)
-        return await control.add_portrait((file.filename or "picture")[:80], data, _marks(marks))
+        return await control.gallery.add((file.filename or "picture")[:80], data, _marks(marks))
+
+    @api.put("/portraits/{key}/face", tags=["portraits"])
+    async def choose_face(key: str, choice: FaceChoice) -> PortraitInfo:
+        """Let another face of the picture move, from when it is shown next."""
+        return control.gallery.choose_face(key, choice.face)
 
     return api
+
+
+async def _events(control: Control) -> AsyncIterator[str]:
+    async for news in control.changes.listen():
+        kind = "state" if news.changed else "telemetry"
+        yield f"event: {kind}\ndata: {news.state.model_dump_json()}\n\n"
 
 
 def _marks(text: str | None) -> list[list[float]] | None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from ..control import Control, StreamState
+from ..control import Control
 from ..graph import SourceState
+from ..state import StreamState
 
 
 class StreamCollector:
@@ -18,7 +19,7 @@ class StreamCollector:
         self._control = control
 
     def collect(self) -> Iterator[Metric]:
-        states = [self._control.state(name) for name in self._control.streams]
+        states = self._control.states()
         yield from _counters(states)
         yield from _gauges(states)
         skipped = CounterMetricFamily("puppetcast_frames_skipped", "Frames not animated, by reason.", labels=["stream", "reason"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from pipeline.errors import LandmarksNeeded, PuppetError
 
 from .. import errors
-from ..control import Control
+from ..control import Control, explain
 from ..resources import folder
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
@@ -20,7 +21,8 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
     errors.UnknownSession: 404,
     errors.StreamBusy: 409,
-    errors.NotRecording: 409,
+    errors.UnknownPortrait: 404,
+    errors.BadCommand: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
     errors.TooLarge: 413,
@@ -38,10 +40,14 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     """Everything that is served over HTTP."""
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.")
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
-    app.include_router(whip.router(control, sessions, ice))
+    app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
+
+    @app.exception_handler(RequestValidationError)
+    async def _bad_request(request: Request, exc: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": explain(exc.errors()), "code": errors.BadCommand.__name__}, 422)
 
     @app.middleware("http")
     async def guard(request: Request, call_next):  # type: ignore[no-untyped-def]

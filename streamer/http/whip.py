@@ -6,19 +6,22 @@ so there are no entity tags (RFC 9725 §4.3.1).
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 
-from ..control import Control
+from ..control import Control, answer
 from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
 from ..webrtc.ice import IceServers
 from ..webrtc.sdp import MAX_BYTES, Kind
 from ..webrtc.sessions import Sessions
+from .access import Access
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
 
-def router(control: Control, sessions: Sessions, ice: IceServers) -> APIRouter:
+def router(control: Control, sessions: Sessions, ice: IceServers, access: Access) -> APIRouter:
     """The endpoints of every stream."""
     api = APIRouter(prefix="/live", tags=["webrtc"])
 
@@ -69,8 +72,12 @@ def router(control: Control, sessions: Sessions, ice: IceServers) -> APIRouter:
     async def _open(request: Request, name: str, kind: Kind) -> Response:
         stream = control.stream(name)
         offer = await _body(request, SDP)
-        session, answer = await (sessions.publish if kind == "whip" else sessions.view)(stream, offer)
-        response = Response(answer, status_code=201, media_type=SDP)
+        if kind == "whip":
+            session, description = await sessions.publish(stream, offer)
+        else:
+            commands = partial(answer, control) if access.may_control(request) else None
+            session, description = await sessions.view(stream, offer, commands)
+        response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"
         response.headers["Accept-Patch"] = FRAGMENT
         return _with_links(response)

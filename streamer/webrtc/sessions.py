@@ -8,12 +8,20 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import av
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)  # fmt: skip
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
@@ -33,6 +41,8 @@ from .tracks import ViewerTrack
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
+COMMANDS_WAITING = 64  # of one viewer; more are not read
+Commands = Callable[[str, str], Awaitable[str]]  # the stream's name and a command -> its answer
 PREFETCH_S = 0.08  # aiortc keeps four packets of sound, of 20 ms each, before it gives one out
 
 
@@ -80,10 +90,13 @@ class Sessions:
         low, first, most = self._config.uplink_kbps
         return session, with_uplink_bitrates(answer, low, first, most)
 
-    async def view(self, stream: Stream, offer: str) -> tuple[Session, str]:
-        """Give the animated picture of `stream`; the session and the answer. BadOffer, TooManySessions."""
+    async def view(self, stream: Stream, offer: str, commands: Commands | None = None) -> tuple[Session, str]:
+        """Give the animated picture of `stream`; the session and the answer. commands: answers what comes on data
+        channels of a viewer who may control. BadOffer, TooManySessions."""
         checked = check_offer(offer, "whep")
         session = self._new("whep", stream)
+        if commands is not None:
+            session.connection.on("datachannel", lambda channel: self._obey(session, channel, commands))
         try:
             session.viewer = ViewerTrack(stream.sent)
             answer = await self._answer(session, checked)
@@ -214,6 +227,25 @@ class Sessions:
             session.sound.stop()
         if session.connected.is_set():
             self.leave(session.stream, session.mime, session.viewer)
+
+    def _obey(self, session: Session, channel: RTCDataChannel, commands: Commands) -> None:
+        """Answer the commands of a channel, one after the other."""
+        waiting: asyncio.Queue[str] = asyncio.Queue(COMMANDS_WAITING)
+
+        async def work() -> None:
+            while True:
+                answer = await commands(session.stream.name, await waiting.get())
+                if channel.readyState == "open":
+                    channel.send(answer)
+
+        @channel.on("message")
+        def _on_message(message: str | bytes) -> None:
+            try:
+                waiting.put_nowait(message if isinstance(message, str) else message.decode("utf-8", "replace"))
+            except asyncio.QueueFull:
+                log.warning("a viewer of '%s' sends commands faster than they can be done", session.stream.name)
+
+        self._spawn(session, work())
 
     async def _handshake(self, session: Session) -> None:
         limit = self._config.handshake_timeout_s
