@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -113,18 +112,20 @@ class Bench:
         first, last = (marks[k * len(loop) : (k + 1) * len(loop)].mean(axis=0) for k in (0, loops - 1))
         return float(np.linalg.norm(last - first, axis=1).max())
 
-    def steps(self, frames: list[Image], at: int, act: Callable[[Lane], None], without: int = 0) -> dict[str, float]:
-        """What a change while live looks like: largest step of a landmark from frame to frame in the SETTLED_S after
-        `act` at frame `at`, and p99 of the steps of the same frames without it. without: frames after `at` that are
-        left out, a cross-fade."""
-        own = _steps(self.landmarks(self.live(frames)))
-        marks = self.landmarks(self.live(frames, at, act))
-        end = at + round(SETTLED_S * FPS)
-        return {
-            "largest": round(float(_steps(marks)[at + without : end].max()), 2),
-            "largest_without": round(float(own[at + without : end].max()), 2),
-            "p99_own": round(float(np.percentile(own, 99)), 2),
-        }
+    def recalibration(self, frames: list[Image], at: int) -> dict[str, float]:
+        """What a recalibration at frame `at` looks like: the largest step of a landmark from frame to frame in the
+        SETTLED_S after it, the largest of the same frames without it, and p99 of all the clip's own steps."""
+        own, changed = _steps(self.landmarks(self.live(frames))), _steps(self.landmarks(self.live(frames, at, Lane.recalibrate)))
+        window = slice(at, at + round(SETTLED_S * FPS))
+        return _figures(changed[window], own[window], own)
+
+    def swap(self, frames: list[Image], at: int, portrait: Portrait) -> dict[str, float]:
+        """The same for a change of portrait, outside its cross-fade; its own steps are those of either portrait."""
+        source = self.engine.prepare(portrait, SIDE, SIDE)
+        changed = _steps(self.landmarks(self.live(frames, at, lambda lane: lane.set_source(source))))
+        own = [_steps(self.landmarks(b.live(frames))) for b in (self, replace(self, portrait=portrait))]
+        window = slice(at + round(FADE_S * FPS) + 2, at + round(SETTLED_S * FPS))
+        return _figures(changed[window], own[1][window], max(own, key=lambda steps: float(np.percentile(steps, 99))))
 
     def live(self, frames: list[Image], at: int = -1, act: Callable[[Lane], None] = lambda lane: None) -> list[Image]:
         """The puppet as a stage of its own animates it, at FPS; act: done to the lane at frame `at`. Frames that the
@@ -170,6 +171,11 @@ class Bench:
             values = [eye_openness(f).mean() for f in faces]
         series = np.array(values, np.float64)
         return series - np.median(series)
+
+
+def _figures(changed: NDArray[np.float64], same: NDArray[np.float64], own: NDArray[np.float64]) -> dict[str, float]:
+    values = (changed.max(), same.max(), np.percentile(own, 99))
+    return dict(zip(("largest", "largest_without", "p99_own"), (round(float(v), 2) for v in values), strict=True))
 
 
 def _steps(marks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -240,11 +246,9 @@ def report(
         row["quiet_p95_px"] = {str(s): round(bench.quiet(stretch, Tuning(smoothing=s)), 3) for s in (0.0, 0.5)}
         row["drift_px"] = round(bench.drift(stretch, Tuning(), seconds), 3)
         step()
-        row["recalibration_px"] = bench.steps(frames, max(calm - 15, 0), Lane.recalibrate)
+        row["recalibration_px"] = bench.recalibration(frames, max(calm - 15, 0))
         step()
-        other = engine.prepare(portraits[1], SIDE, SIDE)
-        fade = round(FADE_S * FPS) + 2
-        row["swap_px"] = bench.steps(frames, calm, partial(Lane.set_source, source=other), fade)
+        row["swap_px"] = bench.swap(frames, calm, portraits[1])
         step()
         row["mouth_gain"], row["eyes_gain"] = bench.proportions(frames, "mouth"), bench.proportions(frames, "eyes")
         step()

@@ -42,13 +42,20 @@ class Feed(Protocol):
 
 @dataclass
 class LaneStats:
-    """Counted by the stage, read by anyone. stage_s: seconds of the last animated frames, from taken to done."""
+    """Counted by the stage, read by anyone. stage_s: seconds of the last animated frames, from taken to done; done_s:
+    when they were done."""
 
     frames_in: int = 0
     animated: int = 0
     errors: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     stage_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    done_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+
+    def fps(self, window_s: float = 1.0) -> float:
+        """Frames animated in a second, lately."""
+        since = time.monotonic() - window_s
+        return sum(done > since for done in list(self.done_s)) / window_s
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,7 @@ class Lane:
         if job.epoch == self._epoch:
             self.stats.animated += 1
             self.stats.stage_s.append(now - job.taken_s)
+            self.stats.done_s.append(now)
             self._show(yuv, job.captured_s)
 
     def failed(self, spent_s: float) -> None:

@@ -24,6 +24,7 @@ from .engines import Engines
 from .errors import ConfigError
 from .http.access import Access
 from .http.server import create_app
+from .mqtt import Bridge
 from .outputs import Outputs
 from .sources.base import Source
 from .sources.file import FileSource
@@ -91,6 +92,7 @@ class Server:
         rtc = config.webrtc
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         self.control = Control(config, engines, model)
+        self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         ice = IceServers(rtc.ice_servers)
         self.sessions = Sessions(rtc, ice)
         self._listener = _listen(config.http.host, config.http.port)
@@ -102,15 +104,17 @@ class Server:
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Run until stopped by a signal or `stop`."""
         await self.control.start(self._sources, self._portraits)
-        pushes = [asyncio.create_task(push.run(), name=f"whip-{push.status.name}") for push in self._pushes()]
+        beside = [asyncio.create_task(push.run(), name=f"whip-{push.status.name}") for push in self._pushes()]
+        if self._mqtt is not None:
+            beside.append(asyncio.create_task(self._mqtt.run(), name="mqtt"))
         try:
             self._web.on_ready = lambda: on_ready(self.url)
             self._web.on_shutdown = self.control.changes.close
             await self._web.serve(sockets=[self._listener])
         finally:
-            for push in pushes:
-                push.cancel()
-            await asyncio.gather(*pushes, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self.sessions.close_all()
             await self.control.stop()
             self._listener.close()
@@ -160,7 +164,9 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     sys.setswitchinterval(0.001)
     try:
         import uvloop
-    except ImportError:  # not on Windows
-        asyncio.run(main)
+    except ImportError:
+        # aiomqtt waits for sockets, which Windows' own loop cannot; what that one can, subprocesses, is not needed here.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(main)
     else:
         uvloop.run(main)

@@ -95,6 +95,7 @@ class StreamState(BaseModel):
     encoders: list[EncoderState]
     recording: RecordingState | None
     outputs: list[OutletInfo]
+    fps: float
     frames_in: int
     animated: int
     errors: int
@@ -109,7 +110,7 @@ class StreamState(BaseModel):
 
 # What says how it goes, and changes all the time; the rest changes when something happens.
 TELEMETRY = frozenset(
-    {"frames_in", "animated", "errors", "skipped", "rate_limit", "busy", "encoders"}
+    {"fps", "frames_in", "animated", "errors", "skipped", "rate_limit", "busy", "encoders"}
     | {f"{what}_{p}_ms" for what in ("age", "stage") for p in ("p50", "p95")}
 )
 PASSING: dict[str, Any] = {
@@ -145,7 +146,7 @@ def state_of(stream: Stream, outputs: Outputs) -> StreamState:
         demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=None if stream.source is None else DriverState(**vars(stream.source)),
         recording=_recording(stream, outputs), outputs=_outlets(stream, outputs),
-        frames_in=stream.queue.received, animated=stats.animated, errors=stats.errors,
+        fps=stats.fps(), frames_in=stream.queue.received, animated=stats.animated, errors=stats.errors,
         skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
         rate_limit=lane.budget.rate, busy=round(lane.budget.busy, 3),
         age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),

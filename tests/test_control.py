@@ -64,6 +64,7 @@ async def by_data_channel(server, token: str = "") -> AsyncIterator[Send]:
 @asynccontextmanager
 async def by_mqtt(server) -> AsyncIterator[Send]:
     async with server.test_broker.client() as client:
+        await client.wait("puppetcast/live/state")
 
         async def send(change: dict) -> dict:
             answer = await client.command("live", "change", json.dumps({"id": 7, "value": change}))
