@@ -26,7 +26,7 @@ from pipeline.errors import PuppetError
 from . import homeassistant
 from .backoff import Backoff
 from .config import Mqtt
-from .control import Change, Control, read_change
+from .control import Control, read_change
 from .errors import ConfigError, StreamerError
 from .redaction import redacted
 from .state import TELEMETRY, StreamState

@@ -75,13 +75,15 @@ class CalibrationState(BaseModel):
 class StreamState(BaseModel):
     """What one stream does. Times in milliseconds; ages are from capture to the last packet sent.
 
-    puppet: what can be changed while live, as it is now. faces: how many the driver shows.
+    puppet: what can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the
+    driver shows.
     """
 
     name: str
     portrait: str
     previous_portrait: str | None
     engine: str
+    lacks: list[str]
     tracker: str
     face: str
     faces: int
@@ -141,7 +143,8 @@ def state_of(stream: Stream, outputs: Outputs) -> StreamState:
     encoders = [_encoder(state) for sink in stream.sinks if (state := sink.state()).viewers]
     return StreamState(
         name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, engine=stream.engine.name,
-        tracker=lane.tracker_name, face=lane.face.value, faces=lane.faces, calibration=CalibrationState.of(lane.calibrating),
+        lacks=sorted(stream.engine.lacks), tracker=lane.tracker_name, face=lane.face.value, faces=lane.faces,
+        calibration=CalibrationState.of(lane.calibrating),
         puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.publisher is not None,
         demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=None if stream.source is None else DriverState(**vars(stream.source)),

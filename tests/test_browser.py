@@ -19,6 +19,7 @@ from pipeline.mesh.engine import MeshSource
 from pipeline.quality import MEASURES, best_lag, measures
 
 from .conftest import ROOT, chromium, run_server
+from .test_live_quality import two_faces
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -195,3 +196,12 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
     print(f"{codec}: {fps:.1f} fps, sizes {sorted({s[1:] for s in last})}")
     assert {s[1:] for s in last} == {(512, 512)}
     assert fps >= 22, "starved, it comes at 18 or less"
+
+
+def test_the_page_controls_the_stream(clip, model, tmp_path, picture):
+    camera = as_camera(clip("d19"), tmp_path / "camera.mjpeg")
+    pair = tmp_path / "pair.png"
+    cv2.imwrite(str(pair), two_faces(picture)[..., ::-1])
+    with run_server(recording={"folder": str(tmp_path / "r")}) as server:
+        browse(server.url, camera, Path(__file__).parent / "drive_controls.py", str(pair))
+    assert len(list((tmp_path / "r").iterdir())) == 1

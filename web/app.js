@@ -1,28 +1,19 @@
-import { mark } from "./marker.js";
-import { authorized, publish, watch, withToken } from "./rtc.js";
+import { api, call, Control, name } from "./control.js";
+import { chooseFace, mark } from "./marker.js";
+import { Panel } from "./panel.js";
+import { publish, watch, withToken } from "./rtc.js";
+import { shortcuts } from "./shortcuts.js";
+import { Stats } from "./stats.js";
 
 const $ = (id) => document.getElementById(id);
-const name = new URLSearchParams(location.search).get("stream") || "live";
-const api = `/api/streams/${encodeURIComponent(name)}`;
 const live = `/live/${encodeURIComponent(name)}`;
 
 let camera = null; // the MediaStream of the own camera
 let uplink = null;
 let starting = false;
-let state = null;
 let error = "";
+let portraits = [];
 let gallery = "";
-let last = { time: 0, animated: 0 };
-
-async function call(method, path, body) {
-  const options = { method, headers: authorized() };
-  if (body instanceof FormData) options.body = body;
-  else if (body) Object.assign(options, { headers: authorized({ "Content-Type": "application/json" }), body: JSON.stringify(body) });
-  const reply = await fetch(path, options);
-  const data = await reply.json().catch(() => ({}));
-  if (!reply.ok) throw Object.assign(new Error(data.detail || `the server answered ${reply.status}`), { code: data.code });
-  return data;
-}
 
 const attempt = (work) => async (...args) => {
   error = "";
@@ -34,11 +25,18 @@ const attempt = (work) => async (...args) => {
   render();
 };
 
+const control = new Control(() => render());
+const panel = new Panel(control, attempt);
+const stats = new Stats();
+const send = (change) => control.send(typeof change === "function" ? change(control.state) : change);
+const act = (change) => attempt(async () => void (await send(change)));
+
 // Watching: again and again, ever more slowly, for as long as the page is open.
 async function keepWatching(delay = 500) {
   const again = () => keepWatching(Math.min(delay * 1.6, 8000));
   try {
-    await watch(`${live}/whep`, $("puppet"), () => setTimeout(() => keepWatching(), 500));
+    const link = await watch(`${live}/whep`, $("puppet"), () => setTimeout(() => keepWatching(), 500));
+    control.use(link.channel);
   } catch (problem) {
     if (!(problem instanceof TypeError)) error = problem.message;
     setTimeout(again, delay);
@@ -105,9 +103,14 @@ async function listCameras() {
   if (devices.some((d) => d.deviceId === chosen)) $("cameras").value = chosen;
 }
 
-async function showGallery() {
-  const portraits = await call("GET", "/api/portraits");
-  const key = JSON.stringify([portraits, state?.portrait]);
+async function loadGallery() {
+  portraits = await call("GET", "/api/portraits");
+  showGallery();
+}
+
+function showGallery() {
+  const shown = control.wanted.get("portrait")?.[0] ?? control.state?.portrait;
+  const key = JSON.stringify([portraits, shown]);
   if (key === gallery) return;
   gallery = key;
   $("gallery").replaceChildren(...portraits.map((p) => {
@@ -117,8 +120,8 @@ async function showGallery() {
     image.alt = p.name;
     button.append(image);
     button.title = p.name;
-    button.setAttribute("aria-pressed", state?.portrait === p.id);
-    button.addEventListener("click", attempt(async () => void (await call("PUT", `${api}/portrait`, { portrait: p.id }))));
+    button.setAttribute("aria-pressed", shown === p.id);
+    button.addEventListener("click", act({ portrait: p.id }));
     return button;
   }));
 }
@@ -127,29 +130,35 @@ async function upload(file, marks) {
   const form = new FormData();
   form.append("file", file);
   if (marks) form.append("marks", JSON.stringify(marks));
+  let added;
   try {
-    const added = await call("POST", "/api/portraits", form);
-    await call("PUT", `${api}/portrait`, { portrait: added.id });
+    added = await call("POST", "/api/portraits", form);
   } catch (problem) {
     if (problem.code !== "landmarks_needed") throw problem;
     const points = await mark(file);
     if (points) await upload(file, points);
+    return;
   }
+  if (added.faces.length > 1) {
+    const face = await chooseFace(file, added.faces);
+    if (face !== null && face !== added.face) await call("PUT", `/api/portraits/${added.id}/face`, { face });
+  }
+  await loadGallery();
+  await send({ portrait: added.id });
 }
 
-function notice() {
+function notice(state) {
   if (error) return error;
   if (!state) return "The server is gone. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
+  if (control.puppet.paused) return "Paused: the puppet rests.";
   if (state.publisher && state.face === "no_face") return "No face in view: the puppet rests.";
-  if (state.publisher && state.face === "calibrating") return "Calibrating: look straight ahead for a second.";
   return "";
 }
 
-const ms = (value) => (value === null ? "–" : `${Math.round(value)} ms`);
-
 function render() {
-  const text = notice();
+  const { state } = control;
+  const text = notice(state);
   $("notice").textContent = text;
   $("notice").hidden = !text;
   $("notice").classList.toggle("bad", Boolean(error) || !state);
@@ -158,73 +167,75 @@ function render() {
   $("start").disabled = starting || (!camera && Boolean(state?.publisher));
   $("demo").textContent = state?.demo ? "Stop demo" : "Demo";
   $("demo").disabled = Boolean(camera) || (Boolean(state?.publisher) && !state.demo);
+  panel.render();
   if (!state) return;
-  $("engine").textContent = `engine ${state.engine} · tracker ${state.tracker}` +
+  const calibrating = state.publisher && state.face === "calibrating";
+  $("ring").hidden = !calibrating;
+  $("ring-share").style.strokeDashoffset = 100 - 100 * state.calibration.share;
+  $("ring-text").textContent = state.calibration.problem || "Good. Hold it for a moment.";
+  $("ring").classList.toggle("wrong", Boolean(state.calibration.problem));
+  $("engine-line").textContent = `engine ${state.engine} · tracker ${state.tracker}` +
     (state.tracker === "cascade" ? " (rough; run “puppetcast models fetch” for the better one)" : "");
-  if (document.activeElement !== $("mirror")) $("mirror").checked = state.mirror;
+  $("engine").value = control.wanted.get("engine")?.[0] ?? state.engine;
   const recording = state.recording?.running;
   $("record").textContent = recording ? "Stop recording" : "Record";
   $("record").setAttribute("aria-pressed", Boolean(recording));
-  const now = performance.now();
-  const fps = last.time ? ((state.animated - last.animated) * 1000) / (now - last.time) : 0;
-  last = { time: now, animated: state.animated };
-  const skipped = Object.entries(state.skipped).filter(([, n]) => n).map(([why, n]) => `${why} ${n}`).join(", ");
-  const rows = {
-    Animated: `${Math.max(fps, 0).toFixed(1)} fps of ${state.rate_limit.toFixed(0)}`,
-    "Age at send": `${ms(state.age_p50_ms)} · p95 ${ms(state.age_p95_ms)}`,
-    "Stage time": `${ms(state.stage_p50_ms)} · p95 ${ms(state.stage_p95_ms)}`,
-    "Frames in": state.frames_in,
-    Skipped: skipped || "none",
-    ...(state.recording && { Recording: state.recording.running ? `${state.recording.seconds.toFixed(0)} s · ${state.recording.file}` : state.recording.detail || state.recording.file }),
-    Viewers: [state.viewers, ...state.encoders.map((e) => `${e.codec.split("/")[1]} ${(e.bitrate_kbps / 1000).toFixed(1)} Mb/s`)]
-      .join(" · "),
-  };
-  $("numbers").replaceChildren(...Object.entries(rows).flatMap(([label, value]) => {
-    const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
-    dt.textContent = label;
-    dd.textContent = value;
-    return [dt, dd];
-  }));
+  $("pause").textContent = control.puppet.paused ? "Resume" : "Pause";
+  $("pause").setAttribute("aria-pressed", control.puppet.paused);
+  $("next-face").hidden = state.faces < 2;
+  $("previous").disabled = !state.previous_portrait;
+  if (!portraits.some((p) => p.id === state.portrait)) attempt(loadGallery)();
+  showGallery();
+  stats.render(state);
 }
 
-async function poll() {
-  try {
-    state = await call("GET", api);
-    await showGallery();
-  } catch (problem) {
-    state = null;
-    if (!(problem instanceof TypeError)) error = problem.message;
-  }
-  render();
-  setTimeout(poll, state ? 1000 : 2000);
-}
-
-$("start").addEventListener("click", attempt(async () => {
-  if (camera) return stopCamera();
-  starting = true;
-  render();
-  try {
-    await startCamera();
-  } finally {
-    starting = false;
-  }
-}));
-$("demo").addEventListener("click", attempt(async () => void (state = await call(state?.demo ? "DELETE" : "POST", `${api}/demo`))));
+const toggle = (key) => act(() => ({ [key]: !control.puppet[key] }));
+const work = {
+  calibrate: act({ calibrate: true }),
+  pause: toggle("paused"),
+  record: act((state) => ({ recording: !state.recording?.running })),
+  previous: act({ previous_portrait: true }),
+  "next-face": act({ next_face: true }),
+  demo: act((state) => ({ demo: !state.demo })),
+  fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen()),
+  start: attempt(async () => {
+    if (camera) return stopCamera();
+    starting = true;
+    render();
+    try {
+      await startCamera();
+    } finally {
+      starting = false;
+    }
+  }),
+};
+for (const [id, task] of Object.entries(work)) $(id).addEventListener("click", task);
+const nth = (k) => ["Portrait by its place in the gallery", attempt(async () => void (portraits[k - 1] && (await send({ portrait: portraits[k - 1].id }))))];
+shortcuts({
+  C: ["Calibrate", work.calibrate],
+  " ": ["Pause and resume", work.pause],
+  M: ["Mirror", toggle("mirror")],
+  R: ["Record", work.record],
+  N: ["Next face", work["next-face"]],
+  B: ["Back to the portrait from before", work.previous],
+  D: ["Demo", () => $("demo").disabled || work.demo()],
+  F: ["Full screen", work.fullscreen],
+  S: ["Show and hide live numbers", () => ($("stats").open = !$("stats").open)],
+  "[": ["Less smoothing", attempt(() => panel.nudge("smoothing", -1))],
+  "]": ["More smoothing", attempt(() => panel.nudge("smoothing", 1))],
+  ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8, 9].map((k) => [String(k), nth(k)])),
+});
+$("engine").addEventListener("change", act(() => ({ engine: $("engine").value })));
 $("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").checked));
 // The microphone is switched by command; one that was not asked for at the start needs a new start.
 $("microphone").addEventListener("change", attempt(async () => {
   const muted = !$("microphone").checked;
-  await call("PUT", `${api}/mute`, { muted });
+  await send({ muted });
   if (camera && !muted && !camera.getAudioTracks().length) {
     stopCamera();
     await startCamera();
   }
 }));
-$("record").addEventListener("click", attempt(async () => {
-  state = await call(state?.recording?.running ? "DELETE" : "POST", `${api}/recording`);
-}));
-$("calibrate").addEventListener("click", attempt(async () => void (await call("POST", `${api}/calibrate`))));
-$("mirror").addEventListener("change", attempt(async () => void (await call("PUT", `${api}/mirror`, { mirror: $("mirror").checked }))));
 $("upload").addEventListener("change", attempt(async (event) => {
   const [file] = event.target.files;
   event.target.value = "";
@@ -236,9 +247,8 @@ $("cameras").addEventListener("change", attempt(async () => {
     await startCamera();
   }
 }));
-$("fullscreen").addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen()));
 addEventListener("pagehide", stopCamera);
 
 navigator.mediaDevices?.enumerateDevices().then(() => listCameras()).catch(() => {});
 keepWatching();
-poll();
+attempt(loadGallery)();

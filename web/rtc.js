@@ -85,6 +85,7 @@ export async function watch(url, video, onlost) {
   const transceiver = link.pc.addTransceiver("video", { direction: "recvonly" });
   if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
   link.pc.addTransceiver("audio", { direction: "recvonly" });
+  link.channel = link.pc.createDataChannel("control");
   const shown = new MediaStream();
   link.pc.addEventListener("track", (event) => {
     shown.addTrack(event.track);

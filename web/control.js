@@ -1,0 +1,95 @@
+// The stream's state, and commands to it. Commands go by the data channel of the picture's connection where there is
+// one, else by REST. What was asked for is shown at once; what the server answers is what stays.
+
+import { authorized, withToken } from "./rtc.js";
+
+export const name = new URLSearchParams(location.search).get("stream") || "live";
+export const api = `/api/streams/${encodeURIComponent(name)}`;
+
+export async function call(method, path, body) {
+  const options = { method, headers: authorized() };
+  if (body instanceof FormData) options.body = body;
+  else if (body) Object.assign(options, { headers: authorized({ "Content-Type": "application/json" }), body: JSON.stringify(body) });
+  const reply = await fetch(path, options);
+  const data = await reply.json().catch(() => ({}));
+  if (!reply.ok) throw Object.assign(new Error(data.detail || `the server answered ${reply.status}`), { code: data.code });
+  return data;
+}
+
+export class Control {
+  constructor(onchange) {
+    this.state = null;
+    this.onchange = onchange;
+    this.channel = null;
+    this.sent = 0;
+    this.waiting = new Map(); // number of a command -> what takes its answer
+    this.wanted = new Map(); // what was asked for and not yet answered: key -> [value, number]
+    this.listen();
+  }
+
+  // The puppet's settings as they are, or will be in a moment.
+  get puppet() {
+    return this.state && { ...this.state.puppet, ...Object.fromEntries([...this.wanted].map(([key, [value]]) => [key, value])) };
+  }
+
+  listen() {
+    const events = new EventSource(withToken("/api/events"));
+    const take = (event) => {
+      const state = JSON.parse(event.data);
+      if (state.name === name) this.take(state);
+    };
+    events.addEventListener("state", take);
+    events.addEventListener("telemetry", take);
+    events.addEventListener("error", () => {
+      this.state = null;
+      this.onchange();
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => this.listen(), 2000);
+    });
+  }
+
+  take(state) {
+    this.state = state;
+    this.onchange();
+  }
+
+  use(channel) {
+    this.channel = channel;
+    channel.addEventListener("message", (event) => {
+      const answer = JSON.parse(event.data);
+      this.waiting.get(answer.id)?.(answer);
+      this.waiting.delete(answer.id);
+    });
+  }
+
+  // Do a command; the state after it.
+  async send(change) {
+    const number = ++this.sent;
+    for (const key of Object.keys(change)) this.wanted.set(key, [change[key], number]);
+    this.onchange();
+    try {
+      const state = (this.channel?.readyState === "open" && (await this.byChannel(number, change))) || (await call("PATCH", api, change));
+      this.settle(change, number);
+      this.take(state);
+      return state;
+    } finally {
+      this.settle(change, number);
+    }
+  }
+
+  settle(change, number) {
+    for (const key of Object.keys(change)) if (this.wanted.get(key)?.[1] === number) this.wanted.delete(key);
+  }
+
+  // The state, or null where no answer comes: a viewer who may not control gets none.
+  byChannel(number, change) {
+    return new Promise((resolve, reject) => {
+      const patience = setTimeout(() => resolve(null), change.engine || change.portrait ? 60000 : 3000);
+      this.waiting.set(number, (answer) => {
+        clearTimeout(patience);
+        if (answer.error) reject(Object.assign(new Error(answer.error), { code: answer.code }));
+        else resolve(answer.state);
+      });
+      this.channel.send(JSON.stringify({ id: number, change }));
+    });
+  }
+}
