@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 
-.PHONY: setup run test check bench browser peers clean
+.PHONY: setup run test check bench browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
@@ -48,6 +48,14 @@ bench: setup
 	$(BIN)/puppetcast bench live $(CLIP_OPTION)
 	$(BIN)/puppetcast bench viewers $(CLIP_OPTION)
 	$(BIN)/puppetcast bench sessions $(CLIP_OPTION)
+
+# The steps of the container images, run here: for machines without a container engine.
+image-check: setup
+	$(BIN)/python -m tests.run_image Dockerfile.cpu
+
+# The references in docs/, made from the code.
+docs: setup
+	$(BIN)/python -m streamer.reference docs
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

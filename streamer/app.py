@@ -97,8 +97,8 @@ class Server:
         self.sessions = Sessions(rtc, ice)
         self._listener = _listen(config.http.host, config.http.port)
         self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
-        app = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
-        web = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+        self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
+        web = uvicorn.Config(self.http, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
         self._web = _WebServer(web)
 
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from .conftest import ROOT
+
 
 @dataclass
 class Client:
@@ -49,7 +51,10 @@ class Broker:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(config or f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
+        # The file of the containers, moved to a free port of the loopback address.
+        given = (ROOT / "docker" / "mosquitto.conf").read_text()
+        assert "listener 1883\n" in given
+        self._config.write_text(config or given.replace("listener 1883\n", f"listener {self.port} 127.0.0.1\n"))
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

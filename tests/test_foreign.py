@@ -116,14 +116,15 @@ def turn_server(folder: Path, secret: str) -> Iterator[int]:
     if shutil.which("turnserver") is None:
         absent("coturn", "'make peers' installs it")
     port = free_port()
-    lines = [
-        "listening-ip=127.0.0.1", "relay-ip=127.0.0.1", f"listening-port={port}",
-        "use-auth-secret", f"static-auth-secret={secret}",
-        "realm=test", "no-tls", "no-dtls", "no-cli", "allow-loopback-peers", f"userdb={folder / 'turn.db'}",
-        f"pidfile={folder / 'turn.pid'}", "log-file=stdout",
-    ]  # fmt: skip
+    # The file of the containers, moved to a free port of the loopback address.
+    given = (ROOT / "docker" / "turnserver.conf").read_text()
+    assert "listening-port=3478\n" in given
+    assert "static-auth-secret=change-me\n" in given
+    given = given.replace("listening-port=3478", f"listening-port={port}").replace("change-me", secret)
+    own = ["listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "allow-loopback-peers"]
+    own += [f"userdb={folder / 'turn.db'}", f"pidfile={folder / 'turn.pid'}"]
     config = folder / "turn.conf"
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text(given + "\n".join(own) + "\n")
     with (folder / "turn.log").open("w") as log:
         process = subprocess.Popen(["turnserver", "-c", str(config)], stdout=log, stderr=subprocess.STDOUT)
         try:

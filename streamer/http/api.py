@@ -31,33 +31,36 @@ def router(control: Control) -> APIRouter:
     """Endpoints under /api."""
     api = APIRouter(prefix="/api")
 
-    @api.get("/streams", tags=["streams"])
+    @api.get("/streams", tags=["streams"], summary="The states of all streams")
     async def streams() -> list[StreamState]:
         return control.states()
 
-    @api.get("/streams/{name}", tags=["streams"])
+    @api.get("/streams/{name}", tags=["streams"], summary="The state of a stream")
     async def stream(name: str) -> StreamState:
         return control.state(name)
 
-    @api.patch("/streams/{name}", tags=["streams"])
+    @api.patch("/streams/{name}", tags=["streams"], summary="Command a stream")
     async def change(name: str, change: Change) -> StreamState:  # type: ignore[valid-type]
         """Change what is named, between two frames; the state after it comes back."""
         return await control.apply(name, change)
 
-    @api.get("/events", tags=["streams"], response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
+    @api.get(
+        "/events", tags=["streams"], summary="States as they change (server-sent events)", response_class=StreamingResponse,
+        responses={200: {"content": {EVENTS: {}}}},
+    )  # fmt: skip
     async def events() -> StreamingResponse:
         """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
         return StreamingResponse(_events(control), media_type=EVENTS, headers={"Cache-Control": "no-store"})
 
-    @api.get("/devices", tags=["streams"])
+    @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")
     async def devices() -> list[DeviceState]:
         return control.devices()
 
-    @api.get("/portraits", tags=["portraits"])
+    @api.get("/portraits", tags=["portraits"], summary="The gallery")
     async def portraits() -> list[PortraitInfo]:
         return control.gallery.infos()
 
-    @api.get("/portraits/{key}/image", tags=["portraits"])
+    @api.get("/portraits/{key}/image", tags=["portraits"], summary="A portrait, small, as JPEG")
     async def image(key: str) -> Response:
         picture = control.gallery.get(key).image
         factor = min(1.0, THUMBNAIL / max(picture.shape[:2]))
@@ -65,13 +68,13 @@ def router(control: Control) -> APIRouter:
         data = cv2.imencode(".jpg", small[..., ::-1])[1].tobytes()
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
 
-    @api.post("/portraits", status_code=201, tags=["portraits"])
+    @api.post("/portraits", status_code=201, tags=["portraits"], summary="Upload a portrait")
     async def upload(file: Annotated[UploadFile, File()], marks: Annotated[str | None, Form()] = None) -> PortraitInfo:
         """marks: where there is no face model, JSON of five [x, y]: eye centres, nose tip, mouth corners."""
         data = await file.read(MAX_BYTES + 1)
         return await control.gallery.add((file.filename or "picture")[:80], data, _marks(marks))
 
-    @api.put("/portraits/{key}/face", tags=["portraits"])
+    @api.put("/portraits/{key}/face", tags=["portraits"], summary="Choose which face of a picture moves")
     async def choose_face(key: str, choice: FaceChoice) -> PortraitInfo:
         """Let another face of the picture move, from when it is shown next."""
         return control.gallery.choose_face(key, choice.face)

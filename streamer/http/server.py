@@ -61,17 +61,17 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         response.headers.update(access.cors(request))
         return response
 
-    @app.get("/healthz", tags=["health"])
+    @app.get("/healthz", tags=["health"], summary="Whether the server lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"])
+    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture")
     async def readyz(response: Response) -> dict[str, bool]:
         ready = bool(control.streams) and all(s.latest is not None for s in control.streams.values())
         response.status_code = 200 if ready else 503
         return {"ready": ready}
 
-    @app.get("/metrics", tags=["health"])
+    @app.get("/metrics", tags=["health"], summary="For Prometheus")
     async def prometheus() -> Response:
         return Response(metrics.exposition(control), media_type="text/plain; version=0.0.4")
 
