@@ -35,6 +35,10 @@ class Calibration:
         self._good_s = 0.0
         self._problem = "No face in view."
 
+    def __len__(self) -> int:
+        """How many frames were added."""
+        return len(self._frames)
+
     @property
     def state(self) -> Calibrating:
         """How far it has come."""

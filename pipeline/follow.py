@@ -128,20 +128,87 @@ class NeutralKeeper:
         return self.presence(time_s, False, time_s - self._seen_s)
 
 
-class FaceFollower:
-    """One driver's face. Times are seconds on any steady clock, increasing."""
+class Follower:
+    """What every engine's follower of one driver has."""
 
-    def __init__(self, tracker: Tracker, neutral: Neutral | None = None) -> None:
+    def __init__(self, tracker: Tracker, calibrated: bool = False) -> None:
         self.tracker = tracker
         self.tuning = Tuning()
-        self.keeper = NeutralKeeper(neutral is not None)
-        self._neutral = neutral
+        self.keeper = NeutralKeeper(calibrated)
+
+    def recalibrate(self) -> None:
+        """Take a new neutral; the present one goes on until then."""
+        self.keeper.recalibrate()
+
+    def reset(self) -> None:
+        """Come to rest and take a new neutral."""
+        self.keeper.reset()
+
+    def next_face(self) -> bool:
+        """Follow another face, with a neutral of its own; whether there is one."""
+        if not self.tracker.next_face():
+            return False
+        self.reset()
+        return True
+
+    def close(self) -> None:
+        self.tracker.close()
+
+
+class FollowingPuppeteer:
+    """The part of `engine.Puppeteer` that its follower does."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._own = follower
+        self.tracker_name = follower.tracker.name
+
+    @property
+    def state(self) -> FaceState:
+        return self._own.keeper.state
+
+    @property
+    def calibrating(self) -> Calibrating:
+        return self._own.keeper.calibrating
+
+    @property
+    def faces(self) -> int:
+        return self._own.tracker.faces
+
+    def tune(self, tuning: Tuning) -> None:
+        self._own.tuning = tuning
+
+    def recalibrate(self) -> None:
+        self._own.recalibrate()
+
+    def reset(self) -> None:
+        self._own.reset()
+
+    def next_face(self) -> bool:
+        return self._own.next_face()
+
+    def close(self) -> None:
+        self._own.close()
+
+
+class FaceFollower(Follower):
+    """One driver's face. Times are seconds on any steady clock, increasing."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__(tracker)
+        self._neutral: Neutral | None = None
         self._smooth = MotionSmoother()
         self._last = rest()
         self._shown = rest()
         self._offset: Array = np.zeros(0)
+
+    def known(self, neutral: Neutral | None, tracker: Tracker) -> None:
+        """Begin anew with a neutral from beforehand: the first frame is already animated. tracker: takes the place of
+        the one that has seen it."""
+        self.tracker.close()
+        self.tracker, self._neutral, self._smooth = tracker, neutral, MotionSmoother()
+        self.keeper = NeutralKeeper(neutral is not None)
         if neutral is not None:
-            self.keeper.presence = Presence(1.0)  # known beforehand: the first frame is already animated
+            self.keeper.presence = Presence(1.0)
 
     def follow(self, image: Image, time_s: float) -> Motion:
         """The motion of the face in `image` (h, w, 3) RGB; rest where there is none."""
@@ -169,13 +236,3 @@ class FaceFollower:
         if now:
             self._offset = self._shown.flat() - target.flat()
         return target.plus(self._offset * np.float32(share)) if share > 0 else target
-
-    def next_face(self) -> bool:
-        """Follow another face, with a neutral of its own; whether there is one."""
-        if not self.tracker.next_face():
-            return False
-        self.keeper.reset()
-        return True
-
-    def close(self) -> None:
-        self.tracker.close()

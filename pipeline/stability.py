@@ -19,6 +19,7 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import savgol_filter
 
 from .budget import FrameBudget
 from .clips import Progress, open_clip, timed
@@ -83,12 +84,11 @@ class Bench:
         return self.spread(self.landmarks(islice(self.animated(noisy, tuning, noisy[:40]), 15, None)))
 
     def quiet(self, frames: list[Image], tuning: Tuning) -> float:
-        """p95 of the change of landmarks from frame to frame less its own running mean, over a quiet stretch of a clip."""
+        """p95 of what in the path of a landmark is no motion, over a quiet stretch of a clip: its distance from a
+        parabola through seven frames (Savitzky and Golay, Analytical Chemistry 36(8), 1964)."""
         marks = self.landmarks(self.animated(frames, tuning, frames[:40]))
-        kernel = np.full(9, 1 / 9)
-        columns = marks.reshape(len(marks), -1).T
-        mean = np.stack([np.convolve(np.pad(c, 4, mode="edge"), kernel, "valid") for c in columns]).T
-        return float(np.percentile(np.linalg.norm(marks - mean.reshape(marks.shape), axis=2), 95))
+        rest = (marks - savgol_filter(marks, 7, 2, axis=0))[3:-3]
+        return float(np.percentile(np.linalg.norm(rest, axis=2), 95))
 
     @staticmethod
     def spread(marks: NDArray[np.float64]) -> float:

@@ -2,7 +2,9 @@
 were shown."""
 
 import sys
+import time
 
+import httpx
 from playwright.sync_api import sync_playwright
 
 from tests.test_browser import FLAGS
@@ -29,8 +31,9 @@ with sync_playwright() as p:
     page.goto(url)
     page.click("#start")
     page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=30000)
-    page.wait_for_function(
-        f"async () => (await (await fetch('{url}/api/streams/live')).json()).face === 'tracking'", timeout=30000
-    )
+    end = time.monotonic() + 30
+    while httpx.get(f"{url}/api/streams/live", timeout=10).json()["face"] != "tracking":
+        assert time.monotonic() < end, "no face was followed"
+        page.wait_for_timeout(200)
     print(page.evaluate(ARRIVALS, float(seconds)))
     browser.close()

@@ -2,10 +2,22 @@
 
 import os
 import sys
+import time
+from collections.abc import Callable
 
-from playwright.sync_api import sync_playwright
+import httpx
+from playwright.sync_api import Page, sync_playwright
 
 from tests.test_browser import FLAGS, RECORD
+
+
+def until(page: Page, holds: Callable[[dict], bool], seconds: float = 20) -> None:
+    """Wait for a state of the stream. Playwright's own waiting takes the promise of an async function for its answer."""
+    end = time.monotonic() + seconds
+    while not holds(httpx.get(f"{url}/api/streams/live").json()):
+        assert time.monotonic() < end, "the stream's state did not come"
+        page.wait_for_timeout(100)
+
 
 executable, url, camera, *record = sys.argv[1:]
 with sync_playwright() as p:
@@ -18,9 +30,8 @@ with sync_playwright() as p:
     page.goto(url)
     page.click("#start")
     page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=20000)
-    page.wait_for_function(
-        f"async () => (await (await fetch('{url}/api/streams/live')).json()).face === 'tracking'", timeout=20000
-    )
+    until(page, lambda state: state["face"] == "tracking")
+    page.wait_for_timeout(1000)  # the puppet wakes slowly
     print(page.evaluate(RECORD, [float(part) for part in record]))
     if os.environ.get("PUPPETCAST_SCREENSHOT"):
         page.set_viewport_size({"width": 1180, "height": 760})
@@ -28,7 +39,7 @@ with sync_playwright() as p:
         page.wait_for_timeout(1500)
         page.screenshot(path=os.environ["PUPPETCAST_SCREENSHOT"])
     page.click("#start")  # stop: the publisher's place becomes free
-    page.wait_for_function(f"async () => !(await (await fetch('{url}/api/streams/live')).json()).publisher", timeout=10000)
+    until(page, lambda state: not state["publisher"])
     browser.close()
     if problems:
         sys.exit("page errors: " + "; ".join(problems))

@@ -30,7 +30,7 @@ from .test_webrtc import Camera, negotiate, peer, until
 pytestmark = pytest.mark.slow
 
 LOSSY_S = 15
-VIEWERS = int(os.environ.get("PUPPETCAST_TEST_VIEWERS", "140"))  # 300 leave nothing behind either
+VIEWERS = int(os.environ.get("PUPPETCAST_TEST_VIEWERS", "70"))  # 300 leave nothing behind either
 
 
 @pytest.fixture

@@ -58,9 +58,10 @@ def test_a_recording_is_begun_and_finished_by_command(http_and_server):
     assert http.patch("/api/streams/live", json={"recording": False}).json()["recording"] is None
     begun = http.patch("/api/streams/live", json={"recording": True})
     assert begun.status_code == 200
-    assert (
-        http.patch("/api/streams/live", json={"recording": True}).json()["recording"]["file"] == begun.json()["recording"]["file"]
-    )
+    assert wait(lambda: http.get("/api/streams/live").json()["recording"]["file"], 5)
+    file = http.get("/api/streams/live").json()["recording"]["file"]
+    again = http.patch("/api/streams/live", json={"recording": True})
+    assert again.json()["recording"]["file"] == file, "it goes on"
     time.sleep(4)
     state = http.get("/api/streams/live").json()["recording"]
     assert state["running"]

@@ -10,19 +10,17 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from ..calibration import Calibrating
 from ..clips import Progress
 from ..face.tracker import open_tracker
-from ..follow import FaceState
+from ..follow import FollowingPuppeteer
 from ..frames import Driving, Image, planar
 from ..mesh.crop import fit
 from ..portrait import Portrait
-from ..tuning import Tuning
 from . import networks
 from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
 from .device import DevicePath, Rows, Shown, Sight
 from .follow import Driven, MotionFollower, driving_input, ratios_of
-from .motion import FaceMotion, Ratios, drive
+from .motion import FaceMotion, Ratios, drive, tuned
 from .options import Precision, Settings
 from .paste import PasteBack, to_bytes
 from .runtime import Runtime
@@ -141,33 +139,18 @@ def _corner(planes: Image, size: tuple[int, ...]) -> Image:
     return np.concatenate([planes[:height, :width], chroma.reshape(height // 2, width)])
 
 
-class LivePortraitPuppeteer:
+class LivePortraitPuppeteer(FollowingPuppeteer):
     """Follows one driver and renders sources with its motion."""
 
     def __init__(self, runtime: Runtime, settings: Settings, face_model: Path | None, rows: Rows) -> None:
         self._rows = rows
         self._row = rows.take()
         self.follower = MotionFollower(lambda: open_tracker(face_model), self._extract)
-        self.tracker_name = self.follower.tracker.name
+        super().__init__(self.follower)
         self.device = runtime.device
         self._runtime = runtime
         self._motion = settings.motion
         self._last: Image | None = None
-
-    @property
-    def state(self) -> FaceState:
-        return self.follower.keeper.state
-
-    @property
-    def calibrating(self) -> Calibrating:
-        return self.follower.keeper.calibrating
-
-    @property
-    def faces(self) -> int:
-        return self.follower.tracker.faces
-
-    def tune(self, tuning: Tuning) -> None:
-        self.follower.tuning = tuning
 
     @torch.inference_mode()
     def follow(self, driving: Driving) -> Sight | None:
@@ -181,7 +164,11 @@ class LivePortraitPuppeteer:
         reference = self.follower.reference
         if followed is None or reference is None:
             return source.still
-        return self.render(source, followed[0], reference, followed[1])
+        driven, rest = followed
+        tuning = self.follower.tuning
+        gains = torch.tensor([[tuning.pose, tuning.scale, *tuning.expression]], device=self.device)
+        moved = driven._replace(motion=tuned(driven.motion, reference.motion, gains))
+        return self.render(source, moved, reference, rest)
 
     @torch.inference_mode()
     def render(self, source: LivePortraitSource, driven: Driven, reference: Driven, rest: float = 0.0) -> Image:
@@ -216,17 +203,8 @@ class LivePortraitPuppeteer:
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         self.follower.calibrate(frames)
 
-    def recalibrate(self) -> None:
-        self.follower.recalibrate()
-
-    def reset(self) -> None:
-        self.follower.reset()
-
-    def next_face(self) -> bool:
-        return self.follower.next_face()
-
     def close(self) -> None:
-        self.follower.close()
+        super().close()
         self._rows.give_back(self._row)
 
     def _extract(self, images: list[Image]) -> FaceMotion:

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from ..face.motion import Array
 from ..face.tracker import Tracker
-from ..follow import NeutralKeeper, Presence
+from ..follow import Follower, NeutralKeeper, Presence
 from ..frames import Image
 from ..smoothing import MAX_GAP_S, OneEuroFilter, ratio
-from ..tuning import Tuning
 from .crop import DRIVING, DrivingBox, FaceBox, cut, mesh_box, mesh_ratios
 from .motion import FaceMotion, Ratios, smooth_turn
 
@@ -51,36 +50,17 @@ class Seen(NamedTuple):
     left: float = 0.0
 
 
-class MotionFollower:
+class MotionFollower(Follower):
     """One driver's face. Times are seconds on any steady clock, increasing. extract: M for 256² pictures."""
 
     def __init__(self, open_tracker: Callable[[], Tracker], extract: Extract) -> None:
         self._open_tracker = open_tracker
         self._extract = extract
-        self.tracker = open_tracker()
-        self.tuning = Tuning()
-        self.keeper = NeutralKeeper()
+        super().__init__(open_tracker())
         self.reference: Driven | None = None
         self._box: DrivingBox | None = None
         self._kept: list[tuple[Image, float]] = []  # a picture for each frame of the calibration, and its scale
         self.forget()
-
-    def recalibrate(self) -> None:
-        """Take a new reference; the present one goes on until then."""
-        self.keeper.recalibrate()
-        self._kept = []
-
-    def reset(self) -> None:
-        """Come to rest and take a new reference."""
-        self.keeper.reset()
-        self._kept = []
-
-    def next_face(self) -> bool:
-        """Follow another face, with a reference of its own; whether there is one."""
-        if not self.tracker.next_face():
-            return False
-        self.reset()
-        return True
 
     def forget(self) -> None:
         """Start the filter anew."""
@@ -91,7 +71,6 @@ class MotionFollower:
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the reference from frames known beforehand; the face need not be in all of them."""
         self.keeper, self.reference, self._box = NeutralKeeper(), None, None
-        self.recalibrate()
         self.forget()
         time_s = 0.0
         for time_s, image in frames:
@@ -149,6 +128,7 @@ class MotionFollower:
 
     def _collect(self, landmarks: Array, image: Image, time_s: float) -> bool:
         assert self.keeper.calibration is not None
+        del self._kept[len(self.keeper.calibration) :]  # those of a calibration that was given up
         factor = min(1.0, KEPT_SIDE / max(image.shape[:2]))
         small = image if factor == 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         self._kept.append((np.asarray(small, np.uint8), factor))
@@ -179,9 +159,6 @@ class MotionFollower:
         new = [v.reshape(p.shape) for v, p in zip(flat.split(sizes), parts, strict=True)]
         turned = self._turn(motion.rotation, time_s, r)
         return Driven(FaceMotion(motion.canonical, new[0], turned, *new[1:3]), Ratios(*new[3:]))
-
-    def close(self) -> None:
-        self.tracker.close()
 
 
 class TurnFilter:

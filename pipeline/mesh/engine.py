@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..calibration import Calibrating, Calibration
+from ..calibration import Calibration
 from ..clips import Progress
 from ..face.motion import Motion, Neutral, rest
 from ..face.tracker import open_tracker
-from ..follow import FaceFollower, FaceState
+from ..follow import FaceFollower, FollowingPuppeteer
 from ..frames import Driving, Image, planar
 from ..portrait import Portrait
-from ..tuning import Tuning
 from .crop import Crop, fit
 from .eyes import Eye, draw_eyes, make_eyes
 from .geometry import Geometry
@@ -56,40 +55,22 @@ class MeshSource:
         return self.crop.paste(patch, self.still)
 
 
-class MeshPuppeteer:
+class MeshPuppeteer(FollowingPuppeteer):
     """Tracks one driver and renders sources with its motion."""
 
     def __init__(self, model: Path | None) -> None:
         self._model = model
-        self._follower = FaceFollower(open_tracker(model))
-        self.tracker_name = self._follower.tracker.name
-
-    @property
-    def state(self) -> FaceState:
-        return self._follower.keeper.state
-
-    @property
-    def calibrating(self) -> Calibrating:
-        return self._follower.keeper.calibrating
-
-    @property
-    def faces(self) -> int:
-        return self._follower.tracker.faces
-
-    def tune(self, tuning: Tuning) -> None:
-        self._follower.tuning = tuning
+        self.follower = FaceFollower(open_tracker(model))
+        super().__init__(self.follower)
 
     def follow(self, driving: Driving) -> Motion:
-        return self._follower.follow(driving.image, driving.time_s)
+        return self.follower.follow(driving.image, driving.time_s)
 
     def animate(self, source: MeshSource, image: Image, time_s: float) -> Image:
-        return source.render(self._follower.follow(image, time_s))
+        return source.render(self.follower.follow(image, time_s))
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
-        self._follower.close()
-        tuning = self._follower.tuning
-        self._follower = FaceFollower(open_tracker(self._model), self._neutral(frames))
-        self._follower.tuning = tuning
+        self.follower.known(self._neutral(frames), open_tracker(self._model))
 
     def _neutral(self, frames: Iterable[tuple[float, Image]]) -> Neutral | None:
         tracker, calibration = open_tracker(self._model), Calibration()
@@ -102,18 +83,6 @@ class MeshPuppeteer:
         finally:
             tracker.close()
         return calibration.neutral()
-
-    def recalibrate(self) -> None:
-        self._follower.keeper.recalibrate()
-
-    def reset(self) -> None:
-        self._follower.keeper.reset()
-
-    def next_face(self) -> bool:
-        return self._follower.next_face()
-
-    def close(self) -> None:
-        self._follower.close()
 
 
 class MeshEngine:

@@ -20,7 +20,7 @@ PUBLISH = """async (endpoint) => {
 WATCH = """async (endpoint) => {
   const video = document.createElement('video');
   video.id = 'foreign'; video.muted = true; video.autoplay = true;
-  document.body.append(video);
+  document.body.prepend(video); // a muted video plays by itself only where it is seen
   window.player = new WebRTCPlayer({video, type: 'whep', iceServers: [], statsTypeFilter: '^inbound-rtp'});
   await window.player.load(new URL(endpoint));
 }"""
