@@ -39,7 +39,7 @@ WATCHED = (33, 133, 362, 263, 1, 4, 61, 291, 13, 14, 17, 70, 300, 105, 334, 152,
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 GAINS = (0.0, 0.5, 1.0, 1.5)
 SETTLED_S = 2.5  # a second for the neutral, one for the blend
-CALIBRATION = 45  # frames
+CALIBRATION = 40  # frames
 QUIET = 60
 LONGEST = 240
 

@@ -163,6 +163,7 @@ class Control:
                 await stream.switch(stage, shown)
             elif key is not None:
                 stream.show(await self.gallery.prepared(stream.engine, key))
+            puppet = puppet.model_copy(update=dict.fromkeys(stream.engine.lacks, False))  # what a new engine has not
             if puppet != stream.puppet:
                 stream.tune(puppet)
             await self._act(stream, change)

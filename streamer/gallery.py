@@ -80,6 +80,7 @@ class Gallery:
         uploads = [k for k in self._portraits if k.startswith("upload-") and k != key]
         for old in [k for k in uploads if k not in self._in_use()][: max(len(uploads) + 1 - MAX_UPLOADS, 0)]:
             self._portraits.pop(old)
+            self._faces.pop(old, None)
             self._forget(lambda k, old=old: k == old)  # type: ignore[misc]
         return self.info(key)
 

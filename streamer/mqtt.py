@@ -114,6 +114,8 @@ class Bridge:
                     reason = group.exceptions[0]
                     log.warning("MQTT broker %s: %s; trying again until it is there", redacted(self._config.url), reason)
                 silent = True
+            except* Exception:  # whatever a message does, control by MQTT goes on
+                log.exception("MQTT: a fault in a message or its answer; connecting anew")
             healthy, self.connected = self.connected and time.monotonic() - began > HEALTHY_S, False
             await asyncio.sleep(backoff.after(healthy))
 

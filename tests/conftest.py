@@ -101,6 +101,8 @@ def run_server(own_engine=None, **sections) -> Iterator[Server]:
     finally:
         server.stop()
         thread.join(30)
+        if "torch" in sys.modules:  # the server leaves a core to others; the tests after it need not
+            sys.modules["torch"].set_num_threads(os.cpu_count() or 1)
         assert not thread.is_alive(), "the server did not stop"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import httpx
@@ -148,8 +149,13 @@ def test_command_line(tmp_path, silent_clip):
             "lacks liveportrait/base_models",
         ),
     ]
-    for args, message in table:
-        done = subprocess.run([sys.executable, "-m", "streamer", *args], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    def run(args: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "streamer", *args], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(run, [args for args, _ in table]))
+    for (args, message), done in zip(table, runs, strict=True):
         errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
         assert done.returncode == 2, (args, done.stderr)
         assert len(errors) == 1, done.stderr

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from aiortc import RTCSessionDescription
 
+from pipeline.portrait import bundled
 from streamer.config import Puppet
 from streamer.control import Change
 from streamer.errors import BadCommand
@@ -217,6 +218,24 @@ def test_pause_rests_and_another_portrait_goes_on(model):
         state = server.control.state("live")
         assert state.face == "tracking", "a new portrait needs no new neutral"
         assert state.errors == 0
+
+
+def test_a_portrait_is_prepared_beside_the_stream(model):
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
+        http.patch("/api/streams/live", json={"demo": True})
+        wait(lambda: server.control.state("live").face == "tracking", 10)
+        stats = server.control.streams["live"].lane.stats
+        time.sleep(2)
+        usual = float(np.diff(list(stats.done_s)[-50:]).max())
+        since = time.monotonic()
+        for _ in range(2):  # pictures that were never seen before: each has to be prepared
+            data = cv2.imencode(".png", bundled("astronaut").image[:, ::-1])[1].tobytes()
+            added = http.post("/api/portraits", files={"file": ("mirrored.png", data)}).json()
+            http.patch("/api/streams/live", json={"portrait": added["id"]})
+        gaps = np.diff([t for t in list(stats.done_s) if t > since])
+        print(f"longest time between two frames {1000 * gaps.max():.0f} ms, else {1000 * usual:.0f} ms")
+        assert len(gaps) > 4
+        assert gaps.max() < 0.3
 
 
 def wait(condition: Callable[[], bool], seconds: float) -> None:

@@ -63,11 +63,11 @@ def test_a_turn_is_seen_by_the_landmarker(model):
 def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip, tmp_path):
     out = tmp_path / "out.mp4"
     engine = open_engine("mesh", model)
-    result = animate(engine, load_portrait(str(picture(portrait)), model), clip(clip_name), Output(out, max_frames=180))
-    assert result.frames == 180
-    driver, output = landmarks(clip(clip_name), model, 180), landmarks(out, model, 180)
-    seen = [k for k in range(180) if driver[k] is not None and output[k] is not None]
-    assert len(seen) > 170
+    result = animate(engine, load_portrait(str(picture(portrait)), model), clip(clip_name), Output(out, max_frames=130))
+    assert result.frames == 130
+    driver, output = landmarks(clip(clip_name), model, 130), landmarks(out, model, 130)
+    seen = [k for k in range(130) if driver[k] is not None and output[k] is not None]
+    assert len(seen) > 122
     d = [driver[k] for k in seen]
     o = [output[k] for k in seen]
     a, b = measures(d, Neutral.of(d[0])), measures(o, Neutral.of(o[0]))

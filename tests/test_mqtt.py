@@ -157,7 +157,7 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running):
-    away_s = float(os.environ.get("PUPPETCAST_TEST_AWAY", "6"))
+    away_s = float(os.environ.get("PUPPETCAST_TEST_AWAY", "3"))
     with run_server(mqtt={"url": running.url}) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
             await http.patch("/api/streams/live", json={"demo": True})

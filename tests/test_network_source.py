@@ -28,7 +28,7 @@ from streamer.sources.network import NetworkSource, Timeouts
 from .conftest import run_server
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-REBOOTS = int(os.environ.get("PUPPETCAST_TEST_REBOOTS", "6"))  # of four seconds each; 20 leave nothing behind either
+REBOOTS = int(os.environ.get("PUPPETCAST_TEST_REBOOTS", "4"))  # of four seconds each; 20 leave nothing behind either
 SCRIPT = Path(__file__).parent / "rtsp_server.py"
 
 

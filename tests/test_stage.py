@@ -44,11 +44,11 @@ def test_a_slow_engine_steps_down_and_stays_young(model):
         ages: list[float] = []
         emit = lane._emit
         lane._emit = lambda frame: (ages.append(time.monotonic() - frame.captured_s), emit(frame))[1]
-        time.sleep(12)
+        time.sleep(9)
         state = http.get("/api/streams/live").json()
         assert 4 <= state["rate_limit"] <= 10
-        assert state["skipped"]["busy"] > 50
-        assert np.percentile(ages[10:], 95) < 0.4
+        assert state["skipped"]["busy"] > 35
+        assert np.percentile(ages[8:], 95) < 0.4
         assert f'puppetcast_rate_limit{{stream="live"}} {state["rate_limit"]}' in http.get("/metrics").text
 
 
