@@ -16,8 +16,8 @@ from ..errors import ModelError, NoFaceError
 from ..mesh.crop import Image
 from .motion import Array
 
-# MediaPipe smooths in video mode by its timestamps, which costs a frame or two of delay. Frames that
-# seem a second apart are left alone; our own filters do the smoothing.
+# MediaPipe smooths by its timestamps, which costs a frame or two of delay, where it is asked for one face alone. It is
+# not, and frames that seem a second apart would be left alone all the same; our own filters do the smoothing.
 STEP_MS = 1000
 
 
