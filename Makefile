@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 
-.PHONY: setup run test check bench browser peers image-check docs clean
+.PHONY: setup run test quick check bench browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
@@ -42,6 +42,10 @@ peers:
 
 test: setup browser peers check
 	$(BIN)/pytest
+
+# The everyday part, in some three minutes.
+quick: check
+	$(BIN)/pytest -m "not slow"
 
 bench: setup
 	$(BIN)/puppetcast bench mesh $(CLIP_OPTION)

@@ -122,6 +122,7 @@ async def test_one_command_by_every_transport_gives_the_same_state(controlled, t
         assert not controlled.control.state("live").puppet.mirror, "nothing of a wrong command was done"
 
 
+@pytest.mark.slow
 async def test_a_viewer_who_may_only_watch_commands_nothing(model):
     with run_server(auth={"token": "rule", "view_token": "look"}) as server:
         async with by_data_channel(server, "rule") as send:
@@ -195,6 +196,7 @@ def test_what_was_changed_is_there_after_a_restart(model, tmp_path, caplog):
     assert "kept.json cannot be used" in caplog.text
 
 
+@pytest.mark.slow
 def test_pause_rests_and_another_portrait_goes_on(model):
     with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
         http.patch("/api/streams/live", json={"demo": True})
@@ -220,6 +222,7 @@ def test_pause_rests_and_another_portrait_goes_on(model):
         assert state.errors == 0
 
 
+@pytest.mark.slow
 def test_a_portrait_is_prepared_beside_the_stream(model):
     with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
         http.patch("/api/streams/live", json={"demo": True})

@@ -79,6 +79,7 @@ def test_a_recording_is_begun_and_finished_by_command(http_and_server):
     assert http.patch("/api/streams/live", json={"recording": True}).status_code == 200, "and another one"
 
 
+@pytest.mark.slow
 def test_files_are_rotated_by_size(model, tmp_path):
     with run_server(recording={"folder": str(tmp_path), "max_mb": 0.3}) as server, httpx.Client(base_url=server.url) as http:
         http.patch("/api/streams/live", json={"demo": True})

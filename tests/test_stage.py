@@ -98,6 +98,7 @@ def test_a_stream_that_would_slow_the_others_down_is_refused(model):
         assert http.patch("/api/streams/second", json={"demo": True}).status_code == 200
 
 
+@pytest.mark.slow
 def test_streams_are_animated_in_batches(model):
     streams = {"live": {}, "second": {}, "third": {}}
     engine = Slow(model, 0.03, max_batch=8)

@@ -196,6 +196,7 @@ async def test_an_abandoned_offer_is_closed_in_time(model):
             await until(lambda: not server.control.state("live").publisher, 8)
 
 
+@pytest.mark.slow
 async def test_a_viewer_that_dies_silently_is_gone_within_eight_seconds(model):
     with run_server() as server:
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
