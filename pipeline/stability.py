@@ -119,12 +119,16 @@ class Bench:
         window = slice(at, at + round(SETTLED_S * FPS))
         return _figures(changed[window], own[window], own)
 
-    def swap(self, frames: list[Image], at: int, portrait: Portrait) -> dict[str, float]:
-        """The same for a change of portrait, outside its cross-fade; its own steps are those of either portrait."""
+    def swap(self, frames: list[Image], portrait: Portrait, at: int | None = None) -> dict[str, float]:
+        """The same for a change of portrait, outside its cross-fade; its own steps are those of either portrait. at: None
+        for where the clip's own steps are the least, as a larger one of them would hide a leap."""
         source = self.engine.prepare(portrait, SIDE, SIDE)
-        changed = _steps(self.landmarks(self.live(frames, at, lambda lane: lane.set_source(source))))
         own = [_steps(self.landmarks(b.live(frames))) for b in (self, replace(self, portrait=portrait))]
-        window = slice(at + round(FADE_S * FPS) + 2, at + round(SETTLED_S * FPS))
+        since, until = round(FADE_S * FPS) + 2, round(SETTLED_S * FPS)
+        if at is None:
+            at = min(range(max(len(own[1]) - until, 1)), key=lambda k: float(own[1][k + since : k + until].max()))
+        changed = _steps(self.landmarks(self.live(frames, at, lambda lane: lane.set_source(source))))
+        window = slice(at + since, at + until)
         return _figures(changed[window], own[1][window], max(own, key=lambda steps: float(np.percentile(steps, 99))))
 
     def live(self, frames: list[Image], at: int = -1, act: Callable[[Lane], None] = lambda lane: None) -> list[Image]:
@@ -248,7 +252,7 @@ def report(
         step()
         row["recalibration_px"] = bench.recalibration(frames, max(calm - 15, 0))
         step()
-        row["swap_px"] = bench.swap(frames, calm, portraits[1])
+        row["swap_px"] = bench.swap(frames, portraits[1])
         step()
         row["mouth_gain"], row["eyes_gain"] = bench.proportions(frames, "mouth"), bench.proportions(frames, "eyes")
         step()

@@ -45,7 +45,7 @@ def test_a_still_face_gives_a_still_puppet_and_little_delay(bench, clip):
 @pytest.mark.slow
 def test_a_recalibration_and_a_swap_make_no_leap(bench, clip):
     frames = load(clip("d19"), 85, 106)  # its calmest stretch, so that a leap would show
-    again, swap = bench.recalibration(frames, 8), bench.swap(frames, 8, bundled("drawing"))
+    again, swap = bench.recalibration(frames, 8), bench.swap(frames, bundled("drawing"), 8)
     print(again, swap)
     for figures in (again, swap):
         assert figures["largest"] <= max(figures["p99_own"], figures["largest_without"] + 0.3)
