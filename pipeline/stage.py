@@ -152,7 +152,7 @@ class Lane:
                 fading = self._fade is not None
                 frame = self._feed.take(FADE_STEP_S if fading else IDLE_S)
                 while self._requests:
-                    self._requests.popleft()(puppeteer)
+                    self._do(self._requests.popleft(), puppeteer)
                 if frame is not None:
                     last_s, self._resting = time.monotonic(), False
                     self._one(puppeteer, frame)
@@ -165,6 +165,12 @@ class Lane:
                     self._rest()
         finally:
             puppeteer.close()
+
+    def _do(self, request: Callable[[Puppeteer], object], puppeteer: Puppeteer) -> None:
+        try:
+            request(puppeteer)
+        except Exception:  # whatever a tracker does, the stream goes on
+            self.failed(0.0)
 
     def _change(self, source: Source) -> None:
         self._source = source
