@@ -59,7 +59,7 @@ image-check: setup
 
 # The references in docs/, made from the code.
 docs: setup
-	$(BIN)/python -m streamer.reference docs
+	$(BIN)/python -m tools.reference docs
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import models
-from .calibration import Calibrating
 from .clips import Progress
 from .errors import PuppetError
-from .follow import FaceState
+from .follow.calibration import Calibrating
+from .follow.neutral import FaceState
+from .follow.tuning import Tuning
 from .frames import Driving, Image
 from .liveportrait.files import missing_files
 from .liveportrait.options import Settings
 from .portrait import Portrait
-from .tuning import Tuning
 
 log = logging.getLogger(__name__)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from .errors import LandmarksNeeded, NoFaceError, PortraitError
 from .face.motion import Array
-from .mesh.crop import Image
+from .frames import Image
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 40_000_000
@@ -67,6 +69,23 @@ def decode_picture(data: bytes, name: str) -> Image:
         raise PortraitError(f"{name}: {upright.width}x{upright.height} pixels; at least 64x64 are needed")
     upright.thumbnail((MAX_SIDE, MAX_SIDE), Pillow.Resampling.LANCZOS)
     return np.array(upright)
+
+
+def fit(image: Image, landmarks: Array, max_side: int, most: float = math.inf) -> tuple[Image, Array]:
+    """Scale picture (h, w, 3) and landmarks so that the longer side is at most `max_side`, by at most the factor `most`;
+    both sides become even.
+
+    Small pictures are enlarged up to 512 pixels, so that a viewer gets a usable size.
+    """
+    height, width = image.shape[:2]
+    longest = max(height, width)
+    factor = min(max_side / longest, most, max(1.0, 512 / longest))
+    new = tuple(max(2, int(n * factor) // 2 * 2) for n in (width, height))
+    if new == (width, height):
+        return image, landmarks
+    scale = np.array([new[0] / width, new[1] / height, new[0] / width], np.float32)
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, new, interpolation=method), np.uint8), landmarks * scale
 
 
 def is_picture(path: Path) -> bool:

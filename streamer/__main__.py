@@ -1,5 +1,5 @@
 """python -m streamer"""
 
-from .cli import app
+from .cli.main import app
 
 app(prog_name="puppetcast")

@@ -19,18 +19,18 @@ from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError
 
 from .config import Config, Stream
-from .control import Control, load_portraits
-from .engines import Engines
+from .control.control import Control, load_portraits
 from .errors import ConfigError
 from .http.access import Access
 from .http.server import create_app
-from .mqtt import Bridge
-from .outputs import Outputs
+from .mqtt.bridge import Bridge
+from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.file import FileSource
 from .sources.network import NetworkSource, Timeouts
 from .sources.pattern import PatternSource
 from .sources.webcam import WebcamSource
+from .stream.stages import Engines
 from .webrtc import aiortc_patches
 from .webrtc.ice import IceServers
 from .webrtc.sessions import Sessions

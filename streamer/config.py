@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
-from pipeline.tuning import Region, Tuning
 
 from .errors import ConfigError
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from ..mesh.crop import Image
+from ..frames import Image
 from . import canonical
 from . import topology as topo
 from .motion import OPEN_FLOOR, Array

@@ -13,7 +13,7 @@ from mediapipe.tasks import python as tasks
 from mediapipe.tasks.python import vision
 
 from ..errors import ModelError, NoFaceError
-from ..mesh.crop import Image
+from ..frames import Image
 from .motion import Array
 
 # MediaPipe smooths by its timestamps, which costs a frame or two of delay, where it is asked for one face alone. It is

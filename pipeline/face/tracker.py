@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from ..mesh.crop import Image
+from ..frames import Image
 from .motion import Array
 
 

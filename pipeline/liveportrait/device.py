@@ -20,9 +20,9 @@ from torch import Tensor
 
 from ..clips import Progress
 from ..errors import PuppetError
+from ..follow.smoothing import MAX_GAP_S, one_euro, ratio
+from ..follow.tuning import Tuning
 from ..frames import Driving, Image
-from ..smoothing import MAX_GAP_S, one_euro, ratio
-from ..tuning import Tuning
 from . import networks
 from .build import Captured
 from .crop import SIDE

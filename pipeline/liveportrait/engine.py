@@ -12,10 +12,9 @@ import torch
 
 from ..clips import Progress
 from ..face.tracker import open_tracker
-from ..follow import FollowingPuppeteer
+from ..follow.follower import FollowingPuppeteer
 from ..frames import Driving, Image, planar
-from ..mesh.crop import fit
-from ..portrait import Portrait
+from ..portrait import Portrait, fit
 from . import networks
 from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
 from .device import DevicePath, Rows, Shown, Sight
@@ -24,8 +23,6 @@ from .motion import FaceMotion, Ratios, drive, tuned
 from .options import Precision, Settings
 from .paste import PasteBack, to_bytes
 from .runtime import Runtime
-
-WHATEVER_CROP = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ class LivePortraitEngine:
         """The first portrait is rendered too, so that a precision that fails is found before a stream starts.
         max_crop has no effect: the networks' crop is always 512²."""
         crop = cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop())
-        still, landmarks = fit(portrait.image, portrait.landmarks, max_side, WHATEVER_CROP)
+        still, landmarks = fit(portrait.image, portrait.landmarks, max_side)
         wanted = max(max_side, *still.shape[:2]) if self._settings.paste_back else SIDE
         self._side = max(self._side, wanted + wanted % 2)
         while True:

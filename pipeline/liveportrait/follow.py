@@ -14,9 +14,11 @@ from torch import Tensor
 
 from ..face.motion import Array
 from ..face.tracker import Tracker
-from ..follow import Follower, NeutralKeeper, Presence
+from ..follow.blend import Presence
+from ..follow.follower import Follower
+from ..follow.neutral import NeutralKeeper
+from ..follow.smoothing import MAX_GAP_S, OneEuroFilter, ratio
 from ..frames import Image
-from ..smoothing import MAX_GAP_S, OneEuroFilter, ratio
 from .crop import DRIVING, DrivingBox, FaceBox, cut, mesh_box, mesh_ratios
 from .motion import FaceMotion, Ratios, smooth_turn
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..smoothing import DERIVATIVE_CUTOFF_HZ, gain
-from ..tuning import Region
+from ..follow.smoothing import DERIVATIVE_CUTOFF_HZ, gain
+from ..follow.tuning import Region
 from .networks import KEYPOINTS, MotionHeads
 from .options import MotionOptions
 

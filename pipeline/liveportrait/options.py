@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ..tuning import Region
+from ..follow.tuning import Region
 
 
 class Precision(StrEnum):

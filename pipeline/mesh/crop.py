@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..face import topology as topo
 from ..face.motion import Array
-
-Image = NDArray[np.uint8]
+from ..frames import Image
 
 CROP_SCALE = 2.1  # crop side against the larger side of the face oval
 RAISE = 0.06  # the crop is raised by this share of its side: hair needs more room than the neck
@@ -50,19 +47,3 @@ class Crop:
         out = image.copy()
         out[y0:y1, x0:x1] = patch[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
         return out
-
-
-def fit(image: Image, landmarks: Array, max_side: int, max_crop: int) -> tuple[Image, Array]:
-    """Scale picture and landmarks so that picture and face crop fit; both sides become even.
-
-    Small pictures are enlarged up to 512 pixels, so that a viewer gets a usable size.
-    """
-    height, width = image.shape[:2]
-    longest = max(height, width)
-    factor = min(max_side / longest, max_crop / Crop.around(landmarks).side, max(1.0, 512 / longest))
-    new = tuple(max(2, int(n * factor) // 2 * 2) for n in (width, height))
-    if new == (width, height):
-        return image, landmarks
-    scale = np.array([new[0] / width, new[1] / height, new[0] / width], np.float32)
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, new, interpolation=method), np.uint8), landmarks * scale

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..calibration import Calibration
 from ..clips import Progress
 from ..face.motion import Motion, Neutral, rest
 from ..face.tracker import open_tracker
-from ..follow import FaceFollower, FollowingPuppeteer
+from ..follow.calibration import Calibration
+from ..follow.follower import FollowingPuppeteer
 from ..frames import Driving, Image, planar
-from ..portrait import Portrait
-from .crop import Crop, fit
+from ..portrait import Portrait, fit
+from .crop import Crop
 from .eyes import Eye, draw_eyes, make_eyes
+from .follow import FaceFollower
 from .geometry import Geometry
 from .mouth import Mouth, make_mouth
 from .pose import pose_of
@@ -39,7 +40,7 @@ class MeshSource:
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshSource:
-        still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop)
+        still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop / Crop.around(portrait.landmarks).side)
         crop = Crop.around(landmarks)
         pixels = crop.cut(still)
         geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..face import topology as topo
 from ..face.motion import Array, Motion
-from .crop import Image
+from ..frames import Image
 from .geometry import Geometry
 from .layers import Box, affine, blend, draw, polygon_mask
 from .pose import Pose

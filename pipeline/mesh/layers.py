@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..face.motion import Array
-from .crop import Image
+from ..frames import Image
 from .pose import Pose
 
 SUBPIXEL = 4  # fractional bits of polygon corners

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..face import topology as topo
 from ..face.motion import Array
-from .crop import Image
+from ..frames import Image
 from .geometry import GRID, Geometry
 from .pose import Pose
 

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from pipeline.portrait import MAX_BYTES
 
-from ..control import Change, Control
-from ..gallery import PortraitInfo
-from ..state import DeviceState, StreamState
+from ..control.commands import Change
+from ..control.control import Control
+from ..control.gallery import PortraitInfo
+from ..control.state import DeviceState, StreamState
 
 THUMBNAIL = 512
 EVENTS = "text/event-stream"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from ..control import Control
-from ..graph import SourceState
-from ..state import StreamState
+from ..control.control import Control
+from ..control.state import StreamState
+from ..stream.status import SourceState
 
 
 class StreamCollector:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import StreamingResponse
 
-from ..control import Control
-from ..graph import Stream
+from ..control.control import Control
 from ..sinks.jpeg import BOUNDARY
+from ..stream.stream import Stream
 
 
 def router(control: Control) -> APIRouter:

@@ -10,7 +10,8 @@ from fastapi.staticfiles import StaticFiles
 from pipeline.errors import LandmarksNeeded, PuppetError
 
 from .. import errors
-from ..control import Control, explain
+from ..control.commands import explain
+from ..control.control import Control
 from ..resources import folder
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions

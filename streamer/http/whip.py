@@ -10,7 +10,8 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from ..control import Control, answer
+from ..control.commands import answer
+from ..control.control import Control
 from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
 from ..webrtc.ice import IceServers
 from ..webrtc.sdp import MAX_BYTES, Kind

@@ -17,7 +17,7 @@ from pipeline.frames import AnimatedFrame
 
 from ..backoff import Backoff
 from ..errors import SinkError
-from ..graph import SinkState
+from ..stream.status import SinkState
 
 log = logging.getLogger(__name__)
 

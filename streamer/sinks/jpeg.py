@@ -9,7 +9,8 @@ import cv2
 
 from pipeline.frames import AnimatedFrame
 
-from ..graph import SinkState, Stream
+from ..stream.status import SinkState
+from ..stream.stream import Stream
 
 QUALITY = 85
 BOUNDARY = "frame"

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from ..backoff import Backoff, jittered
 from ..errors import SourceError
-from ..framequeue import FrameQueue
-from ..graph import SourceState, SourceStatus
+from ..stream.intake import FrameQueue
+from ..stream.status import SourceState, SourceStatus
 
 log = logging.getLogger(__name__)
 

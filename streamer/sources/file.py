@@ -13,7 +13,7 @@ from pipeline.errors import ClipError
 from pipeline.frames import TimedFrame
 
 from ..errors import SourceError
-from ..framequeue import FrameQueue
+from ..stream.intake import FrameQueue
 
 
 class FileSource:

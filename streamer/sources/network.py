@@ -17,8 +17,8 @@ from av.video.frame import VideoFrame
 from pipeline.frames import TimedFrame
 
 from ..errors import ConfigError, SourceError
-from ..framequeue import FrameQueue
 from ..redaction import redacted
+from ..stream.intake import FrameQueue
 
 Transport = Literal["tcp", "udp"]
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.frames import TimedFrame
 
-from ..framequeue import FrameQueue
+from ..stream.intake import FrameQueue
 
 SIDE = 512
 

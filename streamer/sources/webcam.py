@@ -15,7 +15,7 @@ from av.container import InputContainer
 from pipeline.frames import TimedFrame
 
 from ..errors import SourceError
-from ..framequeue import FrameQueue
+from ..stream.intake import FrameQueue
 
 FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's input format, by platform
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 3.0

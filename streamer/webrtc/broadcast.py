@@ -13,7 +13,8 @@ import av
 
 from pipeline.frames import AnimatedFrame
 
-from ..graph import SinkState, Stream
+from ..stream.status import SinkState
+from ..stream.stream import Stream
 from .encoders import LiveEncoder
 from .tracks import Encoded, ViewerTrack
 

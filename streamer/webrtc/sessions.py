@@ -25,18 +25,17 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
-from pipeline import memory
+from pipeline import malloc as memory
 from pipeline.frames import TimedFrame
 
 from ..config import WebRtc
 from ..errors import BadOffer, NoRestart, TooManySessions, UnknownSession
-from ..graph import Stream
+from ..stream.stream import Stream
 from .broadcast import Broadcast
 from .encoders import ENCODERS, Bitrates
 from .ice import IceServers
 from .sdp import Kind, check_offer, finish_answer, read_fragment, with_uplink_bitrates
-from .sound import SoundTrack
-from .tracks import ViewerTrack
+from .tracks import SoundTrack, ViewerTrack
 
 log = logging.getLogger(__name__)
 

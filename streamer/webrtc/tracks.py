@@ -1,4 +1,4 @@
-"""The track that carries a stream's encoded frames to one viewer."""
+"""The tracks that carry a stream's encoded frames and sound to one viewer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 BACKLOG = 3  # packets a viewer may be behind before it is sent to the next key frame
 SLOW = 0.8  # a viewer whose estimate is below this share of what is sent cannot take every frame
+SOUND_BACKLOG = 10  # packets of 20 ms; a viewer that is further behind loses the oldest
 CREDIT_S = 2.0  # how much of its estimate such a viewer saves up for a key frame
 
 
@@ -127,3 +128,31 @@ class _Packer:
     def target_bitrate(self, bitrate: int) -> None:
         """Receiver estimated maximum bitrate (draft-alvestrand-rmcat-remb)."""
         self._viewer.estimate = bitrate
+
+
+class SoundTrack(MediaStreamTrack):
+    """Packets of Opus, as all viewers get them. A `SoundSink`."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: deque[av.Packet] = deque(maxlen=SOUND_BACKLOG)
+        self._ready = asyncio.Event()
+
+    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None) -> None:
+        if packet is not None:
+            self._queue.append(packet)
+            self._ready.set()
+
+    async def recv(self) -> av.Packet:
+        while not self._queue:
+            if self.readyState != "live":
+                raise MediaStreamError
+            self._ready.clear()
+            await self._ready.wait()
+        return self._queue.popleft()
+
+    def stop(self) -> None:
+        super().stop()
+        self._ready.set()

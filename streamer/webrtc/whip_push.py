@@ -11,11 +11,11 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from ..backoff import Backoff
 from ..errors import SinkError
-from ..graph import OutputStatus, Stream
 from ..redaction import redacted
+from ..stream.status import OutputStatus
+from ..stream.stream import Stream
 from .sessions import Sessions
-from .sound import SoundTrack
-from .tracks import ViewerTrack
+from .tracks import SoundTrack, ViewerTrack
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Measuring: speed, delay, fidelity, stillness. Not part of the installed package."""

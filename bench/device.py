@@ -1,0 +1,245 @@
+"""LivePortrait on this device in figures: each step of the builder, network by network and whole, for each batch size."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.clips import Progress
+from pipeline.frames import Driving, Image
+from pipeline.liveportrait.build import DTYPES, Captured, precisions
+from pipeline.liveportrait.crop import DRIVING, mesh_box, mesh_ratios
+from pipeline.liveportrait.device import DevicePath, Shown, Sight
+from pipeline.liveportrait.engine import LivePortraitEngine
+from pipeline.liveportrait.follow import Driven, Seen, as_ratios, driving_input
+from pipeline.liveportrait.motion import drive
+from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
+from pipeline.liveportrait.paste import to_bytes
+from pipeline.liveportrait.runtime import Runtime, find_device
+from pipeline.portrait import Portrait
+
+from .amp import peak_mb
+from .similarity import psnr
+
+FRAME_TFLOP = 1.25  # M, W and G: 623 G multiply-adds
+SIDE = 512
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the table. recipe: W and G alone compiled by max-autotune, as published."""
+
+    name: str
+    build: Build
+    precision: Precision
+    recipe: bool = False
+
+
+def variants(device: torch.device) -> list[Variant]:
+    """The most telling first: a time limit cuts the list."""
+    best = precisions(device)[0]
+    folded = replace(PLAIN, fold=True)
+    rows = [
+        Variant("eager fp32", PLAIN, Precision.FP32),
+        Variant(f"eager {best}", PLAIN, best),
+        Variant(f"folded {best}", folded, best),
+        Variant(f"folded, channels-last {best}", replace(folded, channels_last=True), best),
+        Variant(f"folded, channels-last, compiled {best}", Build(True, True, Compile.ON, False), best),
+        Variant(f"W and G by max-autotune {best}", PLAIN, best, recipe=True),
+    ]
+    if device.type == "cuda":
+        rows.insert(2, Variant(f"folded, channels-last, compiled, graph {best}", Build(True, True, Compile.ON, True), best))
+        rows.insert(3, Variant(f"folded, channels-last, graph {best}", Build(True, True, Compile.OFF, True), best))
+    return rows
+
+
+def device(
+    settings: Settings, portrait: Portrait, minutes: float, progress: Progress = lambda done, total: None
+) -> dict[str, Any]:
+    """Every variant in a process of its own, until the time is over.
+
+    whole: a frame's way from planes to planes; networks: M, composition, S, W and G alone. Milliseconds.
+    """
+    where = find_device(settings.device)
+    end_s = time.monotonic() + 60 * minutes
+    peak = matrix_peak(where, precisions(where)[0])
+    rows, left_out, first = [], [], None
+    todo = variants(where)
+    for done, variant in enumerate(todo, 1):
+        run = _in_own_process(variant, replace(settings, device=str(where)), portrait, end_s - time.monotonic())
+        if run is None:
+            left_out.append(variant.name)
+        else:
+            picture = run.pop("picture")
+            first = picture if first is None else first
+            rows.append({"name": variant.name, **run, "psnr_db": None if picture is first else round(psnr(first, picture), 1)})
+            rows[-1]["tflops"] = {b: round(FRAME_TFLOP * int(b) / ms["p50"] * 1000, 2) for b, ms in run["whole"].items()}
+            rows[-1]["share_of_peak"] = {b: round(t / peak, 3) for b, t in rows[-1]["tflops"].items()}
+        progress(done, len(todo))
+    return {
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
+        "cuda": torch.version.cuda,
+        "matrix_peak_tflops": round(peak, 2),
+        "rows": rows,
+        "left_out_for_time": left_out,
+    }
+
+
+def matrix_peak(where: torch.device, precision: Precision) -> float:
+    """TFLOP/s of a large matrix product: the best of some."""
+    size = 8192 if where.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=where).to(DTYPES[precision]) for _ in range(2))
+    times = _times(lambda: a @ b, where, 20)
+    return 2 * size**3 / min(times) / 1e12
+
+
+def _in_own_process(variant: Variant, settings: Settings, portrait: Portrait, seconds: float) -> dict[str, Any] | None:
+    """What a variant measures; None if the time is over. Peak memory of a process cannot be reset."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(theirs, variant, settings, portrait))
+    process.start()
+    theirs.close()
+    try:
+        result: dict[str, Any] | None = ours.recv() if ours.poll(max(seconds, 0)) else None
+        return result
+    except EOFError:
+        raise RuntimeError(f"the variant '{variant.name}' failed; its error is above") from None
+    finally:
+        process.kill()
+        process.join()
+
+
+@torch.inference_mode()
+def _measure(pipe: Connection, variant: Variant, settings: Settings, portrait: Portrait) -> None:
+    cuda = settings.device != "cpu"
+    largest = 8 if cuda else 2
+    engine = LivePortraitEngine(None, replace(settings, build=variant.build, precision=variant.precision, max_batch=largest))
+    runtime = engine.runtime
+    source = engine.prepare(portrait, SIDE, SIDE)
+    if variant.recipe:
+        for root in (runtime._networks.warping, runtime._networks.generator):
+            root.forward = torch.compile(root.forward, mode="max-autotune-no-cudagraphs")  # type: ignore[method-assign]
+    start = time.perf_counter()
+    shown = source.shown(SIDE)
+    path = DevicePath(runtime, MotionOptions(), SIDE, shown, largest)
+    path.capture(lambda done, total: None)
+    build_s = time.perf_counter() - start
+    sight = _sight(runtime, portrait)
+    planes = [path.submit([(shown, sight)])() for _ in range(2)]
+    whole = {}
+    for batch in path.batches:
+        path.submit([(shown, sight._replace(row=row)) for row in range(batch)])()
+        whole[str(batch)] = _quantiles(_times(lambda batch=batch: path._launch(batch), runtime.device))  # type: ignore[misc]
+    parts, picture = _parts(runtime, shown, sight, bool(variant.build.graph))
+    assert planes[1][0][1], "the picture is finite"
+    pipe.send({"build_s": round(build_s, 1), "whole": whole, **parts, "peak_mb": peak_mb(runtime.device), "picture": picture})
+
+
+def _sight(runtime: Runtime, portrait: Portrait) -> Sight:
+    """The portrait as its own driver, a little moved."""
+    box = mesh_box(portrait.landmarks, DRIVING)
+    motion = runtime.motion(runtime.upload([driving_input(portrait.image, box)]))
+    reference = motion._replace(expression=motion.expression * 0.9)
+    ratios = mesh_ratios(portrait.landmarks)
+    driven = Driven(reference, as_ratios(ratios, runtime.device))
+    return Sight(Driving(portrait.image, 0.0), Seen(box, ratios, 0.0, 0.0), driven, 0)
+
+
+def _parts(runtime: Runtime, shown: Shown, sight: Sight, graph: bool) -> tuple[dict[str, Any], Image]:
+    """Each network at batch 1, and all of them in turn."""
+    picture = runtime.upload([driving_input(sight.driving.image, sight.seen.box)])
+    motion = runtime.motion(picture)
+
+    def keypoints() -> Tensor:
+        return drive(shown.face, motion, sight.reference.motion, runtime.controllers)
+
+    driven = keypoints()
+    warped = runtime.warp(shown.portrait, driven)
+
+    def networks() -> Tensor:
+        seen = runtime.motion(picture)
+        return runtime.render(shown.portrait, drive(shown.face, seen, sight.reference.motion, runtime.controllers))
+
+    parts: dict[str, Callable[[], Any]] = {
+        "M": lambda: runtime.motion(picture),
+        "composition+S": keypoints,
+        "W": lambda: runtime.warp(shown.portrait, driven),
+        "G": lambda: runtime.generate(warped),
+        "M+W+G+S": networks,
+    }
+    out = to_bytes(networks())[0].cpu().numpy()
+    if graph:
+        parts = {name: Captured(run, runtime.device).replay for name, run in parts.items()}
+    return {"networks": {name: _quantiles(_times(run, runtime.device)) for name, run in parts.items()}}, out
+
+
+def _times(run: Callable[[], Any], where: torch.device, count: int | None = None) -> list[float]:
+    """Seconds of each of `count` runs, after some that do not count."""
+    if where.type != "cuda":
+        run()
+        return [_seconds(run) for _ in range(count or 4)]
+    for _ in range(10):
+        run()
+    event = partial(torch.cuda.Event, enable_timing=True)
+    events = [(event(), event()) for _ in range(count or 100)]
+    for before, after in events:
+        before.record()
+        run()
+        after.record()
+    torch.cuda.synchronize(where)
+    return [before.elapsed_time(after) / 1000 for before, after in events]
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _quantiles(seconds: list[float]) -> dict[str, float]:
+    p50, p95, p99 = np.percentile(seconds, [50, 95, 99]) * 1000
+    return {"p50": round(p50, 2), "p95": round(p95, 2), "p99": round(p99, 2)}
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """The table for people."""
+    batches = list(figures["rows"][0]["whole"])
+    head = [
+        "",
+        "M",
+        "W",
+        "G",
+        "M+W+G+S",
+        *(f"whole, batch {b}" for b in batches),
+        "TFLOP/s",
+        "of peak",
+        "memory",
+        "build",
+        "PSNR",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    base = figures["rows"][0]["networks"]["M+W+G+S"]["p50"]
+    for row in figures["rows"]:
+        nets = row["networks"]
+        cells = [row["name"], *(str(nets[n]["p50"]) for n in ("M", "W", "G"))]
+        cells += [
+            f"{nets['M+W+G+S']['p50']} ({base / nets['M+W+G+S']['p50']:.2f} ×)",
+            *(str(row["whole"][b]["p50"]) for b in batches),
+        ]
+        cells += [str(row["tflops"][batches[-1]]), f"{row['share_of_peak'][batches[-1]]:.0%}", f"{row['peak_mb']} MB"]
+        cells += [f"{row['build_s']} s", "" if row["psnr_db"] is None else f"{row['psnr_db']} dB"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"\nMilliseconds, medians. Peak of a matrix product on this device: {figures['matrix_peak_tflops']} TFLOP/s.")
+    if figures["left_out_for_time"]:
+        lines.append(f"Left out, as the time was over: {', '.join(figures['left_out_for_time'])}.")
+    return "\n".join(lines)

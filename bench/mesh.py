@@ -1,0 +1,94 @@
+"""How fast the mesh engine is here: tracker and warp apart, and together."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import av
+import numpy as np
+
+from pipeline import models
+from pipeline.clips import Progress
+from pipeline.face.motion import rest
+from pipeline.face.tracker import open_tracker
+from pipeline.follow.calibration import Calibration
+from pipeline.frames import Image
+from pipeline.mesh.engine import MeshSource
+from pipeline.portrait import bundled
+
+FRAMES = 300
+
+
+def machine() -> dict[str, Any]:
+    """What a figure must be read with: date, commit, processor, versions."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "date": date.today().isoformat(),
+        "commit": commit or "unknown",
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {p: version(p) for p in ("aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python", "torch")},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def mesh(clip: Path, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+    """Milliseconds a frame for tracker and warp at 512², and frames per second of both in turn."""
+    frames = _frames(clip)
+    model = models.find(models.FACE_LANDMARKER)
+    figures = _measure(frames, model, progress)
+    return {"clip": clip.name, "frames": len(frames), "tracker": "mediapipe" if model else "cascade", **figures}
+
+
+def _frames(clip: Path) -> list[Image]:
+    with av.open(str(clip)) as source:
+        out = []
+        for frame in source.decode(video=0):
+            out.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+            if len(out) == FRAMES:
+                break
+        return out
+
+
+def _measure(frames: list[Image], model: Path | None, progress: Progress) -> dict[str, float]:
+    source = MeshSource.of(bundled("astronaut"), 512, 512)
+    tracker, calibration = open_tracker(model), Calibration()
+    neutral = None
+    track_s, warp_s = [], []
+    start = time.perf_counter()
+    for k, image in enumerate(frames):
+        a = time.perf_counter()
+        landmarks = tracker.track(image, k / 30)
+        b = time.perf_counter()
+        if landmarks is not None and neutral is None:
+            neutral = calibration.add(landmarks, k / 30)
+        motion = rest() if landmarks is None or neutral is None else neutral.motion(landmarks)
+        source.render(motion)
+        track_s.append(b - a)
+        warp_s.append(time.perf_counter() - b)
+        progress(k + 1, len(frames))
+    total = time.perf_counter() - start
+    tracker.close()
+    return {
+        "track_p50_ms": round(median(track_s) * 1000, 2),
+        "warp_p50_ms": round(median(warp_s) * 1000, 2),
+        "frames_per_s": round(len(frames) / total, 1),
+    }

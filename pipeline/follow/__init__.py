@@ -1,0 +1,1 @@
+"""From landmarks to motion: neutral, filters, gains, blending."""

@@ -1,0 +1,70 @@
+"""What every engine's follower of a driver has."""
+
+from __future__ import annotations
+
+from ..face.tracker import Tracker
+from .calibration import Calibrating
+from .neutral import FaceState, NeutralKeeper
+from .tuning import Tuning
+
+
+class Follower:
+    """What every engine's follower of one driver has."""
+
+    def __init__(self, tracker: Tracker, calibrated: bool = False) -> None:
+        self.tracker = tracker
+        self.tuning = Tuning()
+        self.keeper = NeutralKeeper(calibrated)
+
+    def recalibrate(self) -> None:
+        """Take a new neutral; the present one goes on until then."""
+        self.keeper.recalibrate()
+
+    def reset(self) -> None:
+        """Come to rest and take a new neutral."""
+        self.keeper.reset()
+
+    def next_face(self) -> bool:
+        """Follow another face, with a neutral of its own; whether there is one."""
+        if not self.tracker.next_face():
+            return False
+        self.reset()
+        return True
+
+    def close(self) -> None:
+        self.tracker.close()
+
+
+class FollowingPuppeteer:
+    """The part of `engine.Puppeteer` that its follower does."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._own = follower
+        self.tracker_name = follower.tracker.name
+
+    @property
+    def state(self) -> FaceState:
+        return self._own.keeper.state
+
+    @property
+    def calibrating(self) -> Calibrating:
+        return self._own.keeper.calibrating
+
+    @property
+    def faces(self) -> int:
+        return self._own.tracker.faces
+
+    def tune(self, tuning: Tuning) -> None:
+        self._own.tuning = tuning
+
+    def recalibrate(self) -> None:
+        self._own.recalibrate()
+
+    def reset(self) -> None:
+        self._own.reset()
+
+    def next_face(self) -> bool:
+        return self._own.next_face()
+
+    def close(self) -> None:
+        self._own.close()

@@ -1,0 +1,74 @@
+"""When a neutral is taken, and what of the face there is to say."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from .blend import Leap, Presence
+from .calibration import Calibrating, Calibration
+from .tuning import Tuning
+
+LEAP_GAP_S = 0.15  # a face not seen for longer may have moved on
+
+
+class FaceState(StrEnum):
+    """What the tracker sees. calibrating: a neutral is being taken; an earlier one moves the portrait meanwhile."""
+
+    NO_FACE = "no_face"
+    CALIBRATING = "calibrating"
+    TRACKING = "tracking"
+    PAUSED = "paused"
+
+
+class NeutralKeeper:
+    """When a neutral is taken, and what of the face there is to say; for every engine's follower.
+
+    `Calibration` runs where `calibration` is one. A follower asks `found` or `lost` for each frame.
+    """
+
+    def __init__(self, calibrated: bool = False) -> None:
+        self.calibration: Calibration | None = None if calibrated else Calibration()
+        self.calibrated = calibrated
+        self.state = FaceState.NO_FACE
+        self.presence, self.leap = Presence(), Leap()
+        self._seen_s = float("-inf")
+        self._paused = False
+
+    @property
+    def calibrating(self) -> Calibrating:
+        """How far the calibration has come; finished where none runs."""
+        return Calibrating(1.0) if self.calibration is None else self.calibration.state
+
+    def recalibrate(self) -> None:
+        """Take a new neutral; the present one goes on until then."""
+        self.calibration = Calibration()
+
+    def reset(self) -> None:
+        """Forget the neutral: it may be another's face."""
+        self.calibrated = False
+        self.calibration = Calibration()
+
+    def done(self) -> None:
+        """The calibration has ended."""
+        self.calibration, self.calibrated = None, True
+        self.leap.happened()
+
+    def found(self, time_s: float, tuning: Tuning) -> float:
+        """A face is seen; since when it was not, in seconds (infinite for the first time)."""
+        gap_s = time_s - self._seen_s
+        if LEAP_GAP_S < gap_s < math.inf:
+            self.leap.happened()
+        if self.calibrated and not self._paused and 0 < tuning.recalibrate_after_s < gap_s < math.inf:
+            self.reset()
+        self._seen_s, self._paused = time_s, False
+        self.state = FaceState.TRACKING if self.calibration is None else FaceState.CALIBRATING
+        return gap_s
+
+    def lost(self, time_s: float, tuning: Tuning) -> float:
+        """No face is seen, or none is looked for; how far the motion is still shown, 1 to 0."""
+        self.state = FaceState.PAUSED if tuning.paused else FaceState.NO_FACE
+        self._paused = self._paused or tuning.paused
+        if self.calibration is not None:
+            self.calibration.missed()
+        return self.presence(time_s, False, time_s - self._seen_s)

@@ -1,0 +1,1 @@
+"""Animate into files."""

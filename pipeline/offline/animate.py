@@ -1,0 +1,89 @@
+"""Animate into a file with the engine that also runs live.
+
+What drives: a clip, a picture or a motion template. What is driven: a portrait, or a clip. Pictures,
+templates and clips as sources need the liveportrait engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from ..clips import Progress, finished
+from ..engine import Engine, Puppeteer
+from ..errors import PuppetError
+from ..frames import Image
+from ..portrait import PICTURES, Portrait, is_picture
+from .drivers import MAX_SIDE, Step, at_source_times, only_liveportrait, open_driver, paired, prepared_frames
+from .mux import Output, Result, sound_of, write_clip
+
+if TYPE_CHECKING:
+    pass
+
+
+def animate(
+    engine: Engine, source: Portrait | Path, driver: Path, output: Output, model: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Result:  # fmt: skip
+    """Write `output`: MP4 (H.264, the driver's times, sound copied), or one picture if both source and driver are one.
+
+    source: a portrait, or a clip, whose frames are then driven at the driver's times until the shorter of both ends.
+    model: the face model, needed for a clip as source. The neutral face is taken from the driver's first seconds, so
+    that the first frame is already animated. A try that fails leaves no file. Raises PuppetError.
+    """
+    with ExitStack() as stack:
+        puppeteer = stack.enter_context(closing(engine.open()))
+        drive = open_driver(driver, engine, puppeteer, stack)
+        if isinstance(source, Portrait) and is_picture(driver):
+            return _write_picture(engine.prepare(source, MAX_SIDE, MAX_SIDE), next(drive.steps), output, puppeteer)
+        if output.path.suffix.lower() in PICTURES:
+            raise PuppetError(f"{output.path}: a clip comes out; choose a name that ends in .mp4")
+        shown: Iterator[tuple[Step, Any]]
+        if isinstance(source, Portrait):
+            prepared = engine.prepare(source, MAX_SIDE, MAX_SIDE)
+            shown = ((step, prepared) for step in drive.steps)
+        else:
+            only_liveportrait(engine, f"{source}: a clip as source")
+            pair = at_source_times if is_picture(driver) else paired
+            shown = pair(drive.steps, prepared_frames(engine, source, model, stack))
+        if output.max_frames is not None:
+            drive = replace(drive, total=min(drive.total or output.max_frames, output.max_frames))
+        frames = _animated(islice(shown, output.max_frames), output, drive.total, progress)
+        return write_clip(frames, output, drive.rate or Fraction(30), sound_of(source, driver, output.sound), puppeteer)
+
+
+def _animated(
+    shown: Iterator[tuple[Step, Any]], output: Output, total: int | None, progress: Progress
+) -> Iterator[tuple[float, Image, bool]]:
+    """Time, picture and whether a face was followed."""
+    for done, (step, source) in enumerate(shown, 1):
+        image = step.render(source)
+        beside = [step.image, source.still] if output.side_by_side else []
+        yield step.time_s or 0.0, _beside([i for i in (*beside, image) if i is not None]), step.followed()
+        progress(done, total)
+
+
+def _beside(images: list[Image]) -> Image:
+    """Pictures side by side in the height of the last; widths even."""
+    height = images[-1].shape[0]
+    widths = [round(i.shape[1] * height / i.shape[0] / 2) * 2 for i in images]
+    scaled = [cv2.resize(i, (w, height), interpolation=cv2.INTER_AREA) for i, w in zip(images, widths, strict=True)]
+    return np.asarray(np.hstack(scaled), np.uint8)
+
+
+def _write_picture(prepared: Any, step: Step, output: Output, puppeteer: Puppeteer) -> Result:
+    if output.path.suffix.lower() not in PICTURES:
+        raise PuppetError(f"{output.path}: one picture comes out; choose a name that ends in {', '.join(PICTURES)}")
+    [(_, image, _)] = _animated(iter([(step, prepared)]), output, 1, lambda done, total: None)
+    with finished(output.path) as part:
+        Pillow.fromarray(image).save(part)
+    return Result(1, 1, puppeteer.tracker_name)

@@ -1,0 +1,198 @@
+"""Typed commands, applied to streams between two frames; knows no transport."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.engine import AUTO, ENGINES
+from pipeline.errors import PuppetError
+from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
+
+from ..config import Config, Puppet
+from ..errors import BadCommand, StreamerError, UnknownStream
+from ..sinks.outputs import Outputs
+from ..sources import base
+from ..sources.file import FileSource
+from ..stream.stages import Engines
+from ..stream.status import SourceStatus
+from ..stream.stream import Stream
+from .commands import Actions, explain, read_change
+from .events import Changes
+from .gallery import Gallery
+from .persistence import Memory
+from .state import DEMO, DeviceState, StreamState, device_of, state_of
+
+log = logging.getLogger(__name__)
+
+
+class Control:
+    """The streams, the gallery and what can be done with them."""
+
+    def __init__(self, config: Config, engines: Engines, model: Path | None) -> None:
+        self._config = config
+        self._engines = engines
+        self._sources: dict[str, asyncio.Task[None]] = {}
+        self._turn: dict[str, asyncio.Lock] = {}
+        self._memory = Memory(config.persistence.file)
+        self._watching: asyncio.Task[None] | None = None
+        self.outputs = Outputs(config)
+        self.gallery = Gallery(config.engine, model, self._portraits_in_use)
+        self.changes = Changes(self.states)
+        self.streams: dict[str, Stream] = {}
+
+    async def start(self, sources: dict[str, base.Source], portraits: dict[str, Portrait]) -> None:
+        """Start every stream with its portrait, and the sources that are not browsers."""
+        for name, config in self._config.streams.items():
+            self.gallery.put(config.portrait, portraits[name])
+            stage = self._engines.open(config.engine or self._config.engine.name)
+            shown = await self.gallery.prepared(stage.engine, config.portrait)
+            stream = Stream(name, stage, shown, self._config.budget, self._config.device, config.puppet)
+            self.streams[name], self._turn[name] = stream, asyncio.Lock()
+            if name in sources:
+                stream.claim(sources[name].name)
+            await self._engines.started(stage, shown.source)
+        for name, stream in self.streams.items():
+            stream.start()
+            await self._remember(name)
+            self.outputs.start(stream)
+            if name in sources:
+                self._drive(stream, sources[name], self._config.streams[name].stale_after_s)
+        self._watching = asyncio.create_task(self.changes.run(), name="changes")
+
+    async def _remember(self, name: str) -> None:
+        """Go back to what was set before the last end, if that is kept."""
+        before = self._memory.recall(name)
+        for key, value in before.items():  # one by one: what has become impossible must not spoil the rest
+            try:
+                await self.apply(name, read_change({key: value}))
+            except (StreamerError, PuppetError) as exc:
+                log.warning("stream '%s': what was kept of '%s' cannot be used (%s)", name, key, exc)
+
+    async def stop(self) -> None:
+        """End sources and streams."""
+        self.changes.close()
+        if self._watching is not None:
+            self._watching.cancel()
+        for name in list(self._sources):
+            await self._end_source(name)
+        await self.outputs.stop()
+        await asyncio.gather(*(s.stop() for s in self.streams.values()))
+        await self._engines.stop()
+
+    def stream(self, name: str) -> Stream:
+        """The stream called `name`; UnknownStream says which there are."""
+        if name not in self.streams:
+            raise UnknownStream(f"no stream '{name}'; streams: {', '.join(self.streams)}")
+        return self.streams[name]
+
+    def state(self, name: str) -> StreamState:
+        """What a stream does now."""
+        return state_of(self.stream(name), self.outputs)
+
+    def states(self) -> list[StreamState]:
+        """What all streams do now."""
+        return [state_of(stream, self.outputs) for stream in self.streams.values()]
+
+    def devices(self) -> list[DeviceState]:
+        """What animates."""
+        return [device_of(stage, self._config.device.max_busy) for stage in self._engines.stages if stage.started]
+
+    async def apply(self, name: str, change: Actions) -> StreamState:
+        """Do a command and tell the state after it. BadCommand, UnknownPortrait, StreamBusy, Overloaded, PuppetError."""
+        stream = self.stream(name)
+        async with self._turn[name]:  # of two commands the second finds the first one done
+            puppet = self._checked(stream, change)
+            stage = await self._engines.opened(change.engine) if change.engine else None
+            key = stream.before if change.previous_portrait else change.portrait
+            if stage is not None and stage.engine is not stream.engine:
+                shown = await self.gallery.prepared(stage.engine, key or stream.shown.id)
+                await self._engines.started(stage, shown.source)
+                await stream.switch(stage, shown)
+            elif key is not None:
+                stream.show(await self.gallery.prepared(stream.engine, key))
+            puppet = puppet.model_copy(update=dict.fromkeys(stream.engine.lacks, False))  # what a new engine has not
+            if puppet != stream.puppet:
+                stream.tune(puppet)
+            await self._act(stream, change)
+            self._keep(stream)
+        self.changes.happened()
+        return self.state(name)
+
+    def _checked(self, stream: Stream, change: Actions) -> Puppet:
+        """What the puppet is to be; raises before anything is done."""
+        if change.portrait is not None:
+            self.gallery.get(change.portrait)
+        if change.previous_portrait and change.portrait is not None:
+            raise BadCommand("portrait: either this or previous_portrait")
+        if change.previous_portrait and stream.before is None:
+            raise BadCommand("previous_portrait: there was none before")
+        if change.engine is not None and change.engine not in (AUTO, *ENGINES):
+            raise BadCommand(f"engine: '{change.engine}' is not known; engines: {AUTO}, {', '.join(ENGINES)}")
+        wanted = change.model_dump(include=set(Puppet.model_fields), exclude_unset=True)
+        lacks = sorted(key for key in stream.engine.lacks & wanted.keys() if wanted[key] and not change.engine)
+        if lacks:
+            raise BadCommand(f"{', '.join(lacks)}: the engine {stream.engine.name} has no such thing")
+        try:
+            return Puppet.model_validate({**stream.puppet.model_dump(), **wanted})
+        except ValidationError as exc:
+            raise BadCommand(explain(exc.errors())) from exc
+
+    async def _act(self, stream: Stream, change: Actions) -> None:
+        if change.demo is not None:
+            await (self._start_demo if change.demo else self._stop_demo)(stream)
+        if change.calibrate:
+            stream.lane.recalibrate()
+        if change.next_face:
+            stream.lane.next_face()
+        if change.recording:
+            self.outputs.record(stream)
+        elif change.recording is False:
+            await self.outputs.stop_recording(stream)
+
+    def _keep(self, stream: Stream) -> None:
+        """What is not as the config has it is kept, if anything is. Uploads end with the server."""
+        config = self._config.streams[stream.name]
+        state: dict[str, Any] = {}
+        if stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
+            state["engine"] = stream.engine.name
+        if stream.shown.id != config.portrait and not stream.shown.id.startswith("upload-"):
+            state["portrait"] = stream.shown.id
+        default = config.puppet.model_dump(mode="json")
+        state |= {key: value for key, value in stream.puppet.model_dump(mode="json").items() if value != default[key]}
+        self._memory.keep(stream.name, state)
+
+    async def _start_demo(self, stream: Stream) -> None:
+        if stream.publisher != DEMO:
+            stream.claim(DEMO)
+            self._drive(stream, FileSource(DEMO_CLIP))
+
+    async def _stop_demo(self, stream: Stream) -> None:
+        if stream.publisher == DEMO:
+            await self._end_source(stream.name)
+
+    def _drive(self, stream: Stream, source: base.Source, stale_after_s: float = 5.0) -> None:
+        stream.source = SourceStatus(source.name)
+        reading = base.run(source, stream.queue, stream.source, stale_after_s)
+        self._sources[stream.name] = asyncio.create_task(reading, name=f"source-{stream.name}")
+
+    async def _end_source(self, name: str) -> None:
+        task = self._sources.pop(name)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        stream = self.streams[name]
+        stream.source = None
+        if stream.publisher is not None:
+            stream.release(stream.publisher)
+
+    def _portraits_in_use(self) -> set[str]:
+        return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}
+
+
+def load_portraits(config: Config, model: Path | None) -> dict[str, Portrait]:
+    """The portrait of each stream; PortraitError if one cannot be used."""
+    return {name: load_portrait(stream.portrait, model) for name, stream in config.streams.items()}

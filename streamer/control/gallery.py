@@ -1,0 +1,115 @@
+"""The portraits: bundled, named by the config, uploaded; and prepared for engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from pipeline.engine import Engine
+from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, make_portrait
+
+from ..config import Engine as Limits
+from ..errors import UnknownPortrait
+from ..stream.stream import Shown
+
+MAX_UPLOADS = 24
+MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB
+
+Box = tuple[float, float, float, float]
+
+
+class PortraitInfo(BaseModel):
+    """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
+    right; face: which of them moves."""
+
+    id: str
+    name: str
+    bundled: bool
+    faces: list[Box]
+    face: int
+
+
+class Gallery:
+    """All methods belong to the event loop's thread. in_use: ids that must not be forgotten."""
+
+    def __init__(self, limits: Limits, model: Path | None, in_use: Callable[[], set[str]]) -> None:
+        self._limits = limits
+        self._model = model
+        self._in_use = in_use
+        self._portraits: OrderedDict[str, Portrait] = OrderedDict()
+        self._faces: dict[str, int] = {}
+        self._prepared: OrderedDict[tuple[int, str], Shown] = OrderedDict()  # by engine and portrait, used last at the end
+        self._uploads = 0
+
+    def infos(self) -> list[PortraitInfo]:
+        """Bundled portraits first, then the others, newest last."""
+        names = bundled_names()
+        return [self.info(key) for key in (*names, *(k for k in self._portraits if k not in names))]
+
+    def info(self, key: str) -> PortraitInfo:
+        """UnknownPortrait if there is none."""
+        portrait = self.get(key)
+        face = self._faces.get(key, _own(portrait))
+        own = key in bundled_names()
+        return PortraitInfo(id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=face)
+
+    def get(self, key: str) -> Portrait:
+        """UnknownPortrait if there is none."""
+        if key not in self._portraits and key in bundled_names():
+            self._portraits[key] = bundled(key)
+        if key not in self._portraits:
+            raise UnknownPortrait(f"no portrait '{key}'; GET /api/portraits lists them")
+        return self._portraits[key]
+
+    def put(self, key: str, portrait: Portrait) -> None:
+        """A portrait that the config names."""
+        self._portraits.setdefault(key, portrait)
+
+    async def add(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
+        """Take an uploaded picture; PortraitError if it cannot be used. The oldest of too many is forgotten."""
+        points = None if marks is None else np.array(marks, np.float32)
+        portrait = await asyncio.to_thread(lambda: make_portrait(name, decode_picture(data, name), self._model, points))
+        self._uploads += 1
+        key = f"upload-{self._uploads}"
+        self._portraits[key] = portrait
+        uploads = [k for k in self._portraits if k.startswith("upload-") and k != key]
+        for old in [k for k in uploads if k not in self._in_use()][: max(len(uploads) + 1 - MAX_UPLOADS, 0)]:
+            self._portraits.pop(old)
+            self._faces.pop(old, None)
+            self._forget(lambda k, old=old: k == old)  # type: ignore[misc]
+        return self.info(key)
+
+    def choose_face(self, key: str, face: int) -> PortraitInfo:
+        """Let another face of a picture move, when it is shown next; PortraitError if there is none."""
+        self._portraits[key] = self.get(key).with_face(face)
+        self._faces[key] = face
+        self._forget(lambda k: k == key)
+        return self.info(key)
+
+    async def prepared(self, engine: Engine, key: str) -> Shown:
+        """A portrait for an engine; prepared on a thread, and kept while it is among the last MAX_PREPARED."""
+        portrait = self.get(key)
+        place = (id(engine), key)
+        if place not in self._prepared:
+            limits = self._limits
+            source = await asyncio.to_thread(engine.prepare, portrait, limits.max_side, limits.max_crop)
+            self._prepared[place] = Shown(key, source)
+        self._prepared.move_to_end(place)
+        self._forget(lambda k: False)
+        return self._prepared[place]
+
+    def _forget(self, wanted: Callable[[str], bool]) -> None:
+        """Let go of those `wanted`, and of the ones used longest ago where there are too many."""
+        spare = [place for place in self._prepared if place[1] not in self._in_use()]
+        old = spare[: max(len(self._prepared) - MAX_PREPARED, 0)]
+        for place in [p for p in self._prepared if wanted(p[1])] + old:
+            self._prepared.pop(place, None)
+
+
+def _own(portrait: Portrait) -> int:
+    return next((k for k, face in enumerate(portrait.others) if face is portrait.landmarks), 0)

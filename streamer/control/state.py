@@ -1,0 +1,203 @@
+"""What a stream does, as every transport tells it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from pipeline.follow.calibration import Calibrating
+from pipeline.stage import AnimationStage
+
+from ..config import Puppet
+from ..sinks.base import Outlet
+from ..sinks.outputs import Outputs
+from ..stream.status import SinkState, SourceState
+from ..stream.stream import Stream
+
+DEMO = "demo"
+
+
+class EncoderState(BaseModel):
+    """One encoder of a stream; all viewers of its codec share it. Counts are of frames."""
+
+    codec: str
+    viewers: int
+    bitrate_kbps: int
+    encoded: int
+    key_frames: int
+    viewer_drops: int
+
+
+class DriverState(BaseModel):
+    """A driver that is no browser. detail: why it is not live."""
+
+    name: str
+    state: SourceState
+    detail: str
+    restarts: int
+
+
+class RecordingState(BaseModel):
+    """The last recording of a stream. file: that is written, or was last; detail: why it ended."""
+
+    running: bool
+    file: str
+    seconds: float
+    frames: int
+    dropped: int
+    detail: str
+
+
+class OutletInfo(BaseModel):
+    """A way out that the config names."""
+
+    kind: str
+    name: str
+    state: str
+    detail: str
+    frames: int
+    dropped: int
+
+
+class CalibrationState(BaseModel):
+    """How far taking a neutral has come. share: 0..1; problem: what keeps it, in words for the driver."""
+
+    share: float
+    problem: str
+
+    @classmethod
+    def of(cls, calibrating: Calibrating) -> CalibrationState:
+        return cls(share=round(calibrating.share, 2), problem=calibrating.problem)
+
+
+class StreamState(BaseModel):
+    """What one stream does. Times in milliseconds; ages are from capture to the last packet sent.
+
+    puppet: what can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the
+    driver shows.
+    """
+
+    name: str
+    portrait: str
+    previous_portrait: str | None
+    engine: str
+    lacks: list[str]
+    tracker: str
+    face: str
+    faces: int
+    calibration: CalibrationState
+    puppet: Puppet
+    sound: bool
+    publisher: bool
+    demo: bool
+    source: DriverState | None
+    viewers: int
+    encoders: list[EncoderState]
+    recording: RecordingState | None
+    outputs: list[OutletInfo]
+    fps: float
+    frames_in: int
+    animated: int
+    errors: int
+    skipped: dict[str, int]
+    rate_limit: float
+    busy: float
+    age_p50_ms: float | None
+    age_p95_ms: float | None
+    stage_p50_ms: float | None
+    stage_p95_ms: float | None
+
+
+# What says how it goes, and changes all the time; the rest changes when something happens.
+TELEMETRY = frozenset(
+    {"fps", "frames_in", "animated", "errors", "skipped", "rate_limit", "busy", "encoders"}
+    | {f"{what}_{p}_ms" for what in ("age", "stage") for p in ("p50", "p95")}
+)
+PASSING: dict[str, Any] = {
+    **dict.fromkeys(TELEMETRY, True),
+    "calibration": True,
+    "recording": {"seconds", "frames", "dropped"},
+    "outputs": {"__all__": {"frames", "dropped"}},
+}
+
+
+class DeviceState(BaseModel):
+    """What animates for all streams. frame_ms: of its time for one frame; batches: how many of each size.
+
+    fps_with_one_more: what each driven stream would get if one more were driven; None before any measurement.
+    """
+
+    engine: str
+    driven: int
+    frame_ms: float | None
+    fps_with_one_more: float | None
+    batches: dict[int, int]
+
+
+def state_of(stream: Stream, outputs: Outputs) -> StreamState:
+    """What `stream` does now."""
+    lane, stats = stream.lane, stream.lane.stats
+    age, spent = list(stream.ages_s), list(stats.stage_s)
+    encoders = [_encoder(state) for sink in stream.sinks if (state := sink.state()).viewers]
+    return StreamState(
+        name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, engine=stream.engine.name,
+        lacks=sorted(stream.engine.lacks), tracker=lane.tracker_name, face=lane.face.value, faces=lane.faces,
+        calibration=CalibrationState.of(lane.calibrating),
+        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.publisher is not None,
+        demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
+        source=None if stream.source is None else DriverState(**vars(stream.source)),
+        recording=_recording(stream, outputs), outputs=_outlets(stream, outputs),
+        fps=stats.fps(), frames_in=stream.queue.received, animated=stats.animated, errors=stats.errors,
+        skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
+        rate_limit=lane.budget.rate, busy=round(lane.budget.busy, 3),
+        age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),
+        stage_p50_ms=percentile(spent, 50), stage_p95_ms=percentile(spent, 95),
+    )  # fmt: skip
+
+
+def device_of(stage: AnimationStage, max_busy: float) -> DeviceState:
+    """What `stage` does now."""
+    frame_s, fps = stage.frame_s(), stage.fps_with_one_more(max_busy)
+    return DeviceState(
+        engine=stage.engine.name, driven=sum(lane.driven for lane in stage.lanes),
+        frame_ms=None if frame_s is None else round(1000 * frame_s, 2),
+        fps_with_one_more=None if fps is None else round(fps, 1), batches=dict(stage.batches),
+    )  # fmt: skip
+
+
+def _outlets(stream: Stream, outputs: Outputs) -> list[OutletInfo]:
+    own = [_outlet(outlet) for outlet in outputs.outlets(stream.name)]
+    return own + [OutletInfo(**vars(status), frames=0, dropped=0) for status in stream.outputs]
+
+
+def _outlet(outlet: Outlet) -> OutletInfo:
+    return OutletInfo(
+        kind=outlet.output.kind, name=outlet.output.name, state=outlet.status.value, detail=outlet.detail,
+        frames=outlet.frames, dropped=outlet.dropped,
+    )  # fmt: skip
+
+
+def _recording(stream: Stream, outputs: Outputs) -> RecordingState | None:
+    last = outputs.recording(stream.name)
+    if last is None:
+        return None
+    outlet, output, since_s = last
+    return RecordingState(
+        running=outputs.is_recording(stream.name), file=output.path.name, seconds=round(time.monotonic() - since_s, 1),
+        frames=outlet.frames, dropped=outlet.dropped, detail=outlet.detail,
+    )  # fmt: skip
+
+
+def _encoder(state: SinkState) -> EncoderState:
+    return EncoderState(
+        codec=state.codec, viewers=state.viewers, bitrate_kbps=state.bitrate // 1000, encoded=state.frames,
+        key_frames=state.key_frames, viewer_drops=state.dropped,
+    )  # fmt: skip
+
+
+def percentile(samples: list[float], share: int) -> float | None:
+    """In milliseconds, of seconds; None without samples."""
+    return round(float(np.percentile(samples, share)) * 1000, 1) if samples else None

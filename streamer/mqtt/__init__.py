@@ -1,0 +1,1 @@
+"""Control and telemetry over MQTT."""

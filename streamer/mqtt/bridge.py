@@ -1,0 +1,235 @@
+"""Control and telemetry over MQTT.
+
+Topics below the base topic: `availability`; for each stream `state` (retained), `telemetry`, `picture` (JPEG),
+`cmd/NAME` with the value of one setting or action, or `cmd/change` with several, and `cmd/NAME/result` with the answer.
+A broker that is away is looked for again and again, and never holds anything up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from pipeline.errors import PuppetError
+
+from ..backoff import Backoff
+from ..config import Mqtt
+from ..control.commands import read_change
+from ..control.control import Control
+from ..control.state import TELEMETRY, StreamState
+from ..errors import ConfigError, StreamerError
+from ..redaction import redacted
+from . import homeassistant
+
+log = logging.getLogger(__name__)
+
+PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+KEEPALIVE_S = 10  # a server that is gone without a word is offline after one and a half times that
+TIMEOUT_S = 5.0
+HEALTHY_S = 10.0  # a connection that lasted so long was a good one
+COMMANDS_WAITING = 64
+MAX_PAYLOAD = 16 * 1024
+VERSION = version("puppetcast")
+ACTIONS = ("calibrate", "next_face", "previous_portrait")  # take no value
+
+
+@dataclass(frozen=True)
+class Command:
+    """A message on a command topic. number: what the sender calls it; reply, correlation: where MQTT 5 wants the answer."""
+
+    stream: str
+    name: str
+    value: Any
+    number: Any = None
+    reply: str | None = None
+    correlation: bytes | None = None
+
+
+class Bridge:
+    """`run` until cancelled. ConfigError at once for what cannot be: an address, a certificate."""
+
+    def __init__(self, config: Mqtt, control: Control) -> None:
+        self._config = config
+        self._control = control
+        self._url = urlsplit(config.url)
+        if self._url.scheme not in PORTS or not self._url.hostname:
+            raise ConfigError(f"mqtt.url: '{redacted(config.url)}' is not mqtt://, mqtts://, ws:// or wss:// with a host")
+        self._tls = self._tls_context()
+        self.connected = False
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        config = self._config
+        if self._url.scheme not in ("mqtts", "wss"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=config.ca_file)
+            if config.cert_file is not None:
+                context.load_cert_chain(config.cert_file, config.key_file)
+        except (OSError, ssl.SSLError) as exc:
+            files = ", ".join(str(f) for f in (config.ca_file, config.cert_file, config.key_file) if f)
+            raise ConfigError(f"mqtt: {files}: not usable as certificates ({exc.strerror or exc})") from exc
+        return context
+
+    def _client(self) -> aiomqtt.Client:
+        url, config = self._url, self._config
+        websockets = url.scheme in ("ws", "wss")
+        five = config.protocol == "5"
+        return aiomqtt.Client(
+            url.hostname or "",
+            url.port or PORTS[url.scheme],
+            username=config.username or url.username or None,
+            password=config.password or url.password or None,
+            protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
+            will=aiomqtt.Will(self._topic("availability"), "offline", qos=1, retain=True),
+            transport="websockets" if websockets else "tcp",
+            websocket_path=url.path or "/mqtt" if websockets else None,
+            tls_context=self._tls,
+            keepalive=KEEPALIVE_S,
+            timeout=TIMEOUT_S,
+            max_queued_incoming_messages=COMMANDS_WAITING,
+        )
+
+    def _topic(self, *parts: str) -> str:
+        return "/".join((self._config.base_topic, *parts))
+
+    async def run(self) -> None:
+        """Connect, and again after every loss."""
+        backoff, silent = Backoff(0.5, 1, 2, 5, 10), False
+        while True:
+            began = time.monotonic()
+            try:
+                await self._connected()
+            except* (aiomqtt.MqttError, OSError) as group:
+                if self.connected or not silent:  # once for each time that it is away
+                    reason = group.exceptions[0]
+                    log.warning("MQTT broker %s: %s; trying again until it is there", redacted(self._config.url), reason)
+                silent = True
+            except* Exception:  # whatever a message does, control by MQTT goes on
+                log.exception("MQTT: a fault in a message or its answer; connecting anew")
+            healthy, self.connected = self.connected and time.monotonic() - began > HEALTHY_S, False
+            await asyncio.sleep(backoff.after(healthy))
+
+    async def _connected(self) -> None:
+        async with self._client() as client:
+            log.info("MQTT broker %s: connected", redacted(self._config.url))
+            self.connected = True
+            await client.subscribe(self._topic("+", "cmd", "+"), qos=1)
+            if self._config.discovery:
+                await client.subscribe(f"{self._config.discovery_prefix}/status", qos=1)
+            await client.publish(self._topic("availability"), "online", qos=1, retain=True)
+            session = _Session(client, self._config, self._control)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(session.tell())
+                    group.create_task(session.obey())
+                    if self._config.picture_s:
+                        group.create_task(session.show())
+            except asyncio.CancelledError:  # the server ends, and says so itself: a will is for the others
+                await client.publish(self._topic("availability"), "offline", qos=1, retain=True)
+                raise
+
+
+@dataclass
+class _Session:
+    """While the broker is there."""
+
+    client: aiomqtt.Client
+    config: Mqtt
+    control: Control
+    described: dict[str, str] = field(default_factory=dict)
+
+    def topic(self, *parts: str) -> str:
+        return "/".join((self.config.base_topic, *parts))
+
+    async def tell(self) -> None:
+        """States as they change, telemetry at a bounded rate."""
+        due: dict[str, float] = {}
+        async for news in self.control.changes.listen():
+            state = news.state
+            if news.changed:
+                await self._describe(state)
+                steady = state.model_dump_json(exclude=set(TELEMETRY))
+                await self.client.publish(self.topic(state.name, "state"), steady, qos=1, retain=True)
+            if time.monotonic() >= due.get(state.name, 0.0):
+                due[state.name] = time.monotonic() + self.config.telemetry_s
+                telemetry = state.model_dump_json(include=set(TELEMETRY))
+                await self.client.publish(self.topic(state.name, "telemetry"), telemetry, qos=0)
+
+    async def _describe(self, state: StreamState) -> None:
+        """Tell Home Assistant, if it is to know and there is something new."""
+        if not self.config.discovery:
+            return
+        portraits = [info.id for info in self.control.gallery.infos()]
+        payload = json.dumps(homeassistant.device(self.config, state, portraits, VERSION))
+        if self.described.get(state.name) != payload:
+            self.described[state.name] = payload
+            await self.client.publish(homeassistant.topic(self.config, state.name), payload, qos=1, retain=True)
+
+    async def show(self) -> None:
+        """The picture of each stream, now and then."""
+        while True:
+            for name, stream in self.control.streams.items():
+                if stream.latest is not None:
+                    data = await self.control.outputs.feed(stream).snapshot()
+                    await self.client.publish(self.topic(name, "picture"), data, qos=0)
+            await asyncio.sleep(self.config.picture_s)
+
+    async def obey(self) -> None:
+        """Commands, one after the other; those that the broker has kept from before are not for now."""
+        async for message in self.client.messages:
+            if str(message.topic) == f"{self.config.discovery_prefix}/status":
+                if message.payload == b"online":  # Home Assistant has started: it may have forgotten us
+                    self.described.clear()
+                    for state in self.control.states():
+                        await self._describe(state)
+            elif not message.retain:
+                await self._do(message)
+
+    async def _do(self, message: aiomqtt.Message) -> None:
+        command = read(str(message.topic).split("/")[-3:], bytes(message.payload or b""), message.properties)
+        answer: dict[str, Any] = {"id": command.number}
+        try:
+            data = command.value if command.name == "change" else {command.name: _value(command)}
+            state = await self.control.apply(command.stream, read_change(data))
+            answer["state"] = state.model_dump(mode="json")
+        except (StreamerError, PuppetError) as exc:
+            answer |= {"error": str(exc), "code": type(exc).__name__}
+        properties = None
+        if command.correlation is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = command.correlation
+        result = command.reply or self.topic(command.stream, "cmd", command.name, "result")
+        await self.client.publish(result, json.dumps(answer), qos=1, properties=properties)
+
+
+def read(path: list[str], payload: bytes, properties: Properties | None = None) -> Command:
+    """A message to STREAM/cmd/NAME: JSON, {"value": …, "id": …}, or plain text."""
+    stream, _, name = path
+    text = payload[:MAX_PAYLOAD].decode("utf-8", "replace").strip()
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    number = None
+    if isinstance(value, dict) and "value" in value:
+        value, number = value["value"], value.get("id")
+    reply, correlation = getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None)
+    if reply is not None and (not reply or set(reply) & set("+#")):
+        reply = None
+    return Command(stream, name, value, number, reply, correlation)
+
+
+def _value(command: Command) -> Any:
+    """What a payload stands for: an action needs none."""
+    return True if command.name in ACTIONS and not isinstance(command.value, bool) else command.value

@@ -1,0 +1,1 @@
+"""One stream: its door for pictures and sound, its stage, its state."""

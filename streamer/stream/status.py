@@ -1,0 +1,63 @@
+"""What of a stream's source and outputs there is to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from pipeline.frames import AnimatedFrame
+
+
+class SourceState(StrEnum):
+    """Where a source is. starting: opening; live: frames come; stalled: none for a while; waiting: before the next try;
+    failed: no try will come, or only a slow one."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    STALLED = "stalled"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass
+class SourceStatus:
+    """Written by who reads the source, read by anyone. detail: why it is not live, in words; restarts: how often it was
+    opened again."""
+
+    name: str
+    state: SourceState = SourceState.STARTING
+    detail: str = ""
+    restarts: int = 0
+
+
+@dataclass
+class OutputStatus:
+    """A way out that the config names, and that is no sink of its own. state: starting, live or waiting."""
+
+    kind: str
+    name: str
+    state: str = "starting"
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class SinkState:
+    """What a sink does. bitrate: bits per second; dropped: frames that were not sent to some viewer."""
+
+    codec: str
+    viewers: int
+    bitrate: int
+    frames: int
+    key_frames: int
+    dropped: int
+
+
+class Sink(Protocol):
+    """Takes animated frames, and nothing else."""
+
+    def offer(self, frame: AnimatedFrame) -> None:
+        """Take a frame; never blocks, keeps only the newest."""
+
+    def state(self) -> SinkState:
+        """What it does now."""

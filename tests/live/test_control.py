@@ -1,0 +1,321 @@
+"""Commands: one schema, the same answer by every transport; live changes of portrait, engine and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from aiortc import RTCSessionDescription
+
+from pipeline.portrait import bundled
+from streamer.config import Puppet
+from streamer.control.commands import Change
+from streamer.control.state import StreamState
+from streamer.errors import BadCommand
+
+from ..broker import broker
+from ..conftest import run_server
+from ..unit.test_live_quality import two_faces
+from .test_webrtc import SDP, peer, until
+
+Send = Callable[[dict], Awaitable[dict]]  # a change -> the state after it, or {"error": …, "code": …}
+
+
+@asynccontextmanager
+async def by_rest(server) -> AsyncIterator[Send]:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+
+        async def send(change: dict) -> dict:
+            reply = await http.patch("/api/streams/live", json=change)
+            data = reply.json()
+            return data if reply.status_code == 200 else {"error": data["detail"], "code": data["code"]}
+
+        yield send
+
+
+@asynccontextmanager
+async def by_data_channel(server, token: str = "") -> AsyncIterator[Send]:
+    async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
+        viewer.addTransceiver("video", direction="recvonly")
+        channel, answers = viewer.createDataChannel("control"), asyncio.Queue()
+        channel.on("message", lambda text: answers.put_nowait(json.loads(text)))
+        await viewer.setLocalDescription(await viewer.createOffer())
+        headers = SDP | ({"Authorization": f"Bearer {token}"} if token else {})
+        reply = await http.post("/live/live/whep", content=viewer.localDescription.sdp, headers=headers)
+        assert reply.status_code == 201, reply.text
+        await viewer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
+        await until(lambda: channel.readyState == "open", 10)
+
+        async def send(change: dict) -> dict:
+            channel.send(json.dumps({"id": 7, "change": change}))
+            answer = await asyncio.wait_for(answers.get(), 5)
+            assert answer.pop("id") == 7
+            return answer.get("state", answer)
+
+        yield send
+
+
+@asynccontextmanager
+async def by_mqtt(server) -> AsyncIterator[Send]:
+    async with server.test_broker.client() as client:
+        await client.wait("puppetcast/live/state")
+
+        async def send(change: dict) -> dict:
+            answer = await client.command("live", "change", json.dumps({"id": 7, "value": change}))
+            assert answer.pop("id") == 7
+            return answer.get("state", answer)
+
+        yield send
+
+
+TRANSPORTS = {"rest": by_rest, "data channel": by_data_channel, "mqtt": by_mqtt}
+
+
+@pytest.fixture(params=list(TRANSPORTS))
+def transport(request):
+    return request.param
+
+
+@pytest.fixture
+def controlled(model, transport, tmp_path):
+    if transport != "mqtt":
+        with run_server() as server:
+            yield server
+        return
+    with broker(tmp_path) as running, run_server(mqtt={"url": running.url}) as server:
+        server.test_broker = running
+        yield server
+
+
+async def test_one_command_by_every_transport_gives_the_same_state(controlled, transport):
+    async with TRANSPORTS[transport](controlled) as send:
+        change = {"pose_gain": 1.5, "region": "exp", "smoothing": 0.25, "portrait": "drawing", "max_fps": 12, "muted": True}
+        state = StreamState.model_validate(await send(change))
+        assert state.puppet == Puppet(pose_gain=1.5, region="exp", smoothing=0.25, max_fps=12, muted=True)
+        assert (state.portrait, state.previous_portrait) == ("drawing", "astronaut")
+        assert state.rate_limit == 12
+        assert state.puppet == controlled.control.state("live").puppet
+        back = await send({"previous_portrait": True, "max_fps": None})
+        assert (back["portrait"], back["rate_limit"]) == ("astronaut", 30)
+        assert (await send({"demo": True}))["demo"]
+        assert (await send({"recording": False}))["recording"] is None
+        assert not (await send({"demo": False}))["publisher"]
+        for wrong, code, text in (
+            ({"pose_gain": 9}, "BadCommand", "pose_gain"),
+            ({"pose_gian": 1}, "BadCommand", "pose_gian: unknown; known: portrait"),
+            ({"pose_gain": None}, "BadCommand", "pose_gain"),
+            ({"smoothing": "much", "mirror": True}, "BadCommand", "smoothing"),
+            ({"portrait": "nobody", "mirror": True}, "UnknownPortrait", "no portrait 'nobody'"),
+            ({"engine": "steam"}, "BadCommand", "mesh, liveportrait"),
+            ({"eye_retargeting": True}, "BadCommand", "the engine mesh has no such thing"),
+        ):
+            refused = await send(wrong)
+            assert refused["code"] == code, refused
+            assert text in refused["error"]
+        assert not controlled.control.state("live").puppet.mirror, "nothing of a wrong command was done"
+
+
+@pytest.mark.slow
+async def test_a_viewer_who_may_only_watch_commands_nothing(model):
+    with run_server(auth={"token": "rule", "view_token": "look"}) as server:
+        async with by_data_channel(server, "rule") as send:
+            assert (await send({"mirror": True}))["puppet"]["mirror"]
+        with pytest.raises(TimeoutError):
+            async with by_data_channel(server, "look") as send:
+                await send({"mirror": False})
+        assert server.control.state("live").puppet.mirror
+
+
+def test_every_setting_of_the_puppet_can_be_commanded():
+    assert set(Puppet.model_fields) < set(Change.model_fields)
+    change = Change.model_validate({"pose_gain": 0.5, "max_age_ms": None})
+    assert change.model_dump(exclude_unset=True) == {"pose_gain": 0.5, "max_age_ms": None}
+    schema = Change.model_json_schema()["properties"]
+    assert schema["smoothing"]["anyOf"][0] == {"maximum": 1, "minimum": 0, "type": "number"}
+    assert schema["smoothing"]["description"]
+
+
+def events_of(http: httpx.Client, seconds: float) -> list[tuple[str, dict]]:
+    out, kind, end = [], "", time.monotonic() + seconds
+    with http.stream("GET", "/api/events") as stream:
+        for line in stream.iter_lines():
+            if line.startswith("event: "):
+                kind = line[7:]
+            elif line.startswith("data: "):
+                out.append((kind, json.loads(line[6:])))
+            if time.monotonic() > end:
+                return out
+    return out
+
+
+def test_events_tell_changes_and_telemetry(model):
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http:
+        began = time.monotonic()
+        http.patch("/api/streams/live", json={"demo": True})
+        seen = events_of(http, 5)
+        assert seen[0][0] == "state"
+        kinds = [kind for kind, _ in seen]
+        assert kinds.count("telemetry") >= 5
+        assert any(state["face"] == "tracking" for kind, state in seen if kind == "state")
+        assert seen[-1][1]["animated"] > seen[1][1]["animated"]
+        assert {state["name"] for _, state in seen} == {"live"}
+        assert "/api/events" in http.get("/openapi.json").json()["paths"]
+    # An open stream of events must not hold up the end.
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http, http.stream("GET", "/api/events"):
+        began = time.monotonic()
+        server.stop()
+        time.sleep(0.5)
+    assert time.monotonic() - began < 4
+
+
+def test_what_was_changed_is_there_after_a_restart(model, tmp_path, caplog):
+    kept = tmp_path / "deep" / "kept.json"
+    with run_server(persistence={"file": str(kept)}) as server, httpx.Client(base_url=server.url) as http:
+        http.patch("/api/streams/live", json={"smoothing": 0.75, "portrait": "drawing", "max_fps": 15})
+        http.patch("/api/streams/live", json={"mirror": True})
+        http.patch("/api/streams/live", json={"mirror": False})
+    assert json.loads(kept.read_text()) == {"live": {"portrait": "drawing", "smoothing": 0.75, "max_fps": 15}}
+    with run_server(persistence={"file": str(kept)}) as server:
+        state = server.control.state("live")
+        assert (state.portrait, state.puppet.smoothing, state.rate_limit) == ("drawing", 0.75, 15)
+    kept.write_text('{"live": {"portrait": "gone", "smoothing": 0.25}}')
+    with run_server(persistence={"file": str(kept)}) as server:
+        state = server.control.state("live")
+        assert (state.portrait, state.puppet.smoothing) == ("astronaut", 0.25)
+    assert "'portrait' cannot be used (no portrait 'gone'" in caplog.text
+    kept.write_text("{")
+    with run_server(persistence={"file": str(kept)}) as server:
+        assert server.control.state("live").portrait == "astronaut"
+    assert "kept.json cannot be used" in caplog.text
+
+
+@pytest.mark.slow
+def test_pause_rests_and_another_portrait_goes_on(model):
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
+        http.patch("/api/streams/live", json={"demo": True})
+        wait(lambda: server.control.state("live").face == "tracking", 10)
+        stream = server.control.streams["live"]
+        http.patch("/api/streams/live", json={"paused": True})
+        wait(lambda: server.control.state("live").face == "paused", 3)
+        time.sleep(1.5)
+        still = stream.shown.source.still
+        picture = cv2.cvtColor(stream.latest.yuv, cv2.COLOR_YUV2RGB_I420)
+        assert np.abs(picture.astype(int) - still).mean() < 2
+        http.patch("/api/streams/live", json={"paused": False})
+        wait(lambda: server.control.state("live").face == "tracking", 3)
+        for name in ("drawing", "astronaut", "drawing"):  # the last one is still prepared: at once
+            start = time.monotonic()
+            assert http.patch("/api/streams/live", json={"portrait": name}).json()["portrait"] == name
+        assert time.monotonic() - start < 0.3
+        time.sleep(1)
+        picture = cv2.cvtColor(stream.latest.yuv, cv2.COLOR_YUV2RGB_I420)
+        assert picture.shape == stream.shown.source.still.shape
+        state = server.control.state("live")
+        assert state.face == "tracking", "a new portrait needs no new neutral"
+        assert state.errors == 0
+
+
+@pytest.mark.slow
+def test_a_portrait_is_prepared_beside_the_stream(model):
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
+        http.patch("/api/streams/live", json={"demo": True})
+        wait(lambda: server.control.state("live").face == "tracking", 10)
+        stats = server.control.streams["live"].lane.stats
+        time.sleep(2)
+        usual = float(np.diff(list(stats.done_s)[-50:]).max())
+        since = time.monotonic()
+        for _ in range(2):  # pictures that were never seen before: each has to be prepared
+            data = cv2.imencode(".png", bundled("astronaut").image[:, ::-1])[1].tobytes()
+            added = http.post("/api/portraits", files={"file": ("mirrored.png", data)}).json()
+            http.patch("/api/streams/live", json={"portrait": added["id"]})
+        gaps = np.diff([t for t in list(stats.done_s) if t > since])
+        print(f"longest time between two frames {1000 * gaps.max():.0f} ms, else {1000 * usual:.0f} ms")
+        assert len(gaps) > 4
+        assert gaps.max() < 0.3
+
+
+def wait(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_engine_is_changed_while_live(model, checkpoints):
+    with run_server(
+        engine={"name": "mesh", "max_side": 256}, liveportrait={"checkpoints": str(checkpoints), "device": "cpu"}
+    ) as server, httpx.Client(base_url=server.url, timeout=120) as http:  # fmt: skip
+        http.patch("/api/streams/live", json={"demo": True})
+        wait(lambda: server.control.state("live").face == "tracking", 10)
+        stream = server.control.streams["live"]
+        frames = stream.lane.stats.animated
+        state = http.patch("/api/streams/live", json={"engine": "liveportrait", "eye_retargeting": True}).json()
+        assert (state["engine"], state["publisher"]) == ("liveportrait", True)
+        assert state["animated"] > frames, "the stream went on meanwhile"
+        assert {d["engine"] for d in http.get("/api/devices").json()} == {"mesh", "liveportrait"}
+        assert http.patch("/api/streams/live", json={"engine": "mesh"}).json()["engine"] == "mesh"
+        frames = stream.lane.stats.animated
+        wait(lambda: server.control.state("live").face == "tracking", 10)
+        assert stream.lane.stats.animated > frames
+
+
+def test_an_engine_that_cannot_be_had_changes_nothing(model, tmp_path):
+    with run_server(liveportrait={"checkpoints": str(tmp_path)}) as server, httpx.Client(base_url=server.url) as http:
+        refused = http.patch("/api/streams/live", json={"engine": "liveportrait", "mirror": True})
+        assert refused.status_code == 422
+        assert "models fetch liveportrait" in refused.json()["detail"]
+        assert server.control.state("live").engine == "mesh"
+        assert not server.control.state("live").puppet.mirror
+
+
+def test_of_a_picture_with_two_faces_one_is_chosen(model, picture):
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
+        data = cv2.imencode(".png", two_faces(picture)[..., ::-1])[1].tobytes()
+        added = http.post("/api/portraits", files={"file": ("pair.png", data)}).json()
+        assert len(added["faces"]) == 2
+        key, other = added["id"], 1 - added["face"]
+        first = http.patch("/api/streams/live", json={"portrait": key}).json()
+        before = server.control.streams["live"].shown.source.crop.x
+        chosen = http.put(f"/api/portraits/{key}/face", json={"face": other}).json()
+        assert chosen["face"] == other
+        assert http.patch("/api/streams/live", json={"portrait": key}).json()["portrait"] == first["portrait"]
+        assert abs(server.control.streams["live"].shown.source.crop.x - before) > 100
+        refused = http.put(f"/api/portraits/{key}/face", json={"face": 5})
+        assert refused.status_code == 422
+        assert "no face 5" in refused.json()["detail"]
+        assert http.put("/api/portraits/astronaut/face", json={"face": 0}).json()["faces"]
+
+
+async def test_prepared_portraits_are_bounded(model, monkeypatch):
+    from pipeline.engine import open_engine
+    from streamer.config import Engine
+    from streamer.control import gallery
+
+    monkeypatch.setattr(gallery, "MAX_PREPARED", 2)
+    shelf = gallery.Gallery(Engine(max_side=128), model, lambda: {"astronaut"})
+    engine = open_engine("mesh", model)
+    names = [info.id for info in shelf.infos()]
+    for name in ("astronaut", *names):
+        await shelf.prepared(engine, name)
+    assert len(shelf._prepared) == 2
+    assert (id(engine), "astronaut") in shelf._prepared, "what is shown is kept"
+
+
+def test_bad_commands_name_the_key():
+    from streamer.control.commands import read_change
+
+    with pytest.raises(BadCommand, match=r"pose_gain: input should be less than or equal to 3 \(given: '9'\)"):
+        read_change({"pose_gain": 9})
+    with pytest.raises(BadCommand, match="command: "):
+        read_change([1])
+    with pytest.raises(BadCommand, match="calibrate"):
+        read_change({"calibrate": False})

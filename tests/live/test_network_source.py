@@ -1,0 +1,286 @@
+"""Network cameras against a real RTSP server: what comes, what happens when it stops, and what is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from pathlib import Path
+
+import httpx
+import pytest
+
+from streamer.errors import ConfigError
+from streamer.redaction import redacted
+from streamer.sources import base
+from streamer.sources.network import NetworkSource, Timeouts
+from streamer.stream.intake import FrameQueue
+from streamer.stream.status import SourceState, SourceStatus
+
+from ..conftest import run_server
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+REBOOTS = int(os.environ.get("PUPPETCAST_TEST_REBOOTS", "4"))  # of four seconds each; 20 leave nothing behind either
+SCRIPT = Path(__file__).parent / "rtsp_server.py"
+
+
+@cache
+def rtsp_is_here() -> bool:
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    return (
+        Path(SYSTEM_PYTHON).exists()
+        and not subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False).returncode
+    )
+
+
+@pytest.fixture(autouse=True)
+def _needs_rtsp(request) -> None:
+    if "camera" in request.fixturenames and not rtsp_is_here():
+        if os.environ.get("CI"):
+            pytest.fail("GStreamer's RTSP server is absent; in CI that is a failure ('make peers' installs it)")
+        pytest.skip("GStreamer's RTSP server is absent ('make peers' installs it): no network camera was tested")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Camera:
+    """An RTSP server in a process of its own, which can be killed, frozen and started again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://127.0.0.1:{self.port}/test"
+
+    def start(self, *options: str) -> None:
+        command = [SYSTEM_PYTHON, str(SCRIPT), str(self.port), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+
+@pytest.fixture
+def camera() -> Iterator[Camera]:
+    server = Camera()
+    yield server
+    server.kill()
+
+
+@asynccontextmanager
+async def reading(source: NetworkSource, stale_after_s: float = 2.0):
+    """Read a source as the server does; its queue and status."""
+    out, status = FrameQueue(), SourceStatus(source.name)
+    task = asyncio.create_task(base.run(source, out, status, stale_after_s))
+    try:
+        yield out, status
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition, seconds: float) -> float:
+    start = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  (the source reads in a thread)
+            await asyncio.sleep(0.02)
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_a_camera_is_read(camera, transport, codec):
+    camera.start(codec)
+    async with reading(NetworkSource(camera.url, transport)) as (out, status):
+        await until(lambda: out.received > 3, 8)
+        await until(lambda: status.state is SourceState.LIVE, 1)
+        before = out.received
+        await asyncio.sleep(2)
+        assert 40 <= out.received - before <= 60, "25 frames per second"
+        frame = out.take(1)
+        assert frame is not None
+        assert (frame.frame.width, frame.frame.height) == (320, 240)
+        assert time.monotonic() - frame.captured_s < 0.2, "the newest"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("transport", "away_s"), [("tcp", 10), ("udp", 3)])
+async def test_a_camera_that_reboots_is_back_soon(camera, transport, away_s):
+    camera.start()
+    async with reading(NetworkSource(camera.url, transport, Timeouts(2, 2))) as (out, status):
+        await until(lambda: out.received > 3, 8)
+        camera.kill()
+        await until(lambda: status.state is not SourceState.LIVE, 8)
+        await asyncio.sleep(away_s)
+        assert status.state in (SourceState.WAITING, SourceState.STARTING)
+        assert "nothing listens there" in status.detail
+        received = out.received
+        camera.start("h264", "640x360")  # and it may come back with another picture
+        back_s = await until(lambda: out.received > received, 10)
+        print(f"{transport}: frames {back_s:.1f} s after the server was back")
+        assert back_s <= 5
+        await until(lambda: (f := out.take(1)) is not None and f.frame.width == 640, 3)
+        assert status.restarts > 0
+
+
+def sockets() -> int:
+    return sum(os.readlink(f"/proc/self/fd/{fd}").startswith("socket") for fd in os.listdir("/proc/self/fd") if _is_open(fd))
+
+
+def _is_open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_reboots_leave_nothing_behind(camera):
+    camera.start()
+    async with reading(NetworkSource(camera.url, "tcp", Timeouts(2, 2))) as (out, status):
+        await until(lambda: out.received > 3, 8)
+        threads, held = threading.active_count(), sockets()
+        for _ in range(REBOOTS):
+            camera.kill()
+            await until(lambda: status.state is not SourceState.LIVE, 8)
+            received = out.received
+            camera.start()
+            await until(lambda n=received: out.received > n and status.state is SourceState.LIVE, 10)
+        assert threading.active_count() <= threads
+        assert sockets() <= held
+    await until(lambda: not [t for t in threading.enumerate() if t.name.startswith("source-")], 5)
+
+
+@pytest.mark.slow
+async def test_a_frozen_camera_is_stalled_and_opened_again(camera):
+    camera.start()
+    seen: set[SourceState] = set()
+    async with reading(NetworkSource(camera.url, "tcp", Timeouts(2, 5)), stale_after_s=1.0) as (out, status):
+        await until(lambda: out.received > 3, 8)
+        camera.signal(signal.SIGSTOP)
+
+        def stalled() -> bool:
+            seen.add(status.state)
+            return SourceState.STALLED in seen
+
+        await until(stalled, 4)
+        await until(lambda: "no frame for 1 s" in status.detail, 8)
+        camera.signal(signal.SIGCONT)
+        received = out.received
+        await until(lambda: out.received > received and status.state is SourceState.LIVE, 10)
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Accepts, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[socket.socket] = []
+        stop = threading.Event()
+        listener.settimeout(0.1)
+
+        def accept() -> None:
+            while not stop.is_set():
+                try:
+                    held.append(listener.accept()[0])
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            stop.set()
+            thread.join()
+            for connection in held:
+                connection.close()
+
+
+async def test_a_server_that_never_answers_is_given_up_in_time():
+    with silent_server() as port:
+        async with reading(NetworkSource(f"rtsp://127.0.0.1:{port}/x", "tcp", Timeouts(1.5, 1.5))) as (_, status):
+            assert await until(lambda: status.state is SourceState.WAITING, 5) < 3.5
+            assert "no answer that is a stream within 1.5 s" in status.detail
+
+
+async def test_a_wrong_password_is_one_clear_state_and_no_hammering(camera):
+    camera.start("h264", "320x240", "user:secret")
+    good, bad = (camera.url.replace("//", f"//{login}@") for login in ("user:secret", "user:wrong"))
+    async with reading(NetworkSource(bad)) as (_, status):
+        await until(lambda: status.state is SourceState.FAILED, 5)
+        assert status.detail == f"{redacted(bad)}: user or password is wrong, or missing"
+        await asyncio.sleep(4)
+        assert (status.state, status.restarts) == (SourceState.FAILED, 0), "the next try comes after half a minute"
+    async with reading(NetworkSource(good)) as (out, status):
+        await until(lambda: out.received > 3, 8)
+    async with reading(NetworkSource(good + "/nowhere")) as (_, status):
+        await until(lambda: status.state is SourceState.FAILED, 5)
+        assert "nothing at this path" in status.detail
+
+
+@pytest.mark.slow
+def test_a_network_camera_drives_a_stream_and_its_password_is_never_shown(camera, model, caplog):
+    camera.start("h264", "320x240", "user:hush-hush")
+    url = camera.url.replace("//", "//user:hush-hush@") + "?token=hush-hush"
+    streams = {"live": {"source": "network", "path": url, "stale_after_s": 1.5, "read_timeout_s": 1.5}}
+    with run_server(streams=streams) as server, httpx.Client(base_url=server.url) as http:
+
+        def state() -> dict:
+            return http.get("/api/streams/live").json()
+
+        deadline = time.monotonic() + 15
+        while state()["frames_in"] < 20 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert state()["source"]["state"] == "live"
+        assert state()["face"] == "no_face"
+        live = http.get("/metrics").text
+        assert 'puppetcast_source_state{state="live",stream="live"} 1.0' in live
+        camera.kill()
+        deadline = time.monotonic() + 8
+        while state()["source"]["state"] == "live" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        lost = state()
+        assert lost["source"]["state"] != "live"
+        assert lost["source"]["detail"]
+        everything = json.dumps(lost) + live + http.get("/metrics").text + caplog.text
+        assert "***@127.0.0.1" in everything
+        assert "hush" not in everything
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "rtp://1.2.3.4", "camera", "concat:a|b", ""])
+def test_other_addresses_are_refused(url):
+    with pytest.raises(ConfigError, match="must begin with rtsp://"):
+        NetworkSource(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://u:p@cam:554/a?b=c", "rtsp://***@cam:554/a?***"),
+        ("http://cam/x", "http://cam/x"),
+        ("rtsp://p@ss:wo@rd@cam/1", "rtsp://***@cam/1"),
+    ],
+)
+def test_addresses_are_shown_without_secrets(url, shown):
+    assert redacted(url) == shown

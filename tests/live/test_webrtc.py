@@ -1,0 +1,326 @@
+"""aiortc's pitfalls and their cures: each cure has a test here that fails without it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aioice.ice
+import av
+import httpx
+import numpy as np
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc.codecs import get_capabilities
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtcrtpreceiver import NackGenerator, RemoteStreamTrack
+from aiortc.rtp import RtpPacket
+from av.video.frame import PictureType
+
+from pipeline.frames import CLOCK
+from streamer.errors import BadOffer
+from streamer.webrtc import aiortc_patches
+from streamer.webrtc.encoders import Bitrates, LiveH264Encoder, LiveVp8Encoder
+from streamer.webrtc.sdp import check_offer, with_uplink_bitrates
+
+from ..conftest import run_server
+
+SDP = {"Content-Type": "application/sdp"}
+
+
+@pytest.fixture
+def patched():
+    aiortc_patches.install(["127.0.0.1"])
+    yield
+    aiortc_patches.uninstall()
+
+
+def packet(number: int, timestamp: int, payload: bytes = b"x", marker: bool = False) -> RtpPacket:
+    out = RtpPacket(payload_type=96, marker=int(marker), sequence_number=number, timestamp=timestamp, payload=payload)
+    out._data = payload  # type: ignore[attr-defined]
+    return out
+
+
+def test_a_frame_ends_at_its_marker(patched):
+    buffer = JitterBuffer(capacity=16, is_video=True)
+    assert buffer.add(packet(0, 100, b"a"))[1] is None
+    frame = buffer.add(packet(1, 100, b"b", marker=True))[1]
+    assert frame is not None
+    assert (frame.data, frame.timestamp) == (b"ab", 100)
+
+
+def test_padding_is_no_frame(patched):
+    buffer = JitterBuffer(capacity=16, is_video=True)
+    assert buffer.add(packet(0, 100, b"a", marker=True))[1].data == b"a"
+    assert buffer.add(packet(1, 100, b""))[1] is None
+    assert buffer.add(packet(2, 200, b"c", marker=True))[1].data == b"c"
+
+
+def test_without_markers_the_next_frame_ends_it(patched):
+    buffer = JitterBuffer(capacity=16, is_video=True)
+    buffer.add(packet(0, 100, b"a"))
+    assert buffer.add(packet(1, 200, b"b"))[1].data == b"a"
+
+
+def test_a_picture_whose_packet_stays_away_is_left_out(patched, monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(aiortc_patches.time, "monotonic", lambda: now[0])
+    buffer = JitterBuffer(capacity=512, is_video=True)
+    assert buffer.add(packet(0, 100, b"a", marker=True))[1].data == b"a"
+    results = []
+    for k in range(2, 40):  # the packet 1 never comes
+        now[0] += 1 / 30
+        results.append(buffer.add(packet(k, 100 * k, b"%d" % k, marker=True)))
+    waited = [frame for _, frame in results[:14]]
+    assert not any(waited), "it may still come"
+    assert any(pli for pli, _ in results), "a key frame is asked for"
+    assert results[-1][1] is not None, "and the pictures go on"
+
+
+def test_a_lost_packet_is_asked_for_again(patched, monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(aiortc_patches.time, "monotonic", lambda: now[0])
+    nacks = NackGenerator()
+    nacks.add(packet(0, 0))
+    asked = []
+    for k in range(2, 40):
+        now[0] += 1 / 30
+        asked.append(nacks.add(packet(k, 100 * k)))
+    assert asked[0]
+    assert sum(asked) == 1 + aiortc_patches.ASK_AGAIN
+    assert nacks.missing == {1}
+
+
+async def test_the_receive_path_keeps_only_the_newest(patched):
+    track = RemoteStreamTrack("video")
+    for k in range(50):
+        await track._queue.put(k)
+    assert track._queue.qsize() == 1
+    assert await track.recv() == 49
+    await track._queue.put(1)
+    await track._queue.put(None)
+    await track._queue.put(2)
+    assert await track._queue.get() is None, "the end of a track is never lost"
+
+
+def test_media_uses_the_addresses_of_the_config(patched):
+    assert aioice.ice.get_host_addresses(True, True) == ["127.0.0.1"]
+
+
+class Camera(VideoStreamTrack):
+    """A publisher's camera of 256 x 256."""
+
+    async def recv(self) -> av.VideoFrame:
+        pts, base = await self.next_timestamp()
+        picture = np.full((256, 256, 3), pts // 3000 % 256, np.uint8)
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts, frame.time_base = pts, base
+        return frame
+
+
+@asynccontextmanager
+async def peer() -> AsyncIterator[RTCPeerConnection]:
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def negotiate(http: httpx.AsyncClient, connection: RTCPeerConnection, path: str) -> httpx.Response:
+    await connection.setLocalDescription(await connection.createOffer())
+    reply = await http.post(path, content=connection.localDescription.sdp, headers=SDP)
+    assert reply.status_code == 201, reply.text
+    await connection.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
+    return reply
+
+
+async def until(condition, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  (the server runs in another thread)
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_whip_and_whep_end_to_end(model, codec):
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera, peer() as viewer:
+            camera.addTrack(Camera())
+            whip = await negotiate(http, camera, "/live/live/whip")
+            assert whip.headers["content-type"].startswith("application/sdp")
+            assert "x-google-start-bitrate=2000" in whip.text
+            transceiver = viewer.addTransceiver("video", direction="recvonly")
+            codecs = [c for c in get_capabilities("video").codecs if c.name == codec]
+            transceiver.setCodecPreferences(codecs)
+            await negotiate(http, viewer, "/live/live/whep")
+            first = await asyncio.wait_for(transceiver.receiver.track.recv(), 10)
+            assert first.width == first.height == 640
+            state = server.control.state
+            await until(lambda: state("live").animated > 10, 20)
+            assert state("live").age_p95_ms is not None
+            location = whip.headers["location"]
+            assert (await http.delete(location)).status_code == 200
+            assert (await http.delete(location)).status_code == 404
+            assert not state("live").publisher
+        await until(lambda: not len(server.sessions), 12)
+        assert not server.control.state("live").viewers
+
+
+async def test_empty_and_foreign_datagrams_do_not_end_a_session(model):
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
+            camera.addTrack(Camera())
+            answer = (await negotiate(http, camera, "/live/live/whip")).text
+            await until(lambda: server.control.state("live").frames_in > 5, 15)
+            ports = {int(line.split()[5]) for line in answer.splitlines() if line.startswith("a=candidate:")}
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attacker:
+                for port in ports:
+                    attacker.sendto(b"", ("127.0.0.1", port))
+                    attacker.sendto(bytes([21, 254, 253]) + bytes(20), ("127.0.0.1", port))
+            before = server.control.state("live").frames_in
+            await until(lambda: server.control.state("live").frames_in > before + 20, 10)
+
+
+async def test_an_abandoned_offer_is_closed_in_time(model):
+    with run_server(webrtc={"handshake_timeout_s": 1}) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
+            camera.addTrack(Camera())
+            await camera.setLocalDescription(await camera.createOffer())
+            reply = await http.post("/live/live/whip", content=camera.localDescription.sdp, headers=SDP)
+            assert reply.status_code == 201
+            assert server.control.state("live").publisher
+            await until(lambda: not server.control.state("live").publisher, 8)
+
+
+@pytest.mark.slow
+async def test_a_viewer_that_dies_silently_is_gone_within_eight_seconds(model):
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
+            viewer.addTransceiver("video", direction="recvonly")
+            await negotiate(http, viewer, "/live/live/whep")
+            await until(lambda: viewer.connectionState == "connected", 10)
+            ice = viewer.getTransceivers()[0].receiver.transport.transport._connection  # as a killed process: no goodbye
+            for protocol in ice._protocols:
+                protocol.transport.abort()
+            start = time.monotonic()
+            await until(lambda: not server.control.state("live").viewers, 20)
+            assert time.monotonic() - start < 8.5
+
+
+async def test_a_publisher_that_sends_nothing_loses_its_place(model):
+    class Silent(VideoStreamTrack):
+        async def recv(self):
+            await asyncio.Event().wait()
+
+    with run_server(webrtc={"idle_timeout_s": 2}) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
+            camera.addTrack(Silent())
+            await negotiate(http, camera, "/live/live/whip")
+            await until(lambda: camera.connectionState == "connected", 10)
+            assert server.control.state("live").publisher
+            await until(lambda: not server.control.state("live").publisher, 6)
+
+
+async def test_no_stun_server_is_asked(model, monkeypatch):
+    """aiortc's own default would tell a public server about every session."""
+    asked = []
+    monkeypatch.setattr(aioice.ice, "server_reflexive_candidate", lambda *args, **kwargs: asked.append(args))
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
+            viewer.addTransceiver("video", direction="recvonly")
+            await negotiate(http, viewer, "/live/live/whep")
+    assert not asked
+
+
+async def test_a_late_viewer_gets_a_key_frame_within_a_second(model):
+    with run_server() as server:
+        async with httpx.AsyncClient(base_url=server.url) as http, peer() as first, peer() as late:
+            await http.patch("/api/streams/live", json={"demo": True})
+            for viewer in (first, late):
+                transceiver = viewer.addTransceiver("video", direction="recvonly")
+                await negotiate(http, viewer, "/live/live/whep")
+                await until(lambda v=viewer: v.connectionState == "connected", 10)
+                start = time.monotonic()
+                await asyncio.wait_for(transceiver.receiver.track.recv(), 10)
+                assert time.monotonic() - start < 1.0
+                await asyncio.sleep(2)
+
+
+def picture(k: int, side: int = 512) -> av.VideoFrame:
+    rng = np.random.default_rng(k)
+    y, x = np.mgrid[0:side, 0:side]
+    image = np.dstack([x + 9 * k, y - 5 * k, x + y]) + rng.integers(0, 60, (side, side, 1))
+    frame = av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").reformat(format="yuv420p")
+    frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
+    return frame
+
+
+def encoded(encoder, fps: int, count: int) -> list[int]:
+    """Sizes of `count` encoded frames."""
+    sizes = []
+    for k in range(count):
+        frame = picture(k)
+        frame.pts, frame.time_base = k * 90_000 // fps, CLOCK
+        sizes.append(encoder.encode(frame).size)
+    return sizes
+
+
+@pytest.mark.parametrize("encoder", [LiveVp8Encoder, LiveH264Encoder])
+@pytest.mark.parametrize("fps", [30, 12])
+def test_the_bitrate_is_the_asked_one_at_any_frame_rate(encoder, fps):
+    sizes = encoded(encoder(Bitrates(start=2_000_000)), fps, 90)[30:]
+    kbps = sum(sizes) * 8 / (len(sizes) / fps) / 1000
+    assert 1200 < kbps < 2800
+    assert max(sizes) < 4 * np.mean(sizes), "no key frame among them, though the frames came marked as such"
+
+
+def test_a_changed_bitrate_costs_no_key_frame():
+    encoder = LiveH264Encoder(Bitrates(start=3_000_000))
+    before = encoded(encoder, 30, 60)[30:]
+    encoder.target_bitrate = 1_000_000
+    after = []
+    for k in range(60, 150):
+        frame = picture(k)
+        frame.pts, frame.time_base = k * 3000, CLOCK
+        after.append(encoder.encode(frame).size)
+    assert np.mean(after[45:]) < 0.6 * np.mean(before)
+    assert max(after) < 2 * max(before)
+
+
+def test_forced_key_frames_and_limits():
+    encoder = LiveVp8Encoder(Bitrates(least=500_000, most=1_000_000))
+    encoder.target_bitrate = 1
+    assert encoder.target_bitrate == 500_000
+    encoder.target_bitrate = 10**9
+    assert encoder.target_bitrate == 1_000_000
+
+
+def test_mdns_candidates_are_left_out():
+    offer = "v=0\r\nm=video 9 X 96\r\na=sendrecv\r\na=candidate:1 1 udp 1 ab.local 5 typ host\r\na=end-of-candidates\r\n"
+    assert ".local" not in check_offer(offer, "whep")
+    assert "end-of-candidates" not in check_offer(offer, "whep")
+
+
+@pytest.mark.parametrize(("kind", "direction"), [("whip", "recvonly"), ("whep", "sendonly"), ("whep", "inactive")])
+def test_offers_in_the_wrong_direction(kind, direction):
+    with pytest.raises(BadOffer, match=direction):
+        check_offer(f"v=0\r\nm=video 9 X 96\r\na={direction}\r\n", kind)
+
+
+def test_bitrate_hints_reach_every_codec_once():
+    answer = "a=rtpmap:96 VP8/90000\r\na=rtpmap:97 H264/90000\r\na=fmtp:97 packetization-mode=1\r\n"
+    answer += "a=rtpmap:98 rtx/90000\r\na=fmtp:98 apt=96\r\n"
+    hinted = with_uplink_bitrates(answer, 1, 2, 3)
+    assert hinted.count("x-google-start-bitrate=2") == 2
+    assert "a=fmtp:98 apt=96\r\n" in hinted
+
+
+def test_no_idle_thread_is_left(model):
+    with run_server():
+        pass
+    time.sleep(0.2)
+    assert not [t for t in threading.enumerate() if t.name == "animation-stage"]

@@ -1,0 +1,163 @@
+"""A table of bad inputs and the exact message each gives; other streams go on."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import av
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import PortraitError
+from pipeline.portrait import decode_picture
+from streamer.config import Config, load_config
+from streamer.errors import ConfigError
+
+from ..conftest import ROOT, run_server
+
+SDP = {"Content-Type": "application/sdp"}
+
+
+def png(width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 120, 150)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("htttp: {port: 1}", "htttp: unknown key"),
+        ("http: {prot: 1}", "http.prot: unknown key"),
+        (
+            "http: {port: 99999}",
+            "http.port: input should be less than or equal to 65535 (given: 99999)",
+        ),
+        (
+            "streams: {live: {source: tv}}",
+            "streams.live.source: input should be 'browser', 'network', 'file', 'webcam' or 'pattern' (given: 'tv')",
+        ),
+        ("- 1", "a mapping of sections is expected, such as 'http:'"),
+    ],
+)
+def test_config(text, message, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_the_shipped_config_equals_the_defaults():
+    assert load_config(ROOT / "configs" / "default.yaml") == Config()
+
+
+def test_a_variable_overrides(monkeypatch):
+    monkeypatch.setenv("PUPPETCAST_HTTP__PORT", "9000")
+    assert load_config().http.port == 9000
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"not a picture", "p: not a JPEG, PNG or WebP picture"),
+        (png(400, 300)[:500], "p: damaged picture"),
+        (png(10000, 10000), "p: 100 megapixels; at most 40 are taken"),
+        (png(20, 20), "p: 20x20 pixels; at least 64x64 are needed"),
+        (bytes(21_000_000), "p: 21 MB; at most 20 MB are taken"),
+    ],
+)
+def test_pictures(data, message):
+    with pytest.raises(PortraitError) as caught:
+        decode_picture(data, "p")
+    assert str(caught.value).startswith(message)
+
+
+def test_http(model):
+    with run_server(streams={"live": {}, "other": {"portrait": "drawing"}}) as server, httpx.Client(base_url=server.url) as http:
+        upload = {"file": ("wall.png", png(300, 300), "image/png")}
+        table = [
+            (http.post("/live/live/whip", content="hello", headers=SDP), 400,
+             "the body is not SDP: it does not begin with 'v=0'"),
+            (http.post("/live/live/whip", content="v=0"), 415, "Content-Type is 'missing'; application/sdp is expected"),
+            (http.post("/live/live/whep", content="v=0\r\n", headers=SDP), 400, "the offer has no video"),
+            (http.post("/live/no/whep", content="v=0\r\n", headers=SDP), 404, "no stream 'no'; streams: live, other"),
+            (http.get("/api/streams/no"), 404, "no stream 'no'; streams: live, other"),
+            (http.delete("/live/live/sessions/abc"), 404, "no such session; it may have ended already"),
+            (http.patch("/api/streams/live", json={"portrait": "x"}), 404, "no portrait 'x'; GET /api/portraits lists them"),
+            (http.post("/api/portraits", files=upload), 422,
+             "wall.png: no face found; use a picture that shows one face from the front"),
+            (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, "a.txt: not a JPEG, PNG or WebP picture"),
+            (http.patch("/api/streams/live", json={"calibrate": True}, headers={"Origin": "http://evil.test"}), 403,
+             "requests from http://evil.test are not allowed; see http.allowed_origins"),
+        ]  # fmt: skip
+        for response, status, detail in table:
+            assert (response.status_code, response.json()["detail"]) == (status, detail)
+        offer = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\n"
+        broken = http.post("/live/live/whip", content=offer, headers=SDP)
+        assert broken.status_code == 400
+        assert broken.json()["detail"].startswith("the offer cannot be used:")
+        assert len(server.sessions) == 0
+        assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
+        busy = http.post("/live/live/whip", content=offer, headers=SDP)
+        assert (busy.status_code, busy.json()["detail"]) == (
+            409,
+            "stream 'live' already has a publisher; end that one first",
+        )
+        assert http.patch("/api/streams/live", json={"demo": False}).json()["publisher"] is False
+        assert http.get("/readyz").json() == {"ready": True}
+        assert http.get("/openapi.json").status_code == 200
+
+
+@pytest.fixture
+def silent_clip(tmp_path):
+    """A clip with sound and no picture."""
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        out.mux(stream.encode(frame))
+    return path
+
+
+def test_command_line(tmp_path, silent_clip):
+    (tmp_path / "bad.yaml").write_text("nope: 1")
+    (tmp_path / "text.jpg").write_text("text")
+    (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
+    table = [
+        (["serve", "--config", str(tmp_path / "bad.yaml")], "nope: unknown key"),
+        (["serve", "--port", "0", "--webcam", "/dev/video99"], "camera /dev/video99: No such file or directory"),
+        (["serve", "--port", "0", "--clip", str(silent_clip)], "has no video track"),
+        (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
+        (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], "text.jpg: not a JPEG, PNG or WebP picture"),
+        (["animate", "drawing", str(silent_clip)], "has no video track"),
+        (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
+        (["animate", "drawing", str(silent_clip), "--engine", "x"], "engine 'x' is not known; engines: auto, mesh"),
+        (
+            ["serve", "--port", "0", "--engine", "liveportrait", "--config", str(tmp_path / "empty.yaml")],
+            "lacks liveportrait/base_models/appearance_feature_extractor.pth",
+        ),
+        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, liveportrait"),
+        (
+            ["animate", "drawing", str(tmp_path / "none.safetensors"), "--engine", "liveportrait"],
+            "lacks liveportrait/base_models",
+        ),
+    ]
+
+    def run(args: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "streamer", *args], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(run, [args for args, _ in table]))
+    for (args, message), done in zip(table, runs, strict=True):
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        assert done.returncode == 2, (args, done.stderr)
+        assert len(errors) == 1, done.stderr
+        assert message in errors[0]
+        assert "Traceback" not in done.stderr

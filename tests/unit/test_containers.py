@@ -1,0 +1,78 @@
+"""The containers, as far as they can be checked without an engine for them: the files themselves. What the tests start
+of mosquitto and coturn are the very configs of docker/ (tests/broker.py, tests/test_foreign.py); `make image-check` runs
+the steps of the images."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import yaml
+
+from streamer.config import load_config
+
+from ..conftest import ROOT, run_server
+
+DOCKER = ROOT / "docker"
+
+
+def test_the_linter_finds_nothing():
+    files = [str(DOCKER / name) for name in ("Dockerfile.cpu", "Dockerfile.cuda")]
+    done = subprocess.run([str(Path(sys.executable).parent / "hadolint"), *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert not done.stdout.strip(), done.stdout
+
+
+def test_compose_files_are_by_the_specification():
+    tool = str(Path(sys.executable).parent / "check-jsonschema")
+    files = [str(DOCKER / name) for name in ("compose.yaml", "compose.gpu.yaml")]
+    done = subprocess.run([tool, "--builtin-schema", "vendor.compose-spec", *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_compose_mounts_and_names_is_there():
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+    volumes = set(compose["volumes"])
+    for name, service in compose["services"].items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in volumes or (DOCKER / source).exists(), f"{name}: {source}"
+    assert {"puppetcast", "mosquitto", "mediamtx", "coturn", "prometheus", "grafana"} == set(compose["services"])
+    config = load_config(DOCKER / "puppetcast.yaml")
+    assert config.mqtt.url == "mqtt://mosquitto"
+    assert config.streams["camera"].path == "rtsp://mediamtx:8554/camera"
+    [ice] = config.webrtc.ice_servers
+    turn = (DOCKER / "turnserver.conf").read_text()
+    assert f"static-auth-secret={ice.secret}\n" in turn
+    assert "camera" in yaml.safe_load((DOCKER / "mediamtx.yml").read_text())["paths"]
+    targets = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert targets == ["puppetcast:8080"]
+
+
+def test_what_an_image_sets_is_known_and_its_sources_are_sent():
+    for name in ("Dockerfile.cpu", "Dockerfile.cuda"):
+        text = (DOCKER / name).read_text()
+        known = set(load_config().model_dump())
+        for section in re.findall(r"PUPPETCAST_([A-Z]+)__", text):
+            assert section.lower() in known
+        sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+        for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+            for path in source.split():
+                assert path in sent
+                assert (ROOT / path).exists()
+        assert "USER 10001" in text
+        assert "HEALTHCHECK" in text
+
+
+def test_the_dashboard_shows_metrics_that_there_are(model):
+    dashboard = json.loads((DOCKER / "grafana" / "dashboards" / "puppetcast.json").read_text())
+    wanted = {m for p in dashboard["panels"] for t in p["targets"] for m in re.findall(r"puppetcast_\w+", t["expr"])}
+    streams = {"live": {}, "clip": {"source": "pattern"}}
+    with run_server(streams=streams) as server, httpx.Client(base_url=server.url) as http:
+        told = set(re.findall(r"^# TYPE (\S+) ", http.get("/metrics").text, re.MULTILINE))
+    assert len(wanted) > 8
+    assert wanted <= told, wanted - told

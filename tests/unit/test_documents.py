@@ -1,0 +1,135 @@
+"""Every command of the README is run, and the references are what the code says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipeline.portrait import BUNDLED
+from tools.reference import pages
+
+from ..conftest import ROOT, run_server
+
+PUPPETCAST = str(Path(sys.executable).parent / "puppetcast")
+SERVES = "serves"
+
+
+def commands() -> list[str]:
+    """The indented lines of the README that begin with a program of ours."""
+    lines = re.findall(r"^    ((?:puppetcast|make) [^\n#]*?)\s*(?:#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return [line.strip() for line in lines]
+
+
+# What each of them does here: it serves, it succeeds, or it says in one line what is missing on this machine.
+EXPECTED: dict[str, str] = {
+    "puppetcast devices": "ends",
+    "puppetcast serve --webcam 0": "says: no camera '0' here",
+    "puppetcast serve --url rtsp://user:password@camera/stream": SERVES,
+    "puppetcast serve --clip talk.mp4": SERVES,
+    "puppetcast serve --config configs/default.yaml": SERVES,
+    "puppetcast animate face.jpg talk.mp4 -o out.mp4": "makes: out.mp4",
+    "puppetcast models fetch | list | verify": "ends",
+    "puppetcast models fetch liveportrait": "says: liveportrait",
+    "puppetcast serve --engine liveportrait": "says: models fetch liveportrait",
+    "puppetcast animate face.jpg talk.mp4 --engine liveportrait --side-by-side -o out.mp4": "says: models fetch liveportrait",
+    "puppetcast template make talk.mp4 -o talk.safetensors": "says: models fetch liveportrait",
+    "puppetcast verify --checkpoints DIR --golden FILE.npz": "says: FILE.npz: not a golden file",
+    "make run": "make",
+    "make test": "make",
+    "make quick": "make",
+    "make check": "make",
+    "make bench": "make",
+}
+
+
+def test_the_readme_has_no_command_that_is_not_run():
+    assert set(commands()) == set(EXPECTED)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory, model) -> Path:
+    """A folder with what the README's commands name."""
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copy(BUNDLED / "astronaut.jpg", folder / "face.jpg")
+    shutil.copy(BUNDLED / "demo.mp4", folder / "talk.mp4")
+    (folder / "configs").mkdir()
+    shutil.copy(ROOT / "configs" / "default.yaml", folder / "configs")
+    return folder
+
+
+@pytest.mark.parametrize("command", [c for c, e in EXPECTED.items() if e != "make"])
+def test_the_commands_of_the_readme(command, desk, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no network is needed to see that it would be asked
+    monkeypatch.setenv("PUPPETCAST_DOWNLOADS__FETCH", "false")
+    expected = EXPECTED[command]
+    for words in alternatives(command):
+        if expected == SERVES:
+            serves(words, desk)
+            continue
+        arguments = words + (["--max-frames", "20"] if expected.startswith("makes") else [])
+        done = subprocess.run([PUPPETCAST, *arguments], cwd=desk, capture_output=True, text=True, timeout=120, check=False)
+        said = " ".join((done.stdout + done.stderr).split())
+        assert "Traceback" not in said
+        if expected.startswith("says: "):
+            assert done.returncode == 2, said
+            assert expected.removeprefix("says: ") in said
+        else:
+            assert done.returncode == 0, said
+        if expected.startswith("makes: "):
+            assert (desk / expected.removeprefix("makes: ")).stat().st_size > 1000
+
+
+def alternatives(command: str) -> list[list[str]]:
+    """The words after the program; "a | b" are two commands."""
+    *before, last = command.split()[1:] if " | " not in command else command.split(" | ")[0].split()[1:]
+    others = command.split(" | ")[1:]
+    return [[*before, last], *([*before, other] for other in others)]
+
+
+def serves(words: list[str], desk: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([PUPPETCAST, *words, "--port", str(port)], cwd=desk, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_the_targets_of_make_are_there():
+    targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for command, expected in EXPECTED.items():
+        if expected == "make":
+            assert command.split()[1] in targets
+            done = subprocess.run(["make", "-n", command.split()[1]], cwd=ROOT, capture_output=True, check=False)
+            assert done.returncode == 0
+
+
+def test_references_are_made_from_the_code(model):
+    with run_server() as server:
+        for name, text in pages(server.http).items():
+            assert (ROOT / "docs" / name).read_text() == text, "run 'make docs'"
+
+
+def test_links_between_documents_lead_somewhere():
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"

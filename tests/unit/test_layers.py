@@ -1,0 +1,82 @@
+"""Who may import whom, and who may make an animated frame."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.frames import AnimatedFrame
+
+from ..conftest import ROOT
+
+# Higher rooms may import lower ones, never the reverse; a room is a file or folder of the package.
+RANKS = {
+    "pipeline": {
+        "offline": 9, "lane": 9, "stage": 8, "engine": 7, "mesh": 6, "liveportrait": 6,
+        "follow": 5, "portrait": 5, "face": 4, "fade": 3, "clips": 3, "models": 2, "frames": 2,
+        "budget": 1, "malloc": 1, "threads": 1, "portraits": 0, "errors": 0,
+    },
+    "streamer": {
+        "__main__": 9, "cli": 8, "app": 7, "http": 6, "mqtt": 6, "webrtc": 5, "control": 4, "sinks": 3, "sources": 3,
+        "stream": 2, "backoff": 1, "redaction": 1, "resources": 1, "config": 1, "errors": 0,
+    },
+}  # fmt: skip
+FORBIDDEN = {
+    "pipeline": {"streamer", "bench", "tools", "asyncio", "aiortc", "fastapi", "uvicorn"},
+    "streamer": {"torch", "tools"},
+}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Absolute names of the modules that a file imports."""
+    names: set[str] = set()
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            stem = ".".join(p for p in (base, node.module or "") if p)
+            names |= {stem} | {f"{stem}.{a.name}" for a in node.names}
+    return names
+
+
+def room(path: Path, package: str) -> str:
+    return path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("package", RANKS)
+def test_every_room_has_a_rank(package: str) -> None:
+    rooms = {room(path, package) for path in modules(package)} - {"__init__"}
+    assert rooms == set(RANKS[package])
+
+
+@pytest.mark.parametrize("path", [p for package in RANKS for p in modules(package)], ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    ranks, own = RANKS[package], room(path, package)
+    for name in imported(path):
+        parts = name.split(".")
+        assert parts[0] not in FORBIDDEN[package], f"{path}: {name}"
+        if parts[0] == package and len(parts) > 1 and parts[1] in ranks and parts[1] != own:
+            assert ranks[parts[1]] < ranks[own], f"{own} imports {name}"
+
+
+def test_only_a_lane_makes_animated_frames() -> None:
+    makers = {
+        str(path.relative_to(ROOT))
+        for package in ("pipeline", "streamer", "bench")
+        for path in modules(package)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id == "_SEAL"
+    }
+    assert makers == {"pipeline/frames.py", "pipeline/lane.py"}
+    with pytest.raises(TypeError, match="only the animation stage"):
+        AnimatedFrame(np.zeros((6, 4), np.uint8), 0.0, 1, object())

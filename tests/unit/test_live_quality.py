@@ -1,0 +1,299 @@
+"""What live users see: a still puppet, no leaps, gains that do what they say; by landmarks found in the output."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.stillness import Bench, load
+from pipeline.engine import open_engine
+from pipeline.face.mediapipe import MediaPipeTracker, find_landmarks
+from pipeline.face.motion import euler, rest, rotation_matrix
+from pipeline.fade import cross_faded
+from pipeline.follow.blend import BLEND_S, Leap, Presence
+from pipeline.follow.calibration import Calibration
+from pipeline.follow.neutral import FaceState
+from pipeline.follow.smoothing import OFF, RotationFilter, ratio
+from pipeline.follow.tuning import Region, Tuning, shares, tuned
+from pipeline.frames import planar
+from pipeline.mesh.follow import FaceFollower
+from pipeline.portrait import bundled, make_portrait
+
+
+@pytest.fixture(scope="module")
+def bench(model) -> Bench:
+    return Bench(open_engine("mesh", model), bundled("astronaut"), model)
+
+
+@pytest.mark.slow
+def test_a_still_face_gives_a_still_puppet_and_little_delay(bench, clip):
+    frames = load(clip("d19"), 60, 116)
+    smooth, raw = (bench.jitter(frames[5], Tuning(smoothing=s), seconds=1.5) for s in (0.5, 0.0))
+    print(f"jitter p95 {smooth:.2f} px, without smoothing {raw:.2f} px")
+    assert smooth <= 0.5
+    assert smooth < 0.9 * raw
+    calm = bench.quiet(frames, Tuning())
+    print(f"quiet stretch: p95 {calm:.2f} px")
+    assert calm <= 0.5
+    assert bench.drift(frames, Tuning(), 5) <= 1.0
+    opened = load(clip("d10"), 61)
+    delay = bench.delay_ms(opened[5], opened[60], Tuning())
+    assert delay["to_50_percent"] < 34
+    assert delay["to_90_percent"] < 67
+
+
+@pytest.mark.slow
+def test_a_recalibration_and_a_swap_make_no_leap(bench, clip):
+    frames = load(clip("d19"), 85, 106)  # its calmest stretch, so that a leap would show
+    again, swap = bench.recalibration(frames, 8), bench.swap(frames, bundled("drawing"), 8)
+    print(again, swap)
+    for figures in (again, swap):
+        assert figures["largest"] <= max(figures["p99_own"], figures["largest_without"] + 0.3)
+
+
+@pytest.mark.slow
+def test_gains_scale_the_motion_of_the_output(bench, clip):
+    mouth = bench.proportions(load(clip("d10"), 80), "mouth")
+    eyes = bench.proportions(load(clip("d14"), 80), "eyes")
+    print(mouth, eyes)
+    for figures in (mouth, eyes):
+        assert figures["0.0"] < 0.2
+        assert 0.3 < figures["0.5"] < 0.7
+        assert figures["1.5"] > 1.04
+    assert mouth["1.5"] > 1.3, "a shut eye cannot be shut more, a mouth opens further"
+
+
+def moving(yaw: float = 0.2):
+    motion = rest()
+    motion.pose[:] = (yaw, 0.1, -0.1, 0.2, 0.3, 0.1)
+    motion.expression[:] = 0.1
+    motion.openness[:] = 0.4
+    motion.gaze[:] = 0.05
+    return motion
+
+
+def test_gains_and_regions_of_a_motion():
+    motion = moving()
+    half = tuned(motion, Tuning(pose_gain=0.5, scale_lock=True))
+    assert half.pose == pytest.approx([0.1, 0.05, -0.05, 0, 0.15, 0.05])
+    lip = tuned(motion, Tuning(region=Region.LIP))
+    assert not lip.pose.any()
+    assert lip.openness == pytest.approx([1, 1])
+    assert lip.expression[13, 1] > 0.09
+    assert abs(lip.expression[105, 1]) < 0.01, "brows stay"
+    eyes = tuned(motion, Tuning(region=Region.EYES, eyes_gain=0.5))
+    assert eyes.openness == pytest.approx([0.7, 0.7])
+    assert abs(eyes.expression[13, 1]) < 0.01
+    pose = tuned(motion, Tuning(region=Region.POSE))
+    assert not pose.expression.any()
+    brows = tuned(motion, Tuning(brows_gain=2))
+    assert brows.expression[105, 1] > 0.18
+    assert brows.expression[13, 1] == pytest.approx(0.1, abs=0.002)
+    assert np.allclose(shares().sum(axis=1), 1)
+
+
+def test_strength_has_a_sane_meaning():
+    assert ratio(0.5) == 1
+    assert ratio(0) == OFF
+    assert ratio(1) == pytest.approx(0.25)
+    assert ratio(0.25) > ratio(0.75)
+
+
+def test_rotations_are_filtered_along_the_shortest_turn():
+    filtered = RotationFilter(1.0, 0.0)
+    filtered(rotation_matrix(0, 0, 3.0), 0.0)
+    out = filtered(rotation_matrix(0, 0, -3.0), 1 / 30)  # 0.28 rad further, across the half turn; 6 the other way
+    roll = euler(out)[2]
+    assert 3.0 < roll % (2 * math.pi) < 3.29
+    assert np.linalg.det(out) == pytest.approx(1, abs=1e-5)
+    still = RotationFilter(1.0, 0.0)
+    turned = rotation_matrix(0.3, 0.2, 0.1)
+    assert np.allclose(still(turned, 0.0), turned)
+    assert np.allclose(still(turned, 0.1), turned, atol=1e-6)
+
+
+def test_presence_and_leaps_never_jump():
+    presence, levels = Presence(), []
+    for k in range(120):
+        seen = k < 40 or k > 80
+        levels.append(presence(k / 30, seen, 0.0 if seen else (k - 40) / 30))
+    assert max(np.abs(np.diff(levels))) < 0.11
+    assert levels[39] == 1
+    assert min(levels[60:80]) == 0
+    leap = Leap()
+    assert leap(0.0) == (False, 0.0)
+    leap.happened()
+    assert leap(1.0) == (True, 1.0)
+    assert 0 < leap(1.0 + BLEND_S / 2)[1] < 1
+    assert leap(1.0 + BLEND_S) == (False, 0.0)
+
+
+class Faces:
+    """A tracker whose faces the test sets."""
+
+    name, faces = "test", 1
+
+    def __init__(self, face) -> None:
+        self.face = face
+
+    def track(self, image, time_s):
+        return self.face
+
+    def next_face(self) -> bool:
+        return self.faces > 1
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def face():
+    return bundled("drawing").landmarks  # its mouth is shut; the astronaut smiles
+
+
+def run(follower: FaceFollower, seconds: float, start_s: float):
+    """Motions while the tracker stays as it is, and when it ended."""
+    count = round(seconds * 30)
+    return [follower.follow(None, start_s + k / 30) for k in range(count)], start_s + count / 30
+
+
+def test_calibration_says_what_is_wrong(face):
+    calibration = Calibration()
+    assert calibration.state.problem == "No face in view."
+    distance = np.linalg.norm(face[33] - face[263])
+    moved = face + np.array([0.3 * distance, 0, 0], np.float32)
+    centre = face.mean(axis=0)
+    tilted = (face - centre) @ rotation_matrix(0, 0, 0.6).T + centre
+    turned = (face - centre) @ rotation_matrix(0.7, 0, 0).T + centre
+    yawning = face.copy()
+    yawning[14, 1] += 0.5 * distance
+    seen = [(face, ""), (moved, "Hold still."), (moved, ""), (tilted, "upright"), (turned, "straight"), (face, "")]
+    for k, (landmarks, problem) in enumerate([*seen, (yawning, "mouth"), (face, "")]):
+        calibration.add(landmarks, k / 30)
+        assert bool(problem) == bool(calibration.state.problem), (k, problem, calibration.state.problem)
+        assert problem in calibration.state.problem
+    assert 0 < calibration.state.share < 0.2
+    calibration.missed()
+    assert "No face" in calibration.state.problem
+
+
+def test_who_never_shuts_the_mouth_is_calibrated_all_the_same():
+    face = bundled("astronaut").landmarks
+    calibration, neutral, k = Calibration(), None, 0
+    while neutral is None:
+        neutral = calibration.add(face, k / 30)  # a smile that shows teeth
+        assert calibration.state.problem == "Shut your mouth."
+        k += 1
+    assert k == pytest.approx(91, abs=2), "three seconds"
+
+
+def test_a_neutral_is_a_robust_mean(face):
+    calibration, neutral, k = Calibration(), None, 0
+    rng = np.random.default_rng(1)
+    while neutral is None:
+        wild = 40 if k % 9 == 4 else 0  # a tracker that jumps now and then
+        neutral = calibration.add(face + rng.normal(0, 0.5, face.shape).astype(np.float32) + wild, k / 30)
+        k += 1
+    assert np.abs(neutral.landmarks - face).mean() < 0.3
+
+
+def test_lost_found_paused_and_calibrated_anew(face):
+    tracker = Faces(face)
+    follower = FaceFollower(tracker)
+    _, now = run(follower, 2.0, 0.0)
+    assert follower.keeper.state is FaceState.TRACKING
+    tracker.face = face + np.array([30, 0, 0], np.float32)
+    moved, now = run(follower, 1.0, now)
+    assert moved[-1].pose[4] > 0.2
+    follower.tuning = Tuning(paused=True)
+    resting, now = run(follower, 12.0, now)
+    assert follower.keeper.state is FaceState.PAUSED
+    assert np.allclose(resting[-1].flat(), rest().flat(), atol=1e-5)
+    follower.tuning = Tuning()
+    back, now = run(follower, 1.5, now)
+    assert follower.keeper.state is FaceState.TRACKING, "a pause is no loss"
+    assert back[-1].pose[4] == pytest.approx(moved[-1].pose[4], abs=0.01)
+    steps = np.abs(np.diff([m.pose[4] for m in [*moved[-1:], *resting, *back]]))
+    assert steps.max() < 0.15 * moved[-1].pose[4], "to rest and back without a snap"
+    tracker.face = None
+    _, now = run(follower, 2.0, now)
+    tracker.face = face
+    run(follower, 0.5, now)
+    assert follower.keeper.state is FaceState.TRACKING, "back soon: the same neutral"
+    tracker.face = None
+    _, now = run(follower, 12.0, now + 1)
+    tracker.face = face
+    run(follower, 0.5, now)
+    assert follower.keeper.state is FaceState.CALIBRATING, "away for long: perhaps another face"
+    assert not follower.keeper.calibrated
+
+
+def test_a_recalibration_moves_on_meanwhile(face):
+    tracker = Faces(face)
+    follower = FaceFollower(tracker)
+    _, now = run(follower, 2.0, 0.0)
+    tracker.face = face + np.array([30, 0, 0], np.float32)
+    before, now = run(follower, 1.0, now)
+    follower.keeper.recalibrate()
+    during, now = run(follower, 0.8, now)
+    assert follower.keeper.state is FaceState.CALIBRATING
+    assert 0.5 < follower.keeper.calibrating.share < 1
+    assert during[-1].pose[4] == pytest.approx(before[-1].pose[4], abs=0.01)
+    after, _ = run(follower, 2.0, now)
+    assert abs(after[-1].pose[4]) < 0.01, "the new neutral is where the face is now"
+    steps = np.abs(np.diff([m.pose[4] for m in [*during[-1:], *after]]))
+    assert steps.max() < 0.08 * before[-1].pose[4]
+
+
+def test_another_face_gets_its_own_neutral(face):
+    tracker = Faces(face)
+    follower = FaceFollower(tracker)
+    run(follower, 2.0, 0.0)
+    assert not follower.next_face()
+    assert follower.keeper.calibrated
+    tracker.faces = 2
+    assert follower.next_face()
+    assert not follower.keeper.calibrated
+
+
+def two_faces(picture) -> np.ndarray:
+    a, b = (bundled("astronaut").image[:512, :512] for _ in range(2))
+    return np.ascontiguousarray(np.hstack([a, b[:, ::-1]]))
+
+
+def test_the_followed_face_stays_until_the_next_is_asked_for(model, picture):
+    image = two_faces(picture)
+    tracker = MediaPipeTracker(model)
+    middle = [float(tracker.track(image, k / 30)[:, 0].mean()) for k in range(6)]
+    assert tracker.faces == 2
+    assert np.ptp(middle) < 20, "always the same one"
+    assert tracker.next_face()
+    other = [float(tracker.track(image, 1 + k / 30)[:, 0].mean()) for k in range(6)]
+    assert min(abs(np.array(other) - middle[-1])) > 200
+    assert np.ptp(other) < 20
+    one = image.copy()
+    one[:, 512 if other[-1] > 512 else 0 :][:, :512] = 0
+    gone = [tracker.track(one, 1.3 + k / 30) for k in range(6)]
+    assert gone[-1] is None, "the other face is not taken for it at once"
+    assert tracker.track(one, 5.0) is not None, "but when it stays away"
+    assert not tracker.next_face()
+    tracker.close()
+
+
+def test_a_portrait_with_two_faces_lets_choose(model, picture):
+    image = two_faces(picture)
+    assert len(find_landmarks(image, model)) == 2
+    portrait = make_portrait("pair", image, model)
+    assert len(portrait.boxes()) == 2
+    left, right = (portrait.with_face(k).landmarks[:, 0].mean() for k in (0, 1))
+    assert left < 512 < right
+    with pytest.raises(Exception, match="no face 2; it shows 2"):
+        portrait.with_face(2)
+
+
+def test_a_cross_fade_between_pictures_of_two_sizes():
+    dark, light = (planar(np.full((side, side, 3), level, np.uint8)) for side, level in ((64, 40), (32, 240)))
+    mixed = cross_faded(dark, light, 0.5)
+    assert mixed.shape == light.shape
+    assert mixed[:32].mean() == pytest.approx((dark[:64].mean() + light[:32].mean()) / 2, abs=2)

@@ -1,0 +1,349 @@
+"""The LivePortrait engine: geometry, following, precision, files in and out, and the live graph."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import av
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from bench.similarity import psnr, ssim
+from pipeline.clips import open_clip, timed
+from pipeline.engine import choose, open_engine
+from pipeline.errors import ClipError, ModelError, PuppetError
+from pipeline.face.mediapipe import find_landmarks
+from pipeline.follow.neutral import FaceState
+from pipeline.liveportrait.build import precisions
+from pipeline.liveportrait.crop import DRIVING, SIDE, SOURCE, DrivingBox, FaceBox, mesh_box, mesh_ratios, transform
+from pipeline.liveportrait.device import Rows
+from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
+from pipeline.liveportrait.files import BASE
+from pipeline.liveportrait.follow import mean_motion
+from pipeline.liveportrait.motion import FaceMotion, rotation
+from pipeline.liveportrait.options import MotionOptions, Precision, Settings
+from pipeline.offline.animate import animate
+from pipeline.offline.mux import Output, Sound
+from pipeline.portrait import bundled, load_portrait, read_picture
+
+from ..conftest import ROOT, run_server
+
+CPU = torch.device("cpu")
+# Centre and side of the source rectangle by the 68 landmarks of dlib, which span jaw and brows as the published ones do.
+BY_68 = {"s1": (528, 482, 763), "s5": (354, 241, 334), "s9": (370, 302, 476), "s12": (190, 164, 300)}
+
+
+@pytest.mark.parametrize("name", BY_68)
+def test_the_rectangle_is_that_of_jaw_and_brows(name, picture, model):
+    box = mesh_box(find_landmarks(read_picture(picture(name)), model)[0], SOURCE)
+    x, y, side = BY_68[name]
+    assert box.side == pytest.approx(side, rel=0.04)
+    assert np.abs(box.centre - (x, y)).max() < 0.03 * side
+
+
+@pytest.mark.parametrize("name", ["s1", "s5", "s9", "s12", "s22", "s30"])
+def test_the_crop_stands_upright_around_the_face(name, picture, model):
+    landmarks = find_landmarks(read_picture(picture(name)), model)[0]
+    inside = transform(landmarks[:, :2], mesh_box(landmarks, SOURCE).to_crop())
+    eyes = inside[[33, 133, 362, 263]].reshape(2, 2, 2).mean(axis=1)
+    lips = inside[[61, 291]].mean(axis=0)
+    assert abs(lips[0] - eyes.mean(axis=0)[0]) < 0.01 * SIDE, "eyes above the mouth"
+    assert 0.42 * SIDE < eyes.mean(axis=0)[1] < 0.53 * SIDE
+    assert inside.min() > 0
+    assert inside.max() < SIDE
+
+
+def test_openings_are_ratios(picture, model):
+    landmarks = find_landmarks(read_picture(picture("s5")), model)[0]
+    ratios = mesh_ratios(landmarks)
+    assert ratios == pytest.approx(mesh_ratios(landmarks * 3 + 7), abs=1e-5)
+    opened = landmarks.copy()
+    opened[14, 1] += np.linalg.norm(landmarks[61, :2] - landmarks[291, :2]) / 2
+    change = mesh_ratios(opened) - ratios
+    assert change[:2] == pytest.approx(0, abs=1e-6)
+    assert change[2] == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_driving_box_moves_slowly_and_never_loses_the_face():
+    start = FaceBox(np.array([100.0, 100.0]), 200.0, 0.0)
+    away = FaceBox(np.array([130.0, 100.0]), 200.0, 0.0)
+    box = DrivingBox(start, 0.0)
+    for k in range(1, 31):
+        box.follow(away, k / 30)
+    assert box.box.centre[0] == pytest.approx(100 + 30 * (1 - np.exp(-1 / 20)), abs=0.2), "the head's own motion survives"
+    for k in range(31, 3000):
+        box.follow(away, k / 30)
+    assert box.box.centre[0] == pytest.approx(130, abs=0.5), "who moves for good is followed"
+    far = FaceBox(np.array([500.0, 100.0]), 400.0, 0.0)
+    box.follow(far, 100.03)
+    assert np.linalg.norm(box.box.centre - far.centre) <= DrivingBox.LEASH * box.box.side + 1e-6
+    assert far.side / box.box.side <= DrivingBox.ZOOM + 1e-6
+
+
+def test_the_mean_of_rotations_is_one():
+    turns = rotation(torch.tensor([[10.0], [-10.0]]), torch.tensor([[20.0], [20.0]]), torch.zeros(2, 1))
+    face = FaceMotion(*(torch.zeros(2, 21, 3),) * 2, turns, torch.tensor([[1.0], [2.0]]), torch.zeros(2, 3))
+    mean = mean_motion(face)
+    assert mean.scale.item() == 1.5
+    wanted = rotation(torch.zeros(1, 1), torch.tensor([[20.0]]), torch.zeros(1, 1))
+    assert torch.allclose(mean.rotation, wanted, atol=1e-6)
+
+
+def test_quality_measures_agree_with_another_implementation():
+    skimage = pytest.importorskip("skimage.metrics")
+    rng = np.random.default_rng(1)
+    a = rng.integers(0, 256, (60, 70, 3), np.uint8)
+    b = np.clip(a + rng.normal(0, 9, a.shape), 0, 255).astype(np.uint8)
+    assert psnr(a, b) == pytest.approx(skimage.peak_signal_noise_ratio(a, b), abs=1e-6)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    assert ssim(a, b) == pytest.approx(skimage.structural_similarity(a, b, channel_axis=2, **options), abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoints, model) -> LivePortraitEngine:
+    return LivePortraitEngine(model, Settings(checkpoints))
+
+
+@pytest.fixture(scope="module")
+def short(clip, tmp_path_factory) -> Path:
+    """Twelve frames of a real driver, with its sound left out."""
+    path = tmp_path_factory.mktemp("clips") / "short.mp4"
+    with av.open(str(clip("d18"))) as given, av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=30)
+        size = given.streams.video[0]
+        stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
+        for frame in islice(given.decode(video=0), 12):
+            new = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")
+            out.mux(stream.encode(new))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def faceless(tmp_path_factory) -> Path:
+    """A clip of noise."""
+    path = tmp_path_factory.mktemp("clips") / "noise.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for k in range(8):
+            noise = np.random.default_rng(k).integers(0, 256, (240, 320, 3), np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    with open_clip(path) as opened:
+        return [image for _, image in timed(opened)]
+
+
+@pytest.mark.slow
+def test_a_face_that_is_lost_lets_the_puppet_rest(engine, short):
+    source, puppeteer = engine.prepare(bundled("astronaut"), 640, 512), engine.open()
+    frames = frames_of(short)
+    black = np.zeros_like(frames[0])
+    assert puppeteer.animate(source, black, 0.0) is source.still, "no face yet"
+    assert puppeteer.animate(source, frames[0], 0.1) is source.still, "no reference yet"
+    assert puppeteer.state is FaceState.CALIBRATING
+    puppeteer.calibrate([(k / 30, f) for k, f in enumerate(frames)])
+    moved = puppeteer.animate(source, frames[-1], 1.0)
+    rows, columns = source.paste.part
+    outside = np.ones(moved.shape[:2], bool)
+    outside[rows, columns] = False
+    assert np.array_equal(moved[outside], source.still[outside])
+    assert not np.array_equal(moved, source.still)
+    for _ in range(3):  # the tracker looks again before it gives up
+        puppeteer.animate(source, black, 1.1)
+    assert puppeteer.state is FaceState.NO_FACE
+    assert puppeteer.animate(source, black, 3.0) is source.still
+    puppeteer.close()
+
+
+@pytest.mark.slow
+def test_at_the_reference_the_portrait_rests(engine, short, model):
+    """Relative motion of a driver against itself, lips left alone, is the portrait's own picture by the networks."""
+    settings = Settings(motion=MotionOptions(close_lips=False, stitching=False))
+    puppeteer = LivePortraitPuppeteer(engine.runtime, settings, model, Rows())
+    source = engine.prepare(bundled("astronaut"), 512, 512)
+    look = puppeteer.look(frames_of(short)[0])
+    puppeteer.close()
+    with torch.inference_mode():
+        resting = source.paste.whole(source.paste(engine.runtime.render(source.portrait, source.resting))[0])
+    assert psnr(puppeteer.render(source, look, look), resting) > 30
+    assert np.array_equal(puppeteer.render(source, look, look, rest=1.0), source.still)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_kind_of_driver_and_source(engine, short, model, picture, tmp_path, checkpoints):
+    portrait = bundled("astronaut")
+    made = tmp_path / "t.safetensors"
+    command = ["template", "make", str(short), "-o", str(made), "--checkpoints", str(checkpoints)]
+    done = subprocess.run([sys.executable, "-m", "streamer", *command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    by_template, by_clip = tmp_path / "t.mp4", tmp_path / "c.mp4"
+    assert animate(engine, portrait, made, Output(by_template, max_frames=2)).frames == 2
+    assert animate(engine, portrait, short, Output(by_clip, max_frames=2, side_by_side=True)).frames == 2
+    beside, alone = frames_of(by_clip), frames_of(by_template)
+    width = alone[0].shape[1]
+    assert beside[0].shape[1] > 2 * width
+    assert psnr(beside[1][:, -width:], alone[1]) > 25, "a template does what its clip does"
+
+    by_picture = tmp_path / "p.png"
+    assert animate(engine, portrait, picture("s1"), Output(by_picture)).frames == 1
+    assert read_picture(by_picture).shape == alone[0].shape
+    moving = tmp_path / "m.mp4"
+    result = animate(engine, short, picture("s1"), Output(moving, max_frames=2, sound=Sound.NONE), model)
+    assert result.frames == len(frames_of(moving)) == 2
+    with pytest.raises(PuppetError, match=r"one picture comes out; choose a name that ends in \.png"):
+        animate(engine, portrait, picture("s1"), Output(tmp_path / "x.mp4"))
+    with pytest.raises(PuppetError, match=r"a clip comes out; choose a name that ends in \.mp4"):
+        animate(engine, portrait, short, Output(tmp_path / "x.png"))
+    left = {f.name for f in tmp_path.iterdir()}
+    assert left == {"t.safetensors", "t.mp4", "c.mp4", "p.png", "m.mp4"}, "nothing half done is left"
+
+
+@pytest.mark.slow
+def test_no_face_anywhere(engine, faceless, short, model, tmp_path):
+    result = animate(engine, bundled("drawing"), faceless, Output(tmp_path / "rest.mp4"))
+    assert (result.frames, result.tracked) == (8, 0), "the portrait rests, and the command says so"
+    with pytest.raises(PuppetError, match="no face in its first frame"):
+        animate(engine, faceless, short, Output(tmp_path / "x.mp4"), model)
+    from pipeline.liveportrait import template
+
+    puppeteer = engine.open()
+    with pytest.raises(ClipError, match="no face was found in it"):
+        template.make(puppeteer.follower, faceless)
+    puppeteer.close()
+    assert [f.name for f in tmp_path.iterdir()] == ["rest.mp4"]
+
+
+def test_the_mesh_engine_says_what_needs_the_other(short, picture, model, tmp_path):
+    mesh = open_engine("mesh", model)
+    (tmp_path / "t.safetensors").write_bytes(b"x")
+    for source, driver in [
+        (bundled("drawing"), picture("s1")),
+        (bundled("drawing"), tmp_path / "t.safetensors"),
+        (short, short),
+    ]:
+        with pytest.raises(PuppetError, match="needs '--engine liveportrait'; the engine here is mesh"):
+            animate(mesh, source, driver, Output(tmp_path / "x.mp4"), model)
+
+
+def test_auto_says_which_engine_and_why(tmp_path, checkpoints):
+    assert choose(Settings(tmp_path)) == (
+        "mesh",
+        "the LivePortrait checkpoints are not here ('puppetcast models fetch liveportrait' gets them)",
+    )
+    name, why = choose(Settings(checkpoints))
+    if torch.cuda.is_available():
+        assert name == "liveportrait"
+        assert torch.cuda.get_device_name() in why
+    else:
+        assert name == "mesh"
+        assert "without a CUDA device" in why
+
+
+@pytest.fixture
+def broken(checkpoints, tmp_path):
+    """Checkpoints in which one tensor of the generator is changed."""
+
+    def make(key: str, change) -> Path:
+        shutil.copytree(checkpoints, tmp_path / "c", copy_function=os.link)
+        files = {name: tmp_path / "c" / BASE / f"{name}.pth" for name in ("warping_module", "spade_generator")}
+        file = files["warping_module" if key.startswith(("fourth", "third")) else "spade_generator"]
+        state = torch.load(file, weights_only=True)
+        change(state[key])
+        file.unlink()
+        torch.save(state, file)
+        return tmp_path / "c"
+
+    return make
+
+
+@pytest.mark.slow
+def test_networks_that_give_no_numbers_are_refused(broken, model):
+    folder = broken("fc.weight", lambda weight: weight.fill_(float("nan")))
+    with pytest.raises(ModelError, match="values that are not finite; are the checkpoints whole"):
+        LivePortraitEngine(model, Settings(folder, "cpu", Precision.FP32)).prepare(bundled("drawing"), 512, 512)
+
+
+@pytest.mark.slow
+def test_a_precision_that_overflows_gives_way_to_the_next(broken, model, caplog):
+    if Precision.BF16 not in precisions(CPU):
+        pytest.skip("this processor has no bf16: the fall to fp32 was not tested")
+
+    def overflow(weight: torch.Tensor) -> None:
+        weight[0, 1] = 3.4e38  # finite in fp32, beyond the last number of bf16; its input is made to be zero
+
+    folder = broken("fc.weight", overflow)
+    file = folder / BASE / "warping_module.pth"
+    state = torch.load(file, weights_only=True)
+    state["fourth.weight"][1] = 0
+    state["fourth.bias"][1] = 0
+    file.unlink()
+    torch.save(state, file)
+    engine = LivePortraitEngine(model, Settings(folder, "cpu"))
+    assert engine.runtime.precision is Precision.BF16
+    source = engine.prepare(bundled("drawing"), 512, 512)
+    assert engine.runtime.precision is Precision.FP32
+    assert [r.message for r in caplog.records if "not finite" in r.message] == [
+        "bf16 gives values that are not finite on cpu; going on in fp32, more slowly"
+    ]
+    with torch.inference_mode():
+        assert engine.runtime.render(source.portrait, source.resting).isfinite().all()
+
+
+def test_a_device_that_is_not_there(checkpoints):
+    with pytest.raises(ModelError, match="device 'cuda:77' cannot be used"):
+        LivePortraitEngine(None, Settings(checkpoints, "cuda:77"))
+
+
+@pytest.mark.slow
+def test_the_live_graph_runs_it(checkpoints):
+    """A real server, the engine by its config, driven by the demo clip."""
+    engine = {"name": "liveportrait"}
+    budget = {"max_age_ms": 5000, "max_busy": 1.0}
+    with (
+        run_server(engine=engine, liveportrait={"checkpoints": str(checkpoints)}, budget=budget) as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
+        assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
+        end = time.monotonic() + 90
+        while (state := http.get("/api/streams/live").json())["face"] != "tracking" or state["animated"] < 3:
+            assert time.monotonic() < end, state
+            time.sleep(0.2)
+        assert state["engine"] == "liveportrait"
+        assert state["errors"] == 0
+
+
+def test_options_of_an_engine_that_does_not_run(tmp_path, clip):
+    command = ["animate", "drawing", str(clip("d18")), "--engine", "mesh", "--region", "lip", "-o", str(tmp_path / "o.mp4")]
+    done = subprocess.run([sys.executable, "-m", "streamer", *command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert "options of the liveportrait engine are given, but the engine is mesh" in done.stderr
+
+
+def test_the_config_is_the_engine_s(checkpoints):
+    from streamer.config import LivePortrait
+
+    given = LivePortrait(checkpoints=checkpoints, multiplier=0.5, precision="fp32")
+    motion = replace(MotionOptions(), multiplier=0.5)
+    assert given.settings() == Settings(checkpoints, None, Precision.FP32, motion=motion)
+    assert LivePortrait().settings() == Settings()
+
+
+def test_driving_boxes_do_not_turn(picture, model):
+    portrait = load_portrait(str(picture("s1")), model)
+    assert mesh_box(portrait.landmarks, DRIVING).angle == 0
+    assert mesh_box(portrait.landmarks, SOURCE).angle != 0

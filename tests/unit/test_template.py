@@ -1,0 +1,111 @@
+"""Motion templates: ours, published ones, and files that are neither."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from pipeline.errors import TemplateError
+from pipeline.liveportrait import conformance as verify
+from pipeline.liveportrait import template
+
+
+@pytest.fixture
+def published(conformance, tmp_path) -> Path:
+    """A template as the published program writes one, from real motion."""
+    golden = verify.load_golden(conformance / "golden_motion.npz")
+    motion = [
+        {"scale": golden["d5.scale"][k], "R": golden["d5.R"][k], "exp": golden["d5.exp"][k], "t": golden["d5.t"][k]}
+        for k in range(8)
+    ]
+    data = {"n_frames": 8, "output_fps": 25, "motion": motion}
+    data |= {"c_eyes_lst": list(golden["d5.c_eyes"][:, None]), "c_lip_lst": list(golden["d5.c_lip"][:, None])}
+    path = tmp_path / "d5.pkl"
+    path.write_bytes(pickle.dumps(data))
+    return path
+
+
+def test_a_published_template_is_converted(published, conformance, tmp_path):
+    golden = verify.load_golden(conformance / "golden_motion.npz")
+    own = tmp_path / "d5.safetensors"
+    template.save(template.load(published), own, "d5.pkl")
+    read = template.load(own)
+    assert len(read) == 8
+    assert read.times_s == pytest.approx([k / 25 for k in range(8)])
+    for k in range(8):
+        frame = read.frame(k)
+        assert np.array_equal(frame.motion.expression, golden["d5.exp"][k].reshape(1, 21, 3))
+        assert np.array_equal(frame.motion.rotation, golden["d5.R"][k].reshape(1, 3, 3))
+        assert np.array_equal(frame.ratios.lip, golden["d5.c_lip"][k].reshape(1, 1))
+    assert torch.equal(read.reference.motion.translation, read.frame(0).motion.translation)
+    with safe_open(own, framework="pt") as file:
+        about = json.loads(file.metadata()["puppetcast"])
+    assert about == {"kind": "motion template", "version": 1, "frames": 8, "source": "d5.pkl"}
+    assert [f.name for f in tmp_path.iterdir() if "part" in f.name] == []
+
+
+class Evil:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def test_a_pickle_with_code_in_it_is_not_run(published, tmp_path):
+    data = pickle.loads(published.read_bytes())
+    data["motion"][3]["exp"] = Evil(tmp_path / "was-run")
+    content = pickle.dumps(data)
+    published.write_bytes(content)
+    with pytest.raises(TemplateError, match=r"which is no NumPy array\); nothing was run"):
+        template.load(published)
+    assert not (tmp_path / "was-run").exists()
+    pickle.loads(content)
+    assert (tmp_path / "was-run").exists(), "the pickle is what it seems"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pkl", b"", "not a published motion template"),
+        ("a.pkl", b"<!DOCTYPE html>", "not a published motion template"),
+        ("a.pkl", pickle.dumps({"motion": [{"exp": 1}]}), "not a published motion template"),
+        ("a.pkl", pickle.dumps([1, 2]), "not a published motion template"),
+        ("a.safetensors", b"", "not a motion template, or not whole"),
+        ("a.safetensors", b"\xff" * 100, "not a motion template, or not whole"),
+    ],
+)
+def test_files_that_are_no_templates(name, content, message, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(TemplateError, match=message):
+        template.load(path)
+
+
+def test_templates_of_another_kind(published, tmp_path):
+    own = tmp_path / "t.safetensors"
+    template.save(template.load(published), own, "x")
+    with safe_open(own, framework="pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    about = {"kind": "motion template", "version": 2, "frames": 8}
+    save_file(tensors, own, {"puppetcast": json.dumps(about)})
+    with pytest.raises(TemplateError, match="version 2 of the format; this program reads 1: make it anew"):
+        template.load(own)
+    save_file(tensors, own)
+    with pytest.raises(TemplateError, match="not a motion template; 'puppetcast template make' makes one"):
+        template.load(own)
+    del tensors["rotation"]
+    save_file(tensors, own, {"puppetcast": json.dumps(about | {"version": 1})})
+    with pytest.raises(TemplateError, match=r"'rotation' is missing or has another shape than \[8, 3, 3\]"):
+        template.load(own)
+    with pytest.raises(TemplateError, match=r"none\.pkl: No such file"):
+        template.load(tmp_path / "none.pkl")

@@ -1,0 +1,1 @@
+"""Tools of the repository: references and drawings made from the code."""

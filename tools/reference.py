@@ -1,0 +1,214 @@
+"""The references in docs/, made from the code: `python -m streamer.reference docs`."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from streamer.config import Config
+from streamer.control.commands import Change
+from streamer.control.state import TELEMETRY, StreamState
+from streamer.mqtt import homeassistant
+from streamer.mqtt.bridge import ACTIONS
+
+MADE = "<!-- Made from the code by 'make docs'; changes here are lost. -->\n"
+
+
+def configuration() -> str:
+    """Every key of the configuration, by section."""
+    out = [MADE, "# Configuration\n"]
+    out.append(
+        "A YAML file (`puppetcast serve --config FILE`) over the defaults below; unknown keys are refused, with the key in "
+        "the message. A variable wins over the file: `PUPPETCAST_HTTP__PORT=9000` sets `http.port`; lists and mappings are "
+        "JSON. `PUPPETCAST_MODELS` is the folder of model files.\n"
+    )
+    for name, field in Config.model_fields.items():
+        model = _model(field.annotation)
+        assert model is not None, "the configuration has sections only"
+        out += _section("streams.NAME" if name == "streams" else name, model)
+    return "\n".join(out) + "\n"
+
+
+def _section(title: str, model: type[BaseModel]) -> list[str]:
+    inner: list[str] = []
+    rows = [f"## {title}\n", f"{_sentence(model)}\n", "| Key | Takes | Default | |", "|---|---|---|---|"]
+    for key, field in model.model_fields.items():
+        nested = _model(field.annotation)
+        if nested is not None:
+            many = get_origin(field.annotation) is list
+            rows.append(f"| `{key}` | {'list of ' if many else ''}see below | | {field.description or _sentence(nested)} |")
+            inner += _section(f"{title}.{key}{'[]' if many else ''}", nested)
+        else:
+            rows.append(f"| `{key}` | {_takes(field)} | `{_default(field)}` | {field.description} |")
+    return [*rows, "", *inner]
+
+
+def _sentence(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, once, in a list or by name."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, (list, dict)):
+        return "[]"
+    return {None: "none", True: "true", False: "false", "": "''"}.get(value, str(value))
+
+
+def _takes(field: FieldInfo) -> str:
+    return ", ".join([_kind(field.annotation), *_limits(field.metadata)])
+
+
+def _limits(metadata: Iterable[Any]) -> list[str]:
+    return [f"{sign} {limit:g}" for m in metadata for name, sign in LIMITS if (limit := getattr(m, name, None)) is not None]
+
+
+CURL = """curl -X PATCH localhost:8080/api/streams/live -H 'Content-Type: application/json' -d '{"smoothing": 0.7}'"""
+LIMITS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+NAMES = {"str": "text", "int": "whole number", "float": "number", "bool": "true, false", "Path": "path", "NoneType": "none"}
+
+
+def _kind(annotation: Any) -> str:
+    if hasattr(annotation, "__metadata__"):
+        return _kind(annotation.__origin__)
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_kind(a) for a in args)
+    if origin is list:
+        return f"list of {_kind(args[0])}"
+    if origin is tuple:
+        return f"list of {len(args)} × {_kind(args[0])}"
+    if args:  # Literal
+        return ", ".join(str(a) for a in args)
+    if isinstance(annotation, type) and hasattr(annotation, "__members__"):
+        return ", ".join(str(member.value) for member in annotation)  # type: ignore[attr-defined]
+    return NAMES.get(getattr(annotation, "__name__", str(annotation)), str(annotation))
+
+
+def commands() -> list[str]:
+    """Rows of all that can be commanded."""
+    rows = ["| Key | Takes | |", "|---|---|---|"]
+    for key, field in Change.model_fields.items():
+        kinds = [a for a in get_args(field.annotation) if a is not type(None)]
+        takes = "true" if key in ACTIONS else " or ".join(_kind(k) for k in kinds)
+        limits = [text for k in kinds for text in _limits(getattr(k, "__metadata__", ()))]
+        rows.append(f"| `{key}` | {', '.join([takes, *limits])} | {field.description} |")
+    return rows
+
+
+def http(app: FastAPI) -> str:
+    """The endpoints, and what can be commanded."""
+    out = [MADE, "# HTTP\n"]
+    out.append(
+        "A running server has the same with schemas at `/docs` and `/openapi.json`. Errors are JSON: `detail` says in one "
+        "line what is wrong and what helps, `code` names the kind. With `auth.token` set, requests need "
+        "`Authorization: Bearer TOKEN` or `?token=TOKEN`.\n"
+    )
+    rows = ["| | | |", "|---|---|---|"]
+    for route in _routes(app.routes):
+        methods = ", ".join(sorted(route.methods or ()))
+        about = route.summary or route.description.split("\n")[0]
+        rows.append(f"| {methods} | `{route.path}` | {about} |")
+    out += [*rows, ""]
+    out.append("## Commands\n")
+    out.append(
+        "`PATCH /api/streams/{name}` with a JSON object of what is to change; all of it is checked before any of it is done, "
+        "it is done between two frames, and the stream's state after it comes back:\n"
+    )
+    out.append(
+        "    curl -X PATCH localhost:8080/api/streams/live -H 'Content-Type: application/json' -d '{\"smoothing\": 0.7}'\n"
+    )
+    out += [*commands(), ""]
+    out.append("## Events\n")
+    out.append(
+        "`GET /api/events` is a stream of server-sent events. Each carries a stream's whole state as JSON: `state` where "
+        "something has happened, `telemetry` four times a second else. A reader that is slow gets the newest state.\n"
+    )
+    out.append("## Data channel\n")
+    out.append(
+        "A WHEP viewer that offers a data channel, and whose request carried the token for control, may send commands on it: "
+        '`{"id": 1, "change": {"pose_gain": 1.2}}`. The answer is `{"id": 1, "state": {…}}`, or `"error"` and `"code"`.\n'
+    )
+    out.append("## State\n")
+    out.append(f"{_sentence(StreamState)} Fields: {', '.join(f'`{f}`' for f in StreamState.model_fields)}.\n")
+    return "\n".join(out)
+
+
+def _routes(routes: Any) -> list[APIRoute]:
+    found: list[APIRoute] = []
+    for route in routes:
+        if isinstance(route, APIRoute):
+            found.append(route)
+        else:
+            found += _routes(getattr(getattr(route, "original_router", None), "routes", []))
+    return found
+
+
+def mqtt() -> str:
+    """Topics and what Home Assistant gets."""
+    told = ", ".join(f"`{field}`" for field in StreamState.model_fields if field in TELEMETRY)
+    out = [MADE, "# MQTT\n"]
+    out.append(
+        "Set `mqtt.url` ([configuration](configuration.md#mqtt)). Topics below the base topic (`puppetcast`), for each stream:\n"
+    )
+    out += [
+        "| Topic | | |", "|---|---|---|",
+        "| `puppetcast/availability` | retained, QoS 1 | `online`, or `offline` (the last will, too) |",
+        "| `puppetcast/STREAM/state` | retained, QoS 1 | the state as JSON, whenever something has happened |",
+        f"| `puppetcast/STREAM/telemetry` | QoS 0, every `telemetry_s` | {told} |",
+        "| `puppetcast/STREAM/picture` | QoS 0, every `picture_s` | JPEG |",
+        "| `puppetcast/STREAM/cmd/KEY` | to us | the value of one command: plain text, JSON, or `{\"value\": …, \"id\": …}` |",
+        "| `puppetcast/STREAM/cmd/change` | to us | several at once: `{\"value\": {\"mirror\": true}, \"id\": 7}` |",
+        "| `puppetcast/STREAM/cmd/KEY/result` | QoS 1 | `{\"id\": …, \"state\": {…}}`, or `error` and `code` |",
+        "",
+    ]  # fmt: skip
+    out.append(
+        "With MQTT 5 the answer goes to the request's response topic, with its correlation data. Commands that the broker has "
+        "retained are not done. While the broker is away nothing is kept for it but the present state, which is told when it "
+        "is back.\n"
+    )
+    out.append("    mosquitto_pub -t puppetcast/live/cmd/portrait -m drawing\n")
+    out.append("## Commands\n")
+    out += [*commands(), ""]
+    out.append("## Home Assistant\n")
+    names = [title for title, _ in (*homeassistant.SWITCHES.values(), *homeassistant.BUTTONS.values())]
+    out.append(
+        "Each stream is a device by itself (device discovery below `homeassistant/`, told again when Home Assistant starts): "
+        "a camera, sensors for frame rate, age, skipped frames, face and viewers, selects for portrait, engine and what moves, "
+        f"numbers for the gains and smoothing, and {', '.join(names)}. `mqtt.discovery: false` turns it off.\n"
+    )
+    return "\n".join(out)
+
+
+def pages(app: FastAPI) -> dict[str, str]:
+    """Files of docs/ by name."""
+    return {"configuration.md": configuration(), "http.md": http(app), "mqtt.md": mqtt()}
+
+
+def main(folder: Path) -> None:
+    from streamer.app import Server
+
+    app = Server(Config.model_validate({"http": {"port": 0}, "downloads": {"fetch": False}})).http
+    for name, text in pages(app).items():
+        (folder / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
