@@ -14,10 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from streamer.config import Config
-from streamer.control.commands import Change
+from streamer.control.commands import BARE, Change
 from streamer.control.state import TELEMETRY, StreamState
 from streamer.mqtt import homeassistant
-from streamer.mqtt.bridge import ACTIONS
 
 MADE = "<!-- Made from the code by 'make docs'; changes here are lost. -->\n"
 
@@ -107,7 +106,7 @@ def commands() -> list[str]:
     rows = ["| Key | Takes | |", "|---|---|---|"]
     for key, field in Change.model_fields.items():
         kinds = [a for a in get_args(field.annotation) if a is not type(None)]
-        takes = "true" if key in ACTIONS else " or ".join(_kind(k) for k in kinds)
+        takes = "true" if key in BARE else " or ".join(_kind(k) for k in kinds)
         limits = [text for k in kinds for text in _limits(getattr(k, "__metadata__", ()))]
         rows.append(f"| `{key}` | {', '.join([takes, *limits])} | {field.description} |")
     return rows

@@ -134,7 +134,7 @@ async function upload(file, marks) {
   try {
     added = await call("POST", "/api/portraits", form);
   } catch (problem) {
-    if (problem.code !== "landmarks_needed") throw problem;
+    if (problem.code !== "LandmarksNeeded") throw problem;
     const points = await mark(file);
     if (points) await upload(file, points);
     return;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ..sources.file import FileSource
 from ..stream.stages import Engines
 from ..stream.status import SourceStatus
 from ..stream.stream import Stream
-from .commands import Actions, explain, read_change
+from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Changes
 from .gallery import Gallery
 from .persistence import Memory
@@ -122,6 +123,22 @@ class Control:
             self._keep(stream)
         self.changes.happened()
         return self.state(name)
+
+    async def answer(self, name: str, change: Any, number: Any = None) -> dict[str, Any]:
+        """Do a command that came as JSON data: {"id": …, "state": {…}}, or "error" and "code" instead of the state."""
+        try:
+            state = await self.apply(name, read_change(change))
+        except (StreamerError, PuppetError) as exc:
+            return refusal(number, exc)
+        return {"id": number, "state": state.model_dump(mode="json")}
+
+    async def answer_text(self, name: str, text: str) -> str:
+        """`answer` for a transport that carries texts: see `read_envelope`."""
+        try:
+            number, change = read_envelope(text)
+        except BadCommand as exc:
+            return json.dumps(refusal(None, exc))
+        return json.dumps(await self.answer(name, change, number))
 
     def _checked(self, stream: Stream, change: Actions) -> Puppet:
         """What the puppet is to be; raises before anything is done."""
