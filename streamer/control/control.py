@@ -17,10 +17,10 @@ from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
 from ..config import Config, Puppet
 from ..errors import BadCommand, StreamerError, UnknownStream
 from ..sinks.outputs import Outputs
-from ..sources import base
+from ..sources.base import Source
+from ..sources.driver import Driver
 from ..sources.file import FileSource
 from ..stream.stages import Engines
-from ..stream.status import SourceStatus
 from ..stream.stream import Stream
 from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Changes
@@ -37,7 +37,7 @@ class Control:
     def __init__(self, config: Config, engines: Engines, model: Path | None) -> None:
         self._config = config
         self._engines = engines
-        self._sources: dict[str, asyncio.Task[None]] = {}
+        self._drivers: dict[str, Driver] = {}
         self._turn: dict[str, asyncio.Lock] = {}
         self._memory = Memory(config.persistence.file)
         self._watching: asyncio.Task[None] | None = None
@@ -46,7 +46,7 @@ class Control:
         self.changes = Changes(self.states)
         self.streams: dict[str, Stream] = {}
 
-    async def start(self, sources: dict[str, base.Source], portraits: dict[str, Portrait]) -> None:
+    async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
         for name, config in self._config.streams.items():
             self.gallery.put(config.portrait, portraits[name])
@@ -79,7 +79,7 @@ class Control:
         self.changes.close()
         if self._watching is not None:
             self._watching.cancel()
-        for name in list(self._sources):
+        for name in list(self._drivers):
             await self._end_source(name)
         await self.outputs.stop()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
@@ -192,15 +192,13 @@ class Control:
         if stream.publisher == DEMO:
             await self._end_source(stream.name)
 
-    def _drive(self, stream: Stream, source: base.Source, stale_after_s: float = 5.0) -> None:
-        stream.source = SourceStatus(source.name)
-        reading = base.run(source, stream.queue, stream.source, stale_after_s)
-        self._sources[stream.name] = asyncio.create_task(reading, name=f"source-{stream.name}")
+    def _drive(self, stream: Stream, source: Source, stale_after_s: float = 5.0) -> None:
+        driver = self._drivers[stream.name] = Driver(source, stream.queue, stale_after_s)
+        stream.source = driver.status
+        driver.start()
 
     async def _end_source(self, name: str) -> None:
-        task = self._sources.pop(name)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await self._drivers.pop(name).end()
         stream = self.streams[name]
         stream.source = None
         if stream.publisher is not None:

@@ -113,7 +113,7 @@ def puppeteered(
         face = source.crop  # all of it is recorded that moves: a landmarker sees little in a small face
         height, width = source.still.shape[:2]
         shares = [face.x / width, face.y / height, face.side / width, face.side / height]
-        out = browse(server.url, camera, Path(__file__).parent / "drive_page.py", *map(str, [SECONDS, *shares]))
+        out = browse(server.url, camera, Path(__file__).parent.parent / "drive_page.py", *map(str, [SECONDS, *shares]))
         state = server.control.state("live")
     assert state.tracker == tracker
     assert state.errors == 0
@@ -188,7 +188,7 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
     # A budget of one frame a second: this is about the way in, not about the animation.
     with run_server(budget={"max_frames": 1}) as server:
         arrived = watched(server.control.streams["live"].queue)
-        browse(server.url, camera, Path(__file__).parent / "publish_only.py", codec, "15")
+        browse(server.url, camera, Path(__file__).parent.parent / "publish_only.py", codec, "15")
     sizes = [(f.captured_s, f.frame.width, f.frame.height) for f in arrived]
     assert sizes[-1][0] - sizes[0][0] > 10, "frames came for more than ten seconds"
     last = [s for s in sizes if s[0] > sizes[-1][0] - 10]
@@ -203,5 +203,5 @@ def test_the_page_controls_the_stream(clip, model, tmp_path, picture):
     pair = tmp_path / "pair.png"
     cv2.imwrite(str(pair), two_faces(picture)[..., ::-1])
     with run_server(recording={"folder": str(tmp_path / "r")}) as server:
-        browse(server.url, camera, Path(__file__).parent / "drive_controls.py", str(pair))
+        browse(server.url, camera, Path(__file__).parent.parent / "drive_controls.py", str(pair))
     assert len(list((tmp_path / "r").iterdir())) == 1

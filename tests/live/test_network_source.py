@@ -20,16 +20,16 @@ import pytest
 
 from streamer.errors import ConfigError
 from streamer.redaction import redacted
-from streamer.sources import base
+from streamer.sources.driver import Driver
 from streamer.sources.network import NetworkSource, Timeouts
 from streamer.stream.intake import FrameQueue
-from streamer.stream.status import SourceState, SourceStatus
+from streamer.stream.status import SourceState
 
 from ..conftest import run_server
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 REBOOTS = int(os.environ.get("PUPPETCAST_TEST_REBOOTS", "4"))  # of four seconds each; 20 leave nothing behind either
-SCRIPT = Path(__file__).parent / "rtsp_server.py"
+SCRIPT = Path(__file__).parent.parent / "rtsp_server.py"
 
 
 @cache
@@ -93,13 +93,13 @@ def camera() -> Iterator[Camera]:
 @asynccontextmanager
 async def reading(source: NetworkSource, stale_after_s: float = 2.0):
     """Read a source as the server does; its queue and status."""
-    out, status = FrameQueue(), SourceStatus(source.name)
-    task = asyncio.create_task(base.run(source, out, status, stale_after_s))
+    out = FrameQueue()
+    driver = Driver(source, out, stale_after_s)
+    driver.start()
     try:
-        yield out, status
+        yield out, driver.status
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await driver.end()
 
 
 async def until(condition, seconds: float) -> float:

@@ -25,7 +25,7 @@ from streamer.sinks.push import Push
 from ..conftest import ROOT, run_server
 from .test_network_source import SYSTEM_PYTHON, free_port, rtsp_is_here
 
-RTSP_SERVER = Path(__file__).parent / "rtsp_recorder.py"
+RTSP_SERVER = Path(__file__).parent.parent / "rtsp_recorder.py"
 
 
 def seconds_of(path: Path) -> tuple[float, int]:
