@@ -20,7 +20,8 @@ from pipeline.frames import planar
 from streamer.webrtc.sessions import PREFETCH_S
 
 from ..conftest import run_server
-from .test_webrtc import Camera, negotiate, peer, until
+from ..peers import Camera, negotiate, peer
+from ..waiting import until
 
 RATE, FPS, SECONDS = 48_000, 30, 10
 

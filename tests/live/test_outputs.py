@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -23,18 +21,8 @@ from streamer.errors import ConfigError
 from streamer.sinks.push import Push
 
 from ..conftest import ROOT, run_server
-from .test_network_source import SYSTEM_PYTHON, free_port, rtsp_is_here
-
-RTSP_SERVER = Path(__file__).parent.parent / "rtsp_recorder.py"
-
-
-def seconds_of(path: Path) -> tuple[float, int]:
-    """Length and number of pictures of a file, all decoded; as a player does, past the end that was cut off."""
-    times: list[float] = []
-    with av.open(str(path)) as opened, suppress(av.error.InvalidDataError):
-        for frame in opened.decode(video=0):
-            times.append(float(frame.time))
-    return (times[-1] if times else 0.0), len(times)
+from ..media import seconds_of
+from ..programs import RTSP_RECORDER, SYSTEM_PYTHON, free_port, need_gstreamer
 
 
 def wait(condition, seconds: float) -> bool:
@@ -152,15 +140,12 @@ def test_when_no_more_can_be_written_the_stream_goes_on(model, clip, tmp_path):
 
 @pytest.mark.slow
 def test_it_publishes_to_an_rtsp_server_and_is_back_when_that_is(model, clip, caplog):
-    if not rtsp_is_here():
-        if os.environ.get("CI"):
-            pytest.fail("GStreamer's RTSP server is absent ('make peers' installs it)")
-        pytest.skip("GStreamer's RTSP server is absent ('make peers' installs it)")
+    need_gstreamer("GStreamer's RTSP server")
     port = free_port()
     url = f"rtsp://me:hidden@127.0.0.1:{port}/in"
 
     def serve() -> subprocess.Popen[str]:
-        return subprocess.Popen([SYSTEM_PYTHON, str(RTSP_SERVER), str(port)], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen([SYSTEM_PYTHON, str(RTSP_RECORDER), str(port)], stdout=subprocess.PIPE, text=True)
 
     def pictures(process: subprocess.Popen[str], wanted: int, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from itertools import pairwise
 
 import av
 import httpx
 import pytest
 from aiortc import RTCPeerConnection
-from aiortc.codecs import get_capabilities
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
 from pipeline.frames import CLOCK
@@ -20,17 +19,9 @@ from streamer.webrtc.encoders import Bitrates, LiveH264Encoder, LiveVp8Encoder
 from streamer.webrtc.tracks import Encoded, ViewerTrack
 
 from ..conftest import run_server
-from ..live.test_webrtc import negotiate, peer, picture, until
-
-
-@asynccontextmanager
-async def watching(http: httpx.AsyncClient, codec: str):
-    """A viewer: its connection and receiver."""
-    async with peer() as connection:
-        transceiver = connection.addTransceiver("video", direction="recvonly")
-        transceiver.setCodecPreferences([c for c in get_capabilities("video").codecs if c.name == codec])
-        await negotiate(http, connection, "/live/live/whep")
-        yield connection, transceiver.receiver
+from ..media import picture
+from ..peers import negotiate, peer, watching
+from ..waiting import until
 
 
 async def frames_of(receiver: RTCRtpReceiver, seconds: float) -> int:
