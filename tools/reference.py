@@ -69,7 +69,9 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, (list, dict)):
         return "[]"
-    return {None: "none", True: "true", False: "false", "": "''"}.get(value, str(value))
+    if isinstance(value, bool):  # before all else, as 1.0 == True
+        return str(value).lower()
+    return {None: "none", "": "''"}.get(value, str(value))
 
 
 def _takes(field: FieldInfo) -> str:
