@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
+import yaml
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from streamer.config import Config
 from streamer.control.commands import BARE, Change
@@ -63,12 +65,11 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _default(field: FieldInfo) -> str:
+    """As it would be written in the file."""
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, (list, dict)):
-        return "[]"
-    return {None: "none", True: "true", False: "false", "": "''"}.get(value, str(value))
+    value = to_jsonable_python(field.get_default(call_default_factory=True))
+    return "none" if value is None else yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
 
 
 def _takes(field: FieldInfo) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -16,16 +19,18 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline import models as model_files
+from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
 from pipeline.follow.tuning import Region
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.offline.mux import Sound
-from pipeline.portrait import DEMO_CLIP, PICTURES, Portrait, bundled_names, is_picture, load_portrait
+from pipeline.portrait import DEMO_CLIP, bundled_names, find_portrait, load_portrait
 
-from ..config import Config, load_config
+from ..config import load_config
 from ..errors import StreamerError
+from .override import override
 
-app = typer.Typer(help="puppetcast: one portrait, driven live by a face.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 models_app = typer.Typer(help="Download and check model files.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 template_app = typer.Typer(help="Motion templates: a driver's motion without its picture.", no_args_is_help=True)
@@ -55,6 +60,21 @@ ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait where its checkpoints a
 console = Console(stderr=True, soft_wrap=True)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"puppetcast {version('puppetcast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """puppetcast: one portrait, driven live by a face."""
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """A user's mistake gives one line and exit code 2."""
@@ -63,6 +83,29 @@ def _one_line_errors() -> Iterator[None]:
     except (PuppetError, StreamerError) as exc:
         console.print(f"[red]error:[/] {exc}", highlight=False)
         raise typer.Exit(2) from exc
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """SIGINT and SIGTERM unwind the work, so that no unfinished file stays; exit codes 130 and 143."""
+    ends = (signal.SIGINT, signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in ends:
+            signal.signal(each, signal.SIG_IGN)  # a second one, from a wrapper or a group, must not cut the unwinding short
+        raise SystemExit(128 + number)
+
+    before = {each: signal.signal(each, end) for each in ends}
+    try:
+        yield
+    except SystemExit as exc:
+        console.print(
+            f"stopped by {signal.Signals(int(exc.code or 128) - 128).name}; no unfinished file is left", highlight=False
+        )
+        raise
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager
@@ -79,7 +122,7 @@ def _bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | No
 def serve(
     config: Annotated[Path | None, typer.Option(help="YAML config; see configs/default.yaml.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, up to 65535; 0 takes a free one.")] = None,
     portrait: Annotated[str | None, typer.Option(help="Portrait of the stream 'live': a bundled name or a file.")] = None,
     clip: Annotated[Path | None, typer.Option(help="Drive 'live' with this clip, looped.")] = None,
     webcam: Annotated[
@@ -101,29 +144,8 @@ def serve(
 
     _log_to_console()
     with _one_line_errors():
-        server = Server(_override(load_config(config), host, port, portrait, clip, webcam, url, engine))
+        server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine))
         run(server.serve(lambda url: console.print(f"puppetcast is ready: [bold]{url}[/]  (Ctrl+C ends it)")))
-
-
-def _override(
-    config: Config, host: str | None, port: int | None, portrait: str | None, clip: Path | None, webcam: str | None,
-    url: str | None, engine: str | None,
-) -> Config:  # fmt: skip
-    http = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
-    live: dict[str, str] = {} if portrait is None else {"portrait": portrait}
-    if clip is not None:
-        live |= {"source": "file", "path": str(clip)}
-    elif webcam is not None:
-        live |= {"source": "webcam", "path": webcam}
-    elif url is not None:
-        live |= {"source": "network", "path": url}
-    streams = dict(config.streams)
-    if live and "live" in streams:
-        streams["live"] = streams["live"].model_copy(update=live)
-    sections: dict[str, Any] = {"http": config.http.model_copy(update=http), "streams": streams}
-    if engine is not None:
-        sections["engine"] = config.engine.model_copy(update={"name": engine})
-    return config.model_copy(update=sections)
 
 
 @app.command()
@@ -142,9 +164,15 @@ def devices() -> None:
 def animate(
     portrait: Annotated[str, typer.Argument(help="A bundled portrait's name, a picture file, or a clip whose face is driven.")],
     driver: Annotated[Path, typer.Argument(help="What drives: a clip, a picture, or a motion template.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="The MP4 file to write; for a picture by a picture, PNG.")] = Path(
-        "out.mp4"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file to write: .mp4, or .png, .jpg, .webp for a picture by a picture. "
+            "An existing one is replaced when the new one is whole.",
+        ),
+    ] = Path("out.mp4"),
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after exactly so many frames.")] = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Driver, source and result in one picture.")] = False,
@@ -176,14 +204,17 @@ def animate(
     """
     from pipeline.engine import open_engine
     from pipeline.offline.animate import animate as animate_file
+    from pipeline.offline.animate import check_paths, is_clip
     from pipeline.offline.mux import Output
 
     _log_to_console()
-    with _one_line_errors():
+    with _one_line_errors(), _tidy_end():
+        where = find_portrait(portrait)
+        check_paths(where, driver, out)  # again in animate_file, but a user should not wait for models to hear of it
         from ..app import face_model
 
         model = face_model(load_config())
-        source = _source(portrait, model)
+        source = where if where is not None and is_clip(where) else load_portrait(portrait, model)
         motion = MotionOptions(
             relative=relative, region=region, multiplier=multiplier, pose_gain=pose_gain, expression_gain=expression_gain,
             stitching=stitching, eye_retargeting=eye_retargeting, lip_retargeting=lip_retargeting, close_lips=close_lips,
@@ -203,18 +234,10 @@ def animate(
     console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}", highlight=False)
 
 
-def _source(where: str, model: Path | None) -> Portrait | Path:
-    """A portrait by name or file; the path of a file that is no picture, which should be a clip."""
-    path = Path(where)
-    if where in bundled_names() or not path.is_file() or path.suffix.lower() in PICTURES or is_picture(path):
-        return load_portrait(where, model)
-    return path
-
-
 @template_app.command("make")
 def template_make(
     clip: Annotated[Path, typer.Argument(help="The clip whose motion is kept, or a published template (.pkl).")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("motion.safetensors"),
+    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.")] = Path("motion.safetensors"),
     checkpoints: _Checkpoints = None,
     device: _Device = None,
     precision: _Precision = None,
@@ -223,10 +246,11 @@ def template_make(
 
     Of a published template nothing but its arrays is read.
     """
-    from pipeline.liveportrait import template
-
     _log_to_console()
-    with _one_line_errors():
+    with _one_line_errors(), _tidy_end():
+        outfile.check(out, (".safetensors",), [clip])
+        from pipeline.liveportrait import template  # brings torch, which takes seconds
+
         if clip.suffix == ".pkl":
             made = template.load(clip)
         else:
@@ -339,7 +363,17 @@ def models_verify(names: _Models = None) -> None:
             console.print(f"{name}: good", highlight=False)
 
 
-_Result = Annotated[Path | None, typer.Option("-o", "--output", help="The JSON file to write, instead of stdout.")]
+def _checked_result(out: Path | None) -> Path | None:
+    with _one_line_errors():
+        if out is not None:
+            outfile.check(out, (".json",))
+    return out
+
+
+_Result = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", callback=_checked_result, help="The JSON file to write, instead of stdout."),
+]
 _Clip = Annotated[Path | None, typer.Option(help="The driving clip; the built-in demo by default.")]
 
 
@@ -350,7 +384,8 @@ def _report(figures: dict[str, Any], out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
     else:
-        out.write_text(text, "utf-8")
+        with _one_line_errors(), outfile.finished(out) as part:
+            part.write_text(text, "utf-8")
         console.print(f"{out}: written", highlight=False)
 
 
@@ -462,11 +497,11 @@ def bench_follow(
     from bench.fidelity import report
     from pipeline.engine import open_engine
 
-    with _one_line_errors():
+    with _one_line_errors(), _tidy_end():
         if tracker not in ("mediapipe", "cascade"):
             raise PuppetError(f"tracker '{tracker}' is not known; trackers: mediapipe, cascade")
         model = _face_model_to_measure()
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         portraits = [load_portrait(p, model) for p in portrait or bundled_names()]
         engine = open_engine("mesh", model if tracker == "mediapipe" else None)
         with _bar("pairs") as progress:
@@ -492,6 +527,13 @@ def bench_stability(
         with _bar("measures") as progress:
             figures = report(open_engine("mesh", model), portraits, clips or [DEMO_CLIP], model, seconds, progress)
     _report(figures, out)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise PuppetError(f"{folder}: no folder can be made there ({exc.strerror})") from exc
 
 
 def _face_model_to_measure() -> Path:
