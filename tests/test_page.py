@@ -204,3 +204,142 @@ def test_a_portrait_chosen_by_key_keeps_the_focus(page, http):
     assert any(state["portrait"] == "drawing" for state in states(http))
     expect(button).to_have_attribute("aria-pressed", "true")
     expect(button).to_be_focused()
+
+
+def place(page: Page, key: str, share: float) -> tuple[float, float]:
+    """A point of a slider's track."""
+    box = page.locator(f"#slider-{key}").bounding_box()
+    assert box
+    return box["x"] + 8 + share * (box["width"] - 16), box["y"] + box["height"] / 2
+
+
+def shares(count: int) -> Iterator[tuple[str, float]]:
+    """Sliders in turn and places on them, left and right of the middle by turns: each click asks for something new."""
+    for k in range(count):
+        visit, slider = divmod(k, len(GAINS))
+        yield GAINS[slider], 0.05 + 0.04 * ((7 * visit + 3 * slider) % 10) + 0.54 * (visit % 2)
+
+
+def drive(page: Page, http: httpx.Client) -> None:
+    page.click("#demo")
+    assert any(state["face"] == "tracking" for state in itertools.chain(states(http), states(http), states(http)))
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["idle", "live"])
+def test_no_click_on_a_slider_is_lost(page, http, live):
+    if live:
+        drive(page, http)
+    page.evaluate(WATCH)
+    lost = []
+    for k, (key, share) in enumerate(shares(60)):
+        page.wait_for_timeout(41 * k % 250)  # states come at such intervals: one may fall anywhere after the click
+        page.mouse.click(*place(page, key, share))
+        asked = page.evaluate("asked")
+        most = 1 if key == "smoothing" else 2
+        assert asked[key] == pytest.approx(share * most, abs=0.11), "the click was where it was meant to be"
+        if not becomes(http, {key: asked[key]}):
+            lost.append((key, asked[key], http.get("/api/streams/live").json()["puppet"][key]))
+    assert not lost, f"{len(lost)} of 60"
+    assert not page.evaluate("overwritten")
+    puppet = http.get("/api/streams/live").json()["puppet"]
+    for key, value in page.evaluate("asked").items():
+        assert puppet[key] == value
+        assert float(page.locator(f"#slider-{key}").input_value()) == value
+        expect(page.locator(f"output[data-for={key}]")).to_have_text(f"{value:.2f}")
+
+
+def test_sliders_moved_at_once_all_arrive(page, http):
+    page.evaluate(WATCH)
+    for share in (0.1, 0.9, 0.35, 0.6, 0.2):
+        for point in [place(page, key, share) for key in GAINS]:
+            page.mouse.click(*point)
+        asked = page.evaluate("asked")
+        assert sorted(asked) == sorted(GAINS)
+        assert becomes(http, asked)
+    assert not page.evaluate("overwritten")
+
+
+def test_a_slider_being_dragged_moves_the_puppet_and_stays_in_hand(page, http):
+    http.patch("/api/streams/live", json={"pose_gain": 0}).raise_for_status()
+    expect(page.locator("output[data-for=pose_gain]")).to_have_text("0.00")
+    page.evaluate(WATCH)
+    x, y = place(page, "pose_gain", 0)
+    end, _ = place(page, "pose_gain", 1)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    told = set()
+    for step in range(1, 41):
+        page.mouse.move(x + (end - x) * step / 40, y)
+        told.add(http.get("/api/streams/live").json()["puppet"]["pose_gain"])
+        page.wait_for_timeout(20)  # a hand is no faster; never still for as long as a command is put off
+    assert len(told) > 3, "the puppet follows while the slider moves"
+    page.mouse.up()
+    assert becomes(http, {"pose_gain": 2})
+    assert not page.evaluate("overwritten")
+
+
+@pytest.mark.parametrize("pause_ms", [0, 90])
+def test_no_step_of_a_key_is_lost(page, http, pause_ms):
+    http.patch("/api/streams/live", json={"pose_gain": 0.4}).raise_for_status()
+    expect(page.locator("output[data-for=pose_gain]")).to_have_text("0.40")
+    page.evaluate(WATCH)
+    page.locator("#slider-pose_gain").focus()
+    for _ in range(24):
+        page.keyboard.press("ArrowRight", delay=5)
+        page.wait_for_timeout(pause_ms)  # about as long as a command is put off
+    assert becomes(http, {"pose_gain": 1.6})
+    assert not page.evaluate("overwritten")
+    assert page.locator("#slider-pose_gain").input_value() == "1.6"
+
+
+def test_a_refused_slider_goes_back_to_what_the_server_has(browser, server, http):
+    http.patch("/api/streams/live", json={"mouth_gain": 1}).raise_for_status()
+    page = opened(browser, f"{server.url}/#token={VIEW_TOKEN}")
+    expect(page.locator("output[data-for=mouth_gain]")).to_have_text("1.00")
+    page.evaluate(WATCH)
+    page.mouse.click(*place(page, "mouth_gain", 0.9))
+    shown = page.locator("#slider-mouth_gain")
+    assert float(shown.input_value()) == pytest.approx(1.8, abs=0.11)
+    refused = "overwritten.length ? [overwritten[0][2], notice.textContent] : null"
+    assert page.wait_for_function(refused, timeout=15000).json_value() == [1, "a token is needed: 'Authorization: Bearer TOKEN'"]
+    assert shown.input_value() == "1"
+    assert http.get("/api/streams/live").json()["puppet"]["mouth_gain"] == 1
+    page.close()
+
+
+def test_switches_and_numbers_keep_what_was_set(page, http):
+    for key in ("mirror", "scale_lock"):
+        for on in (True, False, True, False):
+            page.locator(f"[data-key={key}]").click()
+            assert becomes(http, {key: on})
+            assert page.locator(f"[data-key={key}]").is_checked() == on
+    for region in ("lip", "all"):
+        page.select_option("#region", region)
+        assert becomes(http, {"region": region})
+    page.locator("#limits summary").click()
+    page.locator("[data-key=max_fps]").click()
+    page.keyboard.type("12", delay=400)  # states come in between
+    page.locator("[data-key=max_age_ms]").click()
+    assert becomes(http, {"max_fps": 12})
+    page.locator("[data-key=max_fps]").fill("999")
+    page.keyboard.press("Tab")
+    expect(page.locator("#notice")).to_contain_text("max_fps")
+    expect(page.locator("[data-key=max_fps]")).to_have_value("12")
+    page.locator("[data-key=max_fps]").fill("")
+    page.keyboard.press("Tab")
+    assert becomes(http, {"max_fps": None})
+
+
+def test_an_open_list_is_not_touched_while_it_agrees(page):
+    """Writing even the same value moves the mark in a list that is open."""
+    page.evaluate("""() => {
+      window.written = 0;
+      const own = Object.getOwnPropertyDescriptor(HTMLSelectElement.prototype, 'value');
+      for (const list of document.querySelectorAll('#engine, #region')) {
+        Object.defineProperty(list, 'value', { get: () => own.get.call(list), set: (v) => (written++, own.set.call(list, v)) });
+      }
+      window.looks = 0;
+      new EventSource('/api/events?token=rule').addEventListener('telemetry', () => looks++);
+    }""")
+    page.wait_for_function("looks >= 4")
+    assert page.evaluate("written") == 0

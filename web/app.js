@@ -185,7 +185,8 @@ function render() {
   $("ring").classList.toggle("wrong", Boolean(state.calibration.problem));
   $("engine-line").textContent = `engine ${state.engine} · tracker ${state.tracker}` +
     (state.tracker === "cascade" ? " (rough; run “puppetcast models fetch” for the better one)" : "");
-  $("engine").value = control.wanted.get("engine")?.[0] ?? state.engine;
+  const engine = control.wanted.get("engine")?.[0] ?? state.engine;
+  if ($("engine").value !== engine) $("engine").value = engine; // writing moves the mark in an open list
   const recording = state.recording?.running;
   $("record").textContent = recording ? "Stop recording" : "Record";
   $("record").setAttribute("aria-pressed", Boolean(recording));
