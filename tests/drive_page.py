@@ -36,6 +36,7 @@ with sync_playwright() as p:
     if os.environ.get("PUPPETCAST_SCREENSHOT"):
         page.set_viewport_size({"width": 1180, "height": 760})
         page.evaluate("document.querySelector('#cameras option').textContent = 'Camera 1'")  # the fake one's is its file's path
+        page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(1500)
         page.screenshot(path=os.environ["PUPPETCAST_SCREENSHOT"])
     page.click("#start")  # stop: the publisher's place becomes free

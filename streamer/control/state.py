@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..stream.status import SinkState, SourceState
 from ..stream.stream import Stream
 
 DEMO = "demo"
+_serials = itertools.count(1)
 
 
 class EncoderState(BaseModel):
@@ -76,10 +78,11 @@ class CalibrationState(BaseModel):
 class StreamState(BaseModel):
     """What one stream does. Times in milliseconds; ages are from capture to the last packet sent.
 
-    puppet: what can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the
-    driver shows.
+    serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
+    can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
     """
 
+    serial: int
     name: str
     portrait: str
     previous_portrait: str | None
@@ -117,7 +120,7 @@ TELEMETRY = frozenset(
     | {f"{what}_{p}_ms" for what in ("age", "stage") for p in ("p50", "p95")}
 )
 PASSING: dict[str, Any] = {
-    **dict.fromkeys(TELEMETRY, True),
+    **dict.fromkeys({"serial"} | TELEMETRY, True),
     "calibration": True,
     "recording": {"seconds", "frames", "dropped"},
     "outputs": {"__all__": {"frames", "dropped"}},
@@ -143,8 +146,9 @@ def state_of(stream: Stream, outputs: Outputs) -> StreamState:
     age, spent = list(stream.ages_s), list(stats.stage_s)
     encoders = [_encoder(state) for sink in stream.sinks if (state := sink.state()).viewers]
     return StreamState(
-        name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, engine=stream.engine.name,
-        lacks=sorted(stream.engine.lacks), tracker=lane.tracker_name, face=lane.face.value, faces=lane.faces,
+        serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before,
+        engine=stream.engine.name, lacks=sorted(stream.engine.lacks),
+        tracker=lane.tracker_name, face=lane.face.value, faces=lane.faces,
         calibration=CalibrationState.of(lane.calibrating),
         puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.publisher is not None,
         demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
