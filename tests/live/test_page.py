@@ -17,8 +17,8 @@ from pipeline.face.canonical import five_points
 from pipeline.portrait import bundled
 from streamer.config import Puppet
 
-from .conftest import chromium, run_server
-from .test_browser import FLAGS
+from ..browser import FLAGS, chromium
+from ..conftest import run_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
