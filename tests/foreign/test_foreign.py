@@ -1,8 +1,9 @@
-"""Publishers and players that others wrote, as they are: Eyevinn's in Chromium, GStreamer's webrtcbin; and TURN."""
+"""Publishers and players that others wrote, as they are: Eyevinn's in Chromium, OBS's stack, GStreamer's; and TURN."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -10,9 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import httpx
+import numpy as np
 import pytest
 
 from ..browser import chromium
@@ -26,15 +30,22 @@ FOREIGN = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory) -> Path:
-    """Eyevinn's clients as one script."""
+def installed(tmp_path_factory) -> Path:
+    """A folder with our scripts and what they need from npm."""
     if shutil.which("npm") is None:
         absent("npm")
     folder = tmp_path_factory.mktemp("foreign")
-    for name in ("package.json", "entry.js"):
+    for name in ("package.json", "entry.js", "obs.mjs"):
         shutil.copy(FOREIGN / name, folder)
     install = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=180)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(installed) -> Path:
+    """Eyevinn's clients as one script."""
+    folder = installed
     made = [str(folder / "node_modules" / ".bin" / "esbuild"), "entry.js", "--bundle", "--format=iife", "--outfile=out.js"]
     subprocess.run(made, cwd=folder, check=True, capture_output=True, timeout=60)
     return folder / "out.js"
@@ -68,6 +79,36 @@ def test_the_whep_player_of_eyevinn_plays(bundle, model):
         while server.control.state("live").viewers and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not server.control.state("live").viewers
+
+
+def write_access_units(path: Path) -> None:
+    """Two seconds of H.264 as OBS's x264 makes it for WHIP; before each access unit its length (4 bytes, big-endian)."""
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 640, 480, "yuv420p", Fraction(30)
+    encoder.time_base, encoder.bit_rate, encoder.gop_size, encoder.max_b_frames = Fraction(1, 30), 2_500_000, 60, 0
+    encoder.options = {"preset": "veryfast", "profile": "high", "x264-params": "repeat-headers=1:annexb=1"}
+    with path.open("wb") as file:
+        for frame in [*(moving(k) for k in range(60)), None]:
+            for packet in encoder.encode(frame):
+                file.write(packet.size.to_bytes(4, "big") + bytes(packet))
+
+
+def moving(k: int) -> av.VideoFrame:
+    y, x = np.mgrid[0:480, 0:640]
+    frame = av.VideoFrame.from_ndarray((np.dstack([x + 9 * k, y - 5 * k, x + y]) % 256).astype(np.uint8), format="rgb24")
+    frame.pts = k
+    return frame
+
+
+def test_obs_publishes_every_time(installed, model, tmp_path):
+    """Were there three fingerprints in the answer, of 20 connections about three would fail."""
+    write_access_units(tmp_path / "units")
+    count = os.environ.get("PUPPETCAST_TEST_OBS", "20")
+    with run_server(auth={"requests_per_minute": 100000}) as server:
+        command = ["node", "obs.mjs", server.url, str(tmp_path / "units"), count]
+        done = subprocess.run(command, cwd=installed, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout) == {"live": int(count), "failures": []}
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])

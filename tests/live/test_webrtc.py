@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -105,6 +106,19 @@ async def test_the_receive_path_keeps_only_the_newest(patched):
 
 def test_media_uses_the_addresses_of_the_config(patched):
     assert aioice.ice.get_host_addresses(True, True) == ["127.0.0.1"]
+
+
+async def test_a_description_has_one_fingerprint(patched):
+    """Of the offer that we push with, and of an answer: aiortc writes three."""
+    async with peer() as ours, peer() as other:
+        for kind in ("audio", "video"):
+            ours.addTransceiver(kind)
+        await ours.setLocalDescription(await ours.createOffer())
+        await other.setRemoteDescription(ours.localDescription)
+        await other.setLocalDescription(await other.createAnswer())
+        for connection in (ours, other):
+            _, *media = connection.localDescription.sdp.split("m=")
+            assert [re.findall(r"a=fingerprint:(\S+)", section) for section in media] == [["sha-256"]] * 2
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
