@@ -32,6 +32,7 @@ from .sources.pattern import PatternSource
 from .sources.webcam import WebcamSource
 from .stream.stages import Engines
 from .webrtc import aiortc_patches
+from .webrtc.broadcasts import Broadcasts
 from .webrtc.ice import IceServers
 from .webrtc.sessions import Sessions
 from .webrtc.whip_push import WhipPush
@@ -87,14 +88,15 @@ class Server:
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
         for source in self._sources.values():
             source.check()
-        Outputs(config).check()
-        self._portraits = load_portraits(config, model)
         rtc = config.webrtc
+        ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc)
+        outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
+        outputs.check()
+        self._portraits = load_portraits(config, model)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
-        self.control = Control(config, engines, model)
+        self.control = Control(config, engines, model, outputs)
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
-        ice = IceServers(rtc.ice_servers)
-        self.sessions = Sessions(rtc, ice)
+        self.sessions = Sessions(rtc, ice, self._broadcasts)
         self._listener = _listen(config.http.host, config.http.port)
         self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
         self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
@@ -104,9 +106,7 @@ class Server:
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Run until stopped by a signal or `stop`."""
         await self.control.start(self._sources, self._portraits)
-        beside = [asyncio.create_task(push.run(), name=f"whip-{push.status.name}") for push in self._pushes()]
-        if self._mqtt is not None:
-            beside.append(asyncio.create_task(self._mqtt.run(), name="mqtt"))
+        beside = [] if self._mqtt is None else [asyncio.create_task(self._mqtt.run(), name="mqtt")]
         try:
             self._web.on_ready = lambda: on_ready(self.url)
             self._web.on_shutdown = self.control.changes.close
@@ -117,15 +117,8 @@ class Server:
             await asyncio.gather(*beside, return_exceptions=True)
             await self.sessions.close_all()
             await self.control.stop()
+            await self._broadcasts.stop()
             self._listener.close()
-
-    def _pushes(self) -> list[WhipPush]:
-        return [
-            WhipPush(self.sessions, stream, sink.target, sink.token)
-            for name, stream in self.control.streams.items()
-            for sink in self.config.streams[name].sinks
-            if sink.kind == "whip"
-        ]
 
     def stop(self) -> None:
         """Ask the server to end; from any thread."""

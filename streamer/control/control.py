@@ -34,14 +34,14 @@ log = logging.getLogger(__name__)
 class Control:
     """The streams, the gallery and what can be done with them."""
 
-    def __init__(self, config: Config, engines: Engines, model: Path | None) -> None:
+    def __init__(self, config: Config, engines: Engines, model: Path | None, outputs: Outputs) -> None:
         self._config = config
         self._engines = engines
         self._drivers: dict[str, Driver] = {}
         self._turn: dict[str, asyncio.Lock] = {}
         self._memory = Memory(config.persistence.file)
         self._watching: asyncio.Task[None] | None = None
-        self.outputs = Outputs(config)
+        self.outputs = outputs
         self.gallery = Gallery(config.engine, model, self._portraits_in_use)
         self.changes = Changes(self.states)
         self.streams: dict[str, Stream] = {}

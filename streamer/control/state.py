@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from pipeline.follow.calibration import Calibrating
 from pipeline.stage import AnimationStage
 
 from ..config import Puppet
-from ..sinks.base import Outlet
+from ..sinks.base import OVER, OutputState
 from ..sinks.outputs import Outputs
-from ..stream.status import SinkState, SourceState
+from ..stream.status import EncoderStatus, SharedSink, SourceState
 from ..stream.stream import Stream
 
 DEMO = "demo"
@@ -53,12 +52,12 @@ class RecordingState(BaseModel):
     detail: str
 
 
-class OutletInfo(BaseModel):
-    """A way out that the config names."""
+class OutputInfo(BaseModel):
+    """An output that the config names."""
 
     kind: str
     name: str
-    state: str
+    state: OutputState
     detail: str
     frames: int
     dropped: int
@@ -100,7 +99,7 @@ class StreamState(BaseModel):
     viewers: int
     encoders: list[EncoderState]
     recording: RecordingState | None
-    outputs: list[OutletInfo]
+    outputs: list[OutputInfo]
     fps: float
     frames_in: int
     animated: int
@@ -144,7 +143,7 @@ def state_of(stream: Stream, outputs: Outputs) -> StreamState:
     """What `stream` does now."""
     lane, stats = stream.lane, stream.lane.stats
     age, spent = list(stream.ages_s), list(stats.stage_s)
-    encoders = [_encoder(state) for sink in stream.sinks if (state := sink.state()).viewers]
+    encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamState(
         serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before,
         engine=stream.engine.name, lacks=sorted(stream.engine.lacks),
@@ -153,7 +152,7 @@ def state_of(stream: Stream, outputs: Outputs) -> StreamState:
         puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.publisher is not None,
         demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=None if stream.source is None else DriverState(**vars(stream.source)),
-        recording=_recording(stream, outputs), outputs=_outlets(stream, outputs),
+        recording=_recording(stream, outputs), outputs=_outputs(stream, outputs),
         fps=stats.fps(), frames_in=stream.queue.received, animated=stats.animated, errors=stats.errors,
         skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
         rate_limit=lane.budget.rate, busy=round(lane.budget.busy, 3),
@@ -172,30 +171,23 @@ def device_of(stage: AnimationStage, max_busy: float) -> DeviceState:
     )  # fmt: skip
 
 
-def _outlets(stream: Stream, outputs: Outputs) -> list[OutletInfo]:
-    own = [_outlet(outlet) for outlet in outputs.outlets(stream.name)]
-    return own + [OutletInfo(**vars(status), frames=0, dropped=0) for status in stream.outputs]
-
-
-def _outlet(outlet: Outlet) -> OutletInfo:
-    return OutletInfo(
-        kind=outlet.output.kind, name=outlet.output.name, state=outlet.status.value, detail=outlet.detail,
-        frames=outlet.frames, dropped=outlet.dropped,
-    )  # fmt: skip
+def _outputs(stream: Stream, outputs: Outputs) -> list[OutputInfo]:
+    return [OutputInfo(**vars(status)) for status in outputs.statuses(stream.name) if status.kind != "recording"]
 
 
 def _recording(stream: Stream, outputs: Outputs) -> RecordingState | None:
     last = outputs.recording(stream.name)
     if last is None:
         return None
-    outlet, output, since_s = last
+    runner, output = last
+    status = runner.status
     return RecordingState(
-        running=outputs.is_recording(stream.name), file=output.path.name, seconds=round(time.monotonic() - since_s, 1),
-        frames=outlet.frames, dropped=outlet.dropped, detail=outlet.detail,
+        running=status.state not in OVER, file=output.path.name, seconds=round(runner.seconds, 1),
+        frames=status.frames, dropped=status.dropped, detail=status.detail,
     )  # fmt: skip
 
 
-def _encoder(state: SinkState) -> EncoderState:
+def _encoder(state: EncoderStatus) -> EncoderState:
     return EncoderState(
         codec=state.codec, viewers=state.viewers, bitrate_kbps=state.bitrate // 1000, encoded=state.frames,
         key_frames=state.key_frames, viewer_drops=state.dropped,

@@ -9,7 +9,7 @@ import cv2
 
 from pipeline.frames import AnimatedFrame
 
-from ..stream.status import SinkState
+from ..stream.status import EncoderStatus
 from ..stream.stream import Stream
 
 QUALITY = 85
@@ -28,13 +28,13 @@ class JpegFeed:
         self._frames = 0
 
     def offer(self, frame: AnimatedFrame) -> None:
-        """See `graph.Sink`."""
+        """See `Sink`."""
         for watcher in self._watchers:
             watcher.set()
 
-    def state(self) -> SinkState:
-        """See `graph.Sink`."""
-        return SinkState("image/jpeg", len(self._watchers), 0, self._frames, self._frames, 0)
+    def encoder(self) -> EncoderStatus:
+        """See `SharedSink`."""
+        return EncoderStatus("image/jpeg", len(self._watchers), 0, self._frames, self._frames, 0)
 
     async def snapshot(self) -> bytes:
         """The newest picture."""

@@ -19,7 +19,7 @@ from ..config import Budget, Device, Puppet
 from ..errors import Overloaded, StreamBusy
 from .audio import AudioLine
 from .intake import FrameQueue
-from .status import OutputStatus, Sink, SourceStatus
+from .status import Sink, SourceStatus
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,6 @@ class Stream:
         self.before: str | None = None  # the portrait that was on show before
         self.queue = FrameQueue()
         self.sinks: set[Sink] = set()
-        self.outputs: list[OutputStatus] = []
         self.latest: AnimatedFrame | None = None
         self.publisher: str | None = None
         self.source: SourceStatus | None = None  # of a driver that is no browser
