@@ -137,7 +137,7 @@ class Bench:
         """The puppet as a stage of its own animates it, at FPS; act: done to the lane at frame `at`. Frames that the
         driver's calibration takes come before: the first ones, twice."""
         feed, shown = _Feed(), dict[float, Image]()
-        stage = AnimationStage(self.engine)
+        stage = AnimationStage(self.engine, gather_s=0)
         source = self.engine.prepare(self.portrait, SIDE, SIDE)
         generous = FrameBudget(max_frames=240, max_busy=1.0, max_age_ms=1000)
         lane = stage.lane(source, feed, generous, lambda frame: shown.__setitem__(frame.captured_s, _rgb(frame.yuv)))

@@ -29,7 +29,7 @@ class AnimationStage:
     gather_s: how long at most a batch waits for lanes that are expected to have a frame soon.
     """
 
-    def __init__(self, engine: Engine, gather_s: float = 0.002) -> None:
+    def __init__(self, engine: Engine, gather_s: float) -> None:
         self.engine = engine
         self.lanes: list[Lane] = []
         self.batches: Counter[int] = Counter()  # how many batches of each size

@@ -23,11 +23,12 @@ from .control.control import Control, load_portraits
 from .errors import ConfigError
 from .http.access import Access
 from .http.server import create_app
+from .limits import Timeouts
 from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.file import FileSource
-from .sources.network import NetworkSource, Timeouts
+from .sources.network import NetworkSource
 from .sources.pattern import PatternSource
 from .sources.webcam import WebcamSource
 from .stream.stages import Engines

@@ -62,7 +62,7 @@ class Control:
             await self._remember(name)
             self.outputs.start(stream)
             if name in sources:
-                self._drive(stream, sources[name], self._config.streams[name].stale_after_s)
+                self._drive(stream, sources[name])
         self._watching = asyncio.create_task(self.changes.run(), name="changes")
 
     async def _remember(self, name: str) -> None:
@@ -192,7 +192,8 @@ class Control:
         if stream.publisher == DEMO:
             await self._end_source(stream.name)
 
-    def _drive(self, stream: Stream, source: Source, stale_after_s: float = 5.0) -> None:
+    def _drive(self, stream: Stream, source: Source) -> None:
+        stale_after_s = self._config.streams[stream.name].stale_after_s
         driver = self._drivers[stream.name] = Driver(source, stream.queue, stale_after_s)
         stream.source = driver.status
         driver.start()

@@ -59,7 +59,7 @@ class Driver:
     all methods belong to the event loop's thread, and times are the loop's.
     """
 
-    def __init__(self, source: Source, out: FrameQueue, stale_after_s: float = 5.0, reading: Reading = in_thread) -> None:
+    def __init__(self, source: Source, out: FrameQueue, stale_after_s: float, reading: Reading = in_thread) -> None:
         self._source = source
         self._out = out
         self._stale_after_s = stale_after_s

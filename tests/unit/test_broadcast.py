@@ -14,8 +14,9 @@ from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
 from pipeline.frames import CLOCK
 from streamer.control.state import EncoderState
+from streamer.limits import Bitrates
 from streamer.webrtc import encoders, tracks
-from streamer.webrtc.encoders import Bitrates, LiveH264Encoder, LiveVp8Encoder
+from streamer.webrtc.encoders import LiveH264Encoder, LiveVp8Encoder
 from streamer.webrtc.tracks import Encoded, ViewerTrack
 
 from ..conftest import run_server
