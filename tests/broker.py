@@ -27,11 +27,14 @@ class Client:
     mqtt: aiomqtt.Client
     seen: dict[str, bytes] = field(default_factory=dict)
     log: list[tuple[float, str, bytes, bool]] = field(default_factory=list)
+    news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def read(self) -> None:
         async for message in self.mqtt.messages:
             self.seen[str(message.topic)] = bytes(message.payload)
             self.log.append((time.monotonic(), str(message.topic), bytes(message.payload), message.retain))
+            async with self.news:
+                self.news.notify_all()
 
     async def command(self, stream: str, name: str, payload: str) -> dict:
         topic = f"puppetcast/{stream}/cmd/{name}"
@@ -39,10 +42,11 @@ class Client:
         await self.mqtt.publish(topic, payload, qos=1)
         return json.loads(await self.wait(f"{topic}/result"))
 
-    async def wait(self, topic: str, seconds: float = 10) -> bytes:
-        async with asyncio.timeout(seconds):
-            while topic not in self.seen:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+    async def wait(self, topic: str, seconds: float = 10, payload: bytes | None = None) -> bytes:
+        """The newest payload of `topic`, as soon as there is one; as soon as it is `payload`, if that is given: the broker
+        first tells what it has kept of a server before."""
+        async with asyncio.timeout(seconds), self.news:
+            await self.news.wait_for(lambda: topic in self.seen and payload in (None, self.seen[topic]))
         return self.seen[topic]
 
 
