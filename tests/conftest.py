@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,12 +92,22 @@ def run_server(own_engine=None, **sections) -> Iterator[Server]:
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process
     server = Server(Config(**data), own_engine)
-    ready = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(lambda url: ready.set())))
+    ready: Future[str] = Future()
+    ended: Future[None] = Future()
+
+    def serve() -> None:
+        try:
+            ended.set_result(asyncio.run(server.serve(ready.set_result)))
+        except BaseException as exc:
+            (ended if ready.done() else ready).set_exception(exc)
+
+    thread = threading.Thread(target=serve)
     thread.start()
     try:
-        assert ready.wait(60), "the server did not start"
+        ready.result(60)  # or what the start raised
         yield server
+        server.stop()
+        ended.result(30)  # or what it broke by
     finally:
         server.stop()
         thread.join(30)
@@ -110,13 +120,3 @@ def run_server(own_engine=None, **sections) -> Iterator[Server]:
 def server() -> Iterator[Server]:
     with run_server() as running:
         yield running
-
-
-def chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)
-        if path:
-            return path
-    if os.environ.get("CI"):
-        pytest.fail("Chromium is absent; in CI that is a failure")
-    pytest.skip("Chromium is absent: nothing of the page was tested")

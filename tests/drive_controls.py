@@ -7,7 +7,7 @@ import time
 import httpx
 from playwright.sync_api import Page, expect, sync_playwright
 
-from .live.test_browser import FLAGS
+from .browser import FLAGS
 
 executable, url, camera, pair = sys.argv[1:]
 http = httpx.Client(base_url=url)

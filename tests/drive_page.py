@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from .live.test_browser import FLAGS, RECORD
+from .browser import FLAGS, RECORD
 
 
 def until(page: Page, holds: Callable[[dict], bool], seconds: float = 20) -> None:

@@ -4,7 +4,7 @@ import sys
 
 from playwright.sync_api import sync_playwright
 
-from .live.test_browser import FLAGS
+from .browser import FLAGS
 
 executable, url, camera, codec, seconds = sys.argv[1:6]
 PUBLISH = """async ([codec]) => {

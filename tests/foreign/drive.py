@@ -9,7 +9,7 @@ import sys
 
 from playwright.sync_api import sync_playwright
 
-from ..live.test_browser import FLAGS
+from ..browser import FLAGS
 
 executable, url, camera, bundle, mode, seconds = sys.argv[1:7]
 PUBLISH = """async (endpoint) => {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -11,34 +10,26 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import httpx
 import pytest
 
-from ..conftest import ROOT, chromium, run_server
-from ..live.test_browser import as_camera
-from ..live.test_network_source import SYSTEM_PYTHON, free_port
+from ..browser import chromium
+from ..conftest import ROOT, run_server
+from ..media import as_camera
+from ..programs import GST_WEBRTC, SYSTEM_PYTHON, absent, free_port, need_gstreamer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 FOREIGN = Path(__file__).parent
-GST_CLIENT = Path(__file__).parent.parent / "gst_webrtc.py"
-
-
-def absent(what: str, cure: str) -> None:
-    message = f"{what} is absent ({cure})"
-    if os.environ.get("CI"):
-        pytest.fail(message + "; in CI that is a failure")
-    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory) -> Path:
     """Eyevinn's clients as one script."""
     if shutil.which("npm") is None:
-        absent("npm", "apt-get install npm")
+        absent("npm")
     folder = tmp_path_factory.mktemp("foreign")
     for name in ("package.json", "entry.js"):
         shutil.copy(FOREIGN / name, folder)
@@ -79,26 +70,15 @@ def test_the_whep_player_of_eyevinn_plays(bundle, model):
         assert not server.control.state("live").viewers
 
 
-@cache
-def gstreamer_is_here() -> bool:
-    probe = "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC; Gst.init(None); "
-    probe += "assert Gst.ElementFactory.find('webrtcbin') and Gst.ElementFactory.find('nicesrc')"
-    return (
-        Path(SYSTEM_PYTHON).exists()
-        and not subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False).returncode
-    )
-
-
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
 @pytest.mark.parametrize("mode", ["whip", "whep"])
 def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
     """Its certificate is RSA, which aiortc alone refuses. It passes over loopback addresses, so all are bound here."""
-    if not gstreamer_is_here():
-        absent("GStreamer's webrtcbin", "'make peers' installs it")
+    need_gstreamer("GStreamer's webrtcbin")
     with run_server(webrtc={"bind_addresses": []}) as server, httpx.Client(base_url=server.url) as http:
         if mode == "whep":
             http.patch("/api/streams/live", json={"demo": True})
-        command = [SYSTEM_PYTHON, str(GST_CLIENT), mode, f"{server.url}/live/live/{mode}", codec, "6"]
+        command = [SYSTEM_PYTHON, str(GST_WEBRTC), mode, f"{server.url}/live/live/{mode}", codec, "6"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         state, frames = done.stdout.split()
@@ -114,7 +94,7 @@ def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
 def turn_server(folder: Path, secret: str) -> Iterator[int]:
     """coturn on the loopback address."""
     if shutil.which("turnserver") is None:
-        absent("coturn", "'make peers' installs it")
+        absent("coturn")
     port = free_port()
     # The file of the containers, moved to a free port of the loopback address.
     given = (ROOT / "docker" / "turnserver.conf").read_text()

@@ -8,58 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
 
-from bench.fidelity import MEASURES, best_lag, measures
-from pipeline.face.mediapipe import MediaPipeTracker
-from pipeline.face.motion import Neutral
+from bench.fidelity import best_lag
 from pipeline.mesh.engine import MeshSource
 
-from ..conftest import ROOT, chromium, run_server
-from ..unit.test_live_quality import two_faces
+from ..browser import chromium
+from ..conftest import ROOT, run_server
+from ..faces import alike, decoded, followed, thumbnail, two_faces
+from ..media import CAMERA_FPS, as_camera, busy_camera
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-FPS = 30  # at which the fake camera plays an MJPEG file, whatever the clip
 SECONDS = 8
-FLAGS = [
-    "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-    "--allow-loopback-in-peer-connection", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--disable-gpu", "--disable-quic",
-]  # fmt: skip
-# Draws a square of each new frame of the page's video, given as shares of its size, with its RTP time: the capture time.
-RECORD = """async ([seconds, x, y, width, height]) => {
-  const video = document.getElementById('puppet');
-  const canvas = document.createElement('canvas');
-  canvas.width = canvas.height = 256;
-  const context = canvas.getContext('2d', {willReadFrequently: true});
-  const frames = [];
-  const end = performance.now() + seconds * 1000;
-  await new Promise((resolve) => {
-    const step = (now, metadata) => {
-      const [w, h] = [video.videoWidth, video.videoHeight];
-      context.drawImage(video, x * w, y * h, width * w, height * h, 0, 0, 256, 256);
-      frames.push([metadata.rtpTimestamp / 90000, canvas.toDataURL('image/jpeg', 0.92).split(',')[1]]);
-      performance.now() < end ? video.requestVideoFrameCallback(step) : resolve();
-    };
-    video.requestVideoFrameCallback(step);
-  });
-  return JSON.stringify(frames);
-}"""
-
-
-def as_camera(clip: Path, out: Path) -> Path:
-    """The clip as MJPEG, which Chromium's fake camera loops."""
-    with av.open(str(clip)) as source, av.open(str(out), "w", format="mjpeg") as target:
-        video = target.add_stream("mjpeg", rate=FPS, options={"q:v": "3"})
-        video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
-        for frame in source.decode(video=0):
-            target.mux(video.encode(frame.reformat(512, 512, "yuvj420p")))
-        target.mux(video.encode(None))
-    return out
 
 
 def browse(url: str, camera: Path, script: Path, *args: str) -> str:
@@ -88,21 +51,6 @@ def watched(queue) -> list:
     return taken
 
 
-def followed(frames: list[tuple[float, np.ndarray]], measure: str, model: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Times, and one of MEASURES, of the frames that show a face."""
-    tracker = MediaPipeTracker(model)
-    seen = [(t, landmarks) for t, image in frames if (landmarks := tracker.track(image, t)) is not None]
-    tracker.close()
-    landmarks = [face for _, face in seen]
-    rows = measures(landmarks, Neutral.of(np.median(np.stack(landmarks), axis=0)))
-    return np.array([t for t, _ in seen]), rows[:, MEASURES.index(measure)]
-
-
-def decoded(clip: Path) -> list[tuple[float, np.ndarray]]:
-    with av.open(str(clip)) as source:
-        return [(k / FPS, f.to_ndarray(format="rgb24", width=512, height=512)) for k, f in enumerate(source.decode(video=0))]
-
-
 def puppeteered(
     tracker: str, measure: str, camera: Path, model: Path
 ) -> tuple[MeshSource, list[tuple[float, np.ndarray]], float]:
@@ -128,10 +76,10 @@ def puppeteered(
     driver = [(f.captured_s, f.frame.to_ndarray(format="rgb24")) for f in arrived[:: max(len(arrived) // 600, 1)]]
     times, values = followed(driver, measure, model)
     seen_times, seen = followed(frames, measure, model)
-    grid = np.arange(0, frames[-1][0], 1 / FPS)
-    track = np.interp(np.arange(times[0], times[-1], 1 / FPS), times, values)
-    lag, follow = best_lag(np.interp(grid, seen_times, seen), track, len(track) - len(grid))
-    print(f"{tracker}: {measure} {follow.correlation:.3f} at lag {lag / FPS:.2f} s over {grid[-1]:.1f} s, {len(frames)} frames")
+    grid = np.arange(0, frames[-1][0], 1 / CAMERA_FPS)
+    track = np.interp(np.arange(times[0], times[-1], 1 / CAMERA_FPS), times, values)
+    _, follow = best_lag(np.interp(grid, seen_times, seen), track, len(track) - len(grid))
+    print(f"{tracker}: {measure} {follow.correlation:.3f} over {grid[-1]:.1f} s, {len(frames)} frames")
     return source, frames, follow.correlation
 
 
@@ -162,29 +110,9 @@ def test_the_page_puppeteers_a_portrait_from_its_camera(tracker, measure, clip, 
         assert alike(small, portrait) > max(alike(small, c) for c in cameras) + 0.15
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA).astype(float)
-    return (small - small.mean()) / small.std()
-
-
-def alike(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a * b).mean())
-
-
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
 def test_a_busy_camera_arrives_whole(codec, tmp_path):
-    camera = tmp_path / "busy.mjpeg"
-    rng = np.random.default_rng(3)
-    texture = cv2.GaussianBlur(rng.integers(0, 256, (600, 900, 3), np.uint8), (0, 0), 1.5)
-    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
-    with av.open(str(camera), "w", format="mjpeg") as target:
-        video = target.add_stream("mjpeg", rate=30, options={"q:v": "3"})
-        video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
-        for k in range(90):
-            view = texture[20:532, 4 * k : 4 * k + 512].astype(np.int16) + rng.integers(-12, 13, (512, 512, 3))
-            frame = av.VideoFrame.from_ndarray(np.clip(view, 0, 255).astype(np.uint8), format="rgb24")
-            target.mux(video.encode(frame.reformat(format="yuvj420p")))
-        target.mux(video.encode(None))
+    camera = busy_camera(tmp_path / "busy.mjpeg")
     # A budget of one frame a second: this is about the way in, not about the animation.
     with run_server(budget={"max_frames": 1}) as server:
         arrived = watched(server.control.streams["live"].queue)
@@ -198,10 +126,10 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
     assert fps >= 22, "starved, it comes at 18 or less"
 
 
-def test_the_page_controls_the_stream(clip, model, tmp_path, picture):
+def test_the_page_controls_the_stream(clip, model, tmp_path):
     camera = as_camera(clip("d19"), tmp_path / "camera.mjpeg")
     pair = tmp_path / "pair.png"
-    cv2.imwrite(str(pair), two_faces(picture)[..., ::-1])
+    cv2.imwrite(str(pair), two_faces()[..., ::-1])
     with run_server(recording={"folder": str(tmp_path / "r")}) as server:
         browse(server.url, camera, Path(__file__).parent / "drive_controls.py", str(pair))
     assert len(list((tmp_path / "r").iterdir())) == 1

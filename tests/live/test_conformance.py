@@ -23,10 +23,10 @@ from streamer.webrtc.ice import credentials
 from streamer.webrtc.sdp import check_offer, finish_answer
 
 from ..conftest import run_server
-from .test_webrtc import Camera, negotiate, peer, until
+from ..peers import SDP, Camera, negotiate, peer
+from ..waiting import until
 
 OFFERS = int(os.environ.get("PUPPETCAST_TEST_OFFERS", "200"))  # 1500 take a minute more, and pass too
-SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 # Structured as the sample offer of RFC 9725 §4.2 (Figure 2), with codecs of ours: video is bundle-only.
 SAMPLE = """v=0
