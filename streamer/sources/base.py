@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ..backoff import Backoff, jittered
 from ..errors import SourceError
-from ..stream.intake import FrameQueue
+from ..stream.intake import Intake
 from ..stream.status import SourceState, SourceStatus
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ class Source(Protocol):
     def check(self) -> None:
         """Raise SourceError if the source cannot be opened now, and that is a mistake."""
 
-    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+    def read(self, out: Intake, stop: threading.Event) -> None:
         """Put frames until `stop` is set or the source ends; blocks. SourceError on failure."""
 
 
-async def run(source: Source, out: FrameQueue, status: SourceStatus, stale_after_s: float = 5.0) -> None:
+async def run(source: Source, out: Intake, status: SourceStatus, stale_after_s: float = 5.0) -> None:
     """Read the source until cancelled; starts it again, ever more slowly, where that can help.
 
     One that gives no frame for `stale_after_s` once it was live is stalled, and opened again.
@@ -63,7 +63,7 @@ async def run(source: Source, out: FrameQueue, status: SourceStatus, stale_after
         status.restarts += 1
 
 
-async def _read(source: Source, out: FrameQueue, status: SourceStatus, stale_after_s: float) -> None:
+async def _read(source: Source, out: Intake, status: SourceStatus, stale_after_s: float) -> None:
     stop = threading.Event()
     reading = _in_thread(source, out, stop)
     seen, last_s = out.received, time.monotonic()
@@ -89,7 +89,7 @@ async def _read(source: Source, out: FrameQueue, status: SourceStatus, stale_aft
                 reading.exception()  # it ended late, and nobody is to hear of it
 
 
-def _in_thread(source: Source, out: FrameQueue, stop: threading.Event) -> asyncio.Future[None]:
+def _in_thread(source: Source, out: Intake, stop: threading.Event) -> asyncio.Future[None]:
     """`source.read` on a thread of its own: the loop's own few would soon be taken by sources that read for ever."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()

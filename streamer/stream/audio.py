@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,6 +13,8 @@ from typing import Protocol
 import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
+
+from pipeline.clock import Clock, steady
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,11 @@ class AudioLine:
     delay_s: how old the picture is when it leaves, asked for each chunk. Muted, it carries silence.
     """
 
-    def __init__(self, delay_s: Callable[[], float]) -> None:
+    def __init__(self, delay_s: Callable[[], float], clock: Clock = steady) -> None:
         self.muted = False
         self.sinks: set[SoundSink] = set()
         self._delay_s = delay_s
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._resampler = self._fresh()
@@ -57,7 +59,7 @@ class AudioLine:
     @property
     def has_sound(self) -> bool:
         """Whether there is a driver with a microphone."""
-        return time.monotonic() - self._seen_s < SEEN_S
+        return self._clock() - self._seen_s < SEEN_S
 
     def put(self, frame: av.AudioFrame, captured_s: float) -> None:
         """Sound of the driver in any format; captured_s: monotonic seconds at its first sample."""
@@ -76,7 +78,7 @@ class AudioLine:
                 self._next_s += chunk.samples / RATE
             while len(self._waiting) > MOST_WAITING:
                 self._waiting.popleft()
-        self._seen_s = time.monotonic()
+        self._seen_s = self._clock()
         try:
             self._loop.call_soon_threadsafe(self._changed.set)
         except RuntimeError:
@@ -101,7 +103,7 @@ class AudioLine:
         while True:
             with self._lock:
                 head = self._waiting[0] if self._waiting else None
-            wait_s = None if head is None else head[0] + self._delay_s() - time.monotonic()
+            wait_s = None if head is None else head[0] + self._delay_s() - self._clock()
             if wait_s is not None and wait_s <= 0:
                 with self._lock:
                     due = self._waiting.popleft() if self._waiting else None
@@ -123,7 +125,7 @@ class AudioLine:
             chunk = silence()
         chunk.sample_rate, chunk.time_base = RATE, TIME_BASE
         # Counted by when it leaves, as the picture's times are: a viewer then shows together what leaves together.
-        self._pts = max(self._pts + CHUNK, round(time.monotonic() * RATE) - CHUNK * 5)
+        self._pts = max(self._pts + CHUNK, round(self._clock() * RATE) - CHUNK * 5)
         chunk.pts = self._pts
         packet = self._encode(chunk)
         for sink in tuple(self.sinks):

@@ -267,7 +267,7 @@ class Sessions:
             except TimeoutError:
                 log.warning("publisher of '%s' sent nothing for %g s", session.stream.name, self._config.idle_timeout_s)
                 break
-            session.stream.queue.put(TimedFrame(frame, time.monotonic()))  # type: ignore[arg-type]
+            session.stream.intake.put(TimedFrame(frame, time.monotonic()))  # type: ignore[arg-type]
         await self._close(session)
 
     async def _listen(self, session: Session, track: MediaStreamTrack) -> None:
@@ -277,7 +277,7 @@ class Sessions:
             while True:
                 frame = await track.recv()
                 assert isinstance(frame, av.AudioFrame)
-                session.stream.queue.hear(frame, time.monotonic() - PREFETCH_S)
+                session.stream.intake.hear(frame, time.monotonic() - PREFETCH_S)
 
     async def _close(self, session: Session) -> None:
         if session.closed:

@@ -183,7 +183,7 @@ async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running):
 
 async def stage_ms(server, seconds: float) -> tuple[float, float]:
     """Frames per second, and p95 of their time in the stage."""
-    stats = server.control.streams["live"].lane.stats
+    stats = server.control.streams["live"].screen.stats
     before = stats.animated
     await asyncio.sleep(seconds)
     done = stats.animated - before

@@ -22,7 +22,7 @@ from streamer.errors import ConfigError
 from streamer.redaction import redacted
 from streamer.sources import base
 from streamer.sources.network import NetworkSource, Timeouts
-from streamer.stream.intake import FrameQueue
+from streamer.stream.intake import Intake
 from streamer.stream.status import SourceState, SourceStatus
 
 from ..conftest import run_server
@@ -93,7 +93,7 @@ def camera() -> Iterator[Camera]:
 @asynccontextmanager
 async def reading(source: NetworkSource, stale_after_s: float = 2.0):
     """Read a source as the server does; its queue and status."""
-    out, status = FrameQueue(), SourceStatus(source.name)
+    out, status = Intake(), SourceStatus(source.name)
     task = asyncio.create_task(base.run(source, out, status, stale_after_s))
     try:
         yield out, status

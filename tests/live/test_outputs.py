@@ -251,7 +251,7 @@ def test_jpeg_for_dashboards(http_and_server):
     assert reply.headers["content-type"] == "image/jpeg"
     picture = cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape[1] == 640
-    still = server.control.stream("live").shown.source.still
+    still = server.control.stream("live").shown.prepared.still
     assert np.abs(picture[:40, :40, ::-1].astype(int) - still[:40, :40]).mean() < 6, "the portrait, not the camera"
     parts = 0
     with http.stream("GET", "/live/live/mjpeg") as stream:
