@@ -38,7 +38,8 @@ class NeutralKeeper:
     @property
     def calibrating(self) -> Calibrating:
         """How far the calibration has come; finished where none runs."""
-        return Calibrating(1.0) if self.calibration is None else self.calibration.state
+        running = self.calibration  # asked from another thread than the one that ends it
+        return Calibrating(1.0) if running is None else running.state
 
     def recalibrate(self) -> None:
         """Take a new neutral; the present one goes on until then."""

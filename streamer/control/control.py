@@ -20,6 +20,7 @@ from ..sinks.outputs import Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
 from ..sources.file import FileSource
+from ..stream.admission import Admission
 from ..stream.stages import Engines
 from ..stream.stream import Stream
 from .commands import Actions, explain, read_change, read_envelope, refusal
@@ -45,6 +46,7 @@ class Control:
         self.gallery = Gallery(config.engine, model, self._portraits_in_use)
         self.changes = Changes(self.states)
         self.streams: dict[str, Stream] = {}
+        self.admission = Admission(config.device, self.streams)
 
     async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
@@ -52,11 +54,13 @@ class Control:
             self.gallery.put(config.portrait, portraits[name])
             stage = self._engines.open(config.engine or self._config.engine.name)
             shown = await self.gallery.prepared(stage.engine, config.portrait)
-            stream = Stream(name, stage, shown, self._config.budget, self._config.device, config.puppet)
+            puppeteer = await asyncio.to_thread(stage.engine.open)
+            budget, puppet = self._config.budget, config.puppet
+            stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
             self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
                 stream.claim(sources[name].name)
-            await self._engines.started(stage, shown.source)
+            await self._engines.started(stage, shown.prepared)
         for name, stream in self.streams.items():
             stream.start()
             await self._remember(name)
@@ -101,7 +105,7 @@ class Control:
 
     def devices(self) -> list[DeviceState]:
         """What animates."""
-        return [device_of(stage, self._config.device.max_busy) for stage in self._engines.stages if stage.started]
+        return [device_of(stage, self.admission) for stage in self._engines.stages]
 
     async def apply(self, name: str, change: Actions) -> StreamState:
         """Do a command and tell the state after it. BadCommand, UnknownPortrait, StreamBusy, Overloaded, PuppetError."""
@@ -112,7 +116,7 @@ class Control:
             key = stream.before if change.previous_portrait else change.portrait
             if stage is not None and stage.engine is not stream.engine:
                 shown = await self.gallery.prepared(stage.engine, key or stream.shown.id)
-                await self._engines.started(stage, shown.source)
+                await self._engines.started(stage, shown.prepared)
                 await stream.switch(stage, shown)
             elif key is not None:
                 stream.show(await self.gallery.prepared(stream.engine, key))
@@ -193,7 +197,7 @@ class Control:
             await self._end_source(stream.name)
 
     def _drive(self, stream: Stream, source: Source, stale_after_s: float = 5.0) -> None:
-        driver = self._drivers[stream.name] = Driver(source, stream.queue, stale_after_s)
+        driver = self._drivers[stream.name] = Driver(source, stream.intake, stale_after_s)
         stream.source = driver.status
         driver.start()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ..backoff import Backoff, jittered
 from ..errors import SourceError
-from ..stream.intake import FrameQueue
+from ..stream.intake import Intake
 from ..stream.status import SourceState, SourceStatus
 from ..timers import pause
 from .base import Source
@@ -21,10 +21,10 @@ HEALTHY_FRAMES = 30  # after so many the next failure counts as the first
 LOOK_S = 0.25
 END_TIMEOUT_S = 15.0  # longer than any time-out of a source
 
-Reading = Callable[[Source, FrameQueue, threading.Event], asyncio.Future[None]]
+Reading = Callable[[Source, Intake, threading.Event], asyncio.Future[None]]
 
 
-def in_thread(source: Source, out: FrameQueue, stop: threading.Event) -> asyncio.Future[None]:
+def in_thread(source: Source, out: Intake, stop: threading.Event) -> asyncio.Future[None]:
     """`source.read` on a thread of its own: the loop's own few would soon be taken by sources that read for ever."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -59,7 +59,7 @@ class Driver:
     all methods belong to the event loop's thread, and times are the loop's.
     """
 
-    def __init__(self, source: Source, out: FrameQueue, stale_after_s: float = 5.0, reading: Reading = in_thread) -> None:
+    def __init__(self, source: Source, out: Intake, stale_after_s: float = 5.0, reading: Reading = in_thread) -> None:
         self._source = source
         self._out = out
         self._stale_after_s = stale_after_s

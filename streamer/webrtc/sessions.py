@@ -206,7 +206,7 @@ class Sessions:
         await session.connected.wait()
         limit = self._config.idle_timeout_s
         try:
-            await uplink.pictures(track, session.stream.queue.put, limit, self._clock)
+            await uplink.pictures(track, session.stream.intake.put, limit, self._clock)
         except TimeoutError:
             log.warning("publisher of '%s' sent nothing for %g s", session.stream.name, limit)
         await self._close(session)
@@ -214,7 +214,7 @@ class Sessions:
     async def _listen(self, session: Session, track: MediaStreamTrack) -> None:
         """Take the microphone."""
         await session.connected.wait()
-        await uplink.sound(track, session.stream.queue.hear, self._clock)
+        await uplink.sound(track, session.stream.intake.hear, self._clock)
 
     async def _close(self, session: Session) -> None:
         if session.closed:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.fidelity import best_lag
-from pipeline.mesh.engine import MeshSource
+from pipeline.mesh.prepared import MeshPrepared
 
 from ..browser import chromium
 from ..conftest import ROOT, run_server
@@ -53,11 +53,11 @@ def watched(queue) -> list:
 
 def puppeteered(
     tracker: str, measure: str, camera: Path, model: Path
-) -> tuple[MeshSource, list[tuple[float, np.ndarray]], float]:
+) -> tuple[MeshPrepared, list[tuple[float, np.ndarray]], float]:
     """The portrait, the frames that the page drew with their times, and how well they follow the camera."""
     with run_server(engine={"max_side": 512}) as server:
-        arrived = watched(server.control.streams["live"].queue)
-        source = server.control.stream("live").shown.source
+        arrived = watched(server.control.streams["live"].intake)
+        source = server.control.stream("live").shown.prepared
         face = source.crop  # all of it is recorded that moves: a landmarker sees little in a small face
         height, width = source.still.shape[:2]
         shares = [face.x / width, face.y / height, face.side / width, face.side / height]
@@ -115,7 +115,7 @@ def test_a_busy_camera_arrives_whole(codec, tmp_path):
     camera = busy_camera(tmp_path / "busy.mjpeg")
     # A budget of one frame a second: this is about the way in, not about the animation.
     with run_server(budget={"max_frames": 1}) as server:
-        arrived = watched(server.control.streams["live"].queue)
+        arrived = watched(server.control.streams["live"].intake)
         browse(server.url, camera, Path(__file__).parent.parent / "publish_only.py", codec, "15")
     sizes = [(f.captured_s, f.frame.width, f.frame.height) for f in arrived]
     assert sizes[-1][0] - sizes[0][0] > 10, "frames came for more than ten seconds"

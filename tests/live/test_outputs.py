@@ -222,7 +222,7 @@ def test_jpeg_for_dashboards(http_and_server: tuple[httpx.Client, Server, Path])
     picture = cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert picture.shape[1] == 640
-    still = server.control.stream("live").shown.source.still
+    still = server.control.stream("live").shown.prepared.still
     assert np.abs(picture[:40, :40, ::-1].astype(int) - still[:40, :40]).mean() < 6, "the portrait, not the camera"
     parts: set[bytes] = set()
     with http.stream("GET", "/live/live/mjpeg") as stream:
