@@ -102,7 +102,7 @@ class Control:
             stream = Stream(name, stage, shown, self._config.budget, self._config.device, config.puppet)
             self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
-                stream.claim(sources[name].name)
+                stream.claim(sources[name].name, named=True)
             await self._engines.started(stage, shown.source)
         for name, stream in self.streams.items():
             stream.start()

@@ -157,11 +157,15 @@ class Stream:
         if not await asyncio.to_thread(self.lane.stop):
             log.error("stream '%s': its thread did not stop", self.name)
 
-    def claim(self, publisher: str) -> None:
-        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow."""
+    def claim(self, publisher: str, named: bool = False) -> None:
+        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow.
+
+        named: by the config, so it is let in all the same; the budget then slows all streams alike.
+        """
         if self.publisher is not None:
             raise StreamBusy(f"stream '{self.name}' already has a publisher; end that one first")
-        self._admit()
+        if not named:
+            self._admit()
         self.publisher = publisher
         self.lane.driven = True
         self.lane.reset()
