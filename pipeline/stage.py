@@ -112,6 +112,8 @@ class Lane:
         """Ask the thread to end and wait; whether it did."""
         self._stop.set()
         self._stage.remove(self)
+        if self._thread.ident is None:  # never started
+            return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -7,10 +7,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 
@@ -18,6 +20,7 @@ from pipeline import models, threads
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError
 
+from . import signals
 from .config import Config, Stream
 from .control import Control, load_portraits
 from .engines import Engines
@@ -37,6 +40,10 @@ from .webrtc.sessions import Sessions
 from .webrtc.whip_push import WhipPush
 
 log = logging.getLogger(__name__)
+
+# An end takes at most both of these, and some tenths of a second.
+REQUESTS_S = 1.5  # for requests that are being answered
+CLOSE_S = 3.0  # for sessions, sources, outputs and streams
 
 
 def face_model(config: Config) -> Path | None:
@@ -98,26 +105,65 @@ class Server:
         self._listener = _listen(config.http.host, config.http.port)
         self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
         self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
-        web = uvicorn.Config(self.http, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-        self._web = _WebServer(web)
+        self._web = _WebServer(uvicorn.Config(self.http, log_level="warning", access_log=False, lifespan="off"))
+        self._starting: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
+        self._open: Counter[str] | None = None  # what was, when the end began
 
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
-        """Run until stopped by a signal or `stop`."""
-        await self.control.start(self._sources, self._portraits)
-        beside = [asyncio.create_task(push.run(), name=f"whip-{push.status.name}") for push in self._pushes()]
-        if self._mqtt is not None:
-            beside.append(asyncio.create_task(self._mqtt.run(), name="mqtt"))
+        """Run until `stop`, or a signal where this is the main thread. Whatever ends it, nothing is left behind but what
+        does not let go within the time limits; that is named in the log."""
+        self._web.on_ready = lambda: on_ready(self.url)
+        self._web.on_shutdown = self._hang_up
+        with signals.handled(self.stop):
+            try:
+                if await self._started():
+                    await self._web.serve(sockets=[self._listener])
+            finally:
+                await self._end()
+
+    async def _started(self) -> bool:
+        """Start all streams; False if `stop` came first: an engine can take minutes to warm up."""
+        if self._web.should_exit:
+            return False
+        self._starting = asyncio.create_task(self.control.start(self._sources, self._portraits), name="start")
         try:
-            self._web.on_ready = lambda: on_ready(self.url)
-            self._web.on_shutdown = self.control.changes.close
-            await self._web.serve(sockets=[self._listener])
-        finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-            await self.sessions.close_all()
-            await self.control.stop()
-            self._listener.close()
+            await self._starting
+        except asyncio.CancelledError:
+            if not self._web.should_exit:
+                raise
+            return False
+        self._beside = [asyncio.create_task(push.run(), name=f"publishing to {push.status.name}") for push in self._pushes()]
+        if self._mqtt is not None:
+            self._beside.append(asyncio.create_task(self._mqtt.run(), name="MQTT"))
+        return True
+
+    def _hang_up(self) -> None:
+        """Begin with what would never end by itself, and with what takes longest."""
+        if self._open is None:
+            self._open = self.sessions.count() + self.control.hang_up()
+
+    async def _end(self) -> None:
+        """Close everything, all at once; what is left at the deadline is given up."""
+        self._hang_up()
+        assert self._open is not None
+        beside = [(task.get_name(), _cancelled(task)) for task in self._beside]
+        parts = [("sessions", self.sessions.close_all()), *self.control.parts(), *beside]
+        tasks = [asyncio.create_task(part, name=name) for name, part in parts]
+        done, late = await asyncio.wait(tasks, timeout=CLOSE_S)
+        for task in done:
+            if (exc := task.exception()) is not None:
+                log.error("%s did not end as it should", task.get_name(), exc_info=exc)
+        for task in late:
+            task.cancel()
+        if late:
+            names = ", ".join(sorted(task.get_name() for task in late))
+            log.warning("given up after %g s, %d of %d: %s", CLOSE_S, len(late), len(tasks), names)
+        self.sessions.release()
+        self._listener.close()
+        if self._web.should_exit:
+            but = ", but for what was given up" if late else ""
+            log.info("goodbye; closed%s: %s", but, _words(self._open) or "nothing was open")
 
     def _pushes(self) -> list[WhipPush]:
         return [
@@ -128,8 +174,10 @@ class Server:
         ]
 
     def stop(self) -> None:
-        """Ask the server to end; from any thread."""
+        """Ask the server to end; from any thread, at any time."""
         self._web.should_exit = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
 
 
 class _WebServer(uvicorn.Server):
@@ -142,7 +190,28 @@ class _WebServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.on_shutdown()  # what streams for ever would hold up the end
-        await super().shutdown(sockets)
+        try:
+            async with asyncio.timeout(REQUESTS_S):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            left = list(self.server_state.connections)
+            log.warning("%s cut off, not done after %g s", _words(Counter(request=len(left))), REQUESTS_S)
+            for connection in left:
+                connection.transport.abort()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them alone: uvicorn raises what it has caught again before sessions and recordings are closed."""
+        yield
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _words(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -157,16 +226,17 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it exists, with the threads of the numeric libraries bounded."""
+def run(main: Coroutine[Any, Any, None]) -> NoReturn:
+    """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with code 0.
+    What `main` raises is raised."""
     threads.one_each()
     # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
     sys.setswitchinterval(0.001)
     try:
-        import uvloop
+        from uvloop import new_event_loop
     except ImportError:
         # aiomqtt waits for sockets, which Windows' own loop cannot; what that one can, subprocesses, is not needed here.
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(main)
-    else:
-        uvloop.run(main)
+        new_event_loop = asyncio.SelectorEventLoop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main)
+        signals.leave()  # before the runner waits, without a limit, for threads that were given up

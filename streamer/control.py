@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,14 +122,21 @@ class Control:
             except (StreamerError, PuppetError) as exc:
                 log.warning("stream '%s': what was kept of '%s' cannot be used (%s)", name, key, exc)
 
-    async def stop(self) -> None:
-        """End sources and streams."""
+    def hang_up(self) -> Counter[str]:
+        """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
+        pushes = sum(len(stream.outputs) for stream in self.streams.values())
+        counts = Counter({"event listener": self.changes.listeners, "source": len(self._sources), "output": pushes})
         self.changes.close()
+        return counts + self.outputs.hang_up()
+
+    def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """What is to be ended, with its name; all of it at once. Also after a start that failed."""
+        sources = [(f"source of '{name}'", self._end_source(name)) for name in self._sources]
+        return [*sources, *self.outputs.parts(), ("streams", self._stop_streams())]
+
+    async def _stop_streams(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-        for name in list(self._sources):
-            await self._end_source(name)
-        await self.outputs.stop()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from .config import Config
 from .config import Sink as SinkConfig
@@ -20,6 +22,7 @@ from .sinks.recording import Recording
 
 log = logging.getLogger(__name__)
 
+ABORT_S = 2.0  # when the server ends, an output has so long to end by itself; then it is made to
 RECORDING_DEPTH, LIVE_DEPTH = 60, 3  # frames that may wait: a file is to have all of them, a server the newest
 
 
@@ -113,9 +116,27 @@ class Outputs:
         """JPEG of a stream."""
         return self._feeds.setdefault(stream.name, JpegFeed(stream))
 
-    async def stop(self) -> None:
-        """Finish everything."""
-        outlets = [o for each in self._outlets.values() for o in each] + [r[0] for r in self._recordings.values()]
-        for outlet, ended in zip(outlets, await asyncio.gather(*(asyncio.to_thread(o.stop) for o in outlets)), strict=True):
-            if not ended:
-                log.error("%s does not end", outlet.output.name)
+    def hang_up(self) -> Counter[str]:
+        """Ask everything to finish, and let those who watch JPEG go; how many of each there were."""
+        counts = Counter(
+            viewer=sum(feed.state().viewers for feed in self._feeds.values()),
+            output=sum(len(outlets) for outlets in self._outlets.values()),
+            recording=sum(self.is_recording(name) for name in self._recordings),
+        )
+        for feed in self._feeds.values():
+            feed.close()
+        for outlet in self._all():
+            outlet.finish()
+        return counts
+
+    def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """What is to be waited for until all has finished, with its name."""
+        return [(outlet.output.name, self._ended(outlet)) for outlet in self._all()]
+
+    def _all(self) -> list[Outlet]:
+        return [o for each in self._outlets.values() for o in each] + [r[0] for r in self._recordings.values()]
+
+    @staticmethod
+    async def _ended(outlet: Outlet) -> None:
+        if not await asyncio.to_thread(outlet.stop, ABORT_S):
+            log.error("%s does not end", outlet.output.name)

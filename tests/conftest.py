@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,12 +93,22 @@ def run_server(own_engine=None, **sections) -> Iterator[Server]:
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process
     server = Server(Config(**data), own_engine)
-    ready = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(lambda url: ready.set())))
+    ready: Future[str] = Future()
+    ended: Future[None] = Future()
+
+    def serve() -> None:
+        try:
+            ended.set_result(asyncio.run(server.serve(ready.set_result)))
+        except BaseException as exc:
+            (ended if ready.done() else ready).set_exception(exc)
+
+    thread = threading.Thread(target=serve)
     thread.start()
     try:
-        assert ready.wait(60), "the server did not start"
+        ready.result(60)  # or what the start raised
         yield server
+        server.stop()
+        ended.result(30)  # or what it broke by
     finally:
         server.stop()
         thread.join(30)

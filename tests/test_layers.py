@@ -17,7 +17,7 @@ RANK = {
     "__main__": 8, "cli": 7, "bench": 6, "reference": 6, "app": 5,
     "http": 4, "mqtt": 4, "homeassistant": 3.5, "webrtc": 3, "control": 3,
     "changes": 2.9, "state": 2.8, "gallery": 2.8, "engines": 2.8, "sources": 2.7, "outputs": 2.7, "sinks": 2.5, "graph": 2,
-    "memory": 0, "framequeue": 1, "audio": 1, "resources": 0,
+    "memory": 0, "framequeue": 1, "audio": 1, "resources": 0, "signals": 0,
     "redaction": 0, "backoff": 0, "config": 0, "errors": -1,
 }  # fmt: skip
 

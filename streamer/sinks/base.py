@@ -99,11 +99,15 @@ class Outlet:
         """See `graph.Sink`."""
         return SinkState(codec=self.output.kind, viewers=0, bitrate=0, frames=self.frames, key_frames=0, dropped=self.dropped)
 
-    def stop(self, timeout_s: float = 5.0) -> bool:
-        """Ask the thread to finish and wait, then make it; whether it did."""
+    def finish(self) -> None:
+        """Ask the thread to write what waits, and end."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """`finish` and wait, then make it; whether it did."""
+        self.finish()
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             self.output.abort()
@@ -118,7 +122,7 @@ class Outlet:
                 self._write_all()
             except SinkError as exc:
                 if str(exc) != self.detail:
-                    log.warning("%s%s", exc, "; trying again" if exc.retry else "")
+                    log.warning("%s%s", exc, "; trying again" if exc.retry and not self._stopping else "")
                 self.detail = str(exc)
                 if not exc.retry:
                     self.status = OutletState.FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -13,6 +14,8 @@ from pipeline.frames import AnimatedFrame
 
 from ..errors import SinkError
 from .container import Container
+
+log = logging.getLogger(__name__)
 
 # A file of fragments, each a second long, plays up to the last one.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
@@ -90,6 +93,7 @@ class Recording:
             whole = self._part.with_name(self._part.name.replace(".part.mp4", ".mp4"))
             self._part.replace(whole)
             self.files.append(whole)
+            log.info("%s: saved as %s", self.name, whole.absolute())
 
     def close(self) -> None:
         try:

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -135,9 +136,16 @@ class Sessions:
             candidate.sdpMid = mid if mid in mids else mids[0]
             await session.connection.addIceCandidate(candidate)
 
+    def count(self) -> Counter[str]:
+        """How many publishers and viewers there are."""
+        return Counter({"whip": "publisher", "whep": "viewer"}[s.kind] for s in self._sessions.values())
+
     async def close_all(self) -> None:
         """End every session."""
         await asyncio.gather(*(self._close(s) for s in list(self._sessions.values())))
+
+    def release(self) -> None:
+        """Let the encoders' threads go; nothing is encoded after it."""
         self._encoding.shutdown(wait=False)
 
     def _new(self, kind: Kind, stream: Stream) -> Session:
