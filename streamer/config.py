@@ -48,7 +48,9 @@ class Budget(_Section):
 class Device(_Section):
     """The device that animates for all streams, and who may still be driven."""
 
-    min_fps: float = Field(10, gt=0, le=120, description="A driver that would leave the streams with fewer fps gets 503.")
+    min_fps: float = Field(
+        10, gt=0, le=120, description="A driver that comes later and would leave the streams with fewer fps gets 503."
+    )
     max_streams: int = Field(0, ge=0, le=1000, description="Streams driven at one time; 0: as many as min_fps allows.")
     max_busy: float = Field(0.9, gt=0, le=1, description="The share of device and processor that is given away.")
     gather_ms: float = Field(2, ge=0, le=50, description="How long a batch waits at most for more streams' frames.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Changes
 from .gallery import Gallery
 from .persistence import Memory
-from .state import DEMO, DeviceState, StreamState, device_of, state_of
+from .state import DeviceState, StreamState, device_of, is_demo, state_of
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,6 @@ class Control:
     def __init__(self, config: Config, engines: Engines, model: Path | None, outputs: Outputs) -> None:
         self._config = config
         self._engines = engines
-        self._drivers: dict[str, Driver] = {}
         self._turn: dict[str, asyncio.Lock] = {}
         self._memory = Memory(config.persistence.file)
         self._watching: asyncio.Task[None] | None = None
@@ -59,14 +60,14 @@ class Control:
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
             self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
-                stream.claim(sources[name].name)
+                stream.claim(Driver(sources[name], stream.intake, config.stale_after_s), named=True)
             await self._engines.started(stage, shown.prepared)
         for name, stream in self.streams.items():
             stream.start()
             await self._remember(name)
             self.outputs.start(stream)
-            if name in sources:
-                self._drive(stream, sources[name], self._config.streams[name].stale_after_s)
+            if isinstance(stream.driver, Driver):
+                stream.driver.start()
         self._watching = asyncio.create_task(self.changes.run(), name="changes")
 
     async def _remember(self, name: str) -> None:
@@ -78,14 +79,24 @@ class Control:
             except (StreamerError, PuppetError) as exc:
                 log.warning("stream '%s': what was kept of '%s' cannot be used (%s)", name, key, exc)
 
-    async def stop(self) -> None:
-        """End sources and streams."""
+    def hang_up(self) -> Counter[str]:
+        """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
+        counts = Counter({"event listener": self.changes.listeners, "source": len(self._drivers())})
         self.changes.close()
+        return counts + self.outputs.hang_up()
+
+    def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """What is to be ended, with its name; all of it at once. Also after a start that failed."""
+        sources = [(f"source of '{stream.name}'", self._end_driver(stream)) for stream, _ in self._drivers()]
+        return [*sources, *self.outputs.parts(), ("streams", self._stop_streams())]
+
+    def _drivers(self) -> list[tuple[Stream, Driver]]:
+        """The streams that a source drives."""
+        return [(stream, stream.driver) for stream in self.streams.values() if isinstance(stream.driver, Driver)]
+
+    async def _stop_streams(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-        for name in list(self._drivers):
-            await self._end_source(name)
-        await self.outputs.stop()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
 
@@ -188,25 +199,20 @@ class Control:
         self._memory.keep(stream.name, state)
 
     async def _start_demo(self, stream: Stream) -> None:
-        if stream.publisher != DEMO:
-            stream.claim(DEMO)
-            self._drive(stream, FileSource(DEMO_CLIP))
+        if not is_demo(stream):
+            driver = Driver(FileSource(DEMO_CLIP), stream.intake, demo=True)
+            stream.claim(driver)
+            driver.start()
 
     async def _stop_demo(self, stream: Stream) -> None:
-        if stream.publisher == DEMO:
-            await self._end_source(stream.name)
+        if is_demo(stream):
+            await self._end_driver(stream)
 
-    def _drive(self, stream: Stream, source: Source, stale_after_s: float = 5.0) -> None:
-        driver = self._drivers[stream.name] = Driver(source, stream.intake, stale_after_s)
-        stream.source = driver.status
-        driver.start()
-
-    async def _end_source(self, name: str) -> None:
-        await self._drivers.pop(name).end()
-        stream = self.streams[name]
-        stream.source = None
-        if stream.publisher is not None:
-            stream.release(stream.publisher)
+    async def _end_driver(self, stream: Stream) -> None:
+        driver = stream.driver
+        if isinstance(driver, Driver):
+            await driver.end()
+            stream.release(driver)
 
     def _portraits_in_use(self) -> set[str]:
         return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}

@@ -15,11 +15,11 @@ from pipeline.stage import AnimationStage
 from ..config import Puppet
 from ..sinks.base import OVER, OutputState
 from ..sinks.outputs import Outputs
+from ..sources.driver import Driver
 from ..stream.admission import Admission
 from ..stream.status import EncoderStatus, SharedSink, SourceState
 from ..stream.stream import Stream
 
-DEMO = "demo"
 _serials = itertools.count(1)
 
 
@@ -141,6 +141,16 @@ class DeviceState(BaseModel):
     batches: dict[int, int]
 
 
+def is_demo(stream: Stream) -> bool:
+    """Whether the built-in clip drives."""
+    return isinstance(stream.driver, Driver) and stream.driver.demo
+
+
+def _source(stream: Stream) -> DriverState | None:
+    status = None if stream.driver is None else stream.driver.status
+    return None if status is None else DriverState(**vars(status))
+
+
 def state_of(stream: Stream, outputs: Outputs) -> StreamState:
     """What `stream` does now."""
     puppeteer, stats = stream.lane.puppeteer, stream.screen.stats
@@ -151,9 +161,9 @@ def state_of(stream: Stream, outputs: Outputs) -> StreamState:
         engine=stream.engine.name, lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),
-        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.publisher is not None,
-        demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
-        source=None if stream.source is None else DriverState(**vars(stream.source)),
+        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.driver is not None,
+        demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
+        source=_source(stream),
         recording=_recording(stream, outputs), outputs=_outputs(stream, outputs),
         fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},

@@ -55,15 +55,18 @@ def in_thread(source: Source, out: Intake, stop: threading.Event) -> asyncio.Fut
 class Driver:
     """Reads a source into a stream's door from `start` to `end`, and opens it again, ever more slowly, where that can help.
 
-    One that gives no frame for `stale_after_s` once it was live is stalled, and opened again. reading: how it is read;
-    all methods belong to the event loop's thread, and times are the loop's.
+    One that gives no frame for `stale_after_s` once it was live is stalled, and opened again. demo: it is the built-in
+    one. reading: how it is read; all methods belong to the event loop's thread, and times are the loop's.
     """
 
-    def __init__(self, source: Source, out: Intake, stale_after_s: float = 5.0, reading: Reading = in_thread) -> None:
+    def __init__(
+        self, source: Source, out: Intake, stale_after_s: float = 5.0, demo: bool = False, reading: Reading = in_thread
+    ) -> None:
         self._source = source
         self._out = out
         self._stale_after_s = stale_after_s
         self._reading = reading
+        self.demo = demo
         self._task: asyncio.Task[None] | None = None
         self.status = SourceStatus(source.name)
 

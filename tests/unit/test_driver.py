@@ -76,7 +76,7 @@ async def breaks(out: Intake, stop: threading.Event) -> None:
 @asynccontextmanager
 async def driven(*acts: Act, stale_after_s: float = 5.0):
     source, out = Scripted(*acts), Intake()
-    driver = Driver(source, out, stale_after_s, source.reading)
+    driver = Driver(source, out, stale_after_s, reading=source.reading)
     driver.start()
     yield driver, source
     await driver.end()
