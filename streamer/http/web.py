@@ -50,7 +50,7 @@ class WebServer(uvicorn.Server):
                 await super().shutdown(sockets)
         except TimeoutError:
             left = list(self.server_state.connections)
-            log.warning("requests cut off, not done after %g s: %d", self._requests_s, len(left))
+            log.warning("%d request%s cut off, not done after %g s", len(left), "s" * (len(left) > 1), self._requests_s)
             for connection in left:
                 connection.transport.abort()
 
