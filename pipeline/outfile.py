@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .errors import PuppetError
 
+_unfinished: set[Path] = set()
+
 
 def check(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
     """Raise PuppetError unless `inputs` can be read and `finished(path)` can write: asked before the work.
@@ -50,6 +52,7 @@ def _check_name(path: Path, suffixes: Sequence[str]) -> None:
 def finished(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name when all went well, and is removed otherwise."""
     part = _part_of(path)
+    _unfinished.add(part)
     with _cannot_be_written(path):
         try:
             part.touch(exist_ok=False)
@@ -57,6 +60,13 @@ def finished(path: Path) -> Iterator[Path]:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+            _unfinished.discard(part)
+
+
+def discard_unfinished() -> None:
+    """Remove what `finished` is still writing, for a process that is about to end without unwinding."""
+    for part in list(_unfinished):
+        part.unlink(missing_ok=True)
 
 
 def _part_of(path: Path) -> Path:
