@@ -221,6 +221,18 @@ def test_lost_found_paused_and_calibrated_anew(face):
     assert not follower.keeper.calibrated
 
 
+@pytest.mark.parametrize("fps", [30, 4, 1])
+def test_a_driver_is_followed_at_any_rate(face, fps):
+    tracker = Faces(face)
+    follower = MeshPuppeteer(lambda: tracker)
+    for k in range(30 * fps):
+        follower.follow(Driving(None, k / fps))
+    assert follower.keeper.calibrated
+    tracker.face = face + np.array([30, 0, 0], np.float32)
+    moved = [follower.follow(Driving(None, 30 + k / fps)).pose[4] for k in range(5 * fps)]
+    assert moved[-1] > 0.2, "a gap between frames is no leap where it is the usual one"
+
+
 def test_a_recalibration_moves_on_meanwhile(face):
     tracker = Faces(face)
     follower = MeshPuppeteer(lambda: tracker)
