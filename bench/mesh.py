@@ -16,7 +16,7 @@ from pipeline.face.motion import rest
 from pipeline.face.tracker import open_tracker
 from pipeline.follow.calibration import Calibration
 from pipeline.frames import Image
-from pipeline.mesh.engine import MeshSource
+from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import bundled
 
 FRAMES = 300
@@ -41,7 +41,7 @@ def _frames(clip: Path) -> list[Image]:
 
 
 def _measure(frames: list[Image], model: Path | None, progress: Progress) -> dict[str, float]:
-    source = MeshSource.of(bundled("astronaut"), 512, 512)
+    source = MeshPrepared.of(bundled("astronaut"), 512, 512)
     tracker, calibration = open_tracker(model), Calibration()
     neutral = None
     track_s, warp_s = [], []

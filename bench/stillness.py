@@ -6,8 +6,6 @@ Pictures are measured at 512² or as the portrait has it; all lengths are pixels
 
 from __future__ import annotations
 
-import queue
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -29,7 +27,7 @@ from pipeline.face.motion import Array, eye_openness
 from pipeline.fade import FADE_S
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image, TimedFrame
-from pipeline.lane import Lane
+from pipeline.lane import Lane, Screen
 from pipeline.portrait import Portrait
 from pipeline.stage import AnimationStage
 
@@ -117,47 +115,48 @@ class Bench:
     def recalibration(self, frames: list[Image], at: int) -> dict[str, float]:
         """What a recalibration at frame `at` looks like: the largest step of a landmark from frame to frame in the
         SETTLED_S after it, the largest of the same frames without it, and p99 of all the clip's own steps."""
-        own, changed = _steps(self.landmarks(self.live(frames))), _steps(self.landmarks(self.live(frames, at, Lane.recalibrate)))
+        own, changed = (
+            _steps(self.landmarks(self.live(frames))),
+            _steps(self.landmarks(self.live(frames, at, lambda lane, screen: lane.recalibrate()))),
+        )
         window = slice(at, at + round(SETTLED_S * FPS))
         return _figures(changed[window], own[window], own)
 
     def swap(self, frames: list[Image], portrait: Portrait, at: int | None = None) -> dict[str, float]:
         """The same for a change of portrait, outside its cross-fade; its own steps are those of either portrait. at: None
         for where the clip's own steps are the least, as a larger one of them would hide a leap."""
-        source = self.engine.prepare(portrait, SIDE, SIDE)
+        prepared = self.engine.prepare(portrait, SIDE, SIDE)
         own = [_steps(self.landmarks(b.live(frames))) for b in (self, replace(self, portrait=portrait))]
         since, until = round(FADE_S * FPS) + 2, round(SETTLED_S * FPS)
         if at is None:
             at = min(range(max(len(own[1]) - until, 1)), key=lambda k: float(own[1][k + since : k + until].max()))
-        changed = _steps(self.landmarks(self.live(frames, at, lambda lane: lane.set_source(source))))
+        changed = _steps(self.landmarks(self.live(frames, at, lambda lane, screen: screen.change(prepared))))
         window = slice(at + since, at + until)
         return _figures(changed[window], own[1][window], max(own, key=lambda steps: float(np.percentile(steps, 99))))
 
-    def live(self, frames: list[Image], at: int = -1, act: Callable[[Lane], None] = lambda lane: None) -> list[Image]:
-        """The puppet as a stage of its own animates it, at FPS; act: done to the lane at frame `at`. Frames that the
-        driver's calibration takes come before: the first ones, twice."""
-        feed, shown = _Feed(), dict[float, Image]()
-        stage = AnimationStage(self.engine, gather_s=0)
-        source = self.engine.prepare(self.portrait, SIDE, SIDE)
-        generous = FrameBudget(max_frames=240, max_busy=1.0, max_age_ms=1000)
-        lane = stage.lane(source, feed, generous, lambda frame: shown.__setitem__(frame.captured_s, _rgb(frame.yuv)))
-        lane.start()
-        stage.start()
+    def live(
+        self, frames: list[Image], at: int = -1, act: Callable[[Lane, Screen], None] = lambda lane, screen: None
+    ) -> list[Image]:
+        """The puppet as a lane and a stage of its own animate it, at FPS of a clock that waits for them; act: done at
+        frame `at`. Frames that the driver's calibration takes come before: the first ones, twice."""
+        now_s, shown = 0.0, list[Image]()
+        prepared = self.engine.prepare(self.portrait, SIDE, SIDE)
+        generous = FrameBudget(max_frames=240, max_busy=1.0, clock=lambda: now_s)
+        screen = Screen(prepared, lambda frame: shown.append(_rgb(frame.yuv)), lambda: now_s)
+        lane = Lane(self.engine.open(), screen, generous, clock=lambda: now_s)
+        stage = AnimationStage(self.engine, clock=lambda: now_s)
         lead = frames[:CALIBRATION] + frames[CALIBRATION:0:-1]
-        times = []
-        try:
+        with closing(lane):
             for k, image in enumerate([*lead, *frames]):
-                due_s = time.monotonic() + 1 / FPS
+                now_s = k / FPS
                 if k == len(lead) + at and at >= 0:
-                    act(lane)
-                times.append(time.monotonic())
-                feed.frames.put(TimedFrame(av.VideoFrame.from_ndarray(image, format="rgb24"), times[-1]))
-                time.sleep(max(due_s - time.monotonic(), 0.0))
-            time.sleep(0.3)
-        finally:
-            lane.stop()
-            stage.stop()
-        return [shown[t] for t in times[len(lead) :] if t in shown]
+                    act(lane, screen)
+                work = lane.step(TimedFrame(av.VideoFrame.from_ndarray(image, format="rgb24"), now_s))
+                assert work is not None
+                stage.offer(work)
+                stage.step(stage.take())
+                stage.step([])
+        return shown[-len(frames) :]
 
     def proportions(self, frames: list[Image], name: str) -> dict[str, float]:
         """How strongly the puppet's mouth or eyes move at each of GAINS, against their motion at 1."""
@@ -206,19 +205,6 @@ def load(clip: Path, count: int, start: int = 0) -> list[Image]:
     """Frames of a clip, RGB."""
     with open_clip(clip) as source:
         return [image for _, image in islice(timed(source), start, start + count)]
-
-
-class _Feed:
-    """Frames one by one, none left out."""
-
-    def __init__(self) -> None:
-        self.frames: queue.SimpleQueue[TimedFrame] = queue.SimpleQueue()
-
-    def take(self, timeout_s: float) -> TimedFrame | None:
-        try:
-            return self.frames.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
 
 
 def _rgb(yuv: Image) -> Image:

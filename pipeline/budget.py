@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter, deque
-from collections.abc import Callable
 from enum import StrEnum
 from statistics import median
+
+from .clock import Clock, steady
 
 STEPS = (120, 90, 60, 50, 48, 40, 30, 24, 20, 15, 12, 10, 8, 6, 5, 4, 3, 2, 1)
 RAISE_AFTER_S = 2.0  # room must have been there this long before the rate goes up a step
@@ -37,7 +37,7 @@ class FrameBudget:
         max_frames: int = 30,
         max_busy: float = 0.9,
         max_age_ms: float = 150.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = steady,
     ) -> None:
         self.window_s, self.max_busy = window_s, max_busy
         self._clock = clock

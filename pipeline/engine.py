@@ -21,7 +21,7 @@ from .portrait import Portrait
 log = logging.getLogger(__name__)
 
 
-class Source(Protocol):
+class Prepared(Protocol):
     """A prepared portrait: immutable, shared between streams."""
 
     @property
@@ -52,8 +52,8 @@ class Puppeteer(Protocol):
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""
 
-    def animate(self, source: Any, image: Image, time_s: float) -> Image:
-        """At once and by itself: `source` driven by `image`, both (h, w, 3) RGB, in the size of `source.still`."""
+    def animate(self, prepared: Any, image: Image, time_s: float, /) -> Image:
+        """At once and by itself: the portrait driven by `image`, both (h, w, 3) RGB, in the size of `prepared.still`."""
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the neutral from driving frames that are known before the first is animated."""
@@ -72,7 +72,7 @@ class Puppeteer(Protocol):
 
 
 class Engine(Protocol):
-    """Makes sources and puppeteers, and animates for all streams of a device.
+    """Prepares portraits, makes puppeteers, and animates for all streams of a device.
 
     max_batch: streams in one call. overlaps: `submit` returns while the device still works. on_cpu: the device is the
     processor itself. lacks: names of what in `Tuning` has no effect.
@@ -84,17 +84,17 @@ class Engine(Protocol):
     on_cpu: bool
     lacks: frozenset[str]
 
-    def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Source:
+    def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Prepared:
         """Do everything that depends on the portrait alone, scaled to the given limits in pixels."""
 
     def open(self) -> Puppeteer:
         """A puppeteer for a new stream."""
 
-    def warm_up(self, source: Any, progress: Progress) -> float:
+    def warm_up(self, prepared: Any, progress: Progress, /) -> float:
         """Do what would make the first frames slow; seconds that the device then takes for one frame."""
 
     def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
-        """Animate sources under what puppeteers of theirs have followed; the result waits for the pictures, planar
+        """Animate portraits under what puppeteers have followed; the result waits for the pictures, planar
         YUV 4:2:0 (h · 3 / 2, w). From one thread."""
 
 

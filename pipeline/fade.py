@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
+from .follow.blend import eased
 from .frames import Image, planar
 
 FADE_S = 0.4  # from one portrait to the next
+
+
+@dataclass(frozen=True)
+class Fade:
+    """A picture that goes away over those that come. since_s: when that began, on the clock of `over` and `within`."""
+
+    before: Image
+    since_s: float
+
+    def within(self, now_s: float) -> bool:
+        """Whether it still lasts."""
+        return now_s - self.since_s < FADE_S
+
+    def over(self, yuv: Image, now_s: float) -> Image:
+        """What is shown in the place of `yuv`."""
+        return cross_faded(self.before, yuv, eased(min((now_s - self.since_s) / FADE_S, 1.0)))
 
 
 def cross_faded(before: Image, yuv: Image, share: float) -> Image:

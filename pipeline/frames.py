@@ -1,6 +1,6 @@
 """What travels through the graph. A leaf: no torch, no asyncio.
 
-An `AnimatedFrame` is the only thing that a sink accepts, and only `pipeline.stage` makes one:
+An `AnimatedFrame` is the only thing that a sink accepts, and only `pipeline.lane` makes one:
 the operator's camera picture cannot leave the process by mistake.
 """
 
@@ -49,7 +49,7 @@ class AnimatedFrame:
 
     def __post_init__(self) -> None:
         if self._seal is not _SEAL:
-            raise TypeError("only the animation stage makes an AnimatedFrame")
+            raise TypeError("only a lane's screen makes an AnimatedFrame")
 
     def video_frame(self, pts: int) -> av.VideoFrame:
         """A fresh VideoFrame at `pts` (90 kHz): encoders write into the ones they are given."""

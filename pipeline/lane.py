@@ -1,242 +1,222 @@
-"""One stream's way through the animation stage."""
+"""One stream's way through the animation stage: told the time and the newest frame, it says what the device is to do."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 
 from .budget import FrameBudget
-from .engine import Puppeteer, Source
-from .fade import FADE_S, cross_faded
-from .follow.blend import eased
-from .follow.calibration import Calibrating
+from .clock import Clock, steady
+from .engine import Prepared, Puppeteer
+from .fade import Fade
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
 from .frames import _SEAL, AnimatedFrame, Driving, Image, TimedFrame, planar
-
-if TYPE_CHECKING:
-    from .stage import AnimationStage
+from .stage import Turn, Work
 
 log = logging.getLogger(__name__)
 
 TRACKING_SIDE = 512  # driving frames are scaled to this for tracking
-IDLE_S = 0.5  # how often a waiting thread looks whether it should stop
 REST_AFTER_S = 2.0  # a driver that sends nothing for so long lets the puppet rest
 FADE_STEP_S = 1 / 30  # between its pictures, where no driver sends any
 SAMPLES = 300
 
 
-class Feed(Protocol):
-    """Where a lane takes driving frames from."""
-
-    def take(self, timeout_s: float) -> TimedFrame | None:
-        """The newest frame, waiting for one; None when none came."""
-
-
 @dataclass
-class LaneStats:
-    """Counted by the stage, read by anyone. stage_s: seconds of the last animated frames, from taken to done; done_s:
-    when they were done."""
+class Stats:
+    """Counted by a stream's lane, read by anyone. stage_s: seconds of the last animated frames, from taken to done;
+    done_s: when they were done."""
 
-    frames_in: int = 0
     animated: int = 0
     errors: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
     stage_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     done_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
+
+class Screen:
+    """What a stream shows, whichever lane animates it: seals and numbers its pictures, fades from one portrait to the
+    next. For any thread; `emit` gets each new frame on the one that shows it.
+
+    prepared: the portrait on show. epoch: pictures of an earlier one are not shown any more.
+    """
+
+    def __init__(self, prepared: Prepared, emit: Callable[[AnimatedFrame], None], clock: Clock = steady) -> None:
+        self.prepared = prepared
+        self.stats = Stats()
+        self.epoch = 0
+        self._emit = emit
+        self._clock = clock
+        self._number = 0
+        self._last: Image | None = None
+        self._fade: Fade | None = None
+        self._showing = threading.Lock()
+
+    @property
+    def fading(self) -> bool:
+        """Whether an earlier picture still goes away."""
+        return self._fade is not None
+
     def fps(self, window_s: float = 1.0) -> float:
         """Frames animated in a second, lately."""
-        since = time.monotonic() - window_s
-        return sum(done > since for done in list(self.done_s)) / window_s
+        since = self._clock() - window_s
+        return sum(done > since for done in list(self.stats.done_s)) / window_s
 
+    def change(self, prepared: Prepared) -> None:
+        """Show another portrait from the next picture on; the last one fades away over it."""
+        with self._showing:
+            self.prepared = prepared
+            self._begin_fade()
 
-@dataclass(frozen=True)
-class Job:
-    """A driving frame that has been followed. seen: what the engine's puppeteer says of it."""
+    def fade(self) -> None:
+        """Let the last picture fade away over those to come."""
+        with self._showing:
+            self._begin_fade()
 
-    lane: Lane
-    source: Source
-    seen: Any
-    captured_s: float
-    taken_s: float
-    follow_s: float
-    epoch: int
+    def rest(self) -> None:
+        """Show the portrait at rest, and nothing that is still on its way."""
+        with self._showing:
+            self.epoch += 1
+            self._show(planar(self.prepared.still), self._clock())
+
+    def animated(self, yuv: Image, captured_s: float, taken_s: float, epoch: int) -> None:
+        """Show a picture whose driving frame was taken at `taken_s`, in the given epoch."""
+        with self._showing:
+            if epoch != self.epoch:
+                return
+            now_s = self._clock()
+            self.stats.animated += 1
+            self.stats.stage_s.append(now_s - taken_s)
+            self.stats.done_s.append(now_s)
+            self._show(yuv, captured_s)
+
+    def _begin_fade(self) -> None:
+        if self._last is not None:
+            self._fade = Fade(self._last, self._clock())
+
+    def _show(self, yuv: Image, captured_s: float) -> None:
+        if self._fade is not None:
+            now_s = self._clock()
+            if self._fade.within(now_s):
+                yuv = self._fade.over(yuv, now_s)
+            else:
+                self._fade = None
+        self._last = yuv
+        self._number += 1
+        self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL))
 
 
 class Lane:
-    """One stream's way through the stage: its queue, budget, driver and portrait. `emit` gets each new frame, on some
-    thread of the stage.
+    """One stream's driver, budget and requests. `step` belongs to one thread, everything else to any.
 
-    Following runs on a thread of the lane's own, at most one frame ahead of the device. A failing engine never stops
-    the lane and never shows the camera: viewers keep the last frame.
+    A failing engine or tracker never stops a lane and never shows the camera: viewers keep the last frame.
+    mirrored: whether the driver is seen as in a mirror, asked for each frame.
     """
 
     def __init__(
-        self, stage: AnimationStage, source: Source, feed: Feed, budget: FrameBudget, emit: Callable[[AnimatedFrame], None]
+        self,
+        puppeteer: Puppeteer,
+        screen: Screen,
+        budget: FrameBudget,
+        mirrored: Callable[[], bool] = lambda: False,
+        clock: Clock = steady,
     ) -> None:
-        self._stage = stage
-        self._source = source
-        self._feed = feed
-        self._emit = emit
-        self._number = 0
-        self._epoch = 0  # pictures of an earlier one are not shown any more
-        self._sealing = threading.Lock()
-        self._requests: deque[Callable[[Puppeteer], object]] = deque()  # done between two frames
-        self._last: Image | None = None
-        self._fade: tuple[Image, float] | None = None  # the picture that goes, and since when
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
-        self.budget = budget
-        self.stats = LaneStats()
-        self._resting = True
-        self.driven = False  # somebody is this stream's driver: it counts when another wants to be admitted
-        self.mirror = False
-        self.face = FaceState.NO_FACE
-        self.calibrating = Calibrating()
-        self.faces = 0
-        self.tracker_name = ""
-        self.served_s = float("-inf")
+        self.puppeteer = puppeteer
+        self.turn = Turn()
+        self._screen = screen
+        self._budget = budget
+        self._mirrored = mirrored
+        self._clock = clock
+        self._requests: deque[Callable[[], object]] = deque([screen.rest])  # done between two frames
+        self._driven_s: float | None = None  # when the last frame came; None at rest
 
-    def start(self) -> None:
-        self._thread.start()
+    @property
+    def face(self) -> FaceState:
+        """What is seen of the driver's face."""
+        return FaceState.NO_FACE if self._driven_s is None else self.puppeteer.state
 
-    def stop(self, timeout_s: float = 5.0) -> bool:
-        """Ask the thread to end and wait; whether it did."""
-        self._stop.set()
-        self._stage.remove(self)
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def set_source(self, source: Source) -> None:
-        """Show another portrait from the next frame on; the last picture fades away over it."""
-        self._requests.append(lambda puppeteer: self._change(source))
-
-    def take_over(self, other: Lane) -> None:
-        """Go on, before the start, where another lane of the stream has ended: fade from its picture, count on."""
-        self.driven, self.mirror, self.stats, self._number = other.driven, other.mirror, other.stats, other._number
-        if other._last is not None:
-            self._fade = other._last, time.monotonic()
+    @property
+    def wait_s(self) -> float | None:
+        """How long the next step may wait for a frame; None for as long as none comes."""
+        if self._requests:
+            return 0.0
+        if self._driven_s is not None:
+            return max(self._driven_s + REST_AFTER_S - self._clock(), 0.0)
+        return FADE_STEP_S if self._screen.fading else None
 
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next frame on."""
-        self._requests.append(lambda puppeteer: puppeteer.tune(tuning))
+        self._requests.append(lambda: self.puppeteer.tune(tuning))
 
     def recalibrate(self) -> None:
         """Take a new neutral from the next frames; the present one goes on meanwhile."""
-        self._requests.append(lambda puppeteer: puppeteer.recalibrate())
+        self._requests.append(self.puppeteer.recalibrate)
 
     def reset(self) -> None:
         """Come to rest and take a new neutral: another driver."""
-        self._requests.append(lambda puppeteer: puppeteer.reset())
+        self._requests.append(self.puppeteer.reset)
 
     def next_face(self) -> None:
         """Follow the next face that the driver shows."""
-        self._requests.append(lambda puppeteer: puppeteer.next_face())
+        self._requests.append(self.puppeteer.next_face)
 
-    def _run(self) -> None:
-        puppeteer = self._stage.engine.open()
-        self.tracker_name = puppeteer.tracker_name
-        try:
-            self._rest()
-            last_s = time.monotonic()
-            self._resting = True
-            while not self._stop.is_set():
-                fading = self._fade is not None
-                frame = self._feed.take(FADE_STEP_S if fading else IDLE_S)
-                while self._requests:
-                    self._do(self._requests.popleft(), puppeteer)
-                if frame is not None:
-                    last_s, self._resting = time.monotonic(), False
-                    self._one(puppeteer, frame)
-                elif not self._resting and time.monotonic() - last_s > REST_AFTER_S:
-                    self._resting = True
-                    self.face = FaceState.NO_FACE
-                    self._fade_out()
-                    self._rest()
-                elif fading and self._resting:
-                    self._rest()
-        finally:
-            puppeteer.close()
+    def close(self) -> None:
+        """After the last step."""
+        self.puppeteer.close()
 
-    def _do(self, request: Callable[[Puppeteer], object], puppeteer: Puppeteer) -> None:
+    def step(self, frame: TimedFrame | None) -> Work | None:
+        """Do what was asked for, then follow `frame`, the newest; None if none came in time. What the device is to do."""
+        while self._requests:
+            self._try(self._requests.popleft())
+        now_s = self._clock()
+        if frame is not None:
+            if self._driven_s is None:
+                self._screen.fade()  # the driver may go on anywhere
+            self._driven_s = now_s
+            return self._follow(frame, now_s)
+        if self._driven_s is None:
+            if self._screen.fading:
+                self._screen.rest()
+        elif now_s >= self._driven_s + REST_AFTER_S:
+            self._driven_s = None
+            self._screen.fade()
+            self._screen.rest()
+        return None
+
+    def _try(self, request: Callable[[], object]) -> None:
         try:
-            request(puppeteer)
+            request()
         except Exception:  # whatever a tracker does, the stream goes on
-            self.failed(0.0)
+            self._failed(0.0)
 
-    def _change(self, source: Source) -> None:
-        self._source = source
-        self._fade_out()
-        if self._resting:
-            self._rest()
-
-    def _fade_out(self) -> None:
-        if self._last is not None:
-            self._fade = self._last, time.monotonic()
-
-    def _one(self, puppeteer: Any, frame: TimedFrame) -> None:
-        self.stats.frames_in += 1
-        reason = self.budget.admit(frame.captured_s)
-        if reason is not None:
-            self.stats.skipped[reason] += 1
-            return
-        taken_s = time.monotonic()
+    def _follow(self, frame: TimedFrame, taken_s: float) -> Work | None:
+        if self._budget.admit(frame.captured_s) is not None:
+            return None
         try:
-            seen = puppeteer.follow(driving(frame, self.mirror))
+            seen = self.puppeteer.follow(driving(frame, self._mirrored()))
         except Exception:  # whatever a tracker does, the stream goes on with its last frame
-            self.failed(time.monotonic() - taken_s)
-            return
-        self.face, self.calibrating, self.faces = puppeteer.state, puppeteer.calibrating, puppeteer.faces
-        follow_s = time.monotonic() - taken_s
-        job = Job(self, self._source, seen, frame.captured_s, taken_s, follow_s, self._epoch)
-        self._stage.offer(job, self._stop)
+            self._failed(self._clock() - taken_s)
+            return None
+        follow_s, epoch = self._clock() - taken_s, self._screen.epoch
 
-    def done(self, job: Job, yuv: Image, device_s: float) -> None:
-        """On the stage's thread: the picture of a job, and its share of the device's time."""
-        self.budget.spent(max(job.follow_s, device_s))
-        self.served_s = now = time.monotonic()
-        if job.epoch == self._epoch:
-            self.stats.animated += 1
-            self.stats.stage_s.append(now - job.taken_s)
-            self.stats.done_s.append(now)
-            self._show(yuv, job.captured_s)
+        def done(yuv: Image, device_s: float) -> None:
+            self._budget.spent(max(follow_s, device_s))
+            self._screen.animated(yuv, frame.captured_s, taken_s, epoch)
 
-    def failed(self, spent_s: float) -> None:
+        return Work(self.turn, self._screen.prepared, seen, follow_s, done, self._failed)
+
+    def _failed(self, spent_s: float) -> None:
         """Following or animating raised."""
-        self.budget.spent(spent_s)
-        self.served_s = time.monotonic()  # a lane that fails has had its turn all the same
-        self.stats.errors += 1
-        if self.stats.errors & (self.stats.errors - 1) == 0:  # 1, 2, 4, 8, …: a broken engine does not flood the log
-            log.exception("animation failed (%d so far); viewers keep the last frame", self.stats.errors)
-
-    def _rest(self) -> None:
-        """Show the still portrait."""
-        self._epoch += 1
-        self._show(planar(self._source.still), time.monotonic())
-
-    def _show(self, yuv: Image, captured_s: float) -> None:
-        with self._sealing:
-            if self._fade is not None:
-                yuv = self._faded(yuv, *self._fade)
-            self._last = yuv
-            self._number += 1
-            self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL))
-
-    def _faded(self, yuv: Image, before: Image, since_s: float) -> Image:
-        share = (time.monotonic() - since_s) / FADE_S
-        if share >= 1:
-            self._fade = None
-            return yuv
-        return cross_faded(before, yuv, eased(share))
+        self._budget.spent(spent_s)
+        stats = self._screen.stats
+        stats.errors += 1
+        if stats.errors & (stats.errors - 1) == 0:  # 1, 2, 4, 8, …: a broken engine does not flood the log
+            log.exception("animation failed (%d so far); viewers keep the last frame", stats.errors)
 
 
 def driving(frame: TimedFrame, mirror: bool) -> Driving:

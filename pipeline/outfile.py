@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .errors import PuppetError
 
+_unfinished: set[Path] = set()
+
 
 def check(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
     """Raise PuppetError unless `inputs` can be read and `finished(path)` can write: asked before the work.
@@ -23,9 +25,8 @@ def check(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> N
         for taken in inputs:
             if path.exists() and path.samefile(taken):
                 raise PuppetError(f"{path}: would replace {taken}, which is read; choose another name")
-        part = _part_of(path)
-        part.touch(exist_ok=False)  # the only test of a folder that holds on every system
-        part.unlink()
+        with _part_of(path):  # the only test of a folder that holds on every system
+            pass
 
 
 def _check_readable(path: Path) -> None:
@@ -49,19 +50,29 @@ def _check_name(path: Path, suffixes: Sequence[str]) -> None:
 @contextmanager
 def finished(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name when all went well, and is removed otherwise."""
-    part = _part_of(path)
-    with _cannot_be_written(path):
-        try:
-            part.touch(exist_ok=False)
-            yield part
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    with _cannot_be_written(path), _part_of(path) as part:
+        yield part
+        os.replace(part, path)
 
 
-def _part_of(path: Path) -> Path:
-    """A new name each time, as another run may be writing the same file; no longer than file systems allow."""
-    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")
+def discard_unfinished() -> None:
+    """Remove what `finished` is still writing, for a process that is about to end without unwinding."""
+    for part in list(_unfinished):
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """A new file, removed at the end. Its name is another one each time, as a second run may be writing the same output,
+    and no longer than file systems allow."""
+    part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")
+    _unfinished.add(part)
+    try:
+        part.touch(exist_ok=False)
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+        _unfinished.discard(part)
 
 
 @contextmanager

@@ -1,77 +1,82 @@
-"""The animation stage: one thread per device animates for all streams."""
+"""The animation stage: which frames a device animates next, for all streams. Told the time; `runners` has its thread."""
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
 from statistics import median
+from typing import Any
 
-from .budget import FrameBudget
-from .engine import Engine, Source
-from .frames import AnimatedFrame, Image
-from .lane import IDLE_S, SAMPLES, Feed, Job, Lane
+from .clock import Clock, steady
+from .engine import Engine, Prepared
+from .frames import Image
 
 log = logging.getLogger(__name__)
 
-ACTIVE_S = 1.0  # a lane that animated within this time counts as active
+ACTIVE_S = 1.0  # a lane that was served within this time will soon have another frame
+SAMPLES = 300
 
 
-_Batch = tuple[list[Job], Callable[[], list[Image]], float]  # jobs, what waits for their pictures, when it began
+@dataclass(eq=False)
+class Turn:
+    """A lane's place among the others. served_s: when the device last worked for it; number: the how manieth frame of all
+    that was; closed: it is served no more."""
+
+    served_s: float = float("-inf")
+    number: int = 0
+    closed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A driving frame that has been followed, for the device.
+
+    prepared: the portrait; seen: what the engine's puppeteer says of the frame; follow_s: seconds that took. Either
+    `done` is called, with the picture as planar YUV and its seconds of the device, as if the lane had its share of it
+    alone; or `failed`, with the seconds that were spent; or neither, if it is withdrawn.
+    """
+
+    turn: Turn
+    prepared: Prepared
+    seen: Any
+    follow_s: float
+    done: Callable[[Image, float], None]
+    failed: Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    works: list[Work]
+    pictures: Callable[[], list[Image]]  # waits for the device
+    start_s: float
 
 
 class AnimationStage:
-    """Owns an engine's device: one thread takes what the lanes have followed, fairly and in batches.
+    """Owns an engine's device: takes what lanes have followed, fairly and in batches.
 
-    gather_s: how long at most a batch waits for lanes that are expected to have a frame soon.
+    gather_s: how long at most a batch waits for lanes that are expected to have a frame soon. Whoever runs it sees to it
+    that `offer`, `waits`, `withdraw`, `wait_s` and `take` do not meet, and calls `step` from one thread.
     """
 
-    def __init__(self, engine: Engine, gather_s: float) -> None:
+    def __init__(self, engine: Engine, gather_s: float = 0.002, clock: Clock = steady) -> None:
         self.engine = engine
-        self.lanes: list[Lane] = []
+        self.gather_s = gather_s
         self.batches: Counter[int] = Counter()  # how many batches of each size
-        self._gather_s = gather_s
-        self._ready: dict[Lane, Job] = {}
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._clock = clock
+        self._waiting: dict[Turn, Work] = {}
+        self._active: set[Turn] = set()
+        self._numbers = count(1)
+        self._pending: _Batch | None = None  # what the device works on
+        self._free_s = float("-inf")  # when the device had last done a batch
         self._frame_s: deque[float] = deque(maxlen=SAMPLES)  # seconds of the device for one frame
         self._follow_s: deque[float] = deque(maxlen=SAMPLES)
-        self._thread = threading.Thread(target=self._run, name="animation-stage", daemon=True)
-        self.started = False
 
-    def start(self) -> None:
-        self.started = True
-        self._thread.start()
-
-    def stop(self, timeout_s: float = 5.0) -> bool:
-        """Ask the thread to end and wait; whether it did. The lanes have been stopped before."""
-        self._stopping = True
-        self.wake()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def wake(self) -> None:
-        """Let whoever waits look again."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def remove(self, lane: Lane) -> None:
-        """Serve a lane no more."""
-        if lane in self.lanes:
-            self.lanes.remove(lane)
-        self.wake()
-
-    def lane(self, source: Source, feed: Feed, budget: FrameBudget, emit: Callable[[AnimatedFrame], None]) -> Lane:
-        """A lane for one more stream."""
-        lane = Lane(self, source, feed, budget, emit)
-        self.lanes.append(lane)
-        return lane
-
-    def fps_with_one_more(self, max_busy: float) -> float | None:
-        """Frames per second that every driven lane would get if one more were driven; None before any measurement.
+    def fps(self, count: int, max_busy: float) -> float | None:
+        """Frames per second that each of `count` streams would get; None before any measurement.
 
         The device, and the processor's cores that follow (and animate, where they are the device), may be busy for
         `max_busy` of the time.
@@ -79,7 +84,6 @@ class AnimationStage:
         frame_s = self.frame_s()
         if frame_s is None:
             return None
-        count = 1 + sum(lane.driven for lane in self.lanes)
         cpu_s = median(self._follow_s or [0.0]) + (frame_s if self.engine.on_cpu else 0.0)
         cores = os.cpu_count() or 1
         return min(max_busy / (count * frame_s), cores * max_busy / (count * cpu_s) if cpu_s else float("inf"))
@@ -92,75 +96,88 @@ class AnimationStage:
         """A frame takes the device so long: known from the warm-up."""
         self._frame_s.append(seconds)
 
-    def offer(self, job: Job, stop: threading.Event) -> None:
-        """Called by a lane: wait until the device takes its frame. None waits behind an older one of its lane."""
-        with self._changed:
-            self._ready[job.lane] = job
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._ready.get(job.lane) is not job or stop.is_set() or self._stopping)
-            self._ready.pop(job.lane, None)
+    def offer(self, work: Work) -> None:
+        """Have a frame animated, unless its turn is closed; in the place of one of the same turn that still waits."""
+        if not work.turn.closed:
+            self._waiting[work.turn] = work
 
-    def _run(self) -> None:
-        pending: _Batch | None = None
-        free_s = 0.0
-        while not self._stopping:
-            # While the device works on one batch, the next is prepared; a batch that is done is not kept waiting.
-            jobs = self._gather(wait=pending is None)
-            started = self._submit(jobs) if jobs else None
-            if pending is not None:
-                free_s = self._collect(*pending, free_s)
-            pending = started
-            if pending is not None and not self.engine.overlaps:
-                free_s, pending = self._collect(*pending, free_s), None
+    def waits(self, work: Work) -> bool:
+        """Whether the device has not taken it yet."""
+        return self._waiting.get(work.turn) is work
 
-    def _gather(self, wait: bool) -> list[Job]:
+    def close(self, turn: Turn) -> None:
+        """Serve a lane no more."""
+        turn.closed = True
+        self._waiting.pop(turn, None)
+
+    def wait_s(self) -> float | None:
+        """How long the next batch may wait for more: None for as long as there is nothing to do."""
+        if self._pending is not None:  # a batch that is done is not kept waiting
+            return 0.0
+        if not self._waiting:
+            return None
+        return self.gather_s if len(self._waiting) < min(self.engine.max_batch, self._sharing()) else 0.0
+
+    def take(self) -> list[Work]:
         """What the device does next: the lanes that were served longest ago first."""
-        with self._changed:
-            if wait:
-                self._changed.wait_for(lambda: self._ready or self._stopping, IDLE_S)
-                wanted = min(self.engine.max_batch, self._active())
-                if 0 < len(self._ready) < wanted:
-                    self._changed.wait_for(lambda: len(self._ready) >= wanted or self._stopping, self._gather_s)
-            jobs = sorted(self._ready.values(), key=lambda job: job.lane.served_s)[: self.engine.max_batch]
-            for job in jobs:
-                del self._ready[job.lane]
-            self._changed.notify_all()
-            return jobs
+        works = sorted(self._waiting.values(), key=lambda work: work.turn.number)[: self.engine.max_batch]
+        for work in works:
+            del self._waiting[work.turn]
+        return works
 
-    def _active(self) -> int:
-        since = time.monotonic() - ACTIVE_S
-        return sum(lane.served_s > since for lane in self.lanes)
+    def step(self, works: list[Work]) -> None:
+        """Give the device what was taken, and hand out the pictures of the batch before; of this one too where the
+        device does not work beside us. So the next batch is prepared while the device works."""
+        started = self._submit(works) if works else None
+        if self._pending is not None:
+            self._collect(self._pending)
+        self._pending = started
+        if started is not None and not self.engine.overlaps:
+            self._pending = None
+            self._collect(started)
 
-    def _submit(self, jobs: list[Job]) -> _Batch:
-        start = time.monotonic()
-        self.batches[len(jobs)] += 1
+    def _sharing(self) -> int:
+        """How many lanes share the device now."""
+        since = self._clock() - ACTIVE_S
+        self._active = {turn for turn in self._active if turn.served_s > since}
+        return len(self._active)
+
+    def _submit(self, works: list[Work]) -> _Batch:
+        start_s = self._clock()
+        self.batches[len(works)] += 1
         try:
-            return jobs, self.engine.submit([(job.source, job.seen) for job in jobs]), start
+            return _Batch(works, self.engine.submit([(work.prepared, work.seen) for work in works]), start_s)
         except Exception as exc:  # whatever an engine does, it is told where the pictures would have come
             failure = exc
 
         def fail() -> list[Image]:
             raise failure
 
-        return jobs, fail, start
+        return _Batch(works, fail, start_s)
 
-    def _collect(self, jobs: list[Job], collect: Callable[[], list[Image]], start_s: float, free_s: float) -> float:
-        """Hand out the pictures of a batch; when the device was free again. free_s: when it was free for this one."""
-        start_s = max(start_s, free_s)
+    def _collect(self, batch: _Batch) -> None:
+        start_s = max(batch.start_s, self._free_s)
         try:
-            pictures = collect()
+            pictures = batch.pictures()
         except Exception:  # whatever an engine does, the lanes go on with their last frames
-            if len(jobs) == 1:
-                jobs[0].lane.failed(time.monotonic() - start_s)
+            if len(batch.works) == 1:
+                self._served(batch)
+                batch.works[0].failed(self._free_s - start_s)
             else:  # one stream must not spoil the others' frames
-                for job in jobs:
-                    self._collect(*self._submit([job]), start_s)
-            return time.monotonic()
-        now = time.monotonic()
-        each = (now - start_s) / len(jobs)
+                for work in batch.works:
+                    self._collect(self._submit([work]))
+            return
+        self._served(batch)
+        each = (self._free_s - start_s) / len(batch.works)
         self._frame_s.append(each)
-        self._follow_s.extend(job.follow_s for job in jobs)
-        sharing = max(self._active(), 1)
-        for job, yuv in zip(jobs, pictures, strict=True):
-            job.lane.done(job, yuv, each * sharing)
-        return now
+        self._follow_s.extend(work.follow_s for work in batch.works)
+        sharing = self._sharing()
+        for work, yuv in zip(batch.works, pictures, strict=True):
+            work.done(yuv, each * sharing)
+
+    def _served(self, batch: _Batch) -> None:
+        """Those of a batch have had their turn, the ones that failed too."""
+        self._free_s = self._clock()
+        for work in batch.works:
+            work.turn.served_s, work.turn.number = self._free_s, next(self._numbers)
+            self._active.add(work.turn)

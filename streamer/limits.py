@@ -7,6 +7,7 @@ from typing import Literal
 
 Transport = Literal["tcp", "udp"]  # of RTSP
 TRANSPORT: Transport = "tcp"
+STALE_AFTER_S = 5.0  # a source without a frame for so long is opened again
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from pipeline import models, threads
 from streamer.app import Server
 from streamer.config import Config
+
+from . import browser as browsers
+from .media import as_camera
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -120,3 +124,41 @@ def run_server(own_engine=None, **sections) -> Iterator[Server]:
 def server() -> Iterator[Server]:
     with run_server() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def chromium_of_all(tmp_path_factory) -> Iterator[browsers.Chromium]:
+    with browsers.running(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@pytest.fixture
+def browser(chromium_of_all) -> Iterator[Browser]:
+    """The session's Chromium."""
+    with chromium_of_all.connected() as connected:
+        yield connected
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    """An empty page, with nothing left of other tests; an error of its scripts fails the test."""
+    context = browser.new_context(viewport={"width": 1240, "height": 860}, color_scheme="dark")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors
+
+
+@pytest.fixture(scope="session")
+def camera(chromium_of_all, clip, tmp_path_factory) -> Callable[..., None]:
+    """Let the browser's camera play a driving clip, or its first pictures there and back."""
+    folder, made = tmp_path_factory.mktemp("cameras"), {}
+
+    def play(name: str, pictures: int | None = None) -> None:
+        if (name, pictures) not in made:
+            made[name, pictures] = as_camera(clip(name), folder / f"{name}-{pictures}.mjpeg", pictures)
+        chromium_of_all.play(made[name, pictures])
+
+    return play

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -24,10 +26,14 @@ def picture(k: int, side: int = 512) -> av.VideoFrame:
     return frame
 
 
-def as_camera(clip: Path, out: Path) -> Path:
-    """The clip as MJPEG, which Chromium's fake camera loops."""
+def as_camera(clip: Path, out: Path, pictures: int | None = None) -> Path:
+    """The clip as MJPEG, which Chromium's fake camera loops. pictures: only the first ones, there and back, so that
+    nothing leaps where the loop begins again."""
     with av.open(str(clip)) as source:
-        return write_mjpeg(source.decode(video=0), out)
+        if pictures is None:
+            return write_mjpeg(source.decode(video=0), out)
+        there = list(islice(source.decode(video=0), pictures))
+        return write_mjpeg([*there, *there[-2:0:-1]], out)
 
 
 def busy_camera(out: Path) -> Path:
@@ -49,8 +55,10 @@ def write_mjpeg(frames: Iterable[av.VideoFrame], out: Path) -> Path:
     with av.open(str(out), "w", format="mjpeg") as target:
         video = target.add_stream("mjpeg", rate=CAMERA_FPS, options={"q:v": "3"})
         video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
-        for frame in frames:
-            target.mux(video.encode(frame.reformat(512, 512, "yuvj420p")))
+        for k, frame in enumerate(frames):
+            still = frame.reformat(512, 512, "yuvj420p")
+            still.pts, still.time_base = k, Fraction(1, CAMERA_FPS)
+            target.mux(video.encode(still))
         target.mux(video.encode(None))
     return out
 

@@ -13,6 +13,9 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 from aiortc.codecs import get_capabilities
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
+from pipeline.frames import TimedFrame
+from streamer.stream.intake import Intake
+
 from .waiting import LIMIT_S
 
 SDP = {"Content-Type": "application/sdp"}
@@ -93,3 +96,16 @@ async def pictures(receiver: RTCRtpReceiver, count: int, seconds: float = LIMIT_
     """The next pictures that a viewer gets."""
     async with asyncio.timeout(seconds):
         return [await receiver.track.recv() for _ in range(count)]
+
+
+def watched(intake: Intake) -> list[TimedFrame]:
+    """The driving frames that a stream takes from now on."""
+    taken: list[TimedFrame] = []
+    put = intake.put
+
+    def watch(frame: TimedFrame) -> None:
+        taken.append(frame)
+        put(frame)
+
+    intake.put = watch  # type: ignore[method-assign]
+    return taken

@@ -18,7 +18,7 @@ from pipeline.face import topology as topo
 from pipeline.face.mediapipe import find_landmarks
 from pipeline.face.motion import Array, Motion, rest
 from pipeline.frames import Image
-from pipeline.mesh.engine import MeshSource
+from pipeline.mesh.prepared import MeshPrepared
 from pipeline.models import FACE_LANDMARKER, fetch
 from pipeline.portrait import BUNDLED, Portrait
 
@@ -35,7 +35,7 @@ def main() -> None:
     for name, picture in (("astronaut", astronaut), ("drawing", drawing())):
         save(name, picture, find_landmarks(picture, model)[0])
     landmarks = find_landmarks(astronaut, model)[0]
-    demo_clip(MeshSource.of(Portrait("astronaut", astronaut, landmarks), 512, 512))
+    demo_clip(MeshPrepared.of(Portrait("astronaut", astronaut, landmarks), 512, 512))
 
 
 def save(name: str, picture: Image, landmarks: Array) -> None:
@@ -180,7 +180,7 @@ def demo_motion(t: float) -> Motion:
     return motion
 
 
-def demo_clip(source: MeshSource) -> None:
+def demo_clip(source: MeshPrepared) -> None:
     """The driving clip of the page's demo button: the bundled portrait itself, performing."""
     with av.open(str(HERE / "demo.mp4"), "w") as out:
         video = out.add_stream("libx264", rate=DEMO_FPS, options={"crf": "26", "preset": "slow"})

@@ -1,4 +1,4 @@
-"""What every engine's follower of a driver has."""
+"""The part of a puppeteer that is the same for every engine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ from .tuning import Tuning
 
 
 class Follower:
-    """What every engine's follower of one driver has."""
+    """Follows one driver; see `pipeline.engine.Puppeteer`."""
 
     def __init__(self, tracker: Tracker, calibrated: bool = False) -> None:
         self.tracker = tracker
+        self.tracker_name = tracker.name
         self.tuning = Tuning()
         self.keeper = NeutralKeeper(calibrated)
+
+    @property
+    def state(self) -> FaceState:
+        return self.keeper.state
+
+    @property
+    def calibrating(self) -> Calibrating:
+        return self.keeper.calibrating
+
+    @property
+    def faces(self) -> int:
+        return self.tracker.faces
+
+    def tune(self, tuning: Tuning) -> None:
+        self.tuning = tuning
 
     def recalibrate(self) -> None:
         """Take a new neutral; the present one goes on until then."""

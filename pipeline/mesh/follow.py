@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from ..face.motion import Array, Motion, Neutral, rest
 from ..face.tracker import Tracker
 from ..follow.blend import Presence
+from ..follow.calibration import Calibration
 from ..follow.follower import Follower
 from ..follow.neutral import NeutralKeeper
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
-from ..frames import Image
+from ..frames import Driving, Image
+from .prepared import MeshPrepared
 
 
-class FaceFollower(Follower):
-    """One driver's face. Times are seconds on any steady clock, increasing."""
+class MeshPuppeteer(Follower):
+    """See `pipeline.engine.Puppeteer`. Times are seconds on any steady clock, increasing."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        super().__init__(tracker)
+    def __init__(self, open_tracker: Callable[[], Tracker]) -> None:
+        super().__init__(open_tracker())
+        self._open_tracker = open_tracker
         self._neutral: Neutral | None = None
         self._smooth = MotionSmoother()
         self._last = rest()
         self._shown = rest()
         self._offset: Array = np.zeros(0)
 
-    def known(self, neutral: Neutral | None, tracker: Tracker) -> None:
-        """Begin anew with a neutral from beforehand: the first frame is already animated. tracker: takes the place of
-        the one that has seen it."""
-        self.tracker.close()
-        self.tracker, self._neutral, self._smooth = tracker, neutral, MotionSmoother()
-        self.keeper = NeutralKeeper(neutral is not None)
-        if neutral is not None:
-            self.keeper.presence = Presence(1.0)
+    def follow(self, driving: Driving) -> Motion:
+        """The motion of the face; rest where there is none."""
+        return self._motion(driving.image, driving.time_s)
 
-    def follow(self, image: Image, time_s: float) -> Motion:
-        """The motion of the face in `image` (h, w, 3) RGB; rest where there is none."""
+    def animate(self, prepared: MeshPrepared, image: Image, time_s: float) -> Image:
+        return prepared.render(self._motion(image, time_s))
+
+    def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
+        self._neutral, self._smooth = self._neutral_of(frames), MotionSmoother()
+        self.tracker.close()
+        self.tracker = self._open_tracker()  # one that has not seen the frames that now come again
+        self.keeper = NeutralKeeper(self._neutral is not None)
+        if self._neutral is not None:
+            self.keeper.presence = Presence(1.0)  # the first frame is already animated
+
+    def _neutral_of(self, frames: Iterable[tuple[float, Image]]) -> Neutral | None:
+        calibration = Calibration()
+        for time_s, image in frames:
+            landmarks = self.tracker.track(image, time_s)
+            neutral = None if landmarks is None else calibration.add(landmarks, time_s)
+            if neutral is not None:
+                return neutral
+        return calibration.neutral()
+
+    def _motion(self, image: Image, time_s: float) -> Motion:
         landmarks = None if self.tuning.paused else self.tracker.track(image, time_s)
         self._shown = self._blended(self._target(landmarks, time_s), time_s)
         return self._shown

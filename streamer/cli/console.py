@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline import outfile
 from pipeline.errors import PuppetError
 from pipeline.liveportrait.options import Compile, Precision
 
@@ -57,22 +59,21 @@ def one_line_errors() -> Iterator[None]:
 
 @contextmanager
 def tidy_end() -> Iterator[None]:
-    """SIGINT and SIGTERM unwind the work, so that no unfinished file stays; exit codes 130 and 143."""
+    """SIGINT and SIGTERM end the process at once and leave no unfinished file; exit codes 130 and 143."""
     ends = (signal.SIGINT, signal.SIGTERM)
 
     def end(number: int, frame: FrameType | None) -> None:
+        # Nothing is raised: what a handler raises may come up in a destructor of somebody else's, and be lost there.
         for each in ends:
-            signal.signal(each, signal.SIG_IGN)  # a second one, from a wrapper or a group, must not cut the unwinding short
-        raise SystemExit(128 + number)
+            signal.signal(each, signal.SIG_IGN)
+        outfile.discard_unfinished()
+        shown = "\x1b[?25h\n" if console.is_terminal else ""  # the progress bar hides the cursor
+        os.write(2, f"{shown}stopped by {signal.Signals(number).name}; no unfinished file is left\n".encode())
+        os._exit(128 + number)
 
     before = {each: signal.signal(each, end) for each in ends}
     try:
         yield
-    except SystemExit as exc:
-        console.print(
-            f"stopped by {signal.Signals(int(exc.code or 128) - 128).name}; no unfinished file is left", highlight=False
-        )
-        raise
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pipeline.budget import FrameBudget
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
+from pipeline.stage import AnimationStage
 
 from .section import Section, default_of
 
@@ -106,7 +107,7 @@ class Device(Section):
 
     min_fps: float = Field(
         10, gt=0, le=120,
-        description="A new driver is refused (HTTP 503) if it would leave each driven stream fewer frames per second than this.",
+        description="A driver that comes later is refused (HTTP 503) if each driven stream would get fewer frames per second than this.",
     )  # fmt: skip
     max_streams: int = Field(
         0, ge=0, le=1000, description="Largest number of streams driven at the same time. 0 leaves the decision to min_fps alone."
@@ -117,5 +118,8 @@ class Device(Section):
         "checked against min_fps.",
     )  # fmt: skip
     gather_ms: float = Field(
-        2, ge=0, le=50, description="Longest time, in milliseconds, that a batch waits for frames of more streams."
+        1000 * default_of(AnimationStage, "gather_s"),
+        ge=0,
+        le=50,
+        description="Longest time, in milliseconds, that a batch waits for frames of more streams.",
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipeline.follow.tuning import Region, Tuning
 
-from ..limits import TRANSPORT, Timeouts, Transport
+from ..limits import STALE_AFTER_S, TRANSPORT, Timeouts, Transport
 from .section import Section
 
 STEP = "x-step"  # of a key in the JSON schema: what one step of its slider or number box changes
@@ -113,7 +113,7 @@ class Stream(Section):
         Timeouts.read_s, gt=0, le=60, description="Longest time, in seconds, that a network source may send nothing."
     )
     stale_after_s: float = Field(
-        5, gt=0, le=600, description="A source that has given no frame for this many seconds is opened again."
+        STALE_AFTER_S, gt=0, le=600, description="A source that has given no frame for this many seconds is opened again."
     )
     fps: int = Field(30, ge=1, le=120, description="Frame rate of a webcam or of the test pattern, in frames per second.")
     size: tuple[int, int] = Field((640, 480), description="Width and height asked of a webcam, in pixels.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ from ..sinks.outputs import Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
 from ..sources.file import FileSource
+from ..stream.admission import Admission
 from ..stream.stages import Engines
 from ..stream.stream import Stream
 from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Changes
 from .gallery import Gallery
 from .persistence import Memory
-from .state import DEMO, DeviceState, StreamState, device_of, state_of
+from .state import DeviceState, StreamState, device_of, is_demo, state_of
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +40,6 @@ class Control:
     def __init__(self, config: Config, engines: Engines, model: Path | None, outputs: Outputs) -> None:
         self._config = config
         self._engines = engines
-        self._drivers: dict[str, Driver] = {}
         self._turn: dict[str, asyncio.Lock] = {}
         self._memory = Memory(config.persistence.file)
         self._watching: asyncio.Task[None] | None = None
@@ -45,6 +47,7 @@ class Control:
         self.gallery = Gallery(config.engine, model, self._portraits_in_use)
         self.changes = Changes(self.states)
         self.streams: dict[str, Stream] = {}
+        self.admission = Admission(config.device, self.streams)
 
     async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
@@ -52,17 +55,19 @@ class Control:
             self.gallery.put(config.portrait, portraits[name])
             stage = self._engines.open(config.engine or self._config.engine.name)
             shown = await self.gallery.prepared(stage.engine, config.portrait)
-            stream = Stream(name, stage, shown, self._config.budget, self._config.device, config.puppet)
+            puppeteer = await asyncio.to_thread(stage.engine.open)
+            budget, puppet = self._config.budget, config.puppet
+            stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
             self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
-                stream.claim(sources[name].name)
-            await self._engines.started(stage, shown.source)
+                stream.claim(Driver(sources[name], stream.intake, config.stale_after_s), named=True)
+            await self._engines.started(stage, shown.prepared)
         for name, stream in self.streams.items():
             stream.start()
             await self._remember(name)
             self.outputs.start(stream)
-            if name in sources:
-                self._drive(stream, sources[name])
+            if isinstance(stream.driver, Driver):
+                stream.driver.start()
         self._watching = asyncio.create_task(self.changes.run(), name="changes")
 
     async def _remember(self, name: str) -> None:
@@ -74,14 +79,24 @@ class Control:
             except (StreamerError, PuppetError) as exc:
                 log.warning("stream '%s': what was kept of '%s' cannot be used (%s)", name, key, exc)
 
-    async def stop(self) -> None:
-        """End sources and streams."""
+    def hang_up(self) -> Counter[str]:
+        """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
+        counts = Counter({"event listener": self.changes.listeners, "source": len(self._drivers())})
         self.changes.close()
+        return counts + self.outputs.hang_up()
+
+    def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """What is to be ended, with its name; all of it at once. Also after a start that failed."""
+        sources = [(f"source of '{stream.name}'", self._end_driver(stream)) for stream, _ in self._drivers()]
+        return [*sources, *self.outputs.parts(), ("streams", self._stop_streams())]
+
+    def _drivers(self) -> list[tuple[Stream, Driver]]:
+        """The streams that a source drives."""
+        return [(stream, stream.driver) for stream in self.streams.values() if isinstance(stream.driver, Driver)]
+
+    async def _stop_streams(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-        for name in list(self._drivers):
-            await self._end_source(name)
-        await self.outputs.stop()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
 
@@ -101,7 +116,7 @@ class Control:
 
     def devices(self) -> list[DeviceState]:
         """What animates."""
-        return [device_of(stage, self._config.device.max_busy) for stage in self._engines.stages if stage.started]
+        return [device_of(stage, self.admission) for stage in self._engines.stages]
 
     async def apply(self, name: str, change: Actions) -> StreamState:
         """Do a command and tell the state after it. BadCommand, UnknownPortrait, StreamBusy, Overloaded, PuppetError."""
@@ -112,7 +127,7 @@ class Control:
             key = stream.before if change.previous_portrait else change.portrait
             if stage is not None and stage.engine is not stream.engine:
                 shown = await self.gallery.prepared(stage.engine, key or stream.shown.id)
-                await self._engines.started(stage, shown.source)
+                await self._engines.started(stage, shown.prepared)
                 await stream.switch(stage, shown)
             elif key is not None:
                 stream.show(await self.gallery.prepared(stream.engine, key))
@@ -184,26 +199,20 @@ class Control:
         self._memory.keep(stream.name, state)
 
     async def _start_demo(self, stream: Stream) -> None:
-        if stream.publisher != DEMO:
-            stream.claim(DEMO)
-            self._drive(stream, FileSource(DEMO_CLIP))
+        if not is_demo(stream):
+            driver = Driver(FileSource(DEMO_CLIP), stream.intake, demo=True)
+            stream.claim(driver)
+            driver.start()
 
     async def _stop_demo(self, stream: Stream) -> None:
-        if stream.publisher == DEMO:
-            await self._end_source(stream.name)
+        if is_demo(stream):
+            await self._end_driver(stream)
 
-    def _drive(self, stream: Stream, source: Source) -> None:
-        stale_after_s = self._config.streams[stream.name].stale_after_s
-        driver = self._drivers[stream.name] = Driver(source, stream.queue, stale_after_s)
-        stream.source = driver.status
-        driver.start()
-
-    async def _end_source(self, name: str) -> None:
-        await self._drivers.pop(name).end()
-        stream = self.streams[name]
-        stream.source = None
-        if stream.publisher is not None:
-            stream.release(stream.publisher)
+    async def _end_driver(self, stream: Stream) -> None:
+        driver = stream.driver
+        if isinstance(driver, Driver):
+            await driver.end()
+            stream.release(driver)
 
     def _portraits_in_use(self) -> set[str]:
         return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}

@@ -97,8 +97,8 @@ class Gallery:
         place = (id(engine), key)
         if place not in self._prepared:
             limits = self._limits
-            source = await asyncio.to_thread(engine.prepare, portrait, limits.max_side, limits.max_crop)
-            self._prepared[place] = Shown(key, source)
+            prepared = await asyncio.to_thread(engine.prepare, portrait, limits.max_side, limits.max_crop)
+            self._prepared[place] = Shown(key, prepared)
         self._prepared.move_to_end(place)
         self._forget(lambda k: False)
         return self._prepared[place]

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from pipeline.budget import Skip
 from pipeline.follow.calibration import Calibrating
 from pipeline.stage import AnimationStage
 
 from ..config import Puppet
 from ..sinks.base import OVER, OutputState
 from ..sinks.outputs import Outputs
+from ..sources.driver import Driver
+from ..stream.admission import Admission
 from ..stream.status import EncoderStatus, SharedSink, SourceState
 from ..stream.stream import Stream
 
-DEMO = "demo"
 _serials = itertools.count(1)
 
 
@@ -139,33 +141,43 @@ class DeviceState(BaseModel):
     batches: dict[int, int]
 
 
+def is_demo(stream: Stream) -> bool:
+    """Whether the built-in clip drives."""
+    return isinstance(stream.driver, Driver) and stream.driver.demo
+
+
+def _source(stream: Stream) -> DriverState | None:
+    status = None if stream.driver is None else stream.driver.status
+    return None if status is None else DriverState(**vars(status))
+
+
 def state_of(stream: Stream, outputs: Outputs) -> StreamState:
     """What `stream` does now."""
-    lane, stats = stream.lane, stream.lane.stats
+    puppeteer, stats = stream.lane.puppeteer, stream.screen.stats
     age, spent = list(stream.ages_s), list(stats.stage_s)
     encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamState(
         serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before,
-        engine=stream.engine.name, lacks=sorted(stream.engine.lacks),
-        tracker=lane.tracker_name, face=lane.face.value, faces=lane.faces,
-        calibration=CalibrationState.of(lane.calibrating),
-        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.publisher is not None,
-        demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
-        source=None if stream.source is None else DriverState(**vars(stream.source)),
+        engine=stream.engine.name, lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
+        face=stream.lane.face.value, faces=puppeteer.faces,
+        calibration=CalibrationState.of(puppeteer.calibrating),
+        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.driver is not None,
+        demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
+        source=_source(stream),
         recording=_recording(stream, outputs), outputs=_outputs(stream, outputs),
-        fps=stats.fps(), frames_in=stream.queue.received, animated=stats.animated, errors=stats.errors,
-        skipped={r: stats.skipped[r] for r in ("rate", "busy", "stale")} | {"queue": stream.queue.dropped},
-        rate_limit=lane.budget.rate, busy=round(lane.budget.busy, 3),
+        fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, errors=stats.errors,
+        skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},
+        rate_limit=stream.budget.rate, busy=round(stream.budget.busy, 3),
         age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),
         stage_p50_ms=percentile(spent, 50), stage_p95_ms=percentile(spent, 95),
     )  # fmt: skip
 
 
-def device_of(stage: AnimationStage, max_busy: float) -> DeviceState:
+def device_of(stage: AnimationStage, admission: Admission) -> DeviceState:
     """What `stage` does now."""
-    frame_s, fps = stage.frame_s(), stage.fps_with_one_more(max_busy)
+    frame_s, fps = stage.frame_s(), admission.fps_with_one_more(stage)
     return DeviceState(
-        engine=stage.engine.name, driven=sum(lane.driven for lane in stage.lanes),
+        engine=stage.engine.name, driven=admission.driven(stage),
         frame_ms=None if frame_s is None else round(1000 * frame_s, 2),
         fps_with_one_more=None if fps is None else round(fps, 1), batches=dict(stage.batches),
     )  # fmt: skip

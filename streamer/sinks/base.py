@@ -75,5 +75,8 @@ class Running(Protocol):
     def start(self, stream: Stream) -> None:
         """Take the stream's frames from now on."""
 
-    async def stop(self) -> None:
-        """Finish what was begun."""
+    def finish(self) -> None:
+        """Take no more frames, and begin to end."""
+
+    async def stop(self, timeout_s: float = ...) -> None:
+        """`finish`, and wait; what does not end in time is made to."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from pipeline.clock import Clock, steady
 
@@ -17,6 +18,7 @@ from .push import Push
 from .recording import Recording
 from .runner import OutputRunner
 
+ABORT_S = 2.0  # when the server ends, an output has so long to end by itself; then it is made to
 RECORDING_DEPTH, LIVE_DEPTH = 60, 3  # frames that may wait: a file is to have all of them, a server the newest
 Maker = Callable[[SinkConfig], Running]  # raises ConfigError
 
@@ -76,9 +78,22 @@ class Outputs:
         """JPEG of a stream."""
         return self._feeds.setdefault(stream.name, JpegFeed(stream))
 
-    async def stop(self) -> None:
-        """Finish everything."""
-        await asyncio.gather(*(running.stop() for each in self._running.values() for running in each))
+    def hang_up(self) -> Counter[str]:
+        """Ask everything to finish, and let those who watch JPEG go; how many of each there were."""
+        counts = Counter(viewer=sum(feed.watchers for feed in self._feeds.values()))
+        for feed in self._feeds.values():
+            feed.close()
+        for running in self._all():
+            counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
+            running.finish()
+        return counts
+
+    def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """What is to be waited for until all has finished, with its name."""
+        return [(running.status.name, running.stop(ABORT_S)) for running in self._all()]
+
+    def _all(self) -> list[Running]:
+        return [running for each in self._running.values() for running in each]
 
     def _run(self, stream: Stream, running: Running) -> None:
         self._running[stream.name].append(running)

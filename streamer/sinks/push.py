@@ -47,7 +47,8 @@ class Push:
 
     def open(self, first: AnimatedFrame, time_s: float) -> None:
         command = [sys.executable, "-m", "streamer.sinks.push"]
-        self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # A session of its own: Ctrl-C in the terminal, and its hang-up, are for us; the helper ends with its input.
+        self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         self._shape = first.yuv.shape
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
         # The address, and a password in it, goes by stdin: a command line can be seen by everybody.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from pipeline.frames import AnimatedFrame
 
 from ..errors import SinkError
 from .container import Container
+
+log = logging.getLogger(__name__)
 
 # A file of fragments, each a second long, plays up to the last one.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
@@ -89,6 +92,7 @@ class Recording:
             whole = self._part.with_name(self._part.name.replace(".part.mp4", ".mp4"))
             self._part.replace(whole)
             self.files.append(whole)
+            log.info("%s: saved as %s", self.name, whole.absolute())
 
     def close(self) -> None:
         try:

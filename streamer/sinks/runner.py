@@ -163,6 +163,8 @@ class OutputRunner:
             self._last = None
             with contextlib.suppress(SinkError):  # the first failure tells more
                 self.output.close()
+        if self._finishing:
+            exc = SinkError(str(exc), retry=False)  # there is nobody to try again for
         wait_s = self._retry.failed(exc)
         if wait_s is None:
             self._over(OutputState.FAILED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from ..stream.intake import FrameQueue
+from ..stream.intake import Intake
 
 
 class Source(Protocol):
@@ -16,5 +16,5 @@ class Source(Protocol):
     def check(self) -> None:
         """Raise SourceError if the source cannot be opened now, and that is a mistake."""
 
-    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+    def read(self, out: Intake, stop: threading.Event) -> None:
         """Put frames until `stop` is set or the source ends; blocks. SourceError on failure."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from ..backoff import Backoff, jittered
 from ..errors import SourceError
-from ..stream.intake import FrameQueue
+from ..limits import STALE_AFTER_S
+from ..stream.intake import Intake
 from ..stream.status import SourceState, SourceStatus
 from ..timers import pause
 from .base import Source
@@ -21,10 +22,10 @@ HEALTHY_FRAMES = 30  # after so many the next failure counts as the first
 LOOK_S = 0.25
 END_TIMEOUT_S = 15.0  # longer than any time-out of a source
 
-Reading = Callable[[Source, FrameQueue, threading.Event], asyncio.Future[None]]
+Reading = Callable[[Source, Intake, threading.Event], asyncio.Future[None]]
 
 
-def in_thread(source: Source, out: FrameQueue, stop: threading.Event) -> asyncio.Future[None]:
+def in_thread(source: Source, out: Intake, stop: threading.Event) -> asyncio.Future[None]:
     """`source.read` on a thread of its own: the loop's own few would soon be taken by sources that read for ever."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -55,15 +56,18 @@ def in_thread(source: Source, out: FrameQueue, stop: threading.Event) -> asyncio
 class Driver:
     """Reads a source into a stream's door from `start` to `end`, and opens it again, ever more slowly, where that can help.
 
-    One that gives no frame for `stale_after_s` once it was live is stalled, and opened again. reading: how it is read;
-    all methods belong to the event loop's thread, and times are the loop's.
+    One that gives no frame for `stale_after_s` once it was live is stalled, and opened again. demo: it is the built-in
+    one. reading: how it is read; all methods belong to the event loop's thread, and times are the loop's.
     """
 
-    def __init__(self, source: Source, out: FrameQueue, stale_after_s: float, reading: Reading = in_thread) -> None:
+    def __init__(
+        self, source: Source, out: Intake, stale_after_s: float = STALE_AFTER_S, demo: bool = False, reading: Reading = in_thread
+    ) -> None:
         self._source = source
         self._out = out
         self._stale_after_s = stale_after_s
         self._reading = reading
+        self.demo = demo
         self._task: asyncio.Task[None] | None = None
         self.status = SourceStatus(source.name)
 

@@ -13,7 +13,7 @@ from pipeline.errors import ClipError
 from pipeline.frames import TimedFrame
 
 from ..errors import SourceError
-from ..stream.intake import FrameQueue
+from ..stream.intake import Intake
 
 
 class FileSource:
@@ -29,13 +29,13 @@ class FileSource:
         except ClipError as exc:
             raise SourceError(str(exc), retry=False) from exc
 
-    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+    def read(self, out: Intake, stop: threading.Event) -> None:
         self.check()
         while not stop.is_set():
             if not self._play(out, stop) and not stop.is_set():
                 raise SourceError(f"{self._path}: no picture could be decoded", retry=False)
 
-    def _play(self, out: FrameQueue, stop: threading.Event) -> int:
+    def _play(self, out: Intake, stop: threading.Event) -> int:
         """Play once; how many frames were shown."""
         start, first, shown = time.monotonic(), None, 0
         with open_clip(self._path) as clip:

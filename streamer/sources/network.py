@@ -17,7 +17,7 @@ from pipeline.frames import TimedFrame
 from ..errors import ConfigError, SourceError
 from ..limits import TRANSPORT, Timeouts, Transport
 from ..redaction import redacted
-from ..stream.intake import FrameQueue
+from ..stream.intake import Intake
 
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.
 PROTOCOLS = {
@@ -52,7 +52,7 @@ class NetworkSource:
     def check(self) -> None:
         """A camera that is off now may be on in a minute: nothing is asked of it yet."""
 
-    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+    def read(self, out: Intake, stop: threading.Event) -> None:
         with self._open() as opened:
             for frame in self._frames(opened, stop):
                 if isinstance(frame, VideoFrame):

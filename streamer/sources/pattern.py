@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.frames import TimedFrame
 
-from ..stream.intake import FrameQueue
+from ..stream.intake import Intake
 
 SIDE = 512
 
@@ -25,7 +25,7 @@ class PatternSource:
     def check(self) -> None:
         """It can always be opened."""
 
-    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+    def read(self, out: Intake, stop: threading.Event) -> None:
         y, x = np.mgrid[0:SIDE, 0:SIDE]
         start, number = time.monotonic(), 0
         while not stop.wait(max(start + number / self._fps - time.monotonic(), 0)):

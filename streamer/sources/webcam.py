@@ -15,7 +15,7 @@ from av.container import InputContainer
 from pipeline.frames import TimedFrame
 
 from ..errors import SourceError
-from ..stream.intake import FrameQueue
+from ..stream.intake import Intake
 
 FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's input format, by platform
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 3.0
@@ -108,7 +108,7 @@ class WebcamSource:
             av.logging.set_level(level)
         return "; ".join(" ".join(text.split()) for _, _, text in lines if text.strip())[:600]
 
-    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+    def read(self, out: Intake, stop: threading.Event) -> None:
         with self._open() as camera:
             try:
                 for frame in camera.decode(video=0):

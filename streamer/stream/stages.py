@@ -4,34 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
+from typing import Protocol
 
-from pipeline.engine import Engine, Source
+from pipeline.clock import Clock, steady
+from pipeline.engine import Engine, Prepared
+from pipeline.lane import Lane
+from pipeline.runners import Feed, StageThread
 from pipeline.stage import AnimationStage
 
 log = logging.getLogger(__name__)
 
 
-class Engines:
-    """open_engine: may take seconds, and raises PuppetError where an engine cannot be had here."""
+class Running(Protocol):
+    """A lane that runs, or a stage."""
 
-    def __init__(self, open_engine: Callable[[str], Engine], gather_s: float) -> None:
+    def stop(self) -> bool:
+        """End it; whether it did. Blocks."""
+
+
+class Runner(Running, Protocol):
+    """What runs a stage."""
+
+    def run(self, lane: Lane, feed: Feed) -> Running:
+        """Let a lane begin."""
+
+
+Run = Callable[[AnimationStage, Lane, Feed], Running]
+
+
+class Engines:
+    """open_engine: may take seconds, and raises PuppetError where an engine cannot be had here. runner: what runs a
+    stage from now on."""
+
+    def __init__(
+        self,
+        open_engine: Callable[[str], Engine],
+        gather_s: float,
+        runner: Callable[[AnimationStage], Runner] = StageThread,
+        clock: Clock = steady,
+    ) -> None:
         self._open = open_engine
         self._gather_s = gather_s
+        self._runner = runner
+        self._clock = clock
         self._by_name: dict[str, AnimationStage] = {}
+        self._runners: dict[AnimationStage, Runner] = {}
         self._opening = asyncio.Lock()
 
     @property
     def stages(self) -> list[AnimationStage]:
-        return list(dict.fromkeys(self._by_name.values()))
+        """Those that run."""
+        return list(self._runners)
 
     def open(self, name: str) -> AnimationStage:
         """The stage of an engine; PuppetError if it cannot be opened. "auto" and the name of what it chose share one."""
         if name not in self._by_name:
             engine = self._open(name)
-            same = (s for s in self.stages if s.engine.name == engine.name)
-            stage = next(same, None) or AnimationStage(engine, self._gather_s)
+            same = (s for s in self._by_name.values() if s.engine.name == engine.name)
+            stage = next(same, None) or AnimationStage(engine, self._gather_s, self._clock)
             self._by_name[name] = self._by_name[engine.name] = stage
         return self._by_name[name]
 
@@ -40,22 +71,26 @@ class Engines:
         async with self._opening:
             return await asyncio.to_thread(self.open, name)
 
-    async def started(self, stage: AnimationStage, source: Source) -> None:
+    async def started(self, stage: AnimationStage, prepared: Prepared) -> None:
         """Warm a stage up with some portrait and start it, unless that was done."""
         async with self._opening:
-            if stage.started:
+            if stage in self._runners:
                 return
-            start = time.perf_counter()
-            frame_s = await asyncio.to_thread(stage.engine.warm_up, source, _Logged(stage.engine.name))
+            start_s = self._clock()
+            frame_s = await asyncio.to_thread(stage.engine.warm_up, prepared, _Logged(stage.engine.name))
             stage.measured(frame_s)
-            took_s = time.perf_counter() - start
+            took_s = self._clock() - start_s
             log.info("engine %s warmed up in %.1f s: %.1f ms a frame", stage.engine.name, took_s, 1000 * frame_s)
-            stage.start()
+            self._runners[stage] = self._runner(stage)
+
+    def run(self, stage: AnimationStage, lane: Lane, feed: Feed) -> Running:
+        """Let a lane of a started stage begin."""
+        return self._runners[stage].run(lane, feed)
 
     async def stop(self) -> None:
         """End all stages; their lanes have ended before."""
-        for stage in self.stages:
-            if stage.started and not await asyncio.to_thread(stage.stop):
+        for stage, runner in self._runners.items():
+            if not await asyncio.to_thread(runner.stop):
                 log.error("the animation stage of engine %s did not stop", stage.engine.name)
 
 

@@ -56,3 +56,11 @@ class SharedSink(Sink, Protocol):
 
     def encoder(self) -> EncoderStatus:
         """What it does now."""
+
+
+class Drives(Protocol):
+    """Who drives a stream: a browser's session, or a source that the server reads. status: of a source."""
+
+    @property
+    def status(self) -> SourceStatus | None:
+        """What there is to say of it now."""

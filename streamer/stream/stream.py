@@ -1,4 +1,4 @@
-"""The asyncio graph: source -> queue -> stage -> fan-out -> sinks."""
+"""One stream: source -> intake -> lane and stage -> fan-out -> sinks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from itertools import islice
 from statistics import median
 
 from pipeline.budget import FrameBudget
-from pipeline.engine import Engine, Source
+from pipeline.clock import Clock, steady
+from pipeline.engine import Engine, Prepared, Puppeteer
 from pipeline.frames import AnimatedFrame
+from pipeline.lane import Lane, Screen
 from pipeline.stage import AnimationStage
 
-from ..config import Budget, Device, Puppet
-from ..errors import Overloaded, StreamBusy
+from ..config import Budget, Puppet
+from ..errors import StreamBusy
+from .admission import Admission
 from .audio import AudioLine
-from .intake import FrameQueue
-from .status import Sink, SourceStatus
+from .intake import Intake
+from .stages import Run, Running
+from .status import Drives, Sink
 
 log = logging.getLogger(__name__)
 
@@ -33,108 +37,132 @@ class Shown:
     """The portrait on show."""
 
     id: str
-    source: Source
+    prepared: Prepared
 
 
 class Stream:
-    """One named stream. All methods belong to the event loop's thread."""
+    """One named stream. All methods belong to the event loop's thread.
 
-    def __init__(self, name: str, stage: AnimationStage, shown: Shown, budget: Budget, device: Device, puppet: Puppet) -> None:
+    puppeteer: a fresh one of the stage's engine; the stream closes it. run: what lets a lane begin.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stage: AnimationStage,
+        puppeteer: Puppeteer,
+        shown: Shown,
+        limits: Budget,
+        puppet: Puppet,
+        admission: Admission,
+        run: Run,
+        clock: Clock = steady,
+    ) -> None:
         self.name = name
-        self.shown = shown
+        self.stage = stage
+        self.puppet = puppet
         self.before: str | None = None  # the portrait that was on show before
-        self.queue = FrameQueue()
         self.sinks: set[Sink] = set()
         self.latest: AnimatedFrame | None = None
-        self.publisher: str | None = None
-        self.source: SourceStatus | None = None  # of a driver that is no browser
+        self.driver: Drives | None = None
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
+        self._portrait = shown.id
+        self._limits = limits
+        self._admission = admission
+        self._run = run
+        self._running: Running | None = None
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: AnimatedFrame | None = None
-        self._stage = stage
-        self._device = device
-        self._limits = budget
-        self._budget = FrameBudget(**budget.model_dump())
-        self.audio = AudioLine(self.age_s)
-        self.queue.on_sound = self.audio.put
-        self.lane = stage.lane(shown.source, self.queue, self._budget, self._from_stage)
-        self.puppet = puppet
-        self.tune(puppet)
+        self.audio = AudioLine(self.age_s, clock)
+        self.intake = Intake(self.audio.put)
+        self.budget = FrameBudget(**limits.model_dump(), clock=clock)
+        self.screen = Screen(shown.prepared, self._from_stage, clock)
+        self.lane = self._lane(puppeteer)
+        self._set_limits()
 
     @property
     def engine(self) -> Engine:
         """What animates it."""
-        return self._stage.engine
+        return self.stage.engine
+
+    @property
+    def shown(self) -> Shown:
+        """The portrait on show."""
+        return Shown(self._portrait, self.screen.prepared)
 
     def tune(self, puppet: Puppet) -> None:
         """Follow the driver in another way from the next frame on."""
-        if puppet.mirror != self.lane.mirror:  # the neutral would be that of the other side
-            self.lane.mirror = puppet.mirror
+        if puppet.mirror != self.puppet.mirror:  # the neutral would be that of the other side
             self.lane.reset()
         self.puppet = puppet
-        self.audio.muted = puppet.muted
-        fps, age_ms = puppet.max_fps or self._limits.max_frames, puppet.max_age_ms or self._limits.max_age_ms
-        frames = max(round(fps * self._limits.window_s), 1) if puppet.max_fps else fps
-        if (frames, age_ms) != (self._budget.max_frames, self._budget.max_age_ms):
-            self._budget.limit(frames, age_ms)
+        self._set_limits()
         self.lane.tune(puppet.tuning())
+
+    def _set_limits(self) -> None:
+        puppet, limits = self.puppet, self._limits
+        self.audio.muted = puppet.muted
+        fps, age_ms = puppet.max_fps or limits.max_frames, puppet.max_age_ms or limits.max_age_ms
+        frames = max(round(fps * limits.window_s), 1) if puppet.max_fps else fps
+        if (frames, age_ms) != (self.budget.max_frames, self.budget.max_age_ms):
+            self.budget.limit(frames, age_ms)
 
     async def switch(self, stage: AnimationStage, shown: Shown) -> None:
         """Go over to another engine, with a portrait prepared for it; viewers see a cross-fade."""
-        old = self.lane
-        if not await asyncio.to_thread(old.stop):
-            log.error("stream '%s': its thread did not stop", self.name)
-        self._stage, self.shown = stage, shown
-        self.lane = stage.lane(shown.source, self.queue, self._budget, self._from_stage)
-        self.lane.take_over(old)
-        self.lane.tune(self.puppet.tuning())
-        self.lane.start()
+        puppeteer = await asyncio.to_thread(stage.engine.open)
+        await self._end_lane()
+        self.stage, self._portrait = stage, shown.id
+        self.screen.change(shown.prepared)
+        self.lane = self._lane(puppeteer)
+        self.start()
+
+    def _lane(self, puppeteer: Puppeteer) -> Lane:
+        lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock)
+        lane.tune(self.puppet.tuning())
+        return lane
 
     def start(self) -> None:
-        self.lane.start()
+        self._running = self._run(self.stage, self.lane, self.intake)
 
     async def stop(self) -> None:
-        """End the lane's thread and the sound."""
-        self.queue.wake()
+        """End the lane and the sound; also of a stream that was not started."""
+        await self._end_lane()
+        self.intake.close()
         await self.audio.stop()
-        if not await asyncio.to_thread(self.lane.stop):
+
+    async def _end_lane(self) -> None:
+        if self._running is None:
+            self.lane.close()
+        elif not await asyncio.to_thread(self._running.stop):
             log.error("stream '%s': its thread did not stop", self.name)
 
-    def claim(self, publisher: str) -> None:
-        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow."""
-        if self.publisher is not None:
+    def claim(self, driver: Drives, named: bool = False) -> None:
+        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow.
+
+        named: by the config, so it is let in all the same; the budget then slows all streams alike.
+        """
+        if self.driver is not None:
             raise StreamBusy(f"stream '{self.name}' already has a publisher; end that one first")
-        self._admit()
-        self.publisher = publisher
-        self.lane.driven = True
+        if not named:
+            self._admission.check(self.stage)
+        self.driver = driver
         self.lane.reset()
 
-    def _admit(self) -> None:
-        driven = sum(lane.driven for lane in self._stage.lanes)
-        if self._device.max_streams and driven >= self._device.max_streams:
-            raise Overloaded(f"{driven} streams are driven already, the limit (device.max_streams); try again later")
-        fps = self._stage.fps_with_one_more(self._device.max_busy)
-        if driven and fps is not None and fps < self._device.min_fps:
-            raise Overloaded(
-                f"one more driven stream would leave each of the {driven + 1} with {fps:.1f} frames per second; "
-                f"device.min_fps promises {self._device.min_fps:g}; try again later"
-            )
-
-    def release(self, publisher: str) -> None:
+    def release(self, driver: Drives) -> None:
         """Stop being the driver; no effect for anyone else."""
-        if self.publisher == publisher:
-            self.publisher = None
-            self.lane.driven = False
-            self.queue.clear()
+        if self.driver is driver:
+            self.driver = None
+            self.intake.clear()
             self.audio.clear()
 
     def show(self, shown: Shown) -> None:
         """Change the portrait."""
-        if shown.id != self.shown.id:
-            self.before = self.shown.id
-        self.shown = shown
-        self.lane.set_source(shown.source)
+        if shown.id != self._portrait:
+            self.before = self._portrait
+        self._portrait = shown.id
+        self.screen.change(shown.prepared)
+        self.intake.wake()  # a lane at rest waits for nothing else
 
     def sent(self, age_s: float) -> None:
         """A frame of this age has left for a viewer."""
@@ -142,11 +170,13 @@ class Stream:
 
     def age_s(self) -> float:
         """How old the picture is when it leaves, lately; as it leaves the stage where nobody watches."""
-        recent = list(islice(reversed(self.ages_s), AGE_SAMPLES)) or list(islice(reversed(self.lane.stats.stage_s), AGE_SAMPLES))
+        recent = list(islice(reversed(self.ages_s), AGE_SAMPLES)) or list(
+            islice(reversed(self.screen.stats.stage_s), AGE_SAMPLES)
+        )
         return median(recent) if recent else UNKNOWN_AGE_S
 
     def _from_stage(self, frame: AnimatedFrame) -> None:
-        """On the stage's thread: hand over the newest frame, without letting calls pile up."""
+        """On any thread: hand over the newest frame, without letting calls pile up."""
         with self._lock:
             scheduled, self._waiting = self._waiting is not None, frame
         if not scheduled:

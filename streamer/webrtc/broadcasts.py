@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -44,9 +43,9 @@ class Broadcasts:
             broadcast.stop()
             self._pool.submit(malloc.give_back)
 
-    async def stop(self) -> None:
-        """Let the encoders' threads go; all viewers have left before."""
-        await asyncio.to_thread(self._pool.shutdown)
+    def release(self) -> None:
+        """Let the encoders' threads go; nothing is encoded after it."""
+        self._pool.shutdown(wait=False)
 
     def _begun(self, stream: Stream, mime: str) -> Broadcast:
         broadcast = Broadcast(stream.name, ENCODERS[mime](self._bitrates), self._shared_bitrate, self._pool, self._clock)

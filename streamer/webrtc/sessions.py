@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
@@ -43,6 +44,7 @@ class Session:
     mime: str = ""  # of the codec that a viewer gets
     ufrag: list[str] = field(default_factory=list)  # of the other side's ICE
     closed: bool = False
+    status: None = None  # as a driver: only sources have one
 
 
 class Sessions:
@@ -63,7 +65,7 @@ class Sessions:
         checked = check_offer(offer, "whip")
         session = self._new("whip", stream)
         try:
-            stream.claim(session.id)
+            stream.claim(session)
             answer = await self._answer(session, checked)
         except BaseException:
             await self._close(session)
@@ -115,6 +117,10 @@ class Sessions:
                 continue
             candidate.sdpMid = mid if mid in mids else mids[0]
             await session.connection.addIceCandidate(candidate)
+
+    def count(self) -> Counter[str]:
+        """How many publishers and viewers there are."""
+        return Counter({"whip": "publisher", "whep": "viewer"}[s.kind] for s in self._sessions.values())
 
     async def close_all(self) -> None:
         """End every session."""
@@ -206,7 +212,7 @@ class Sessions:
         await session.connected.wait()
         limit = self._config.idle_timeout_s
         try:
-            await uplink.pictures(track, session.stream.queue, limit, self._clock)
+            await uplink.pictures(track, session.stream.intake.put, limit, self._clock)
         except TimeoutError:
             log.warning("publisher of '%s' sent nothing for %g s", session.stream.name, limit)
         await self._close(session)
@@ -214,7 +220,7 @@ class Sessions:
     async def _listen(self, session: Session, track: MediaStreamTrack) -> None:
         """Take the microphone."""
         await session.connected.wait()
-        await uplink.sound(track, session.stream.queue, self._clock)
+        await uplink.sound(track, session.stream.intake.hear, self._clock)
 
     async def _close(self, session: Session) -> None:
         if session.closed:
@@ -222,7 +228,7 @@ class Sessions:
         session.closed = True
         self._sessions.pop(session.id, None)
         self._leave(session)
-        session.stream.release(session.id)
+        session.stream.release(session)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await session.connection.close()

@@ -41,9 +41,13 @@ class WhipPush:
     def start(self, stream: Stream) -> None:
         self._task = asyncio.create_task(self._run(stream), name=f"whip-{self.status.name}")
 
-    async def stop(self) -> None:
+    def finish(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    async def stop(self, timeout_s: float = TIMEOUT_S) -> None:
+        self.finish()
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
         self.status.state = OutputState.ENDED
 

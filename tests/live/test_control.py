@@ -206,7 +206,7 @@ def test_pause_rests_and_another_portrait_goes_on(model):
         http.patch("/api/streams/live", json={"paused": True})
         wait_until(lambda: server.control.state("live").face == "paused")
         time.sleep(1.5)
-        still = stream.shown.source.still
+        still = stream.shown.prepared.still
         picture = cv2.cvtColor(stream.latest.yuv, cv2.COLOR_YUV2RGB_I420)
         assert np.abs(picture.astype(int) - still).mean() < 2
         http.patch("/api/streams/live", json={"paused": False})
@@ -217,7 +217,7 @@ def test_pause_rests_and_another_portrait_goes_on(model):
         assert time.monotonic() - start < 0.3
         time.sleep(1)
         picture = cv2.cvtColor(stream.latest.yuv, cv2.COLOR_YUV2RGB_I420)
-        assert picture.shape == stream.shown.source.still.shape
+        assert picture.shape == stream.shown.prepared.still.shape
         state = server.control.state("live")
         assert state.face == "tracking", "a new portrait needs no new neutral"
         assert state.errors == 0
@@ -228,7 +228,7 @@ def test_a_portrait_is_prepared_beside_the_stream(model):
     with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
         http.patch("/api/streams/live", json={"demo": True})
         wait_until(lambda: server.control.state("live").face == "tracking")
-        stats = server.control.streams["live"].lane.stats
+        stats = server.control.streams["live"].screen.stats
         time.sleep(2)
         usual = float(np.diff(list(stats.done_s)[-50:]).max())
         since = time.monotonic()
@@ -251,15 +251,15 @@ def test_the_engine_is_changed_while_live(model, checkpoints):
         http.patch("/api/streams/live", json={"demo": True})
         wait_until(lambda: server.control.state("live").face == "tracking")
         stream = server.control.streams["live"]
-        frames = stream.lane.stats.animated
+        frames = stream.screen.stats.animated
         state = http.patch("/api/streams/live", json={"engine": "liveportrait", "eye_retargeting": True}).json()
         assert (state["engine"], state["publisher"]) == ("liveportrait", True)
         assert state["animated"] > frames, "the stream went on meanwhile"
         assert {d["engine"] for d in http.get("/api/devices").json()} == {"mesh", "liveportrait"}
         assert http.patch("/api/streams/live", json={"engine": "mesh"}).json()["engine"] == "mesh"
-        frames = stream.lane.stats.animated
+        frames = stream.screen.stats.animated
         wait_until(lambda: server.control.state("live").face == "tracking")
-        assert stream.lane.stats.animated > frames
+        assert stream.screen.stats.animated > frames
 
 
 def test_an_engine_that_cannot_be_had_changes_nothing(model, tmp_path):
@@ -278,11 +278,11 @@ def test_of_a_picture_with_two_faces_one_is_chosen(model):
         assert len(added["faces"]) == 2
         key, other = added["id"], 1 - added["face"]
         first = http.patch("/api/streams/live", json={"portrait": key}).json()
-        before = server.control.streams["live"].shown.source.crop.x
+        before = server.control.streams["live"].shown.prepared.crop.x
         chosen = http.put(f"/api/portraits/{key}/face", json={"face": other}).json()
         assert chosen["face"] == other
         assert http.patch("/api/streams/live", json={"portrait": key}).json()["portrait"] == first["portrait"]
-        assert abs(server.control.streams["live"].shown.source.crop.x - before) > 100
+        assert abs(server.control.streams["live"].shown.prepared.crop.x - before) > 100
         refused = http.put(f"/api/portraits/{key}/face", json={"face": 5})
         assert refused.status_code == 422
         assert "no face 5" in refused.json()["detail"]

@@ -139,8 +139,8 @@ async def test_pictures_recover_on_a_bad_line(model, bad_line):
                 await until(lambda: viewer.connectionState == camera.connectionState == "connected", 20)
                 await asyncio.wait_for(receiver.track.recv(), 15)
                 taken: list[float] = []
-                put = server.control.stream("live").queue.put
-                server.control.stream("live").queue.put = lambda frame: (taken.append(time.monotonic()), put(frame))[1]
+                put = server.control.stream("live").intake.put
+                server.control.stream("live").intake.put = lambda frame: (taken.append(time.monotonic()), put(frame))[1]
                 seen = await arrivals(receiver, LOSSY_S)
     report(camera_to_server=taken, server_to_viewer=seen)
 

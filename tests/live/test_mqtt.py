@@ -22,6 +22,7 @@ from streamer.mqtt.bridge import Bridge, read
 
 from ..broker import Broker, broker, mosquitto
 from ..conftest import run_server
+from ..programs import free_port
 from ..waiting import until
 
 # Keys that Home Assistant 2025.4 takes, by platform, from homeassistant/components/mqtt (schemas.py, config.py and the
@@ -147,6 +148,9 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
             assert json.loads(await client.wait("puppetcast/live/cmd/mirror/result"))["state"]["puppet"]["mirror"]
     with run_server(mqtt={"url": running.url, "protocol": "3.1.1"}) as server:
         async with running.client() as client:
+            await client.wait(
+                "puppetcast/availability", lambda payload: payload == b"online"
+            )  # "offline" of the one before is kept
             assert (await client.command("live", "smoothing", "0.25"))["state"]["puppet"]["smoothing"] == 0.25
             assert not server.control.state("live").puppet.mirror, "a command that the broker has kept is an old one"
 
@@ -199,36 +203,31 @@ def secured(tmp_path):
     return tmp_path
 
 
-async def test_passwords_tls_and_websockets(model, secured):
-    tmp_path = secured
-    started = Broker(tmp_path)
-    ports = {"mqtts": started.port + 1, "ws": started.port + 2}
+@pytest.mark.parametrize("scheme", ["mqtts", "ws"])
+async def test_passwords_tls_and_websockets(model, secured, scheme):
+    """A broker for each: one for both keeps what the first server said last, "offline", and tells it the second's client."""
+    started, ports = Broker(secured), {"mqtts": free_port(), "ws": free_port()}
     listeners = f"""per_listener_settings false
-password_file {tmp_path}/passwords
+password_file {secured}/passwords
 listener {started.port} 127.0.0.1
 listener {ports["mqtts"]} 127.0.0.1
-cafile {tmp_path}/cert.pem
-certfile {tmp_path}/cert.pem
-keyfile {tmp_path}/key.pem
+cafile {secured}/cert.pem
+certfile {secured}/cert.pem
+keyfile {secured}/key.pem
 require_certificate true
 listener {ports["ws"]} 127.0.0.1
 protocol websockets
 user root
 """
-    (tmp_path / "mosquitto.conf").write_text(listeners)
-    started.start()
+    (secured / "mosquitto.conf").write_text(listeners)
     own = {"username": "cast", "password": "secret"}
-    certificates = {
-        "ca_file": str(tmp_path / "cert.pem"),
-        "cert_file": str(tmp_path / "cert.pem"),
-        "key_file": str(tmp_path / "key.pem"),
-    }
+    files = {"ca_file": "cert.pem", "cert_file": "cert.pem", "key_file": "key.pem"} if scheme == "mqtts" else {}
+    certificates = {name: str(secured / file) for name, file in files.items()}
+    started.start()
     try:
-        for url, more in ((f"mqtts://localhost:{ports['mqtts']}", certificates), (f"ws://127.0.0.1:{ports['ws']}", {})):
-            with run_server(mqtt={"url": url, **own, **more}):
-                async with started.client(**own) as client:
-                    # The one before has said that it is offline, and the broker keeps that.
-                    await client.wait("puppetcast/availability", lambda payload: payload == b"online")
+        with run_server(mqtt={"url": f"{scheme}://localhost:{ports[scheme]}", **own, **certificates}):
+            async with started.client(**own) as client:
+                await client.wait("puppetcast/availability", lambda payload: payload == b"online")
     finally:
         started.kill()
 

@@ -21,7 +21,7 @@ from streamer.limits import Timeouts
 from streamer.redaction import redacted
 from streamer.sources.driver import Driver
 from streamer.sources.network import NetworkSource
-from streamer.stream.intake import FrameQueue
+from streamer.stream.intake import Intake
 from streamer.stream.status import SourceState
 
 from ..conftest import run_server
@@ -75,7 +75,7 @@ def camera() -> Iterator[Camera]:
 @asynccontextmanager
 async def reading(source: NetworkSource, stale_after_s: float = 2.0):
     """Read a source as the server does; its queue and status."""
-    out = FrameQueue()
+    out = Intake()
     driver = Driver(source, out, stale_after_s)
     driver.start()
     try:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from pipeline.offline.animate import animate, check_paths
 from pipeline.offline.mux import Output
 from pipeline.outfile import finished
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
+
+from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
 
@@ -149,15 +150,6 @@ def test_the_library_refuses_too(desk):
     assert content(desk) == before
 
 
-def part_in(folder: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until an unfinished file is there."""
-    deadline = time.monotonic() + 60
-    while not list(folder.glob(".*.part.*")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "nothing was begun"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("number", "code", "args"),
     [
@@ -170,7 +162,7 @@ def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk):
     (desk / "out").mkdir()
     (desk / "out" / "drawing-clip.mp4").write_bytes(b"of an earlier run")
     process = start(desk, *args.split())
-    part_in(desk / "out", process)
+    wait_until(lambda: list((desk / "out").glob(".*.part.*")) or process.poll() is not None)
     process.send_signal(number)
     process.send_signal(number)  # as from a terminal and a wrapper
     got, lines = ended(process)

@@ -1,4 +1,4 @@
-"""Defaults stand once: the config's are those of the types that it configures."""
+"""Defaults stand once: the config's are those of what it configures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields
-from enum import StrEnum
 from inspect import signature
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +17,8 @@ import pytest
 from pipeline.budget import FrameBudget
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
+from pipeline.stage import AnimationStage
+from streamer import limits
 from streamer.config import Config, LivePortrait
 from streamer.limits import Bitrates, Timeouts
 
@@ -28,43 +29,51 @@ def names(kind: type) -> set[str]:
     return {field.name for field in fields(kind)}
 
 
-# A type, its parameter, and the config's key for it.
-ROWS: list[tuple[Callable[..., Any], str, str]] = [
-    *((FrameBudget, name, f"budget.{name}") for name in signature(FrameBudget).parameters if name != "clock"),
-    *((Tuning, name, f"streams.live.puppet.{name}") for name in names(Tuning)),
+# Where a default stands, the config's key for it, and how many of the config's units one of its own is.
+ROWS: list[tuple[Any, str, str, float]] = [
+    *((FrameBudget, name, f"budget.{name}", 1) for name in signature(FrameBudget).parameters if name != "clock"),
+    (AnimationStage, "gather_s", "device.gather_ms", 1000),
+    *((Tuning, name, f"streams.live.puppet.{name}", 1) for name in sorted(names(Tuning))),
     *(
-        (kind, name, f"liveportrait.{name}")
+        (kind, name, f"liveportrait.{name}", 1)
         for kind in (Settings, Build, MotionOptions)
-        for name in names(kind) & set(LivePortrait.model_fields)
+        for name in sorted(names(kind) & set(LivePortrait.model_fields))
     ),
-    *((Timeouts, f"{what}_s", f"streams.live.{what}_timeout_s") for what in ("open", "read")),
-    (Bitrates, "start", "webrtc.bitrate_kbps"),
-    (Bitrates, "least", "webrtc.min_bitrate_kbps"),
-    (Bitrates, "most", "webrtc.max_bitrate_kbps"),
+    *((Timeouts, f"{what}_s", f"streams.live.{what}_timeout_s", 1) for what in ("open", "read")),
+    (limits, "STALE_AFTER_S", "streams.live.stale_after_s", 1),
+    (limits, "TRANSPORT", "streams.live.transport", 1),
+    (Bitrates, "start", "webrtc.bitrate_kbps", 0.001),
+    (Bitrates, "least", "webrtc.min_bitrate_kbps", 0.001),
+    (Bitrates, "most", "webrtc.max_bitrate_kbps", 0.001),
 ]
-UNSET = {"checkpoints": "elsewhere", "device": "cpu", "precision": Precision.BF16, "channels_last": True,
-         "compile": Compile.AUTO, "graph": False}  # fmt: skip
-# Gives types other defaults, then reads the config's as JSON.
+OTHERS = {"checkpoints": "elsewhere", "device": "cpu", "precision": Precision.BF16, "channels_last": True,
+          "compile": Compile.AUTO, "graph": False, "region": Region.POSE, "TRANSPORT": "udp"}  # fmt: skip
+# Sets other defaults, then reads the config's as JSON.
 PROGRAM = """
 import importlib, inspect, json, sys
 for module, name, parameter, value in json.loads(sys.argv[1]):
-    kind = getattr(importlib.import_module(module), name)
+    where = importlib.import_module(module)
+    kind = getattr(where, name) if name else where
     if hasattr(kind, parameter):
         setattr(kind, parameter, value)
-    order, defaults = list(inspect.signature(kind).parameters), list(kind.__init__.__defaults__)
-    defaults[order.index(parameter) - len(order)] = value
-    kind.__init__.__defaults__ = tuple(defaults)
+    if name:
+        order, defaults = list(inspect.signature(kind).parameters), list(kind.__init__.__defaults__)
+        defaults[order.index(parameter) - len(order)] = value
+        kind.__init__.__defaults__ = tuple(defaults)
 from streamer.config import Config
 print(json.dumps(Config().model_dump(mode="json", warnings=False)))
 """
 
 
-def other(parameter: str, default: Any) -> Any:
-    if isinstance(default, StrEnum):
-        return Region.POSE
-    if default is None:
-        return UNSET[parameter]
-    return not default if isinstance(default, bool) else type(default)(default / 2)
+def default(kind: Any, parameter: str) -> Any:
+    return getattr(kind, parameter) if isinstance(kind, ModuleType) else signature(kind).parameters[parameter].default
+
+
+def other(kind: Any, parameter: str) -> Any:
+    value = default(kind, parameter)
+    if parameter in OTHERS:
+        return OTHERS[parameter]
+    return not value if isinstance(value, bool) else type(value)(value / 2)
 
 
 def at(data: dict[str, Any], key: str) -> Any:
@@ -73,10 +82,12 @@ def at(data: dict[str, Any], key: str) -> Any:
 
 @pytest.fixture(scope="module")
 def followed() -> dict[str, Any]:
-    """The config's defaults after those of all types have changed."""
+    """The config's defaults after all others have changed."""
     changes = [
-        [kind.__module__, kind.__name__, parameter, other(parameter, signature(kind).parameters[parameter].default)]
-        for kind, parameter, _ in ROWS
+        [kind.__name__, "", parameter, other(kind, parameter)]
+        if isinstance(kind, ModuleType)
+        else [kind.__module__, kind.__name__, parameter, other(kind, parameter)]
+        for kind, parameter, _, _ in ROWS
     ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PUPPETCAST_")}
     done = subprocess.run(
@@ -87,10 +98,12 @@ def followed() -> dict[str, Any]:
     return read
 
 
-@pytest.mark.parametrize(("kind", "parameter", "key"), ROWS, ids=lambda part: part if isinstance(part, str) else part.__name__)
-def test_a_default_of_the_config_is_that_of_its_type(kind, parameter, key, followed, monkeypatch):
+@pytest.mark.parametrize(("kind", "parameter", "key", "unit"), ROWS, ids=[row[2] for row in ROWS])
+def test_a_default_of_the_config_is_that_of_what_it_configures(kind, parameter, key, unit, followed, monkeypatch):
     for variable in [v for v in os.environ if v.startswith("PUPPETCAST_")]:
         monkeypatch.delenv(variable)
-    own = signature(kind).parameters[parameter].default
-    for data, value in ((Config().model_dump(mode="json"), own), (followed, other(parameter, own))):
-        assert at(data, key) == (value // 1000 if kind is Bitrates else value)
+    for data, value in (
+        (Config().model_dump(mode="json"), default(kind, parameter)),
+        (followed, other(kind, parameter)),
+    ):
+        assert at(data, key) == (value if unit == 1 else value * unit)

@@ -13,12 +13,12 @@ import pytest
 from pipeline.frames import TimedFrame
 from streamer.errors import SourceError
 from streamer.sources.driver import SLOW_S, Driver
-from streamer.stream.intake import FrameQueue
+from streamer.stream.intake import Intake
 from streamer.stream.status import SourceState
 
 from ..virtual_time import now, virtual
 
-Act = Callable[[FrameQueue, threading.Event], Awaitable[None]]
+Act = Callable[[Intake, threading.Event], Awaitable[None]]
 PICTURE = av.VideoFrame(16, 16, "yuv420p")
 
 
@@ -34,17 +34,17 @@ class Scripted:
     def check(self) -> None:
         """It can be opened."""
 
-    def read(self, out: FrameQueue, stop: threading.Event) -> None:
+    def read(self, out: Intake, stop: threading.Event) -> None:
         raise AssertionError("read on the loop instead")
 
-    def reading(self, source: object, out: FrameQueue, stop: threading.Event) -> asyncio.Future[None]:
+    def reading(self, source: object, out: Intake, stop: threading.Event) -> asyncio.Future[None]:
         self.opened_s.append(now())
         act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
         return asyncio.ensure_future(act(out, stop))
 
 
 def frames(count: int, then: Act) -> Act:
-    async def act(out: FrameQueue, stop: threading.Event) -> None:
+    async def act(out: Intake, stop: threading.Event) -> None:
         for _ in range(count):
             await asyncio.sleep(0.04)
             out.put(TimedFrame(PICTURE, now()))
@@ -54,29 +54,29 @@ def frames(count: int, then: Act) -> Act:
 
 
 def fails(retry: bool = True, slow: bool = False) -> Act:
-    async def act(out: FrameQueue, stop: threading.Event) -> None:
+    async def act(out: Intake, stop: threading.Event) -> None:
         raise SourceError("scripted: away", retry=retry, slow=slow)
 
     return act
 
 
-async def ends(out: FrameQueue, stop: threading.Event) -> None:
+async def ends(out: Intake, stop: threading.Event) -> None:
     """The other side has ended."""
 
 
-async def hangs(out: FrameQueue, stop: threading.Event) -> None:
+async def hangs(out: Intake, stop: threading.Event) -> None:
     while not stop.is_set():  # noqa: ASYNC110  (a thread sets it)
         await asyncio.sleep(0.1)
 
 
-async def breaks(out: FrameQueue, stop: threading.Event) -> None:
+async def breaks(out: Intake, stop: threading.Event) -> None:
     raise ZeroDivisionError
 
 
 @asynccontextmanager
 async def driven(*acts: Act, stale_after_s: float = 5.0):
-    source, out = Scripted(*acts), FrameQueue()
-    driver = Driver(source, out, stale_after_s, source.reading)
+    source, out = Scripted(*acts), Intake()
+    driver = Driver(source, out, stale_after_s, reading=source.reading)
     driver.start()
     yield driver, source
     await driver.end()

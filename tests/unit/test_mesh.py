@@ -14,7 +14,7 @@ from pipeline.engine import open_engine
 from pipeline.face.canonical import five_points
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, rest
-from pipeline.mesh.engine import MeshSource
+from pipeline.mesh.prepared import MeshPrepared
 from pipeline.offline.animate import animate
 from pipeline.offline.mux import Output
 from pipeline.portrait import bundled, bundled_names, load_portrait, make_portrait
@@ -30,7 +30,7 @@ def turned(yaw: float = 0.0, roll: float = 0.0) -> Motion:
 
 @pytest.mark.parametrize("name", bundled_names())
 def test_at_rest_the_portrait_is_itself(name):
-    source = MeshSource.of(bundled(name), 640, 512)
+    source = MeshPrepared.of(bundled(name), 640, 512)
     change = np.abs(source.render(rest()).astype(int) - source.still)
     assert change.mean() < 0.6
     assert source.still.shape[0] % 2 == source.still.shape[1] % 2 == 0
@@ -38,7 +38,7 @@ def test_at_rest_the_portrait_is_itself(name):
 
 @pytest.mark.parametrize("name", ["s1", "s5", "s9", "s12", "s22", "s30"])
 def test_nothing_moves_outside_the_crop_nor_at_its_edge(name, model, picture):
-    source = MeshSource.of(load_portrait(str(picture(name)), model), 1280, 512)
+    source = MeshPrepared.of(load_portrait(str(picture(name)), model), 1280, 512)
     out = source.render(turned(0.4, 0.3))
     inside = np.zeros(out.shape[:2], bool)
     c = source.crop
@@ -48,7 +48,7 @@ def test_nothing_moves_outside_the_crop_nor_at_its_edge(name, model, picture):
 
 
 def test_a_turn_is_seen_by_the_landmarker(model):
-    source = MeshSource.of(bundled("drawing"), 640, 512)
+    source = MeshPrepared.of(bundled("drawing"), 640, 512)
     tracker = MediaPipeTracker(model)
     seen = {}
     for k, (yaw, roll) in enumerate([(0, 0)] * 4 + [(0.25, 0)] * 8 + [(0, 0.25)] * 8):

@@ -1,0 +1,46 @@
+"""A portrait as the mesh engine animates it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..face.motion import Motion
+from ..frames import Image
+from ..portrait import Portrait, fit
+from .crop import Crop
+from .eyes import Eye, draw_eyes, make_eyes
+from .geometry import Geometry
+from .mouth import Mouth, make_mouth
+from .pose import pose_of
+from .warp import warp
+
+
+@dataclass(frozen=True)
+class MeshPrepared:
+    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it."""
+
+    still: Image
+    crop: Crop
+    pixels: Image
+    geometry: Geometry
+    eyes: list[Eye]
+    mouth: Mouth
+
+    @classmethod
+    def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
+        still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop / Crop.around(portrait.landmarks).side)
+        crop = Crop.around(landmarks)
+        pixels = crop.cut(still)
+        geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side)
+        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry))
+
+    def render(self, motion: Motion) -> Image:
+        """The whole picture under `motion`."""
+        pose = pose_of(motion, self.geometry)
+        driven = pose.landmarks(self.geometry)
+        patch = warp(self.pixels, self.geometry, pose, driven)
+        draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
+        self.mouth.draw(patch, self.geometry, pose, driven)
+        return self.crop.paste(patch, self.still)
