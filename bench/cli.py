@@ -143,9 +143,9 @@ def bench_amp(
     device: Device = None,
     out: _Result = None,
 ) -> None:
-    """The prototype's table with its two effects apart: mixed precision, and the limit of 20 frames in 148.
+    """Mixed precision against fp32, with and without a limit of 20 animated frames in 148.
 
-    Time, memory, and quality against fp32. The table goes to stderr, JSON to stdout or into a file.
+    Measures time, memory, and quality against fp32. The table goes to stderr, JSON to stdout or into a file.
     """
     from bench.amp import markdown, seed
 

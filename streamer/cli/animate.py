@@ -30,50 +30,67 @@ from .console import (
     tidy_end,
 )
 
-template_app = typer.Typer(help="Motion templates: a driver's motion without its picture.", no_args_is_help=True)
+template_app = typer.Typer(help="Motion templates: the motion of a clip, stored without its pictures.", no_args_is_help=True)
 
 
 def animate(
-    portrait: Annotated[str, typer.Argument(help="A bundled portrait's name, a picture file, or a clip whose face is driven.")],
-    driver: Annotated[Path, typer.Argument(help="What drives: a clip, a picture, or a motion template.")],
+    portrait: Annotated[str, typer.Argument(help="Name of a bundled portrait, a picture, or a clip whose face is animated.")],
+    driver: Annotated[Path, typer.Argument(help="What the portrait follows: a clip, a picture, or a motion template.")],
     out: Annotated[
         Path,
         typer.Option(
             "-o",
             "--output",
-            help="The file to write: .mp4, or .png, .jpg, .webp for a picture by a picture. "
-            "An existing one is replaced when the new one is whole.",
+            help="File to write: .mp4, or a picture (.png, .jpg, .webp) if portrait and driver are both pictures. "
+            "An existing file is replaced once the new one is complete.",
         ),
     ] = Path("out.mp4"),
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after exactly so many frames.")] = None,
-    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Driver, source and result in one picture.")] = False,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show driver, portrait and result side by side.")] = False,
     audio: Annotated[
-        Sound, typer.Option(help="Whose sound: the driver's (or else the source's), the source's, none.")
+        Sound, typer.Option(help="Sound of the result: the driver's (the source's if it has none), the source's, or none.")
     ] = Sound.DRIVER,
     paste_back: Annotated[
-        bool, typer.Option(help="liveportrait: the whole picture, or its 512² crop.", rich_help_panel=LP)
+        bool, typer.Option(help="Write the whole picture, or only the square of 512 pixels around the face.", rich_help_panel=LP)
     ] = True,
     relative: Annotated[
         bool,
-        typer.Option("--relative/--absolute", help="Add the driver's motion, or take it as it is.", rich_help_panel=LP),
+        typer.Option(
+            "--relative/--absolute",
+            help="Add the driver's motion to the portrait's pose and expression, or replace them by it.",
+            rich_help_panel=LP,
+        ),
     ] = MotionOptions.relative,
-    region: Annotated[Region, typer.Option(help="What moves.", rich_help_panel=LP)] = MotionOptions.region,
-    multiplier: Annotated[float, typer.Option(min=0, max=3, help="Strength of all motion.", rich_help_panel=LP)] = 1.0,
-    pose_gain: Annotated[float, typer.Option(min=0, max=3, help="Strength of head motion.", rich_help_panel=LP)] = 1.0,
-    expression_gain: Annotated[float, typer.Option(min=0, max=3, help="Strength of expression.", rich_help_panel=LP)] = 1.0,
-    stitching: Annotated[bool, typer.Option(help="Keep shoulders and background in place.", rich_help_panel=LP)] = True,
+    region: Annotated[
+        Region, typer.Option(help="Part of the driver's motion that is used.", rich_help_panel=LP)
+    ] = MotionOptions.region,
+    multiplier: Annotated[
+        float, typer.Option(min=0, max=3, help="Strength of all motion; 1 is as strong as the driver's.", rich_help_panel=LP)
+    ] = 1.0,
+    pose_gain: Annotated[
+        float, typer.Option(min=0, max=3, help="Strength of head motion; 1 is as strong as the driver's.", rich_help_panel=LP)
+    ] = 1.0,
+    expression_gain: Annotated[
+        float, typer.Option(min=0, max=3, help="Strength of the expression; 1 is as strong as the driver's.", rich_help_panel=LP)
+    ] = 1.0,
+    stitching: Annotated[
+        bool, typer.Option(help="Keep shoulders and background in place while the head moves.", rich_help_panel=LP)
+    ] = True,
     eye_retargeting: Annotated[bool, typer.Option(help="Open the eyes as far as the driver's.", rich_help_panel=LP)] = False,
     lip_retargeting: Annotated[bool, typer.Option(help="Open the lips as far as the driver's.", rich_help_panel=LP)] = False,
-    close_lips: Annotated[bool, typer.Option(help="Close an open mouth before moving it.", rich_help_panel=LP)] = True,
+    close_lips: Annotated[
+        bool, typer.Option(help="Close a mouth that is open in the portrait before animating it.", rich_help_panel=LP)
+    ] = True,
     checkpoints: Checkpoints = None,
     device: Device = None,
     precision: PrecisionOption = None,
 ) -> None:
-    """Animate a portrait, or the face in a clip, into a file. The driver's frame times are kept.
+    """Animate a portrait, or the face in a clip, and write the result to a file. Frame times are those of the driver.
 
-    The driver should look straight ahead with a closed mouth at some time in its first three seconds: that
-    is what its motion is measured against. Without --engine liveportrait only portraits and clips as drivers are taken.
+    The driver should look straight ahead with a closed mouth at some time in its first three seconds: its motion
+    is measured against that. The mesh engine takes a picture as portrait and a clip as driver; a clip as portrait,
+    or a picture or a motion template as driver, needs --engine liveportrait.
     """
     from pipeline.engine import open_engine
     from pipeline.offline.animate import animate as animate_file
@@ -109,15 +126,19 @@ def animate(
 
 @template_app.command("make")
 def template_make(
-    clip: Annotated[Path, typer.Argument(help="The clip whose motion is kept, or a published template (.pkl).")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.")] = Path("motion.safetensors"),
+    clip: Annotated[
+        Path, typer.Argument(help="Clip whose motion is stored, or a template in the format of LivePortrait (.pkl).")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--output", help="File to write, ending in .safetensors.")] = Path(
+        "motion.safetensors"
+    ),
     checkpoints: Checkpoints = None,
     device: Device = None,
     precision: PrecisionOption = None,
 ) -> None:
-    """Keep a driver's motion without its picture; 'puppetcast animate PORTRAIT motion.safetensors' uses it.
+    """Store a clip's motion without its pictures; 'puppetcast animate PORTRAIT motion.safetensors' uses it.
 
-    Of a published template nothing but its arrays is read.
+    Of a .pkl file only the arrays of numbers are read; no code in it is run.
     """
     log_to_console()
     with one_line_errors(), tidy_end():

@@ -25,25 +25,36 @@ from ..errors import StreamerError
 LP = "liveportrait"  # engine, model and panel of --help
 Checkpoints = Annotated[
     Path | None,
-    typer.Option(help="Folder of the checkpoints, in the official layout; else the models' folder.", rich_help_panel=LP),
+    typer.Option(
+        help="Folder with the LivePortrait checkpoints, in the official layout. Default: the folder of model files.",
+        rich_help_panel=LP,
+    ),
 ]
-Device = Annotated[str | None, typer.Option(help="Such as cuda:1 or cpu; else the best one here.", rich_help_panel=LP)]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Torch device to run on, such as cuda:1 or cpu. Default: the best one of this machine.", rich_help_panel=LP
+    ),
+]
 PrecisionOption = Annotated[
-    Precision | None, typer.Option(help="Of the networks; else the fastest that is finite.", rich_help_panel=LP)
+    Precision | None,
+    typer.Option(help="Number format of the networks. Default: the fastest one that gives finite values.", rich_help_panel=LP),
 ]
 ChannelsLast = Annotated[
     bool | None,
-    typer.Option(help="Convolutions in channels-last layout; else where it pays, on CUDA.", rich_help_panel=LP),
+    typer.Option(
+        help="Use the channels-last memory layout for convolutions. Default: where it is faster, on CUDA.", rich_help_panel=LP
+    ),
 ]
 CompileOption = Annotated[
     Compile | None,
     typer.Option(
         "--compile",
-        help="off, on, or auto: on where it succeeds; else auto on CUDA and off elsewhere.",
+        help="Compile the networks: off, on, or auto (if that succeeds). Default: auto on CUDA, off elsewhere.",
         rich_help_panel=LP,
     ),
 ]
-ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait where its checkpoints and a CUDA device are, else mesh."
+ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait if its checkpoints and a CUDA device are present, otherwise mesh."
 console = Console(stderr=True, soft_wrap=True)
 
 

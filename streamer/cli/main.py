@@ -26,14 +26,14 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def main(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """puppetcast: one portrait, driven live by a face."""
 
 
 def bench(context: typer.Context) -> None:
-    """Measure speed and fidelity on this machine; 'puppetcast bench --help' lists what. Comes with the source alone."""
+    """Measure speed and fidelity on this machine; 'puppetcast bench --help' lists the benchmarks. Needs the source tree."""
     with one_line_errors():
         try:
             from bench.cli import app as measure

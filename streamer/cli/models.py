@@ -22,21 +22,27 @@ from .console import (
 )
 
 models_app = typer.Typer(help="Download and check model files.", no_args_is_help=True)
-_Models = Annotated[list[str] | None, typer.Argument(help="face_landmarker or liveportrait; the first by default.")]
+_Models = Annotated[list[str] | None, typer.Argument(help="face_landmarker or liveportrait. Default: face_landmarker.")]
 
 
 def verify(
     checkpoints: Annotated[Path, typer.Option(help="Folder of LivePortrait checkpoints, in the official layout.")],
-    golden: Annotated[list[Path], typer.Option(help="Golden file (.npz): networks, motion or crop. May be given again.")],
-    plain: Annotated[bool, typer.Option("--plain", help="The networks as they are: every step below off.")] = False,
-    fold: Annotated[bool, typer.Option(help="Norms folded into convolutions.")] = True,
+    golden: Annotated[
+        list[Path], typer.Option(help="File of expected results (.npz) for networks, motion or crop. Can be given several times.")
+    ],
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Turn off all optimisations: run the networks as published.")
+    ] = False,
+    fold: Annotated[bool, typer.Option(help="Fold normalisation layers into the convolutions beside them.")] = True,
     channels_last: ChannelsLast = None,
     compile_: CompileOption = None,
-    graph: Annotated[bool, typer.Option("--graph", help="Each network replayed as a CUDA graph.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Replay each network as a CUDA graph.")] = False,
     device: Device = None,
-    precision: Annotated[Precision, typer.Option(help="Rows are compared more coarsely below fp32.")] = Precision.FP32,
+    precision: Annotated[
+        Precision, typer.Option(help="Number format of the networks; the tolerances are wider for fp16 and bf16.")
+    ] = Precision.FP32,
 ) -> None:
-    """Compare this machine's LivePortrait with published results, row by row; exit code 1 on any miss."""
+    """Compare what LivePortrait computes on this machine with expected results; exit code 1 if anything differs too much."""
     from pipeline.liveportrait.conformance import load_golden, open_networks
     from pipeline.liveportrait.conformance import verify as compare
 
@@ -65,10 +71,10 @@ def _asked(names: list[str] | None) -> list[str]:
 
 @models_app.command("fetch")
 def models_fetch(names: _Models = None) -> None:
-    """Download models; goes on where an earlier try stopped.
+    """Download model files; an interrupted download is resumed.
 
     face_landmarker (3.8 MB) tracks faces. liveportrait (about 520 MB, from KwaiVGI/LivePortrait on the
-    Hugging Face hub; HF_ENDPOINT and HF_HUB_OFFLINE hold) is for '--engine liveportrait'.
+    Hugging Face hub; HF_ENDPOINT and HF_HUB_OFFLINE are respected) is for '--engine liveportrait'.
     """
     with one_line_errors():
         for name in _asked(names):
@@ -85,7 +91,7 @@ def models_fetch(names: _Models = None) -> None:
 
 @models_app.command("list")
 def models_list() -> None:
-    """The models, and which are here."""
+    """List the model files, and which of them are on this machine."""
     from pipeline.liveportrait.files import missing_files
 
     for model in model_files.MODELS.values():
@@ -100,7 +106,7 @@ def models_list() -> None:
 
 @models_app.command("verify")
 def models_verify(names: _Models = None) -> None:
-    """Check the models that are here; exit code 2 if one is missing or damaged.
+    """Check the model files on this machine; exit code 2 if one is missing or damaged.
 
     face_landmarker by size and SHA-256, liveportrait by loading it strictly.
     """

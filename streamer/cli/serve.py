@@ -18,25 +18,29 @@ from .override import override
 
 
 def serve(
-    config: Annotated[Path | None, typer.Option(help="YAML config; see configs/default.yaml.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML); configs/default.yaml has all keys.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, up to 65535; 0 takes a free one.")] = None,
-    portrait: Annotated[str | None, typer.Option(help="Portrait of the stream 'live': a bundled name or a file.")] = None,
-    clip: Annotated[Path | None, typer.Option(help="Drive 'live' with this clip, looped.")] = None,
+    portrait: Annotated[
+        str | None, typer.Option(help="Portrait of the stream 'live': name of a bundled portrait, or a picture file.")
+    ] = None,
+    clip: Annotated[Path | None, typer.Option(help="Drive the stream 'live' with this clip, in a loop.")] = None,
     webcam: Annotated[
         str | None,
         typer.Option(
-            help="Drive 'live' with this machine's camera: a name, a number ('puppetcast devices' lists them) or /dev/video0."
+            help="Drive the stream 'live' with a camera of this machine: its name or number ('puppetcast devices' lists them), "
+            "or a device such as /dev/video0."
         ),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Drive 'live' with a network camera: rtsp://, rtmp://, srt://, http(s)://.")
+        str | None,
+        typer.Option(help="Drive the stream 'live' with a network camera: rtsp://, rtmp://, srt://, http:// or https://."),
     ] = None,
     engine: Annotated[str | None, typer.Option(help=ENGINE_HELP)] = None,
 ) -> None:
     """Start the server; open the printed address in a browser.
 
-    Without --clip, --webcam or --url the page's own camera drives the portrait.
+    Without --clip, --webcam or --url, the camera of whoever opens the page and starts it drives the portrait.
     """
     from ..app import Server, run
 
@@ -47,7 +51,7 @@ def serve(
 
 
 def devices() -> None:
-    """The cameras of this machine; 'puppetcast serve --webcam NAME' takes a name, a part of it, or the number."""
+    """List the cameras of this machine; 'puppetcast serve --webcam NAME' takes a name, a part of it, or the number."""
     from ..sources.webcam import cameras
 
     found = cameras()
