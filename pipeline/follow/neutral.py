@@ -9,7 +9,8 @@ from .blend import Leap, Presence
 from .calibration import Calibrating, Calibration
 from .tuning import Tuning
 
-LEAP_GAP_S = 0.15  # a face not seen for longer may have moved on
+LEAP_GAP_S = 0.15  # a face not seen for longer may have moved on,
+LEAP_GAPS = 4.0  # unless the driver's frames come as seldom as that
 
 
 class FaceState(StrEnum):
@@ -33,6 +34,7 @@ class NeutralKeeper:
         self.state = FaceState.NO_FACE
         self.presence, self.leap = Presence(), Leap()
         self._seen_s = float("-inf")
+        self._gap_s = 0.0  # between frames, lately
         self._paused = False
 
     @property
@@ -58,8 +60,9 @@ class NeutralKeeper:
     def found(self, time_s: float, tuning: Tuning) -> float:
         """A face is seen; since when it was not, in seconds (infinite for the first time)."""
         gap_s = time_s - self._seen_s
-        if LEAP_GAP_S < gap_s < math.inf:
+        if max(LEAP_GAP_S, LEAP_GAPS * self._gap_s) < gap_s < math.inf:
             self.leap.happened()
+        self._gap_s += 0.2 * (min(gap_s, 1.0) - self._gap_s)
         if self.calibrated and not self._paused and 0 < tuning.recalibrate_after_s < gap_s < math.inf:
             self.reset()
         self._seen_s, self._paused = time_s, False

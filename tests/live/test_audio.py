@@ -15,11 +15,10 @@ import pytest
 from aiortc import AudioStreamTrack, RTCPeerConnection
 
 from pipeline.engine import open_engine
-from pipeline.follow.neutral import FaceState
-from pipeline.frames import planar
 from streamer.webrtc.sessions import PREFETCH_S
 
 from ..conftest import run_server
+from ..fakes import FakeEngine, WallTime
 from .test_webrtc import Camera, negotiate, peer, until
 
 RATE, FPS, SECONDS = 48_000, 30, 10
@@ -49,43 +48,9 @@ def clap(tmp_path_factory) -> Path:
     return path
 
 
-class Brightness:
-    """The mesh engine, whose picture is as bright as its driver's; it takes `seconds` longer for each."""
-
-    name = "brightness"
-    max_batch = 1
-    overlaps = False
-    on_cpu = True
-
-    def __init__(self, model, seconds: float) -> None:
-        self._engine, self._seconds = open_engine("mesh", model), seconds
-        self.prepare, self.warm_up, self.lacks = self._engine.prepare, self._engine.warm_up, self._engine.lacks
-
-    def open(self):
-        return BrightnessPuppeteer(self._engine.open())
-
-    def submit(self, work):
-        time.sleep(self._seconds)
-        pictures = []
-        for source, level in work:
-            yuv = planar(source.still)
-            yuv[: source.still.shape[0]] = level
-            pictures.append(yuv)
-        return lambda: pictures
-
-
-class BrightnessPuppeteer:
-    tracker_name = "none"
-    state = FaceState.TRACKING
-
-    def __init__(self, puppeteer) -> None:
-        self._puppeteer = puppeteer
-
-    def __getattr__(self, name):
-        return getattr(self._puppeteer, name)
-
-    def follow(self, driving):
-        return int(driving.image.mean())
+def as_bright(model: Path, extra_s: float) -> FakeEngine:
+    """The mesh engine, whose picture is as bright as its driver's; it takes `extra_s` longer for each."""
+    return FakeEngine(WallTime(), open_engine("mesh", model), seconds=extra_s, bright=True)
 
 
 def onsets(times: np.ndarray, on: np.ndarray) -> np.ndarray:
@@ -104,7 +69,7 @@ def offsets(seen: np.ndarray, heard: np.ndarray) -> np.ndarray:
 def test_lips_and_voice_are_together_in_a_recording(extra_s, clap, model, tmp_path):
     streams = {"live": {"source": "file", "path": str(clap)}}
     sections = {"recording": {"folder": str(tmp_path)}, "streams": streams}
-    with run_server(Brightness(model, extra_s), **sections) as server, httpx.Client(base_url=server.url) as http:
+    with run_server(as_bright(model, extra_s), **sections) as server, httpx.Client(base_url=server.url) as http:
         time.sleep(2)
         assert http.get("/api/streams/live").json()["sound"]
         http.patch("/api/streams/live", json={"recording": True})
@@ -128,7 +93,7 @@ def test_lips_and_voice_are_together_in_a_recording(extra_s, clap, model, tmp_pa
 @pytest.mark.slow
 async def test_lips_and_voice_are_together_for_a_viewer(clap, model):
     streams = {"live": {"source": "file", "path": str(clap)}}
-    with run_server(Brightness(model, 0.03), streams=streams) as server:
+    with run_server(as_bright(model, 0.03), streams=streams) as server:
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer, peer() as other:
             seen: list[tuple[float, bool]] = []
             heard: list[tuple[float, bool]] = []

@@ -26,7 +26,18 @@ from streamer.stream.admission import Admission
 from streamer.stream.intake import Intake
 from streamer.stream.stages import Engines
 
-from ..fakes import REST, FakeEngine, FakePrepared, FakePuppeteer, LoopTime, ManualTime, VirtualStage, WallTime, camera_frame
+from ..fakes import (
+    GREY,
+    REST,
+    FakeEngine,
+    FakePrepared,
+    FakePuppeteer,
+    LoopTime,
+    ManualTime,
+    VirtualStage,
+    WallTime,
+    camera_frame,
+)
 from ..virtual_time import virtual
 
 FRAME_S = 1 / 32  # a sum of many is exact
@@ -333,7 +344,7 @@ def test_a_driver_that_comes_back_makes_no_leap() -> None:
 def test_a_portrait_changes_by_a_fade_of_its_length() -> None:
     for driven in (True, False):
         rig = Rig()
-        other = FakePrepared("other", rig.screen.prepared.still + 80)
+        other = FakePrepared("other", GREY + 80)
         if driven:
             rig.drive(2.0, lambda s: 100)
         count, began_s = len(rig.shown), rig.time()
@@ -419,6 +430,20 @@ def test_a_failing_engine_leaves_the_last_picture(caplog: pytest.LogCaptureFixtu
     rig.engine.fault = lambda work: None
     rig.drive(1.0, lambda s: 100)
     assert rig.screen.stats.animated == 32
+
+
+def test_an_engine_that_is_mended_makes_no_leap() -> None:
+    rig = Rig()
+    rig.drive(2.0, lambda s: 100)
+    count = len(rig.shown)
+    rig.engine.fault = broken
+    rig.drive(1.0, lambda s: 160)
+    rig.engine.fault = lambda work: broken() if rig.screen.stats.errors % 2 else None  # now and then
+    rig.drive(FRAME_S, lambda s: 160)
+    rig.engine.fault = lambda work: None
+    rig.drive(1.0, lambda s: 160)
+    assert rig.levels[-1] == REST + 60
+    assert rig.largest_step(count - 1) < 0.25 * 60
 
 
 def test_a_failing_tracker_leaves_the_last_picture() -> None:
