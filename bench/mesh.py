@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,29 +20,6 @@ from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import bundled
 
 FRAMES = 300
-
-
-def machine() -> dict[str, Any]:
-    """What a figure must be read with: date, commit, processor, versions."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return {
-        "date": date.today().isoformat(),
-        "commit": commit or "unknown",
-        "cpu": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python", "torch")},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def mesh(clip: Path, progress: Progress = lambda done, total: None) -> dict[str, Any]:

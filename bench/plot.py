@@ -1,4 +1,4 @@
-"""Draws docs/images/performance.svg from benchmarks/results/: python benchmarks/plot.py"""
+"""Draws docs/images/performance.svg from bench/results/: python bench/plot.py"""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""Reading clips, and writing files that are there whole or not at all."""
+"""Reading clips."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from .errors import ClipError, PuppetError
+from .errors import ClipError
 from .frames import Image
 
 Progress = Callable[[int, int | None], None]  # frames so far, frames in all where the file says so
@@ -61,16 +59,3 @@ def first_seconds(path: Path) -> Iterator[tuple[float, Image]]:
     """The first CALIBRATION_S of a clip, `timed`."""
     with open_clip(path) as clip:
         yield from takewhile(lambda moment: moment[0] <= CALIBRATION_S, timed(clip))
-
-
-@contextmanager
-def finished(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name when all went well, and is removed otherwise."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        yield part
-        os.replace(part, path)
-    except OSError as exc:
-        raise PuppetError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
-    finally:
-        part.unlink(missing_ok=True)

@@ -130,12 +130,18 @@ def make_portrait(name: str, image: Image, model: Path | None, marks: Array | No
 
 def load_portrait(where: str, model: Path | None) -> Portrait:
     """A bundled portrait by name, or a picture file by path."""
+    path = find_portrait(where)
+    return bundled(where) if path is None else make_portrait(path.name, read_picture(path), model)
+
+
+def find_portrait(where: str) -> Path | None:
+    """The file that `where` names, None for a bundled portrait; PortraitError if it is neither."""
     if where in bundled_names():
-        return bundled(where)
+        return None
     path = Path(where)
     if not path.is_file():
         raise PortraitError(f"{where}: No such file or directory; bundled portraits: {', '.join(bundled_names())}")
-    return make_portrait(path.name, read_picture(path), model)
+    return path
 
 
 def bundled_names() -> list[str]:

@@ -5,38 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import uvicorn
+from typing import Any, NoReturn
 
 from pipeline import models, threads
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError
 
-from .config import Config, Stream
+from . import signals
+from .config import Config
 from .control.control import Control, load_portraits
-from .errors import ConfigError
 from .http.access import Access
 from .http.server import create_app
+from .http.web import WebServer, listen
 from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
-from .sources.base import Source
-from .sources.file import FileSource
-from .sources.network import NetworkSource, Timeouts
-from .sources.pattern import PatternSource
-from .sources.webcam import WebcamSource
+from .sources.configured import make_source
 from .stream.stages import Engines
 from .webrtc import aiortc_patches
+from .webrtc.broadcasts import Broadcasts
 from .webrtc.ice import IceServers
 from .webrtc.sessions import Sessions
 from .webrtc.whip_push import WhipPush
 
 log = logging.getLogger(__name__)
+
+# An end takes at most both of these, and some tenths of a second.
+REQUESTS_S = 1.5  # for requests that are being answered
+CLOSE_S = 3.0  # for sessions, sources, outputs and streams
 
 
 def face_model(config: Config) -> Path | None:
@@ -58,20 +58,6 @@ def face_model(config: Config) -> Path | None:
         return None
 
 
-def make_source(stream: Stream) -> Source | None:
-    """The driving source that the config names; None for a browser."""
-    match stream.source:
-        case "file":
-            return FileSource(Path(stream.path))
-        case "webcam":
-            return WebcamSource(stream.path, stream.size, stream.fps)
-        case "network":
-            return NetworkSource(stream.path, stream.transport, Timeouts(stream.open_timeout_s, stream.read_timeout_s))
-        case "pattern":
-            return PatternSource(stream.fps)
-    return None
-
-
 class Server:
     """startup, serve, shutdown. Raises before it listens if anything in the config cannot be used."""
 
@@ -87,86 +73,104 @@ class Server:
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
         for source in self._sources.values():
             source.check()
-        Outputs(config).check()
-        self._portraits = load_portraits(config, model)
         rtc = config.webrtc
+        ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc)
+        outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
+        outputs.check()
+        self._portraits = load_portraits(config, model)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
-        self.control = Control(config, engines, model)
+        self.control = Control(config, engines, model, outputs)
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
-        ice = IceServers(rtc.ice_servers)
-        self.sessions = Sessions(rtc, ice)
-        self._listener = _listen(config.http.host, config.http.port)
+        self.sessions = Sessions(rtc, ice, self._broadcasts)
+        self._listener = listen(config.http.host, config.http.port)
         self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
         self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
-        web = uvicorn.Config(self.http, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-        self._web = _WebServer(web)
+        self._web = WebServer(self.http, REQUESTS_S)
+        self._starting: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
+        self._open: Counter[str] | None = None  # what was, when the end began
 
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
-        """Run until stopped by a signal or `stop`."""
-        await self.control.start(self._sources, self._portraits)
-        beside = [asyncio.create_task(push.run(), name=f"whip-{push.status.name}") for push in self._pushes()]
-        if self._mqtt is not None:
-            beside.append(asyncio.create_task(self._mqtt.run(), name="mqtt"))
-        try:
-            self._web.on_ready = lambda: on_ready(self.url)
-            self._web.on_shutdown = self.control.changes.close
-            await self._web.serve(sockets=[self._listener])
-        finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-            await self.sessions.close_all()
-            await self.control.stop()
-            self._listener.close()
+        """Run until `stop`, or a signal where this is the main thread. Whatever ends it, nothing is left behind but what
+        does not let go within the time limits; that is named in the log."""
+        self._web.on_ready = lambda: on_ready(self.url)
+        self._web.on_shutdown = self._hang_up
+        with signals.handled(self.stop):
+            try:
+                if await self._started():
+                    await self._web.serve(sockets=[self._listener])
+            finally:
+                await self._end()
 
-    def _pushes(self) -> list[WhipPush]:
-        return [
-            WhipPush(self.sessions, stream, sink.target, sink.token)
-            for name, stream in self.control.streams.items()
-            for sink in self.config.streams[name].sinks
-            if sink.kind == "whip"
-        ]
+    async def _started(self) -> bool:
+        """Start all streams; False if `stop` came first: an engine can take minutes to warm up."""
+        if self._web.should_exit:
+            return False
+        self._starting = asyncio.create_task(self.control.start(self._sources, self._portraits), name="start")
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            if not self._web.should_exit:
+                raise
+            return False
+        if self._mqtt is not None:
+            self._beside.append(asyncio.create_task(self._mqtt.run(), name="MQTT"))
+        return True
+
+    def _hang_up(self) -> None:
+        """Begin with what would never end by itself, and with what takes longest."""
+        if self._open is None:
+            self._open = self.sessions.count() + self.control.hang_up()
+
+    async def _end(self) -> None:
+        """Close everything, all at once; what is left at the deadline is given up."""
+        self._hang_up()
+        assert self._open is not None
+        beside = [(task.get_name(), _cancelled(task)) for task in self._beside]
+        parts = [("sessions", self.sessions.close_all()), *self.control.parts(), *beside]
+        tasks = [asyncio.create_task(part, name=name) for name, part in parts]
+        done, late = await asyncio.wait(tasks, timeout=CLOSE_S)
+        for task in done:
+            if (exc := task.exception()) is not None:
+                log.error("%s did not end as it should", task.get_name(), exc_info=exc)
+        for task in late:
+            task.cancel()
+        if late:
+            names = ", ".join(sorted(task.get_name() for task in late))
+            log.warning("given up after %g s, %d of %d: %s", CLOSE_S, len(late), len(tasks), names)
+        self._broadcasts.release()
+        self._listener.close()
+        if self._web.should_exit:
+            but = ", but for what was given up" if late else ""
+            log.info("goodbye; closed%s: %s", but, _words(self._open) or "nothing was open")
 
     def stop(self) -> None:
-        """Ask the server to end; from any thread."""
+        """Ask the server to end; from any thread, at any time."""
         self._web.should_exit = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
 
 
-class _WebServer(uvicorn.Server):
-    on_ready: Callable[[], None]
-    on_shutdown: Callable[[], None]
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.on_ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.on_shutdown()  # what streams for ever would hold up the end
-        await super().shutdown(sockets)
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as exc:
-        listener.close()
-        raise ConfigError(f"http: cannot listen on {host}:{port} ({exc.strerror}); choose another with --port") from exc
-    return listener
+def _words(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count)
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it exists, with the threads of the numeric libraries bounded."""
+def run(main: Coroutine[Any, Any, None]) -> NoReturn:
+    """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with code 0.
+    What `main` raises is raised."""
     threads.one_each()
     # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
     sys.setswitchinterval(0.001)
     try:
-        import uvloop
+        from uvloop import new_event_loop
     except ImportError:
         # aiomqtt waits for sockets, which Windows' own loop cannot; what that one can, subprocesses, is not needed here.
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(main)
-    else:
-        uvloop.run(main)
+        new_event_loop = asyncio.SelectorEventLoop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main)
+        signals.leave()  # before the runner waits, without a limit, for threads that were given up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +21,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_S = TypeVar("_S", bound=_Section)
 
 
 class Http(_Section):
@@ -45,7 +48,9 @@ class Budget(_Section):
 class Device(_Section):
     """The device that animates for all streams, and who may still be driven."""
 
-    min_fps: float = Field(10, gt=0, le=120, description="A driver that would leave the streams with fewer fps gets 503.")
+    min_fps: float = Field(
+        10, gt=0, le=120, description="A driver that comes later and would leave the streams with fewer fps gets 503."
+    )
     max_streams: int = Field(0, ge=0, le=1000, description="Streams driven at one time; 0: as many as min_fps allows.")
     max_busy: float = Field(0.9, gt=0, le=1, description="The share of device and processor that is given away.")
     gather_ms: float = Field(2, ge=0, le=50, description="How long a batch waits at most for more streams' frames.")
@@ -267,6 +272,14 @@ def load_config(path: Path | None = None) -> Config:
         raise ConfigError(_explain(exc, str(path or "environment"))) from exc
     except ValueError as exc:  # a variable that is not JSON
         raise ConfigError(f"environment: {exc}") from exc
+
+
+def changed(section: _S, options: dict[str, Any]) -> _S:
+    """`section` with `options` of the command line in it, checked as those of a file; ConfigError."""
+    try:
+        return type(section).model_validate(section.model_dump() | options)
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, "command line")) from exc
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ StreamerError
 │   └── TooLarge         the body is larger than any offer
 ├── NoRestart            ICE restarts are not supported
 ├── PreconditionFailed   If-Match names another state of the session
+├── ForeignPage          a page of another site asks, and may not
 ├── Unauthorized         a token is missing or wrong
 ├── TooManyRequests      one address asks too often
 └── TooManySessions      the server's limit is reached
@@ -25,6 +26,11 @@ from __future__ import annotations
 
 class StreamerError(Exception):
     """Base class: the message is one line, names the culprit and, where there is one, the cure."""
+
+
+def code(problem: Exception) -> str:
+    """What programs tell an error by, on every transport: the name of its class."""
+    return type(problem).__name__
 
 
 class ConfigError(StreamerError):
@@ -89,6 +95,10 @@ class NoRestart(StreamerError):
 
 class PreconditionFailed(StreamerError):
     """If-Match names another state of the session."""
+
+
+class ForeignPage(StreamerError):
+    """A page of another site must not reach a server on this machine through its visitor's browser."""
 
 
 class Unauthorized(StreamerError):

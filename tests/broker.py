@@ -4,52 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import socket
 import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
-import pytest
 
 from .conftest import ROOT
+from .programs import accepts, free_port, program
+from .waiting import LIMIT_S, wait_until
+
+
+@dataclass
+class Message:
+    topic: str
+    payload: bytes
+    retained: bool
 
 
 @dataclass
 class Client:
-    """Keeps the newest payload of every topic."""
+    """Keeps all messages, and the newest payload of every topic."""
 
     mqtt: aiomqtt.Client
     seen: dict[str, bytes] = field(default_factory=dict)
-    log: list[tuple[float, str, bytes, bool]] = field(default_factory=list)
+    log: list[Message] = field(default_factory=list)
+    _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def read(self) -> None:
         async for message in self.mqtt.messages:
-            self.seen[str(message.topic)] = bytes(message.payload)
-            self.log.append((time.monotonic(), str(message.topic), bytes(message.payload), message.retain))
+            got = Message(str(message.topic), bytes(message.payload), message.retain)
+            async with self._more:
+                self.seen[got.topic] = got.payload
+                self.log.append(got)
+                self._more.notify_all()
 
-    async def command(self, stream: str, name: str, payload: str) -> dict:
+    async def command(self, stream: str, name: str, payload: str) -> dict[str, Any]:
         topic = f"puppetcast/{stream}/cmd/{name}"
         self.seen.pop(f"{topic}/result", None)
         await self.mqtt.publish(topic, payload, qos=1)
-        return json.loads(await self.wait(f"{topic}/result"))
+        answer: dict[str, Any] = json.loads(await self.wait(f"{topic}/result"))
+        return answer
 
-    async def wait(self, topic: str, seconds: float = 10) -> bytes:
-        async with asyncio.timeout(seconds):
-            while topic not in self.seen:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+    async def wait(self, topic: str, holds: Callable[[bytes], object] = lambda payload: True) -> bytes:
+        """The newest payload of a topic, once there is one for which `holds` is true."""
+        await self.until(lambda: topic in self.seen and holds(self.seen[topic]), topic)
         return self.seen[topic]
+
+    async def until(self, holds: Callable[[], object], what: str) -> None:
+        """Look at each message that comes."""
+        async with self._more:
+            try:
+                await asyncio.wait_for(self._more.wait_for(holds), LIMIT_S)
+            except TimeoutError:
+                raise AssertionError(f"not within {LIMIT_S:g} s: {what}; last: {self.seen.get(what)!r}") from None
 
 
 class Broker:
     def __init__(self, folder: Path, config: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._config = folder / "mosquitto.conf"
         # The file of the containers, moved to a free port of the loopback address.
         given = (ROOT / "docker" / "mosquitto.conf").read_text()
@@ -61,14 +77,12 @@ class Broker:
     def start(self) -> None:
         command = [mosquitto(), "-c", str(self._config)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < end, "mosquitto did not start"
-                time.sleep(0.05)
+        wait_until(self._accepts)
+
+    def _accepts(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"mosquitto ended with {self._process.returncode}"
+        return accepts(self.port)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -77,7 +91,7 @@ class Broker:
             self._process = None
 
     @asynccontextmanager
-    async def client(self, **options) -> AsyncIterator[Client]:
+    async def client(self, **options: Any) -> AsyncIterator[Client]:
         async with aiomqtt.Client("127.0.0.1", self.port, protocol=aiomqtt.ProtocolVersion.V5, **options) as mqtt:
             client = Client(mqtt)
             await mqtt.subscribe("#", qos=1)
@@ -90,12 +104,8 @@ class Broker:
 
 
 def mosquitto() -> str:
-    path = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("mosquitto is absent; in CI that is a failure")
-        pytest.skip("mosquitto is absent ('make peers' installs it): MQTT was not tested")
-    return path
+    """Its path."""
+    return program("mosquitto")
 
 
 @contextmanager

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from pipeline import models, threads
 from streamer.app import Server
 from streamer.config import Config
+
+from . import browser as browsers
+from .media import as_camera
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -92,12 +96,22 @@ def run_server(own_engine=None, **sections) -> Iterator[Server]:
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process
     server = Server(Config(**data), own_engine)
-    ready = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(lambda url: ready.set())))
+    ready: Future[str] = Future()
+    ended: Future[None] = Future()
+
+    def serve() -> None:
+        try:
+            ended.set_result(asyncio.run(server.serve(ready.set_result)))
+        except BaseException as exc:
+            (ended if ready.done() else ready).set_exception(exc)
+
+    thread = threading.Thread(target=serve)
     thread.start()
     try:
-        assert ready.wait(60), "the server did not start"
+        ready.result(60)  # or what the start raised
         yield server
+        server.stop()
+        ended.result(30)  # or what it broke by
     finally:
         server.stop()
         thread.join(30)
@@ -112,11 +126,39 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)
-        if path:
-            return path
-    if os.environ.get("CI"):
-        pytest.fail("Chromium is absent; in CI that is a failure")
-    pytest.skip("Chromium is absent: nothing of the page was tested")
+@pytest.fixture(scope="session")
+def chromium_of_all(tmp_path_factory) -> Iterator[browsers.Chromium]:
+    with browsers.running(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@pytest.fixture
+def browser(chromium_of_all) -> Iterator[Browser]:
+    """The session's Chromium."""
+    with chromium_of_all.connected() as connected:
+        yield connected
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    """An empty page, with nothing left of other tests; an error of its scripts fails the test."""
+    context = browser.new_context(viewport={"width": 1240, "height": 860}, color_scheme="dark")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors
+
+
+@pytest.fixture(scope="session")
+def camera(chromium_of_all, clip, tmp_path_factory) -> Callable[..., None]:
+    """Let the browser's camera play a driving clip, or its first pictures there and back."""
+    folder, made = tmp_path_factory.mktemp("cameras"), {}
+
+    def play(name: str, pictures: int | None = None) -> None:
+        if (name, pictures) not in made:
+            made[name, pictures] = as_camera(clip(name), folder / f"{name}-{pictures}.mjpeg", pictures)
+        chromium_of_all.play(made[name, pictures])
+
+    return play

@@ -7,7 +7,7 @@ import time
 import httpx
 from playwright.sync_api import sync_playwright
 
-from .live.test_browser import FLAGS
+from .browser import FLAGS
 
 ARRIVALS = """async (seconds) => {
   const video = document.getElementById('puppet');

@@ -1,6 +1,7 @@
 """GStreamer's webrtcbin as a WHIP publisher or a WHEP viewer: another ICE, DTLS and RTP implementation.
 
-gst_webrtc.py whip|whep URL VP8|H264 SECONDS; runs on the system's Python. Prints how many frames went or came.
+gst_webrtc.py whip|whep URL VP8|H264; runs on the system's Python until its input ends. Prints the number of each tenth
+frame that went or came, and at the end the connection's state.
 """
 
 import sys
@@ -13,7 +14,7 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
-mode, url, codec, seconds = sys.argv[1:5]
+mode, url, codec = sys.argv[1:4]
 Gst.init(None)
 loop = GLib.MainLoop()
 frames = 0
@@ -48,6 +49,8 @@ else:
 def count():
     global frames
     frames += 1
+    if frames % 10 == 0:
+        print(frames, flush=True)
 
 
 def on_pad(_, pad):
@@ -93,11 +96,11 @@ peer.connect("on-negotiation-needed", on_negotiation)
 peer.connect("notify::ice-gathering-state", on_gathered)
 peer.connect("pad-added", on_pad)
 pipeline.set_state(Gst.State.PLAYING)
-GLib.timeout_add(int(float(seconds) * 1000), loop.quit)
+GLib.io_add_watch(sys.stdin.fileno(), GLib.IO_HUP | GLib.IO_IN, lambda *_: loop.quit())
 loop.run()
 state = peer.get_property("connection-state").value_nick
 pipeline.set_state(Gst.State.NULL)
 if location:
     base = url.split("/live/")[0]
     urllib.request.urlopen(urllib.request.Request(base + location, method="DELETE"), timeout=5).close()
-print(state, frames)
+print(state)

@@ -1,8 +1,8 @@
 """Runs the steps of an image's build stage in a fresh folder, where no container engine is: `make image-check`.
 
 COPY copies from the repository, RUN runs with the image's paths moved into the folder, and the result has to serve. The
-packages of the last stage are asked of apt, but not installed. TORCH_INDEX in the environment takes the place of the
-image's own.
+packages of the last stage are asked of apt, but not installed. TORCH_INDEX in the environment is the build argument of
+that name.
 """
 
 import os

@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
+import yaml
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from streamer.config import Config
-from streamer.control.commands import Change
+from streamer.control.commands import BARE, Change
 from streamer.control.state import TELEMETRY, StreamState
 from streamer.mqtt import homeassistant
-from streamer.mqtt.bridge import ACTIONS
 
 MADE = "<!-- Made from the code by 'make docs'; changes here are lost. -->\n"
 
@@ -64,12 +65,11 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _default(field: FieldInfo) -> str:
+    """As it would be written in the file."""
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, (list, dict)):
-        return "[]"
-    return {None: "none", True: "true", False: "false", "": "''"}.get(value, str(value))
+    value = to_jsonable_python(field.get_default(call_default_factory=True))
+    return "none" if value is None else yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
 
 
 def _takes(field: FieldInfo) -> str:
@@ -107,7 +107,7 @@ def commands() -> list[str]:
     rows = ["| Key | Takes | |", "|---|---|---|"]
     for key, field in Change.model_fields.items():
         kinds = [a for a in get_args(field.annotation) if a is not type(None)]
-        takes = "true" if key in ACTIONS else " or ".join(_kind(k) for k in kinds)
+        takes = "true" if key in BARE else " or ".join(_kind(k) for k in kinds)
         limits = [text for k in kinds for text in _limits(getattr(k, "__metadata__", ()))]
         rows.append(f"| `{key}` | {', '.join([takes, *limits])} | {field.description} |")
     return rows

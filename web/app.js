@@ -108,22 +108,31 @@ async function loadGallery() {
   showGallery();
 }
 
+function thumbnail(portrait) {
+  const button = document.createElement("button");
+  const image = new Image();
+  const [left, top, width, height] = portrait.faces[portrait.face];
+  // A square of a long picture: where the face is, not in the middle. seen: the share of a side that the square shows.
+  const slide = (middle, seen) => `${100 * Math.min(Math.max((middle - seen / 2) / (1 - seen || 1), 0), 1)}%`;
+  image.addEventListener("load", () => {
+    const side = Math.min(image.naturalWidth, image.naturalHeight);
+    const [x, y] = [slide(left + width / 2, side / image.naturalWidth), slide(top + height / 2, side / image.naturalHeight)];
+    image.style.objectPosition = `${x} ${y}`;
+  });
+  image.src = withToken(`/api/portraits/${encodeURIComponent(portrait.id)}/image`);
+  image.alt = portrait.name;
+  button.append(image);
+  button.title = portrait.name;
+  button.addEventListener("click", act({ portrait: portrait.id }));
+  return button;
+}
+
 function showGallery() {
-  const shown = control.wanted.get("portrait")?.[0] ?? control.state?.portrait;
-  const key = JSON.stringify([portraits, shown]);
-  if (key === gallery) return;
+  const key = JSON.stringify(portraits);
+  if (key !== gallery) $("gallery").replaceChildren(...portraits.map(thumbnail));
   gallery = key;
-  $("gallery").replaceChildren(...portraits.map((p) => {
-    const button = document.createElement("button");
-    const image = new Image();
-    image.src = withToken(`/api/portraits/${encodeURIComponent(p.id)}/image`);
-    image.alt = p.name;
-    button.append(image);
-    button.title = p.name;
-    button.setAttribute("aria-pressed", shown === p.id);
-    button.addEventListener("click", act({ portrait: p.id }));
-    return button;
-  }));
+  const shown = control.wanted.get("portrait")?.[0] ?? control.state?.portrait;
+  [...$("gallery").children].forEach((button, k) => button.setAttribute("aria-pressed", portraits[k].id === shown));
 }
 
 async function upload(file, marks) {
@@ -134,7 +143,7 @@ async function upload(file, marks) {
   try {
     added = await call("POST", "/api/portraits", form);
   } catch (problem) {
-    if (problem.code !== "landmarks_needed") throw problem;
+    if (problem.code !== "LandmarksNeeded") throw problem;
     const points = await mark(file);
     if (points) await upload(file, points);
     return;
@@ -176,7 +185,8 @@ function render() {
   $("ring").classList.toggle("wrong", Boolean(state.calibration.problem));
   $("engine-line").textContent = `engine ${state.engine} · tracker ${state.tracker}` +
     (state.tracker === "cascade" ? " (rough; run “puppetcast models fetch” for the better one)" : "");
-  $("engine").value = control.wanted.get("engine")?.[0] ?? state.engine;
+  const engine = control.wanted.get("engine")?.[0] ?? state.engine;
+  if ($("engine").value !== engine) $("engine").value = engine; // writing moves the mark in an open list
   const recording = state.recording?.running;
   $("record").textContent = recording ? "Stop recording" : "Record";
   $("record").setAttribute("aria-pressed", Boolean(recording));

@@ -23,7 +23,7 @@ export class Control {
     this.channel = null;
     this.sent = 0;
     this.waiting = new Map(); // number of a command -> what takes its answer
-    this.wanted = new Map(); // what was asked for and not yet answered: key -> [value, number]
+    this.wanted = new Map(); // what was set and is not yet answered: key -> [value, number]
     this.listen();
   }
 
@@ -48,7 +48,7 @@ export class Control {
   }
 
   take(state) {
-    this.state = state;
+    if (!(state.serial < this.state?.serial)) this.state = state; // events and answers overtake each other
     this.onchange();
   }
 
@@ -61,11 +61,17 @@ export class Control {
     });
   }
 
-  // Do a command; the state after it.
-  async send(change) {
+  // Show what is set from now on, until the command with it is answered; no event overwrites it.
+  want(change) {
     const number = ++this.sent;
     for (const key of Object.keys(change)) this.wanted.set(key, [change[key], number]);
     this.onchange();
+    return number;
+  }
+
+  // Do a command; the state after it.
+  async send(change) {
+    const number = this.want(change);
     try {
       const state = (this.channel?.readyState === "open" && (await this.byChannel(number, change))) || (await call("PATCH", api, change));
       this.settle(change, number);

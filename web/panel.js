@@ -33,15 +33,33 @@ export class Panel {
     label.htmlFor = input.id; // an output inside a label would be what it labels
     input.dataset.key = key;
     value.dataset.for = key;
-    let due = 0;
-    const send = this.attempt(() => this.changed(input));
+    const follow = this.follower(key);
     input.addEventListener("input", () => {
-      value.textContent = Number(input.value).toFixed(2);
-      clearTimeout(due);
-      due = setTimeout(send, SPACING_MS);
+      this.control.want({ [key]: Number(input.value) });
+      follow();
     });
     label.append(text, value, input);
     return label;
+  }
+
+  // Sends what a slider is at, once in SPACING_MS and one command after the other, so that none overtakes a newer one.
+  follower(key) {
+    const { wanted } = this.control;
+    let busy = false;
+    const follow = () => {
+      if (busy) return;
+      busy = true;
+      setTimeout(send, SPACING_MS);
+    };
+    const send = this.attempt(async () => {
+      try {
+        if (wanted.has(key)) await this.control.send({ [key]: wanted.get(key)[0] }); // else a preset has come first
+      } finally {
+        busy = false;
+        if (wanted.has(key)) follow();
+      }
+    });
+    return follow;
   }
 
   async changed(input) {
@@ -77,7 +95,7 @@ export class Panel {
       return element;
     };
     const all = Object.entries({ ...PRESETS, ...own }).map(([title, values]) => {
-      const element = button(title, () => void this.control.send(values), title in own ? "Your preset; right click removes it" : "Preset");
+      const element = button(title, () => this.control.send(values), title in own ? "Your preset; right click removes it" : "Preset");
       element.dataset.preset = title;
       if (title in own) element.addEventListener("contextmenu", (event) => (event.preventDefault(), this.keep(title, null)));
       return element;

@@ -16,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..clips import Progress, finished, first_seconds, open_clip, timed
+from ..clips import Progress, first_seconds, open_clip, timed
 from ..errors import ClipError, TemplateError
+from ..outfile import finished
 from .follow import Driven, MotionFollower
 from .motion import FaceMotion, Ratios
 from .networks import KEYPOINTS

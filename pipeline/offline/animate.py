@@ -12,22 +12,36 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from ..clips import Progress, finished
+from .. import outfile
+from ..clips import Progress
 from ..engine import Engine, Puppeteer
-from ..errors import PuppetError
 from ..frames import Image
+from ..outfile import finished
 from ..portrait import PICTURES, Portrait, is_picture
 from .drivers import MAX_SIDE, Step, at_source_times, only_liveportrait, open_driver, paired, prepared_frames
 from .mux import Output, Result, sound_of, write_clip
 
-if TYPE_CHECKING:
-    pass
+CLIPS = (".mp4",)
+
+
+def is_clip(source: Path) -> bool:
+    """Whether a source is taken for a clip: it is no picture, by name or content."""
+    return source.suffix.lower() not in PICTURES and not is_picture(source)
+
+
+def check_paths(source: Path | None, driver: Path, out: Path) -> None:
+    """Raise PuppetError for all that is wrong with the files themselves, before any model is loaded.
+
+    source: None for a portrait that is not read from a file here.
+    """
+    still = (source is None or not is_clip(source)) and is_picture(driver)
+    outfile.check(out, PICTURES if still else CLIPS, [driver] if source is None else [driver, source])
 
 
 def animate(
@@ -38,15 +52,15 @@ def animate(
 
     source: a portrait, or a clip, whose frames are then driven at the driver's times until the shorter of both ends.
     model: the face model, needed for a clip as source. The neutral face is taken from the driver's first seconds, so
-    that the first frame is already animated. A try that fails leaves no file. Raises PuppetError.
+    that the first frame is already animated. A try that fails leaves no file, and what was at `output.path` stays.
+    Raises PuppetError.
     """
+    check_paths(source if isinstance(source, Path) else None, driver, output.path)
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, stack)
         if isinstance(source, Portrait) and is_picture(driver):
             return _write_picture(engine.prepare(source, MAX_SIDE, MAX_SIDE), next(drive.steps), output, puppeteer)
-        if output.path.suffix.lower() in PICTURES:
-            raise PuppetError(f"{output.path}: a clip comes out; choose a name that ends in .mp4")
         shown: Iterator[tuple[Step, Any]]
         if isinstance(source, Portrait):
             prepared = engine.prepare(source, MAX_SIDE, MAX_SIDE)
@@ -81,8 +95,6 @@ def _beside(images: list[Image]) -> Image:
 
 
 def _write_picture(prepared: Any, step: Step, output: Output, puppeteer: Puppeteer) -> Result:
-    if output.path.suffix.lower() not in PICTURES:
-        raise PuppetError(f"{output.path}: one picture comes out; choose a name that ends in {', '.join(PICTURES)}")
     [(_, image, _)] = _animated(iter([(step, prepared)]), output, 1, lambda done, total: None)
     with finished(output.path) as part:
         Pillow.fromarray(image).save(part)

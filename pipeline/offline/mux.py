@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
-from ..clips import finished, open_clip
+from ..clips import open_clip
 from ..engine import Puppeteer
 from ..errors import ClipError
 from ..frames import CLOCK, Image
+from ..outfile import finished
 from ..portrait import Portrait, is_picture
 from .drivers import TEMPLATES
-
-if TYPE_CHECKING:
-    pass
 
 
 class Sound(StrEnum):

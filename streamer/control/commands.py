@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .control import Control
-
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from pipeline.engine import AUTO, ENGINES
-from pipeline.errors import PuppetError
 
 from ..config import Puppet
-from ..errors import BadCommand, StreamerError
+from ..errors import BadCommand, code
 
 MAX_COMMAND = 16 * 1024  # characters
 
@@ -34,6 +28,10 @@ class Actions(BaseModel):
     next_face: Literal[True] | None = Field(None, description="Follow the next face to the right.")
     recording: bool | None = Field(None, description="Record the animated picture.")
     demo: bool | None = Field(None, description="Drive with the built-in clip.")
+
+
+# Those that take no value: to name them is to ask for them.
+BARE = tuple(name for name, field in Actions.model_fields.items() if Literal[True] in get_args(field.annotation))
 
 
 def _optional(name: str) -> tuple[Any, Any]:
@@ -68,19 +66,17 @@ def explain(errors: Sequence[Any]) -> str:
     return "; ".join(parts)
 
 
-async def answer(control: Control, name: str, text: str) -> str:
-    """A command as JSON text {"id": …, "change": {…}} -> {"id": …, "state": {…}}, or "error" and "code" instead: for
-    transports that carry texts."""
-    number: Any = None
+def read_envelope(text: str) -> tuple[Any, Any]:
+    """JSON text {"id": …, "change": {…}} -> id and change; BadCommand if it is none."""
     try:
         data = json.loads(text) if len(text) <= MAX_COMMAND else None
-        if not isinstance(data, dict) or "change" not in data:
-            raise BadCommand('a command is JSON: {"id": 1, "change": {"pose_gain": 1.2}}')
-        number = data.get("id")
-        state = await control.apply(name, read_change(data["change"]))
-        return json.dumps({"id": number, "state": state.model_dump(mode="json")})
-    except ValueError:
-        problem: Exception = BadCommand("the command is not JSON")
-    except (StreamerError, PuppetError) as exc:
-        problem = exc
-    return json.dumps({"id": number, "error": str(problem), "code": type(problem).__name__})
+    except (ValueError, RecursionError) as exc:
+        raise BadCommand("the command is not JSON") from exc
+    if not isinstance(data, dict) or "change" not in data:
+        raise BadCommand('a command is JSON: {"id": 1, "change": {"pose_gain": 1.2}}')
+    return data.get("id"), data["change"]
+
+
+def refusal(number: Any, problem: Exception) -> dict[str, Any]:
+    """The answer to a command that was not done."""
+    return {"id": number, "error": str(problem), "code": code(problem)}

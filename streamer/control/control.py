@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+from collections import Counter
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,17 @@ from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
 from ..config import Config, Puppet
 from ..errors import BadCommand, StreamerError, UnknownStream
 from ..sinks.outputs import Outputs
-from ..sources import base
+from ..sources.base import Source
+from ..sources.driver import Driver
 from ..sources.file import FileSource
 from ..stream.admission import Admission
 from ..stream.stages import Engines
-from ..stream.status import SourceStatus
 from ..stream.stream import Stream
-from .commands import Actions, explain, read_change
+from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Changes
 from .gallery import Gallery
 from .persistence import Memory
-from .state import DEMO, DeviceState, StreamState, device_of, state_of
+from .state import DeviceState, StreamState, device_of, is_demo, state_of
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +37,19 @@ log = logging.getLogger(__name__)
 class Control:
     """The streams, the gallery and what can be done with them."""
 
-    def __init__(self, config: Config, engines: Engines, model: Path | None) -> None:
+    def __init__(self, config: Config, engines: Engines, model: Path | None, outputs: Outputs) -> None:
         self._config = config
         self._engines = engines
-        self._sources: dict[str, asyncio.Task[None]] = {}
         self._turn: dict[str, asyncio.Lock] = {}
         self._memory = Memory(config.persistence.file)
         self._watching: asyncio.Task[None] | None = None
-        self.outputs = Outputs(config)
+        self.outputs = outputs
         self.gallery = Gallery(config.engine, model, self._portraits_in_use)
         self.changes = Changes(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
 
-    async def start(self, sources: dict[str, base.Source], portraits: dict[str, Portrait]) -> None:
+    async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
         for name, config in self._config.streams.items():
             self.gallery.put(config.portrait, portraits[name])
@@ -58,14 +60,14 @@ class Control:
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
             self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
-                stream.claim(sources[name].name)
+                stream.claim(Driver(sources[name], stream.intake, config.stale_after_s), named=True)
             await self._engines.started(stage, shown.prepared)
         for name, stream in self.streams.items():
             stream.start()
             await self._remember(name)
             self.outputs.start(stream)
-            if name in sources:
-                self._drive(stream, sources[name], self._config.streams[name].stale_after_s)
+            if isinstance(stream.driver, Driver):
+                stream.driver.start()
         self._watching = asyncio.create_task(self.changes.run(), name="changes")
 
     async def _remember(self, name: str) -> None:
@@ -77,14 +79,24 @@ class Control:
             except (StreamerError, PuppetError) as exc:
                 log.warning("stream '%s': what was kept of '%s' cannot be used (%s)", name, key, exc)
 
-    async def stop(self) -> None:
-        """End sources and streams."""
+    def hang_up(self) -> Counter[str]:
+        """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
+        counts = Counter({"event listener": self.changes.listeners, "source": len(self._drivers())})
         self.changes.close()
+        return counts + self.outputs.hang_up()
+
+    def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """What is to be ended, with its name; all of it at once. Also after a start that failed."""
+        sources = [(f"source of '{stream.name}'", self._end_driver(stream)) for stream, _ in self._drivers()]
+        return [*sources, *self.outputs.parts(), ("streams", self._stop_streams())]
+
+    def _drivers(self) -> list[tuple[Stream, Driver]]:
+        """The streams that a source drives."""
+        return [(stream, stream.driver) for stream in self.streams.values() if isinstance(stream.driver, Driver)]
+
+    async def _stop_streams(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-        for name in list(self._sources):
-            await self._end_source(name)
-        await self.outputs.stop()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
 
@@ -126,6 +138,22 @@ class Control:
             self._keep(stream)
         self.changes.happened()
         return self.state(name)
+
+    async def answer(self, name: str, change: Any, number: Any = None) -> dict[str, Any]:
+        """Do a command that came as JSON data: {"id": …, "state": {…}}, or "error" and "code" instead of the state."""
+        try:
+            state = await self.apply(name, read_change(change))
+        except (StreamerError, PuppetError) as exc:
+            return refusal(number, exc)
+        return {"id": number, "state": state.model_dump(mode="json")}
+
+    async def answer_text(self, name: str, text: str) -> str:
+        """`answer` for a transport that carries texts: see `read_envelope`."""
+        try:
+            number, change = read_envelope(text)
+        except BadCommand as exc:
+            return json.dumps(refusal(None, exc))
+        return json.dumps(await self.answer(name, change, number))
 
     def _checked(self, stream: Stream, change: Actions) -> Puppet:
         """What the puppet is to be; raises before anything is done."""
@@ -171,27 +199,20 @@ class Control:
         self._memory.keep(stream.name, state)
 
     async def _start_demo(self, stream: Stream) -> None:
-        if stream.publisher != DEMO:
-            stream.claim(DEMO)
-            self._drive(stream, FileSource(DEMO_CLIP))
+        if not is_demo(stream):
+            driver = Driver(FileSource(DEMO_CLIP), stream.intake, demo=True)
+            stream.claim(driver)
+            driver.start()
 
     async def _stop_demo(self, stream: Stream) -> None:
-        if stream.publisher == DEMO:
-            await self._end_source(stream.name)
+        if is_demo(stream):
+            await self._end_driver(stream)
 
-    def _drive(self, stream: Stream, source: base.Source, stale_after_s: float = 5.0) -> None:
-        stream.source = SourceStatus(source.name)
-        reading = base.run(source, stream.intake, stream.source, stale_after_s)
-        self._sources[stream.name] = asyncio.create_task(reading, name=f"source-{stream.name}")
-
-    async def _end_source(self, name: str) -> None:
-        task = self._sources.pop(name)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        stream = self.streams[name]
-        stream.source = None
-        if stream.publisher is not None:
-            stream.release(stream.publisher)
+    async def _end_driver(self, stream: Stream) -> None:
+        driver = stream.driver
+        if isinstance(driver, Driver):
+            await driver.end()
+            stream.release(driver)
 
     def _portraits_in_use(self) -> set[str]:
         return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}

@@ -30,6 +30,11 @@ class Changes:
         self._something = asyncio.Event()
         self._closed = False
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def happened(self) -> None:
         """Something was commanded: do not wait for the next look."""
         self._something.set()

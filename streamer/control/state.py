@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from pipeline.follow.calibration import Calibrating
 from pipeline.stage import AnimationStage
 
 from ..config import Puppet
-from ..sinks.base import Outlet
+from ..sinks.base import OVER, OutputState
 from ..sinks.outputs import Outputs
+from ..sources.driver import Driver
 from ..stream.admission import Admission
-from ..stream.status import SinkState, SourceState
+from ..stream.status import EncoderStatus, SharedSink, SourceState
 from ..stream.stream import Stream
 
-DEMO = "demo"
+_serials = itertools.count(1)
 
 
 class EncoderState(BaseModel):
@@ -53,12 +54,12 @@ class RecordingState(BaseModel):
     detail: str
 
 
-class OutletInfo(BaseModel):
-    """A way out that the config names."""
+class OutputInfo(BaseModel):
+    """An output that the config names."""
 
     kind: str
     name: str
-    state: str
+    state: OutputState
     detail: str
     frames: int
     dropped: int
@@ -78,10 +79,11 @@ class CalibrationState(BaseModel):
 class StreamState(BaseModel):
     """What one stream does. Times in milliseconds; ages are from capture to the last packet sent.
 
-    puppet: what can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the
-    driver shows.
+    serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
+    can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
     """
 
+    serial: int
     name: str
     portrait: str
     previous_portrait: str | None
@@ -99,7 +101,7 @@ class StreamState(BaseModel):
     viewers: int
     encoders: list[EncoderState]
     recording: RecordingState | None
-    outputs: list[OutletInfo]
+    outputs: list[OutputInfo]
     fps: float
     frames_in: int
     animated: int
@@ -119,7 +121,7 @@ TELEMETRY = frozenset(
     | {f"{what}_{p}_ms" for what in ("age", "stage") for p in ("p50", "p95")}
 )
 PASSING: dict[str, Any] = {
-    **dict.fromkeys(TELEMETRY, True),
+    **dict.fromkeys({"serial"} | TELEMETRY, True),
     "calibration": True,
     "recording": {"seconds", "frames", "dropped"},
     "outputs": {"__all__": {"frames", "dropped"}},
@@ -139,19 +141,30 @@ class DeviceState(BaseModel):
     batches: dict[int, int]
 
 
+def is_demo(stream: Stream) -> bool:
+    """Whether the built-in clip drives."""
+    return isinstance(stream.driver, Driver) and stream.driver.demo
+
+
+def _source(stream: Stream) -> DriverState | None:
+    status = None if stream.driver is None else stream.driver.status
+    return None if status is None else DriverState(**vars(status))
+
+
 def state_of(stream: Stream, outputs: Outputs) -> StreamState:
     """What `stream` does now."""
     puppeteer, stats = stream.lane.puppeteer, stream.screen.stats
     age, spent = list(stream.ages_s), list(stats.stage_s)
-    encoders = [_encoder(state) for sink in stream.sinks if (state := sink.state()).viewers]
+    encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamState(
-        name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, engine=stream.engine.name,
-        lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name, face=stream.lane.face.value, faces=puppeteer.faces,
+        serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before,
+        engine=stream.engine.name, lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
+        face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),
-        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.publisher is not None,
-        demo=stream.publisher == DEMO, viewers=sum(e.viewers for e in encoders), encoders=encoders,
-        source=None if stream.source is None else DriverState(**vars(stream.source)),
-        recording=_recording(stream, outputs), outputs=_outlets(stream, outputs),
+        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.driver is not None,
+        demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
+        source=_source(stream),
+        recording=_recording(stream, outputs), outputs=_outputs(stream, outputs),
         fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},
         rate_limit=stream.budget.rate, busy=round(stream.budget.busy, 3),
@@ -170,30 +183,23 @@ def device_of(stage: AnimationStage, admission: Admission) -> DeviceState:
     )  # fmt: skip
 
 
-def _outlets(stream: Stream, outputs: Outputs) -> list[OutletInfo]:
-    own = [_outlet(outlet) for outlet in outputs.outlets(stream.name)]
-    return own + [OutletInfo(**vars(status), frames=0, dropped=0) for status in stream.outputs]
-
-
-def _outlet(outlet: Outlet) -> OutletInfo:
-    return OutletInfo(
-        kind=outlet.output.kind, name=outlet.output.name, state=outlet.status.value, detail=outlet.detail,
-        frames=outlet.frames, dropped=outlet.dropped,
-    )  # fmt: skip
+def _outputs(stream: Stream, outputs: Outputs) -> list[OutputInfo]:
+    return [OutputInfo(**vars(status)) for status in outputs.statuses(stream.name) if status.kind != "recording"]
 
 
 def _recording(stream: Stream, outputs: Outputs) -> RecordingState | None:
     last = outputs.recording(stream.name)
     if last is None:
         return None
-    outlet, output, since_s = last
+    runner, output = last
+    status = runner.status
     return RecordingState(
-        running=outputs.is_recording(stream.name), file=output.path.name, seconds=round(time.monotonic() - since_s, 1),
-        frames=outlet.frames, dropped=outlet.dropped, detail=outlet.detail,
+        running=status.state not in OVER, file=output.path.name, seconds=round(runner.seconds, 1),
+        frames=status.frames, dropped=status.dropped, detail=status.detail,
     )  # fmt: skip
 
 
-def _encoder(state: SinkState) -> EncoderState:
+def _encoder(state: EncoderStatus) -> EncoderState:
     return EncoderState(
         codec=state.codec, viewers=state.viewers, bitrate_kbps=state.bitrate // 1000, encoded=state.frames,
         key_frames=state.key_frames, viewer_drops=state.dropped,

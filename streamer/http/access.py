@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from ..config import Auth
-from ..errors import StreamerError, TooManyRequests, Unauthorized
+from ..errors import ForeignPage, StreamerError, TooManyRequests, Unauthorized, code
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 GUARDED = ("/api", "/live", "/metrics", "/docs", "/openapi.json")
@@ -22,10 +22,6 @@ CORS = {
     "Access-Control-Expose-Headers": "Location, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate",
     "Access-Control-Max-Age": "600",
 }
-
-
-class ForeignPage(StreamerError):
-    """A page of another site must not reach a server on this machine through its visitor's browser."""
 
 
 class Access:
@@ -99,4 +95,4 @@ def refusal(exc: StreamerError) -> JSONResponse:
         Unauthorized: (401, {"WWW-Authenticate": "Bearer"}),
         TooManyRequests: (429, {"Retry-After": "10"}),
     }[type(exc)]
-    return JSONResponse({"detail": str(exc), "code": type(exc).__name__}, status, headers)
+    return JSONResponse({"detail": str(exc), "code": code(exc)}, status, headers)

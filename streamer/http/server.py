@@ -16,7 +16,7 @@ from ..resources import folder
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
 from . import api, metrics, pictures, whip
-from .access import Access, ForeignPage, refusal
+from .access import Access, refusal
 
 STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
@@ -57,7 +57,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
             try:
                 access.check(request)
                 response = await call_next(request)
-            except (ForeignPage, errors.Unauthorized, errors.TooManyRequests) as exc:
+            except (errors.ForeignPage, errors.Unauthorized, errors.TooManyRequests) as exc:
                 response = refusal(exc)
         response.headers.update(access.cors(request))
         return response
@@ -82,8 +82,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
 
 def _handler(status: int):  # type: ignore[no-untyped-def]
     def handle(request: Request, exc: Exception) -> JSONResponse:
-        code = "landmarks_needed" if isinstance(exc, LandmarksNeeded) else type(exc).__name__
         headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
-        return JSONResponse({"detail": str(exc), "code": code}, status, headers)
+        return JSONResponse({"detail": str(exc), "code": errors.code(exc)}, status, headers)
 
     return handle

@@ -6,11 +6,8 @@ so there are no entity tags (RFC 9725 §4.3.1).
 
 from __future__ import annotations
 
-from functools import partial
-
 from fastapi import APIRouter, Request, Response
 
-from ..control.commands import answer
 from ..control.control import Control
 from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
 from ..webrtc.ice import IceServers
@@ -76,7 +73,7 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         if kind == "whip":
             session, description = await sessions.publish(stream, offer)
         else:
-            commands = partial(answer, control) if access.may_control(request) else None
+            commands = control.answer_text if access.may_control(request) else None
             session, description = await sessions.view(stream, offer, commands)
         response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"

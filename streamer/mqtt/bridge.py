@@ -21,14 +21,12 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from pipeline.errors import PuppetError
-
 from ..backoff import Backoff
 from ..config import Mqtt
-from ..control.commands import read_change
+from ..control.commands import BARE
 from ..control.control import Control
 from ..control.state import TELEMETRY, StreamState
-from ..errors import ConfigError, StreamerError
+from ..errors import ConfigError
 from ..redaction import redacted
 from . import homeassistant
 
@@ -41,7 +39,6 @@ HEALTHY_S = 10.0  # a connection that lasted so long was a good one
 COMMANDS_WAITING = 64
 MAX_PAYLOAD = 16 * 1024
 VERSION = version("puppetcast")
-ACTIONS = ("calibrate", "next_face", "previous_portrait")  # take no value
 
 
 @dataclass(frozen=True)
@@ -198,13 +195,8 @@ class _Session:
 
     async def _do(self, message: aiomqtt.Message) -> None:
         command = read(str(message.topic).split("/")[-3:], bytes(message.payload or b""), message.properties)
-        answer: dict[str, Any] = {"id": command.number}
-        try:
-            data = command.value if command.name == "change" else {command.name: _value(command)}
-            state = await self.control.apply(command.stream, read_change(data))
-            answer["state"] = state.model_dump(mode="json")
-        except (StreamerError, PuppetError) as exc:
-            answer |= {"error": str(exc), "code": type(exc).__name__}
+        change = command.value if command.name == "change" else {command.name: _value(command)}
+        answer = await self.control.answer(command.stream, change, command.number)
         properties = None
         if command.correlation is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
@@ -219,7 +211,7 @@ def read(path: list[str], payload: bytes, properties: Properties | None = None) 
     text = payload[:MAX_PAYLOAD].decode("utf-8", "replace").strip()
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     number = None
     if isinstance(value, dict) and "value" in value:
@@ -232,4 +224,4 @@ def read(path: list[str], payload: bytes, properties: Properties | None = None) 
 
 def _value(command: Command) -> Any:
     """What a payload stands for: an action needs none."""
-    return True if command.name in ACTIONS and not isinstance(command.value, bool) else command.value
+    return True if command.name in BARE and not isinstance(command.value, bool) else command.value

@@ -25,7 +25,7 @@ class VirtualCamera:
         self._shape: tuple[int, ...] = ()
         self.name = f"virtual camera {device}".rstrip()
 
-    def open(self, first: AnimatedFrame) -> None:
+    def open(self, first: AnimatedFrame, time_s: float) -> None:
         try:
             import pyvirtualcam
         except ImportError as exc:

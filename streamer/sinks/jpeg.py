@@ -9,7 +9,7 @@ import cv2
 
 from pipeline.frames import AnimatedFrame
 
-from ..stream.status import SinkState
+from ..stream.status import EncoderStatus
 from ..stream.stream import Stream
 
 QUALITY = 85
@@ -23,18 +23,30 @@ class JpegFeed:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._watchers: set[asyncio.Event] = set()
+        self._closed = False
         self._number = -1
         self._data: asyncio.Task[bytes] | None = None
         self._frames = 0
 
     def offer(self, frame: AnimatedFrame) -> None:
-        """See `graph.Sink`."""
+        """See `Sink`."""
         for watcher in self._watchers:
             watcher.set()
 
-    def state(self) -> SinkState:
-        """See `graph.Sink`."""
-        return SinkState("image/jpeg", len(self._watchers), 0, self._frames, self._frames, 0)
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    def encoder(self) -> EncoderStatus:
+        """See `SharedSink`."""
+        return EncoderStatus("image/jpeg", len(self._watchers), 0, self._frames, self._frames, 0)
+
+    def close(self) -> None:
+        """The server ends: let all watchers go."""
+        self._closed = True
+        for watcher in self._watchers:
+            watcher.set()
 
     async def snapshot(self) -> bytes:
         """The newest picture."""
@@ -46,12 +58,12 @@ class JpegFeed:
         return await asyncio.shield(self._data)
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """Parts of multipart/x-mixed-replace, for ever. A reader that is slow misses pictures and delays nobody."""
+        """Parts of multipart/x-mixed-replace, until the server ends. A reader that is slow misses pictures and delays nobody."""
         changed = asyncio.Event()
         self._watchers.add(changed)
         self._stream.sinks.add(self)
         try:
-            while True:
+            while not self._closed:
                 changed.clear()
                 data = await self.snapshot()
                 head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"

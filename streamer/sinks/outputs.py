@@ -1,121 +1,110 @@
-"""The outputs of the streams: recordings by command, and what the config names."""
+"""The outputs of all streams: recordings by command, and what the config names."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from pipeline.clock import Clock, steady
 
 from ..config import Config
 from ..config import Sink as SinkConfig
-from ..errors import ConfigError
-from ..redaction import redacted
 from ..stream.stream import Stream
-from .base import Outlet, OutletState, Output
+from .base import OVER, OutputStatus, Running
 from .camera import VirtualCamera
 from .jpeg import JpegFeed
 from .push import Push
 from .recording import Recording
+from .runner import OutputRunner
 
-log = logging.getLogger(__name__)
-
+ABORT_S = 2.0  # when the server ends, an output has so long to end by itself; then it is made to
 RECORDING_DEPTH, LIVE_DEPTH = 60, 3  # frames that may wait: a file is to have all of them, a server the newest
+Maker = Callable[[SinkConfig], Running]  # raises ConfigError
 
 
 class Outputs:
-    """All methods belong to the event loop's thread."""
+    """All methods belong to the event loop's thread. makers: of kinds that this package does not know."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, makers: Mapping[str, Maker], clock: Clock = steady) -> None:
         self._config = config
-        self._outlets: dict[str, list[Outlet]] = {}
-        self._recordings: dict[str, tuple[Outlet, Recording, float]] = {}
+        self._clock = clock
+        self._makers = {"push": self._push, "virtual_camera": self._camera, **makers}
+        self._running: dict[str, list[Running]] = {name: [] for name in config.streams}
         self._feeds: dict[str, JpegFeed] = {}
 
     def check(self) -> None:
-        """ConfigError if a sink of the config cannot be."""
-        for name, stream in self._config.streams.items():
+        """ConfigError if an output of the config cannot be."""
+        for stream in self._config.streams.values():
             for sink in stream.sinks:
-                if sink.kind == "whip":
-                    if not sink.target.startswith(("http://", "https://")):
-                        raise ConfigError(f"'{redacted(sink.target)}': the address must begin with http:// or https://")
-                else:
-                    self._output(name, sink)
+                self._made(sink)
 
     def start(self, stream: Stream) -> None:
         """Open what the config names for a stream."""
         for sink in self._config.streams[stream.name].sinks:
-            if sink.kind == "recording":
+            if (output := self._made(sink)) is None:
                 self.record(stream)
-            elif sink.kind != "whip":  # that one is a session
-                self._outlets.setdefault(stream.name, []).append(self._run(stream, self._output(stream.name, sink), LIVE_DEPTH))
-
-    def _output(self, name: str, sink: SinkConfig) -> Output:
-        match sink.kind:
-            case "push":
-                return Push(sink.target, self._config.webrtc.bitrate_kbps * 1000)
-            case "virtual_camera":
-                return VirtualCamera(sink.target, self._config.budget.max_frames)
-        return self._recording(name)
-
-    def _recording(self, name: str, has_sound: Callable[[], bool] = lambda: False) -> Recording:
-        limits = self._config.recording
-        return Recording(limits.folder, name, limits.max_minutes, limits.max_mb, has_sound)
-
-    def _run(self, stream: Stream, output: Output, depth: int) -> Outlet:
-        loop = asyncio.get_running_loop()
-
-        def over(outlet: Outlet) -> None:
-            loop.call_soon_threadsafe(self._detach, stream, outlet)
-
-        outlet = Outlet(output, depth, over)
-        stream.sinks.add(outlet)
-        if output.takes_sound:
-            stream.audio.sinks.add(outlet)
-        if stream.latest is not None:
-            outlet.offer(stream.latest)
-        return outlet
-
-    @staticmethod
-    def _detach(stream: Stream, outlet: Outlet) -> None:
-        stream.sinks.discard(outlet)
-        stream.audio.sinks.discard(outlet)
+            else:
+                self._run(stream, output)
 
     def record(self, stream: Stream) -> None:
         """Begin a recording, unless one is running."""
-        if self.is_recording(stream.name):
+        last = self.recording(stream.name)
+        if last is not None and last[0].status.state not in OVER:
             return
-        output = self._recording(stream.name, lambda: stream.audio.has_sound)
-        self._recordings[stream.name] = self._run(stream, output, RECORDING_DEPTH), output, time.monotonic()
+        if last is not None:
+            self._running[stream.name].remove(last[0])
+        limits = self._config.recording
+        output = Recording(limits.folder, stream.name, limits.max_minutes, limits.max_mb, lambda: stream.audio.has_sound)
+        self._run(stream, OutputRunner(output, RECORDING_DEPTH, self._clock))
 
     async def stop_recording(self, stream: Stream) -> None:
         """Finish the recording, if there is one."""
-        if not self.is_recording(stream.name):
-            return
-        outlet = self._recordings[stream.name][0]
-        self._detach(stream, outlet)
-        if not await asyncio.to_thread(outlet.stop):
-            log.error("%s does not end", outlet.output.name)
+        if (last := self.recording(stream.name)) is not None:
+            await last[0].stop()
 
-    def is_recording(self, name: str) -> bool:
-        running = (OutletState.STARTING, OutletState.LIVE, OutletState.WAITING)
-        return name in self._recordings and self._recordings[name][0].status in running
+    def recording(self, name: str) -> tuple[OutputRunner, Recording] | None:
+        """The stream's last recording and who runs it; None if there was none."""
+        for running in self._running[name]:
+            if isinstance(running, OutputRunner) and isinstance(running.output, Recording):
+                return running, running.output
+        return None
 
-    def recording(self, name: str) -> tuple[Outlet, Recording, float] | None:
-        """The stream's last recording and when it began; None if there was none."""
-        return self._recordings.get(name)
-
-    def outlets(self, name: str) -> list[Outlet]:
-        """What the config names for a stream, but recordings."""
-        return self._outlets.get(name, [])
+    def statuses(self, name: str) -> list[OutputStatus]:
+        """Of all outputs of a stream."""
+        return [running.status for running in self._running[name]]
 
     def feed(self, stream: Stream) -> JpegFeed:
         """JPEG of a stream."""
         return self._feeds.setdefault(stream.name, JpegFeed(stream))
 
-    async def stop(self) -> None:
-        """Finish everything."""
-        outlets = [o for each in self._outlets.values() for o in each] + [r[0] for r in self._recordings.values()]
-        for outlet, ended in zip(outlets, await asyncio.gather(*(asyncio.to_thread(o.stop) for o in outlets)), strict=True):
-            if not ended:
-                log.error("%s does not end", outlet.output.name)
+    def hang_up(self) -> Counter[str]:
+        """Ask everything to finish, and let those who watch JPEG go; how many of each there were."""
+        counts = Counter(viewer=sum(feed.watchers for feed in self._feeds.values()))
+        for feed in self._feeds.values():
+            feed.close()
+        for running in self._all():
+            counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
+            running.finish()
+        return counts
+
+    def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """What is to be waited for until all has finished, with its name."""
+        return [(running.status.name, running.stop(ABORT_S)) for running in self._all()]
+
+    def _all(self) -> list[Running]:
+        return [running for each in self._running.values() for running in each]
+
+    def _run(self, stream: Stream, running: Running) -> None:
+        self._running[stream.name].append(running)
+        running.start(stream)
+
+    def _made(self, sink: SinkConfig) -> Running | None:
+        """None for a recording: those are made anew, by command too."""
+        return None if sink.kind == "recording" else self._makers[sink.kind](sink)
+
+    def _push(self, sink: SinkConfig) -> Running:
+        return OutputRunner(Push(sink.target, self._config.webrtc.bitrate_kbps * 1000), LIVE_DEPTH, self._clock)
+
+    def _camera(self, sink: SinkConfig) -> Running:
+        return OutputRunner(VirtualCamera(sink.target, self._config.budget.max_frames), LIVE_DEPTH, self._clock)

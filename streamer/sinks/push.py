@@ -12,7 +12,6 @@ import json
 import struct
 import subprocess
 import sys
-import time
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -46,15 +45,16 @@ class Push:
         self._shape: tuple[int, ...] = ()
         self.name = redacted(url)
 
-    def open(self, first: AnimatedFrame) -> None:
+    def open(self, first: AnimatedFrame, time_s: float) -> None:
         command = [sys.executable, "-m", "streamer.sinks.push"]
-        self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # A session of its own: Ctrl-C in the terminal, and its hang-up, are for us; the helper ends with its input.
+        self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         self._shape = first.yuv.shape
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
         # The address, and a password in it, goes by stdin: a command line can be seen by everybody.
         task = {"url": self._url, "width": width, "height": height, "bitrate": self._bitrate}
         self._send(json.dumps(task).encode() + b"\n")
-        self._send(TIME.pack(time.monotonic()) + first.yuv.tobytes())
+        self._send(TIME.pack(time_s) + first.yuv.tobytes())
         self._await_live()
 
     def _await_live(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ from pipeline.frames import AnimatedFrame
 
 from ..errors import SinkError
 from .container import Container
+
+log = logging.getLogger(__name__)
 
 # A file of fragments, each a second long, plays up to the last one.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
@@ -44,21 +46,21 @@ class Recording:
         """The file that is written, or was last."""
         return self._part if self._container is not None else (self.files[-1] if self.files else Path())
 
-    def open(self, first: AnimatedFrame) -> None:
+    def open(self, first: AnimatedFrame, time_s: float) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._begin(first)
+            self._begin(first, time_s)
         except FAILURES as exc:
             raise self._failure(exc) from exc
 
-    def _begin(self, first: AnimatedFrame) -> None:
+    def _begin(self, first: AnimatedFrame, time_s: float) -> None:
         stem = f"{self._stream}-{datetime.now():%Y-%m-%dT%H-%M-%S}"
         count = sum(1 for _ in self._folder.glob(f"{stem}*"))
         self._part = self._folder / f"{stem}{f'-{count}' if count else ''}.part.mp4"
         target = av.open(str(self._part), "w", format="mp4", options=FRAGMENTS)
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
         self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None, self._has_sound())
-        self._start_s = time.monotonic()
+        self._start_s = time_s
 
     def write(self, frame: AnimatedFrame, time_s: float) -> None:
         assert self._container is not None
@@ -67,7 +69,7 @@ class Recording:
             full = time_s - self._start_s >= self._max_s or size >= self._max_bytes
             if full or not self._container.fits(frame.yuv):
                 self._finish()
-                self._begin(frame)
+                self._begin(frame, time_s)
             self._container.write(frame.yuv, time_s)
         except FAILURES as exc:
             raise self._failure(exc) from exc
@@ -90,6 +92,7 @@ class Recording:
             whole = self._part.with_name(self._part.name.replace(".part.mp4", ".mp4"))
             self._part.replace(whole)
             self.files.append(whole)
+            log.info("%s: saved as %s", self.name, whole.absolute())
 
     def close(self) -> None:
         try:

@@ -12,9 +12,11 @@ from ..errors import Overloaded
 
 
 class Drivable(Protocol):
-    """What of a stream counts. publisher: who drives it."""
+    """What of a stream counts."""
 
-    publisher: str | None
+    @property
+    def driver(self) -> object | None:
+        """Who drives it."""
 
     @property
     def stage(self) -> AnimationStage:
@@ -22,7 +24,7 @@ class Drivable(Protocol):
 
 
 class Admission:
-    """Counts the streams that have a publisher, for each stage."""
+    """Counts the streams that are driven, for each stage."""
 
     def __init__(self, limits: Device, streams: Mapping[str, Drivable]) -> None:
         self._limits = limits
@@ -30,7 +32,7 @@ class Admission:
 
     def driven(self, stage: AnimationStage) -> int:
         """How many streams of a stage are driven."""
-        return sum(stream.stage is stage and stream.publisher is not None for stream in self._streams.values())
+        return sum(stream.stage is stage and stream.driver is not None for stream in self._streams.values())
 
     def fps_with_one_more(self, stage: AnimationStage) -> float | None:
         """Frames per second that each driven stream would get if one more were driven; None before any measurement."""

@@ -62,7 +62,7 @@ class AudioLine:
         return self._clock() - self._seen_s < SEEN_S
 
     def put(self, frame: av.AudioFrame, captured_s: float) -> None:
-        """Sound of the driver in any format; captured_s: monotonic seconds at its first sample."""
+        """Sound of the driver in any format; captured_s: the clock's time of its first sample."""
         with self._lock:
             frame.pts = None  # the resampler would fill gaps by it
             if abs(captured_s - self._next_s) > JUMP_S:

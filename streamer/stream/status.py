@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.frames import AnimatedFrame
 
@@ -31,19 +31,9 @@ class SourceStatus:
     restarts: int = 0
 
 
-@dataclass
-class OutputStatus:
-    """A way out that the config names, and that is no sink of its own. state: starting, live or waiting."""
-
-    kind: str
-    name: str
-    state: str = "starting"
-    detail: str = ""
-
-
 @dataclass(frozen=True)
-class SinkState:
-    """What a sink does. bitrate: bits per second; dropped: frames that were not sent to some viewer."""
+class EncoderStatus:
+    """What an encoder does. bitrate: bits per second; dropped: frames that were not sent to some viewer."""
 
     codec: str
     viewers: int
@@ -59,5 +49,18 @@ class Sink(Protocol):
     def offer(self, frame: AnimatedFrame) -> None:
         """Take a frame; never blocks, keeps only the newest."""
 
-    def state(self) -> SinkState:
+
+@runtime_checkable
+class SharedSink(Sink, Protocol):
+    """One that encodes once for all its viewers."""
+
+    def encoder(self) -> EncoderStatus:
         """What it does now."""
+
+
+class Drives(Protocol):
+    """Who drives a stream: a browser's session, or a source that the server reads. status: of a source."""
+
+    @property
+    def status(self) -> SourceStatus | None:
+        """What there is to say of it now."""

@@ -23,7 +23,7 @@ from .admission import Admission
 from .audio import AudioLine
 from .intake import Intake
 from .stages import Run, Running
-from .status import OutputStatus, Sink, SourceStatus
+from .status import Drives, Sink
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,8 @@ class Stream:
         self.puppet = puppet
         self.before: str | None = None  # the portrait that was on show before
         self.sinks: set[Sink] = set()
-        self.outputs: list[OutputStatus] = []
         self.latest: AnimatedFrame | None = None
-        self.publisher: str | None = None
-        self.source: SourceStatus | None = None  # of a driver that is no browser
+        self.driver: Drives | None = None
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
         self._portrait = shown.id
         self._limits = limits
@@ -139,18 +137,22 @@ class Stream:
         elif not await asyncio.to_thread(self._running.stop):
             log.error("stream '%s': its thread did not stop", self.name)
 
-    def claim(self, publisher: str) -> None:
-        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow."""
-        if self.publisher is not None:
+    def claim(self, driver: Drives, named: bool = False) -> None:
+        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow.
+
+        named: by the config, so it is let in all the same; the budget then slows all streams alike.
+        """
+        if self.driver is not None:
             raise StreamBusy(f"stream '{self.name}' already has a publisher; end that one first")
-        self._admission.check(self.stage)
-        self.publisher = publisher
+        if not named:
+            self._admission.check(self.stage)
+        self.driver = driver
         self.lane.reset()
 
-    def release(self, publisher: str) -> None:
+    def release(self, driver: Drives) -> None:
         """Stop being the driver; no effect for anyone else."""
-        if self.publisher == publisher:
-            self.publisher = None
+        if self.driver is driver:
+            self.driver = None
             self.intake.clear()
             self.audio.clear()
 

@@ -16,7 +16,7 @@ from typing import Any
 import aioice.ice
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
-from aiortc import RTCCertificate, RTCRtpSender
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 
 from ..errors import ConfigError
@@ -67,6 +67,7 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
     aioice.ice.asyncio = _original["aioice.ice.asyncio"] if ports is None else _PortRange(*ports)  # type: ignore[attr-defined,assignment]
     RTCCertificate._create_ssl_context = _ssl_context  # type: ignore[method-assign]
+    RTCCertificate.getFingerprints = _one_fingerprint  # type: ignore[method-assign]
     aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign,assignment]
     JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
     JitterBuffer.add = _add_packet  # type: ignore[method-assign]
@@ -82,7 +83,7 @@ def _places() -> list[tuple[Any, str]]:
         (aioice.ice.StunProtocol, "datagram_received"), (aioice.ice, "asyncio"), (JitterBuffer, "_remove_frame"),
         (JitterBuffer, "add"), (aiortc.rtcrtpreceiver.NackGenerator, "add"),
         (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (RTCCertificate, "_create_ssl_context"),
-        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"),
+        (RTCCertificate, "getFingerprints"), (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"),
     ]  # fmt: skip
 
 
@@ -145,6 +146,15 @@ def _ssl_context(self: Any, *args: Any, **kwargs: Any) -> Any:
     context = _original["RTCCertificate._create_ssl_context"](self, *args, **kwargs)
     context.set_cipher_list(CIPHERS)
     return context
+
+
+def _one_fingerprint(self: Any) -> list[RTCDtlsFingerprint]:
+    """Our offers and answers say sha-256 alone, which every peer knows (RFC 8122 §5); aiortc adds sha-384 and sha-512.
+
+    libdatachannel (OBS) keeps the last of them. If its handshake starts before it has stored the answer, it hashes with
+    sha-256 all the same, and refuses us: one connection in five to ten.
+    """
+    return [f for f in _original["RTCCertificate.getFingerprints"](self) if f.algorithm == "sha-256"]
 
 
 def _guarded_datagram(self: Any, data: bytes, addr: Any) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import av
 
+from pipeline.clock import Clock, steady
 from pipeline.frames import AnimatedFrame
 
-from ..stream.status import SinkState
-from ..stream.stream import Stream
+from ..stream.status import EncoderStatus
 from .encoders import LiveEncoder
 from .tracks import Encoded, ViewerTrack
 
@@ -42,24 +41,24 @@ class Broadcast:
     time, increasing. All methods belong to the event loop's thread; encoding runs in `pool`.
     """
 
-    def __init__(self, stream: Stream, encoder: LiveEncoder, shared_bitrate: int, pool: Executor) -> None:
-        self._stream = stream
+    def __init__(self, name: str, encoder: LiveEncoder, shared_bitrate: int, pool: Executor, clock: Clock = steady) -> None:
+        """name: the stream's."""
+        self._name = name
         self._encoder = encoder
+        self._clock = clock
         self._shared_bitrate = shared_bitrate
         self._pool = pool
         self._viewers: set[ViewerTrack] = set()
-        self._slot: AnimatedFrame | None = stream.latest
+        self._slot: AnimatedFrame | None = None
         self._last: AnimatedFrame | None = None
         self._changed = asyncio.Event()
         self._key_wanted = False
         self._key_s = float("-inf")
-        self._epoch_s = time.monotonic() - 1.0
+        self._epoch_s = self._clock() - 1.0
         self._pts = 0
         self._counts = _Counts()
         self._sizes: deque[tuple[float, int]] = deque()  # when each packet was made, and its bits
-        self._changed.set()
-        stream.sinks.add(self)
-        self._task = asyncio.create_task(self._run(), name=f"broadcast-{stream.name}-{encoder.mime}")
+        self._task = asyncio.create_task(self._run(), name=f"broadcast-{name}-{encoder.mime}")
 
     def join(self, viewer: ViewerTrack) -> None:
         """Send to `viewer` too, from the key frame that this asks for."""
@@ -68,17 +67,17 @@ class Broadcast:
         self.request_key()
 
     def leave(self, viewer: ViewerTrack) -> bool:
-        """Send no more to `viewer`; whether it was the last one, with which the broadcast has ended."""
+        """Send no more to `viewer`; whether it was the last one."""
         self._viewers.remove(viewer)
         self._counts.dropped += viewer.dropped
-        if self._viewers:
-            return False
-        self._stream.sinks.discard(self)
+        return not self._viewers
+
+    def stop(self) -> None:
+        """Encode no more."""
         self._task.cancel()
-        return True
 
     def offer(self, frame: AnimatedFrame) -> None:
-        """See `graph.Sink`."""
+        """See `Sink`."""
         self._slot = frame
         self._changed.set()
 
@@ -87,9 +86,9 @@ class Broadcast:
         self._key_wanted = True
         self._changed.set()
 
-    def state(self) -> SinkState:
-        """See `graph.Sink`."""
-        return SinkState(
+    def encoder(self) -> EncoderStatus:
+        """See `SharedSink`."""
+        return EncoderStatus(
             codec=self._encoder.mime, viewers=len(self._viewers), bitrate=self._encoder.target_bitrate,
             frames=self._counts.frames, key_frames=self._counts.keys,
             dropped=self._counts.dropped + sum(v.dropped for v in self._viewers),
@@ -101,9 +100,9 @@ class Broadcast:
             frame, fresh = await self._next()
             key = self._key_is_due()
             if key:
-                self._key_wanted, self._key_s = False, time.monotonic()
+                self._key_wanted, self._key_s = False, self._clock()
             self._encoder.target_bitrate = self._target()
-            picture = self._video_frame(frame, frame.captured_s if fresh else time.monotonic())
+            picture = self._video_frame(frame, frame.captured_s if fresh else self._clock())
             try:
                 packet = await loop.run_in_executor(self._pool, self._encoder.encode, picture, key)
             except av.FFmpegError:
@@ -121,7 +120,7 @@ class Broadcast:
                 return frame, True
             self._changed.clear()
             due = self._key_wanted and self._last is not None
-            wait_s = max(KEY_WAIT_S, self._key_s + KEY_GAP_S - time.monotonic()) if due else RESEND_S
+            wait_s = max(KEY_WAIT_S, self._key_s + KEY_GAP_S - self._clock()) if due else RESEND_S
             try:
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
@@ -130,7 +129,7 @@ class Broadcast:
                     return self._last, False
 
     def _key_is_due(self) -> bool:
-        return self._key_wanted and time.monotonic() - self._key_s >= KEY_GAP_S
+        return self._key_wanted and self._clock() - self._key_s >= KEY_GAP_S
 
     def _target(self) -> int:
         """What the slowest viewer can take, but not below the floor that the others keep.
@@ -146,7 +145,7 @@ class Broadcast:
 
     def _rate(self) -> float:
         """Bits per second, lately."""
-        since = time.monotonic() - RATE_WINDOW_S
+        since = self._clock() - RATE_WINDOW_S
         while self._sizes and self._sizes[0][0] < since:
             self._sizes.popleft()
         return sum(bits for _, bits in self._sizes) / RATE_WINDOW_S
@@ -158,7 +157,7 @@ class Broadcast:
     def _send(self, encoded: Encoded) -> None:
         self._counts.frames += 1
         self._counts.keys += encoded.packet.is_keyframe
-        self._sizes.append((time.monotonic(), 8 * encoded.packet.size))
+        self._sizes.append((self._clock(), 8 * encoded.packet.size))
         # At the least bitrate nobody is held back for the sake of others: there is nothing to be won.
         target = self._encoder.target_bitrate
         sharing = min(target, self._rate()) if target > self._encoder.least else 0.0
@@ -168,4 +167,4 @@ class Broadcast:
     def _count_error(self) -> None:
         self._counts.errors += 1
         if self._counts.errors & (self._counts.errors - 1) == 0:
-            log.exception("stream '%s': encoding failed (%d so far)", self._stream.name, self._counts.errors)
+            log.exception("stream '%s': encoding failed (%d so far)", self._name, self._counts.errors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -69,7 +68,7 @@ class LiveEncoder:
 
     def _open(self, frame: av.VideoFrame) -> None:
         self._codec = self._make(frame.width, frame.height)
-        self._opened_s = time.monotonic()
+        self._opened_s = _time_s(frame)
 
     def _fit(self, frame: av.VideoFrame) -> av.VideoCodecContext:
         """Bring the codec to the target bitrate."""
@@ -97,7 +96,7 @@ class LiveH264Encoder(LiveEncoder):
 
     def _fit(self, frame: av.VideoFrame) -> av.VideoCodecContext:
         assert self._codec is not None
-        now_s = float((frame.pts or 0) * (frame.time_base or CLOCK))
+        now_s = _time_s(frame)
         if self._last_s is not None:
             fps = 1 / min(max(now_s - self._last_s, 1 / 120), 1.0)
             self._fps += 0.05 * (fps - self._fps)
@@ -155,9 +154,13 @@ class LiveVp8Encoder(LiveEncoder):
     def _fit(self, frame: av.VideoFrame) -> av.VideoCodecContext:
         assert self._codec is not None
         off = abs(self._target - (self._codec.bit_rate or 1)) / (self._codec.bit_rate or 1)
-        if off > REBUILD_RATIO and time.monotonic() - self._opened_s > REBUILD_AFTER_S:
+        if off > REBUILD_RATIO and _time_s(frame) - self._opened_s > REBUILD_AFTER_S:
             self._open(frame)
         return self._codec
+
+
+def _time_s(frame: av.VideoFrame) -> float:
+    return float((frame.pts or 0) * (frame.time_base or CLOCK))
 
 
 def _context(name: str, width: int, height: int) -> av.VideoCodecContext:

@@ -105,7 +105,6 @@ class Fragment:
 
     ufrag: str
     candidates: list[tuple[str, str]]
-    complete: bool
 
 
 def read_fragment(text: str) -> Fragment:
@@ -126,7 +125,7 @@ def read_fragment(text: str) -> Fragment:
         raise BadOffer("the fragment has no a=ice-ufrag (RFC 8840 §9)")
     if len(candidates) > MAX_CANDIDATES:
         raise BadOffer(f"the fragment has more than {MAX_CANDIDATES} candidates")
-    return Fragment(ufrag, candidates, "a=end-of-candidates" in lines)
+    return Fragment(ufrag, candidates)
 
 
 def with_uplink_bitrates(answer: str, least: int, first: int, most: int) -> str:

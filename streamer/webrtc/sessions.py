@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import secrets
-import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections import Counter
 from dataclasses import dataclass, field
 
-import av
-from aiortc import (
-    MediaStreamTrack,
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCSessionDescription,
-)  # fmt: skip
-from aiortc.mediastreams import MediaStreamError
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
-from pipeline import malloc as memory
-from pipeline.frames import TimedFrame
+from pipeline.clock import Clock, steady
 
 from ..config import WebRtc
 from ..errors import BadOffer, NoRestart, TooManySessions, UnknownSession
 from ..stream.stream import Stream
-from .broadcast import Broadcast
-from .encoders import ENCODERS, Bitrates
+from . import uplink
+from .broadcasts import Broadcasts
+from .datachannel import Commands, obey
 from .ice import IceServers
 from .sdp import Kind, check_offer, finish_answer, read_fragment, with_uplink_bitrates
 from .tracks import SoundTrack, ViewerTrack
@@ -40,9 +27,6 @@ from .tracks import SoundTrack, ViewerTrack
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
-COMMANDS_WAITING = 64  # of one viewer; more are not read
-Commands = Callable[[str, str], Awaitable[str]]  # the stream's name and a command -> its answer
-PREFETCH_S = 0.08  # aiortc keeps four packets of sound, of 20 ms each, before it gives one out
 
 
 @dataclass
@@ -60,18 +44,18 @@ class Session:
     mime: str = ""  # of the codec that a viewer gets
     ufrag: list[str] = field(default_factory=list)  # of the other side's ICE
     closed: bool = False
+    status: None = None  # as a driver: only sources have one
 
 
 class Sessions:
     """All sessions of the server."""
 
-    def __init__(self, config: WebRtc, ice: IceServers) -> None:
+    def __init__(self, config: WebRtc, ice: IceServers, broadcasts: Broadcasts, clock: Clock = steady) -> None:
         self._config = config
-        self.ice = ice
-        self._bitrates = Bitrates(config.bitrate_kbps * 1000, config.min_bitrate_kbps * 1000, config.max_bitrate_kbps * 1000)
+        self._ice = ice
+        self._broadcasts = broadcasts
+        self._clock = clock
         self._sessions: dict[str, Session] = {}
-        self._broadcasts: dict[tuple[str, str], Broadcast] = {}
-        self._encoding = ThreadPoolExecutor(os.cpu_count(), "encoder")
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -81,7 +65,7 @@ class Sessions:
         checked = check_offer(offer, "whip")
         session = self._new("whip", stream)
         try:
-            stream.claim(session.id)
+            stream.claim(session)
             answer = await self._answer(session, checked)
         except BaseException:
             await self._close(session)
@@ -95,9 +79,9 @@ class Sessions:
         checked = check_offer(offer, "whep")
         session = self._new("whep", stream)
         if commands is not None:
-            session.connection.on("datachannel", lambda channel: self._obey(session, channel, commands))
+            session.connection.on("datachannel", lambda channel: self._spawn(session, obey(channel, stream.name, commands)))
         try:
-            session.viewer = ViewerTrack(stream.sent)
+            session.viewer = ViewerTrack(stream.sent, self._clock)
             answer = await self._answer(session, checked)
         except BaseException:
             await self._close(session)
@@ -134,16 +118,19 @@ class Sessions:
             candidate.sdpMid = mid if mid in mids else mids[0]
             await session.connection.addIceCandidate(candidate)
 
+    def count(self) -> Counter[str]:
+        """How many publishers and viewers there are."""
+        return Counter({"whip": "publisher", "whep": "viewer"}[s.kind] for s in self._sessions.values())
+
     async def close_all(self) -> None:
         """End every session."""
         await asyncio.gather(*(self._close(s) for s in list(self._sessions.values())))
-        self._encoding.shutdown(wait=False)
 
     def _new(self, kind: Kind, stream: Stream) -> Session:
         if len(self._sessions) >= self._config.max_sessions:
             raise TooManySessions(f"the server has {len(self._sessions)} sessions, its limit (webrtc.max_sessions)")
         # Given even if empty: aiortc would otherwise ask a public STUN server about every session.
-        connection = RTCPeerConnection(RTCConfiguration(iceServers=self.ice.own()))
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice.own()))
         session = Session(secrets.token_urlsafe(24), kind, stream, connection)
         self._sessions[session.id] = session
 
@@ -197,25 +184,9 @@ class Sessions:
         """Let a viewer that is connected have the packets of its stream and codec."""
         if session.viewer is None or session.closed:
             return
-        self.join(session.stream, session.mime, session.viewer)
+        self._broadcasts.join(session.stream, session.mime, session.viewer)
         if session.sound is not None:
             session.stream.audio.sinks.add(session.sound)
-
-    def join(self, stream: Stream, mime: str, viewer: ViewerTrack) -> None:
-        """Let a viewer have the packets of a stream's encoder for a codec."""
-        key = (stream.name, mime)
-        if key not in self._broadcasts:
-            encoder, shared = ENCODERS[mime](self._bitrates), self._config.shared_bitrate_kbps * 1000
-            self._broadcasts[key] = Broadcast(stream, encoder, shared, self._encoding)
-        self._broadcasts[key].join(viewer)
-
-    def leave(self, stream: Stream, mime: str, viewer: ViewerTrack) -> None:
-        """The reverse of `join`."""
-        key = (stream.name, mime)
-        viewer.stop()
-        if self._broadcasts[key].leave(viewer):
-            del self._broadcasts[key]
-            self._encoding.submit(memory.give_back)
 
     def _leave(self, session: Session) -> None:
         if session.viewer is None:
@@ -225,26 +196,7 @@ class Sessions:
             session.stream.audio.sinks.discard(session.sound)
             session.sound.stop()
         if session.connected.is_set():
-            self.leave(session.stream, session.mime, session.viewer)
-
-    def _obey(self, session: Session, channel: RTCDataChannel, commands: Commands) -> None:
-        """Answer the commands of a channel, one after the other."""
-        waiting: asyncio.Queue[str] = asyncio.Queue(COMMANDS_WAITING)
-
-        async def work() -> None:
-            while True:
-                answer = await commands(session.stream.name, await waiting.get())
-                if channel.readyState == "open":
-                    channel.send(answer)
-
-        @channel.on("message")
-        def _on_message(message: str | bytes) -> None:
-            try:
-                waiting.put_nowait(message if isinstance(message, str) else message.decode("utf-8", "replace"))
-            except asyncio.QueueFull:
-                log.warning("a viewer of '%s' sends commands faster than they can be done", session.stream.name)
-
-        self._spawn(session, work())
+            self._broadcasts.leave(session.stream, session.mime, session.viewer)
 
     async def _handshake(self, session: Session) -> None:
         limit = self._config.handshake_timeout_s
@@ -256,28 +208,19 @@ class Sessions:
             await self._close(session)
 
     async def _receive(self, session: Session, track: MediaStreamTrack) -> None:
-        """Pass the camera's frames to the stream until it ends or falls silent."""
+        """Take the camera; without it the session has no purpose."""
         await session.connected.wait()
-        while True:
-            try:
-                async with asyncio.timeout(self._config.idle_timeout_s):
-                    frame = await track.recv()
-            except MediaStreamError:
-                break
-            except TimeoutError:
-                log.warning("publisher of '%s' sent nothing for %g s", session.stream.name, self._config.idle_timeout_s)
-                break
-            session.stream.intake.put(TimedFrame(frame, time.monotonic()))  # type: ignore[arg-type]
+        limit = self._config.idle_timeout_s
+        try:
+            await uplink.pictures(track, session.stream.intake.put, limit, self._clock)
+        except TimeoutError:
+            log.warning("publisher of '%s' sent nothing for %g s", session.stream.name, limit)
         await self._close(session)
 
     async def _listen(self, session: Session, track: MediaStreamTrack) -> None:
-        """Pass the camera's sound to the stream until it ends."""
+        """Take the microphone."""
         await session.connected.wait()
-        with suppress(MediaStreamError):
-            while True:
-                frame = await track.recv()
-                assert isinstance(frame, av.AudioFrame)
-                session.stream.intake.hear(frame, time.monotonic() - PREFETCH_S)
+        await uplink.sound(track, session.stream.intake.hear, self._clock)
 
     async def _close(self, session: Session) -> None:
         if session.closed:
@@ -285,7 +228,7 @@ class Sessions:
         session.closed = True
         self._sessions.pop(session.id, None)
         self._leave(session)
-        session.stream.release(session.id)
+        session.stream.release(session)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await session.connection.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from aiortc import MediaStreamTrack, RTCRtpSender
 from aiortc.codecs import get_encoder
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+
+from pipeline.clock import Clock, steady
 
 BACKLOG = 3  # packets a viewer may be behind before it is sent to the next key frame
 SLOW = 0.8  # a viewer whose estimate is below this share of what is sent cannot take every frame
@@ -37,15 +38,16 @@ class ViewerTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, on_sent: Callable[[float], None]) -> None:
+    def __init__(self, on_sent: Callable[[float], None], clock: Clock = steady) -> None:
         super().__init__()
         self._queue: deque[Encoded] = deque()
         self._ready = asyncio.Event()
         self._on_sent = on_sent
+        self._clock = clock
         self._sending_s: float | None = None
         self._until_key = True
         self._credit = 0.0
-        self._credit_s = time.monotonic()
+        self._credit_s = self._clock()
         self.request_key: Callable[[], None] = lambda: None
         self.estimate: int | None = None  # bits per second that the viewer says it can take
         self.dropped = 0
@@ -79,7 +81,7 @@ class ViewerTrack(MediaStreamTrack):
 
     def _affords(self, bits: int, bitrate: float, reserve_s: float) -> bool:
         """Whether a viewer on a narrow line has saved up `bits` and so many seconds' worth; spends the bits."""
-        now = time.monotonic()
+        now = self._clock()
         if self.estimate is None or self.estimate >= SLOW * bitrate:
             self._credit, self._credit_s = CREDIT_S * bitrate, now
             return True
@@ -97,7 +99,7 @@ class ViewerTrack(MediaStreamTrack):
     async def recv(self) -> av.Packet:
         """The next packet; aiortc's sender asks for it when the one before has been sent."""
         if self._sending_s is not None:
-            self._on_sent(time.monotonic() - self._sending_s)
+            self._on_sent(self._clock() - self._sending_s)
             self._sending_s = None
         while not self._queue:
             if self.readyState != "live":

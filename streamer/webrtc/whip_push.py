@@ -9,53 +9,74 @@ from urllib.parse import urljoin
 import httpx
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from ..backoff import Backoff
-from ..errors import SinkError
+from pipeline.clock import Clock, steady
+
+from ..errors import ConfigError, SinkError
 from ..redaction import redacted
-from ..stream.status import OutputStatus
+from ..sinks.base import OutputState, OutputStatus
+from ..sinks.retry import Retry
 from ..stream.stream import Stream
-from .sessions import Sessions
+from ..timers import pause
+from .broadcasts import Broadcasts
+from .ice import IceServers
 from .tracks import SoundTrack, ViewerTrack
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
-HEALTHY_S = 10.0
 
 
 class WhipPush:
-    """One publication. Its packets come from the stream's shared encoder."""
+    """A `Running` output. Its packets come from the encoder that the stream's viewers share."""
 
-    def __init__(self, sessions: Sessions, stream: Stream, url: str, token: str) -> None:
-        self._sessions, self._stream, self._url = sessions, stream, url
-        self._headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    def __init__(self, broadcasts: Broadcasts, ice: IceServers, url: str, token: str, clock: Clock = steady) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"'{redacted(url)}': the address must begin with http:// or https://")
         self.status = OutputStatus("whip", redacted(url))
-        stream.outputs.append(self.status)
+        self._broadcasts, self._ice, self._url, self._clock = broadcasts, ice, url, clock
+        self._headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._retry = Retry(self.status, clock)
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        loop = asyncio.get_running_loop()
-        backoff = Backoff(0.5, 1.0, 2.0, 5.0)
+    def start(self, stream: Stream) -> None:
+        self._task = asyncio.create_task(self._run(stream), name=f"whip-{self.status.name}")
+
+    def finish(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def stop(self, timeout_s: float = TIMEOUT_S) -> None:
+        self.finish()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.status.state = OutputState.ENDED
+
+    async def _run(self, stream: Stream) -> None:
         while True:
-            start_s = loop.time()
-            self.status.state = "starting"
+            self._retry.begin()
             try:
-                await self._publish()
-                self.status.detail = f"{self.status.name}: the other side ended the session"
+                await self._publish(stream)
+                failure = SinkError(f"{self.status.name}: the other side ended the session", retry=True)
             except SinkError as exc:
-                if str(exc) != self.status.detail:
-                    log.warning("%s; trying again", exc)
-                self.status.detail = str(exc)
+                failure = exc
             except Exception:  # whatever goes wrong with another server, this one goes on
-                log.exception("publishing to %s broke; trying again", self.status.name)
-                self.status.detail = f"{self.status.name}: it broke; the log says how"
-            self.status.state = "waiting"
-            await asyncio.sleep(backoff.after(loop.time() - start_s > HEALTHY_S))
+                log.exception("publishing to %s broke", self.status.name)
+                failure = SinkError(f"{self.status.name}: it broke; the log says how", retry=True)
+            wait_s = self._retry.failed(failure)
+            if wait_s is None:
+                return
+            await pause(wait_s)
 
-    async def _publish(self) -> None:
+    async def _publish(self, stream: Stream) -> None:
         """One session, from the offer to its end."""
-        connection = RTCPeerConnection(RTCConfiguration(iceServers=self._sessions.ice.own()))
-        viewer, sound = ViewerTrack(self._stream.sent), SoundTrack()
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice.own()))
+        before = self.status.dropped
+
+        def sent(age_s: float) -> None:
+            self.status.frames, self.status.dropped = self.status.frames + 1, before + viewer.dropped
+            stream.sent(age_s)
+
+        viewer, sound = ViewerTrack(sent, self._clock), SoundTrack()
         connected, ended = asyncio.Event(), asyncio.Event()
 
         @connection.on("connectionstatechange")
@@ -66,7 +87,7 @@ class WhipPush:
                 ended.set()
                 connected.set()
 
-        location, mime = "", ""
+        location = ""
         async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as http:
             try:
                 transceiver = connection.addTransceiver(viewer, direction="sendonly")
@@ -79,20 +100,24 @@ class WhipPush:
                     await connected.wait()
                 if ended.is_set():
                     raise SinkError(f"{self.status.name}: no connection came about", retry=True)
-                mime = codec.mimeType.lower()
-                self._sessions.join(self._stream, mime, viewer)
-                self._stream.audio.sinks.add(sound)
-                self.status.state, self.status.detail = "live", ""
-                await ended.wait()
+                await self._send(stream, codec.mimeType.lower(), viewer, sound, ended)
             except (httpx.HTTPError, TimeoutError) as exc:
                 raise SinkError(f"{self.status.name}: {type(exc).__name__}", retry=True) from exc
             finally:
-                self._stream.audio.sinks.discard(sound)
-                if mime:
-                    self._sessions.leave(self._stream, mime, viewer)
                 if location:
                     await asyncio.shield(self._delete(http, location))
                 await connection.close()
+
+    async def _send(self, stream: Stream, mime: str, viewer: ViewerTrack, sound: SoundTrack, ended: asyncio.Event) -> None:
+        """Give the other side pictures and sound until it has ended."""
+        self._broadcasts.join(stream, mime, viewer)
+        stream.audio.sinks.add(sound)
+        self._retry.live()
+        try:
+            await ended.wait()
+        finally:
+            stream.audio.sinks.discard(sound)
+            self._broadcasts.leave(stream, mime, viewer)
 
     async def _offer(self, http: httpx.AsyncClient, connection: RTCPeerConnection) -> str:
         """Send the offer and take the answer; the session's address."""

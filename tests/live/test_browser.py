@@ -3,205 +3,273 @@
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-import sys
+import os
 from pathlib import Path
+from typing import Any
 
-import av
 import cv2
+import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Page, expect
 
-from bench.fidelity import MEASURES, best_lag, measures
-from pipeline.face.mediapipe import MediaPipeTracker
-from pipeline.face.motion import Neutral
+from bench.fidelity import follow
 from pipeline.mesh.prepared import MeshPrepared
 
-from ..conftest import ROOT, chromium, run_server
-from ..unit.test_live_quality import two_faces
+from ..browser import RECORD
+from ..conftest import run_server
+from ..faces import Picture, alike, decoded, followed, thumbnail, two_faces
+from ..media import CAMERA_FPS, busy_camera
+from ..peers import watched
+from ..waiting import until_state, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-FPS = 30  # at which the fake camera plays an MJPEG file, whatever the clip
-SECONDS = 8
-FLAGS = [
-    "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-    "--allow-loopback-in-peer-connection", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--disable-gpu", "--disable-quic",
-]  # fmt: skip
-# Draws a square of each new frame of the page's video, given as shares of its size, with its RTP time: the capture time.
-RECORD = """async ([seconds, x, y, width, height]) => {
-  const video = document.getElementById('puppet');
-  const canvas = document.createElement('canvas');
-  canvas.width = canvas.height = 256;
-  const context = canvas.getContext('2d', {willReadFrequently: true});
-  const frames = [];
-  const end = performance.now() + seconds * 1000;
-  await new Promise((resolve) => {
-    const step = (now, metadata) => {
-      const [w, h] = [video.videoWidth, video.videoHeight];
-      context.drawImage(video, x * w, y * h, width * w, height * h, 0, 0, 256, 256);
-      frames.push([metadata.rtpTimestamp / 90000, canvas.toDataURL('image/jpeg', 0.92).split(',')[1]]);
-      performance.now() < end ? video.requestVideoFrameCallback(step) : resolve();
-    };
-    video.requestVideoFrameCallback(step);
-  });
-  return JSON.stringify(frames);
+WAKING, FRAMES = 10, 100  # pictures of a puppet that wakes slowly, and those that are looked at
+CLIP = 90  # pictures of the driving clip, there and back
+RTP_S = 2**32 / 90_000  # after which the times of RTP begin again
+PUBLISH = """async ([codec]) => {
+  const {publish} = await import('/rtc.js');
+  const original = RTCPeerConnection.prototype.addTransceiver;
+  RTCPeerConnection.prototype.addTransceiver = function (...args) {
+    const transceiver = original.apply(this, args);
+    const all = RTCRtpSender.getCapabilities('video').codecs;
+    transceiver.setCodecPreferences(all.filter((c) => c.mimeType === 'video/' + codec));
+    return transceiver;
+  };
+  const stream = await navigator.mediaDevices.getUserMedia({video: {width: 512, height: 512, frameRate: 30}});
+  window.link = await publish('/live/live/whip', stream, () => {});
 }"""
 
 
-def as_camera(clip: Path, out: Path) -> Path:
-    """The clip as MJPEG, which Chromium's fake camera loops."""
-    with av.open(str(clip)) as source, av.open(str(out), "w", format="mjpeg") as target:
-        video = target.add_stream("mjpeg", rate=FPS, options={"q:v": "3"})
-        video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
-        for frame in source.decode(video=0):
-            target.mux(video.encode(frame.reformat(512, 512, "yuvj420p")))
-        target.mux(video.encode(None))
-    return out
+def started(page: Page, url: str, http: httpx.Client) -> None:
+    """Open the page, start its camera, and wait until the face is followed."""
+    page.set_viewport_size({"width": 640, "height": 480})
+    page.goto(url)
+    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)
+    page.click("#start")
+    until_state(http, lambda state: state["face"] == "tracking")
 
 
-def browse(url: str, camera: Path, script: Path, *args: str) -> str:
-    """Run a Playwright script in a process of its own: its loop and the server's do not mix."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.{script.stem}", chromium(), url, str(camera), *args],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+def recorded(page: Page, source: MeshPrepared) -> list[tuple[float, Picture]]:
+    """FRAMES new pictures of the face as the page shows them: all of it that moves, for a landmarker sees little in a
+    small face. With their times of capture, in seconds from some moment on."""
+    face, (height, width) = source.crop, source.still.shape[:2]
+    shares = [face.x / width, face.y / height, face.side / width, face.side / height]
+    told: list[tuple[float, str]] = page.evaluate(RECORD, [WAKING + FRAMES, 2 * CLIP / CAMERA_FPS + 1, *shares])
+    raw = [np.frombuffer(base64.b64decode(jpeg), np.uint8) for _, jpeg in told]
+    pictures = [np.ascontiguousarray(cv2.imdecode(r, cv2.IMREAD_COLOR)[..., ::-1]) for r in raw]  # type: ignore[index]
+    times = [(t - told[0][0]) % RTP_S for t, _ in told]
+    return list(zip(times, pictures, strict=True))[WAKING:]  # type: ignore[arg-type]
 
 
-def watched(queue) -> list:
-    """The driving frames that a queue takes from now on."""
-    taken, put = [], queue.put
+def paired(shown: NDArray[np.float64], captured: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Which driving frame each shown picture was made of, -1 for none: a picture has its driver's time of capture, on a
+    clock that began at another moment. The moment is the one at which most pictures have a driver."""
 
-    def watch(frame):
-        taken.append(frame)
-        put(frame)
+    def drivers(start: float) -> NDArray[np.int64]:
+        after = np.clip(np.searchsorted(captured, shown + start), 1, len(captured) - 1)
+        nearest = after - (shown + start - captured[after - 1] < captured[after] - shown - start)
+        return np.where(np.abs(captured[nearest] - shown - start) < 1e-4, nearest, -1)
 
-    queue.put = watch
-    return taken
-
-
-def followed(frames: list[tuple[float, np.ndarray]], measure: str, model: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Times, and one of MEASURES, of the frames that show a face."""
-    tracker = MediaPipeTracker(model)
-    seen = [(t, landmarks) for t, image in frames if (landmarks := tracker.track(image, t)) is not None]
-    tracker.close()
-    landmarks = [face for _, face in seen]
-    rows = measures(landmarks, Neutral.of(np.median(np.stack(landmarks), axis=0)))
-    return np.array([t for t, _ in seen]), rows[:, MEASURES.index(measure)]
-
-
-def decoded(clip: Path) -> list[tuple[float, np.ndarray]]:
-    with av.open(str(clip)) as source:
-        return [(k / FPS, f.to_ndarray(format="rgb24", width=512, height=512)) for k, f in enumerate(source.decode(video=0))]
-
-
-def puppeteered(
-    tracker: str, measure: str, camera: Path, model: Path
-) -> tuple[MeshPrepared, list[tuple[float, np.ndarray]], float]:
-    """The portrait, the frames that the page drew with their times, and how well they follow the camera."""
-    with run_server(engine={"max_side": 512}) as server:
-        arrived = watched(server.control.streams["live"].intake)
-        source = server.control.stream("live").shown.prepared
-        face = source.crop  # all of it is recorded that moves: a landmarker sees little in a small face
-        height, width = source.still.shape[:2]
-        shares = [face.x / width, face.y / height, face.side / width, face.side / height]
-        out = browse(server.url, camera, Path(__file__).parent / "drive_page.py", *map(str, [SECONDS, *shares]))
-        state = server.control.state("live")
-    assert state.tracker == tracker
-    assert state.errors == 0
-    frames = [
-        (t, cv2.imdecode(np.frombuffer(base64.b64decode(b), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]) for t, b in json.loads(out)
-    ]
-    frames = [(t - frames[0][0], np.ascontiguousarray(image)) for t, image in frames]
-    assert frames[-1][0] >= 7, "at least seven seconds were recorded"
-    assert len(frames) / frames[-1][0] >= 8, "the page shows a moving picture"
-
-    # The driver is what the camera really showed, and when: a loaded browser does not keep the clip's own times.
-    driver = [(f.captured_s, f.frame.to_ndarray(format="rgb24")) for f in arrived[:: max(len(arrived) // 600, 1)]]
-    times, values = followed(driver, measure, model)
-    seen_times, seen = followed(frames, measure, model)
-    grid = np.arange(0, frames[-1][0], 1 / FPS)
-    track = np.interp(np.arange(times[0], times[-1], 1 / FPS), times, values)
-    lag, follow = best_lag(np.interp(grid, seen_times, seen), track, len(track) - len(grid))
-    print(f"{tracker}: {measure} {follow.correlation:.3f} at lag {lag / FPS:.2f} s over {grid[-1]:.1f} s, {len(frames)} frames")
-    return source, frames, follow.correlation
+    starts = (captured[:, None] - shown[:: len(shown) // 4]).ravel()
+    return max((drivers(start) for start in starts), key=lambda found: np.count_nonzero(found >= 0))
 
 
 # The cascade tracker starts from whatever face it sees first, here in the middle of a loop: its head motion is what is
 # sure. How it follows a mouth from a resting face, 'puppetcast bench follow' measures.
 @pytest.mark.parametrize(("tracker", "measure"), [("mediapipe", "mouth"), ("cascade", "x")])
-def test_the_page_puppeteers_a_portrait_from_its_camera(tracker, measure, clip, model, tmp_path, monkeypatch):
-    path = clip("d10")
-    camera = as_camera(path, tmp_path / "camera.mjpeg")
+def test_the_page_puppeteers_a_portrait_from_its_camera(tracker, measure, page, camera, clip, model, tmp_path, monkeypatch):
+    camera("d10", CLIP)
     if tracker == "cascade":  # an empty model folder and no network
         monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path))
-    for _ in range(2):  # once more where other work on the machine left the page too few frames
-        source, frames, correlation = puppeteered(tracker, measure, camera, model)
-        if correlation >= 0.8:
-            break
-    assert correlation >= 0.8
+    with run_server(engine={"max_side": 512}) as server, httpx.Client(base_url=server.url) as http:
+        arrived = watched(server.control.stream("live").intake)
+        source: Any = server.control.stream("live").shown.prepared
+        started(page, server.url, http)
+        frames = recorded(page, source)
+        page.click("#start")
+        state = until_state(http, lambda state: not state["publisher"])
+    assert (state["tracker"], state["errors"]) == (tracker, 0)
+    assert follows(frames, arrived, measure, model) >= 0.8
+    assert_no_camera(frames, source, clip("d10"))
 
-    face = source.crop
-    height, width = source.still.shape[:2]
-    # No received frame looks like the camera: as grey 32 x 32 thumbnails, all are nearer to the portrait.
+
+def follows(frames: list[tuple[float, Picture]], arrived: list[Any], measure: str, model: Path) -> float:
+    """Correlation of one of MEASURES of the pictures with that of the very frames that they were made of."""
+    drivers = paired(np.array([t for t, _ in frames]), np.array([f.captured_s for f in arrived]))
+    made = [(picture, arrived[k]) for (_, picture), k in zip(frames, drivers, strict=True) if k >= 0]
+    print(f"{len(made)} of {len(frames)} pictures have a driver")
+    assert len(made) > 60, "few pictures are sent again"
+    seen = followed([(d.captured_s, picture) for picture, d in made], measure, model)
+    shown = followed([(d.captured_s, d.frame.to_ndarray(format="rgb24")) for _, d in made], measure, model)
+    _, a, b = np.intersect1d(seen[0], shown[0], return_indices=True)
+    correlation = follow(shown[1][b], seen[1][a]).correlation
+    print(f"{measure}: {correlation:.3f} over {len(a)} pictures")
+    return correlation
+
+
+def assert_no_camera(frames: list[tuple[float, Picture]], source: MeshPrepared, clip: Path) -> None:
+    """As grey 32 x 32 thumbnails, all pictures are nearer to the portrait than to anything that the camera showed."""
+    face, (height, width) = source.crop, source.still.shape[:2]
     portrait = thumbnail(face.cut(source.still))
-    pictures = [image for _, image in decoded(path)[::4]]
+    pictures = [image for _, image in decoded(clip)[::4]]
     whole = (slice(max(face.y, 0), face.y + face.side), slice(max(face.x, 0), face.x + face.side))
     scaled = [cv2.resize(image, (width, height)) for image in pictures]
-    cameras = [thumbnail(image) for image in pictures] + [thumbnail(image[whole]) for image in scaled]
+    cameras = [thumbnail(image) for image in pictures] + [thumbnail(image[whole]) for image in scaled]  # type: ignore[arg-type]
     for _, image in frames:
         small = thumbnail(image)
         assert alike(small, portrait) > max(alike(small, c) for c in cameras) + 0.15
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA).astype(float)
-    return (small - small.mean()) / small.std()
-
-
-def alike(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a * b).mean())
-
-
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
-def test_a_busy_camera_arrives_whole(codec, tmp_path):
-    camera = tmp_path / "busy.mjpeg"
-    rng = np.random.default_rng(3)
-    texture = cv2.GaussianBlur(rng.integers(0, 256, (600, 900, 3), np.uint8), (0, 0), 1.5)
-    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
-    with av.open(str(camera), "w", format="mjpeg") as target:
-        video = target.add_stream("mjpeg", rate=30, options={"q:v": "3"})
-        video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
-        for k in range(90):
-            view = texture[20:532, 4 * k : 4 * k + 512].astype(np.int16) + rng.integers(-12, 13, (512, 512, 3))
-            frame = av.VideoFrame.from_ndarray(np.clip(view, 0, 255).astype(np.uint8), format="rgb24")
-            target.mux(video.encode(frame.reformat(format="yuvj420p")))
-        target.mux(video.encode(None))
+def test_a_busy_camera_arrives_whole(codec, page, chromium_of_all, tmp_path):
+    """Chromium gives a plain answer so little that it sends 256 pixels, or one picture a second."""
+    chromium_of_all.play(busy_camera(tmp_path / "busy.mjpeg"))
     # A budget of one frame a second: this is about the way in, not about the animation.
     with run_server(budget={"max_frames": 1}) as server:
-        arrived = watched(server.control.streams["live"].intake)
-        browse(server.url, camera, Path(__file__).parent / "publish_only.py", codec, "15")
-    sizes = [(f.captured_s, f.frame.width, f.frame.height) for f in arrived]
-    assert sizes[-1][0] - sizes[0][0] > 10, "frames came for more than ten seconds"
-    last = [s for s in sizes if s[0] > sizes[-1][0] - 10]
-    fps = len(last) / (last[-1][0] - last[0][0])
-    print(f"{codec}: {fps:.1f} fps, sizes {sorted({s[1:] for s in last})}")
-    assert {s[1:] for s in last} == {(512, 512)}
-    assert fps >= 22, "starved, it comes at 18 or less"
+        arrived = watched(server.control.stream("live").intake)
+        page.goto(server.url + "/icon.svg")
+        page.evaluate(PUBLISH, [codec])
+        wait_until(lambda: len(arrived) > 300)
+        [sent] = page.evaluate("async () => [...(await link.pc.getStats()).values()].filter((s) => s.type === 'outbound-rtp')")
+    assert sent["targetBitrate"] >= 1_500_000
+    assert sent["qualityLimitationDurations"]["bandwidth"] == 0
+    assert {(f.frame.width, f.frame.height) for f in arrived if sent["qualityLimitationReason"] == "none"} <= {(512, 512)}
 
 
-def test_the_page_controls_the_stream(clip, model, tmp_path, picture):
-    camera = as_camera(clip("d19"), tmp_path / "camera.mjpeg")
-    pair = tmp_path / "pair.png"
-    cv2.imwrite(str(pair), two_faces(picture)[..., ::-1])
-    with run_server(recording={"folder": str(tmp_path / "r")}) as server:
-        browse(server.url, camera, Path(__file__).parent / "drive_controls.py", str(pair))
+def test_the_page_controls_the_stream(page, camera, model, tmp_path):
+    camera("d19")
+    elsewhere: list[str] = []
+    with run_server(recording={"folder": str(tmp_path / "r")}) as server, httpx.Client(base_url=server.url) as http:
+        own = (server.url, "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(own) else elsewhere.append(r.url))
+        started(page, server.url, http)
+        page.set_viewport_size({"width": 1240, "height": 860})
+        expect(page.locator("#ring")).to_be_hidden()
+        settings_by_data_channel(page, http)
+        presets_and_others(page, http)
+        portraits_and_calibration(page, http)
+        keys(page, http)
+        uploads(page, http, tmp_path)
+        meters_and_names(page)
+        shot(page, "desktop-dark")
+        a_phone(page)
+        page.click("#start")
+        until_state(http, lambda state: not state["publisher"])
+    assert not elsewhere
     assert len(list((tmp_path / "r").iterdir())) == 1
+
+
+def settings_by_data_channel(page: Page, http: httpx.Client) -> None:
+    """Commands go by the data channel once it is open."""
+    patches: list[str] = []
+    page.on("request", lambda r: patches.append(r.url) if r.method == "PATCH" else None)
+    page.locator("input[data-key=pose_gain]").fill("0.5")
+    until_state(http, lambda state: state["puppet"]["pose_gain"] == 0.5)
+    expect(page.locator("output[data-for=pose_gain]")).to_have_text("0.50")
+    page.locator("[data-key=scale_lock]").check()
+    until_state(http, lambda state: state["puppet"]["scale_lock"])
+    page.select_option("#region", "lip")
+    until_state(http, lambda state: state["puppet"]["region"] == "lip")
+    page.locator("#limits summary").click()
+    page.locator("[data-key=max_fps]").fill("12")
+    page.keyboard.press("Tab")
+    until_state(http, lambda state: state["rate_limit"] == 12)
+    page.locator("[data-key=max_fps]").fill("")
+    page.keyboard.press("Tab")
+    until_state(http, lambda state: state["puppet"]["max_fps"] is None)
+    assert page.locator("[data-key=eye_retargeting]").is_disabled(), "the mesh engine has none"
+    assert not patches, "commands went by REST"
+
+
+def presets_and_others(page: Page, http: httpx.Client) -> None:
+    page.click("[data-preset=Calm]")
+    until_state(http, lambda state: state["puppet"]["smoothing"] == 0.8)
+    expect(page.locator("[data-preset=Calm]")).to_have_attribute("aria-pressed", "true")
+    page.click("[data-preset=Natural]")
+    until_state(http, lambda state: state["puppet"]["region"] == "all")
+    # The server's truth: what another says is seen here.
+    http.patch("/api/streams/live", json={"mouth_gain": 1.5}).raise_for_status()
+    expect(page.locator("output[data-for=mouth_gain]")).to_have_text("1.50")
+
+
+def portraits_and_calibration(page: Page, http: httpx.Client) -> None:
+    page.locator("#gallery button[title=drawing]").click()
+    until_state(http, lambda state: state["portrait"] == "drawing")
+    expect(page.locator("#gallery button[title=drawing]")).to_have_attribute("aria-pressed", "true")
+    page.locator("#stage").click()
+    page.keyboard.press("b")
+    until_state(http, lambda state: state["portrait"] == "astronaut")
+    page.keyboard.press("c")
+    until_state(http, lambda state: state["face"] == "calibrating")
+    expect(page.locator("#ring")).to_be_visible()
+    until_state(http, lambda state: state["face"] == "tracking")
+
+
+def keys(page: Page, http: httpx.Client) -> None:
+    for _ in range(2):
+        page.keyboard.press("]")
+    until_state(http, lambda state: abs(state["puppet"]["smoothing"] - 0.6) < 0.01)
+    page.keyboard.press("m")
+    until_state(http, lambda state: state["puppet"]["mirror"])
+    page.keyboard.press(" ")
+    until_state(http, lambda state: state["face"] == "paused")
+    expect(page.locator("#notice")).to_contain_text("Paused")
+    page.keyboard.press(" ")
+    until_state(http, lambda state: state["face"] != "paused")
+    page.keyboard.press("r")
+    until_state(http, lambda state: (state["recording"] or {}).get("running"))
+    expect(page.locator("#record")).to_have_text("Stop recording")
+    page.keyboard.press("r")
+    until_state(http, lambda state: not state["recording"]["running"])
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_visible()
+    shot(page, "shortcuts")
+    page.keyboard.press("m")
+    page.keyboard.press("Escape")
+    expect(page.locator("#shortcuts")).to_be_hidden()
+    assert http.get("/api/streams/live").json()["puppet"]["mirror"], "keys do nothing under a dialog"
+
+
+def uploads(page: Page, http: httpx.Client, folder: Path) -> None:
+    """Of a picture with two faces it is asked which one moves."""
+    pair = folder / "pair.png"
+    cv2.imwrite(str(pair), two_faces()[..., ::-1])
+    page.set_input_files("#upload", pair)
+    expect(page.locator("#marker")).to_be_visible()
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 0.4 * box["height"])
+    portrait = until_state(http, lambda state: state["portrait"].startswith("upload-"))["portrait"]
+    infos = {info["id"]: info for info in http.get("/api/portraits").json()}
+    assert infos[portrait]["face"] == 1
+    page.set_input_files("#upload", __file__)
+    expect(page.locator("#notice")).to_contain_text("not a JPEG")
+
+
+def meters_and_names(page: Page) -> None:
+    page.wait_for_function("document.querySelector('#spark-fps path').getAttribute('d').split('L').length > 10")
+    assert "ms" in (page.locator("#spark-age svg").get_attribute("aria-label") or "")
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button, input:not([hidden]), select')]"
+        ".filter(e => !(e.textContent.trim() || e.labels?.length || e.ariaLabel || e.title || e.querySelector('img[alt]')))"
+        ".map(e => e.outerHTML)"
+    )
+    assert not unnamed
+
+
+def a_phone(page: Page) -> None:
+    page.emulate_media(color_scheme="light")
+    shot(page, "desktop-light")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+    page.emulate_media(color_scheme="dark")
+    shot(page, "phone")
+
+
+def shot(page: Page, name: str) -> None:
+    """A picture of the page, where PUPPETCAST_SCREENSHOTS names a folder."""
+    if folder := os.environ.get("PUPPETCAST_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)

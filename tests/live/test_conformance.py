@@ -15,7 +15,8 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from aiortc import RTCSessionDescription
+from aiortc import RTCCertificate, RTCSessionDescription
+from aiortc.rtcdtlstransport import certificate_digest
 
 from streamer.config import IceServer
 from streamer.errors import BadOffer
@@ -23,10 +24,10 @@ from streamer.webrtc.ice import credentials
 from streamer.webrtc.sdp import check_offer, finish_answer
 
 from ..conftest import run_server
-from .test_webrtc import Camera, negotiate, peer, until
+from ..peers import SDP, Camera, negotiate, peer
+from ..waiting import until
 
 OFFERS = int(os.environ.get("PUPPETCAST_TEST_OFFERS", "200"))  # 1500 take a minute more, and pass too
-SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 # Structured as the sample offer of RFC 9725 §4.2 (Figure 2), with codecs of ours: video is bundle-only.
 SAMPLE = """v=0
@@ -319,6 +320,52 @@ async def test_setup_roles(http, setup, status):
     if status == 201:
         assert "a=setup:active" in reply.text or "a=setup:passive" in reply.text
         await http.delete(reply.headers["location"])
+
+
+async def offer_with_fingerprints(viewer, algorithms: str, false: str = "") -> str:
+    """A viewer's offer that says its certificate's fingerprints by `algorithms`; that by `false` is another's."""
+    viewer.addTransceiver("video", direction="recvonly")
+    await viewer.setLocalDescription(await viewer.createOffer())
+    certificate, another = viewer._RTCPeerConnection__certificates[0]._cert, RTCCertificate.generateCertificate()._cert
+    lines = "".join(
+        f"a=fingerprint:{name} {certificate_digest(another if name == false else certificate, name)}\r\n"
+        for name in algorithms.split()
+    )
+    return re.sub(r"(a=fingerprint:.*\r\n)+", lines, viewer.localDescription.sdp)
+
+
+@pytest.mark.parametrize("kind", ["whip", "whep"])
+async def test_an_answer_has_one_fingerprint_for_each_medium(http, kind):
+    """RFC 8122 §5: sha-256 is what every peer knows."""
+    reply = await http.post(f"/live/live/{kind}", content=await offer_of(kind, audio=True), headers=SDP)
+    _, *media = reply.text.split("m=")
+    assert [re.findall(r"a=fingerprint:(\S+)", section) for section in media] == [["sha-256"]] * 2
+    await http.delete(reply.headers["location"])
+
+
+@pytest.mark.parametrize("algorithms", ["sha-512", "sha-384 sha-256", "sha-256 sha-384 sha-512"])
+async def test_other_fingerprints_of_the_other_side_are_taken(http, algorithms):
+    """RFC 8122 §5: of what kind they are is the other side's choice."""
+    async with peer() as viewer:
+        reply = await http.post("/live/live/whep", content=await offer_with_fingerprints(viewer, algorithms), headers=SDP)
+        await viewer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
+        track = viewer.getTransceivers()[0].receiver.track
+        await asyncio.wait_for(track.recv(), 10)
+        await http.delete(reply.headers["location"])
+
+
+@pytest.mark.parametrize("algorithms", ["sha-256", "sha-512", "sha-256 sha-512"])
+async def test_a_false_fingerprint_gives_no_picture(http, server, algorithms):
+    """RFC 8122 §6.2: whoever has another certificate than the offer said is refused."""
+    async with peer() as viewer:
+        offer = await offer_with_fingerprints(viewer, algorithms, false=algorithms.split()[-1])
+        reply = await http.post("/live/live/whep", content=offer, headers=SDP)
+        location = reply.headers["location"]
+        await viewer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
+        session = server.sessions.find(location.rpartition("/")[2])
+        await until(lambda: session.closed, 10)
+        assert not session.connected.is_set()
+        assert (await http.get(location)).status_code == 404
 
 
 async def test_the_sample_offer_of_the_rfc(http):

@@ -22,8 +22,9 @@ from streamer.errors import BadCommand
 
 from ..broker import broker
 from ..conftest import run_server
-from ..unit.test_live_quality import two_faces
-from .test_webrtc import SDP, peer, until
+from ..faces import two_faces
+from ..peers import SDP, peer
+from ..waiting import until, wait_until
 
 Send = Callable[[dict], Awaitable[dict]]  # a change -> the state after it, or {"error": …, "code": …}
 
@@ -200,16 +201,16 @@ def test_what_was_changed_is_there_after_a_restart(model, tmp_path, caplog):
 def test_pause_rests_and_another_portrait_goes_on(model):
     with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
         http.patch("/api/streams/live", json={"demo": True})
-        wait(lambda: server.control.state("live").face == "tracking", 10)
+        wait_until(lambda: server.control.state("live").face == "tracking")
         stream = server.control.streams["live"]
         http.patch("/api/streams/live", json={"paused": True})
-        wait(lambda: server.control.state("live").face == "paused", 3)
+        wait_until(lambda: server.control.state("live").face == "paused")
         time.sleep(1.5)
         still = stream.shown.prepared.still
         picture = cv2.cvtColor(stream.latest.yuv, cv2.COLOR_YUV2RGB_I420)
         assert np.abs(picture.astype(int) - still).mean() < 2
         http.patch("/api/streams/live", json={"paused": False})
-        wait(lambda: server.control.state("live").face == "tracking", 3)
+        wait_until(lambda: server.control.state("live").face == "tracking")
         for name in ("drawing", "astronaut", "drawing"):  # the last one is still prepared: at once
             start = time.monotonic()
             assert http.patch("/api/streams/live", json={"portrait": name}).json()["portrait"] == name
@@ -226,7 +227,7 @@ def test_pause_rests_and_another_portrait_goes_on(model):
 def test_a_portrait_is_prepared_beside_the_stream(model):
     with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
         http.patch("/api/streams/live", json={"demo": True})
-        wait(lambda: server.control.state("live").face == "tracking", 10)
+        wait_until(lambda: server.control.state("live").face == "tracking")
         stats = server.control.streams["live"].screen.stats
         time.sleep(2)
         usual = float(np.diff(list(stats.done_s)[-50:]).max())
@@ -241,13 +242,6 @@ def test_a_portrait_is_prepared_beside_the_stream(model):
         assert gaps.max() < 0.3
 
 
-def wait(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_engine_is_changed_while_live(model, checkpoints):
@@ -255,7 +249,7 @@ def test_the_engine_is_changed_while_live(model, checkpoints):
         engine={"name": "mesh", "max_side": 256}, liveportrait={"checkpoints": str(checkpoints), "device": "cpu"}
     ) as server, httpx.Client(base_url=server.url, timeout=120) as http:  # fmt: skip
         http.patch("/api/streams/live", json={"demo": True})
-        wait(lambda: server.control.state("live").face == "tracking", 10)
+        wait_until(lambda: server.control.state("live").face == "tracking")
         stream = server.control.streams["live"]
         frames = stream.screen.stats.animated
         state = http.patch("/api/streams/live", json={"engine": "liveportrait", "eye_retargeting": True}).json()
@@ -264,7 +258,7 @@ def test_the_engine_is_changed_while_live(model, checkpoints):
         assert {d["engine"] for d in http.get("/api/devices").json()} == {"mesh", "liveportrait"}
         assert http.patch("/api/streams/live", json={"engine": "mesh"}).json()["engine"] == "mesh"
         frames = stream.screen.stats.animated
-        wait(lambda: server.control.state("live").face == "tracking", 10)
+        wait_until(lambda: server.control.state("live").face == "tracking")
         assert stream.screen.stats.animated > frames
 
 
@@ -277,9 +271,9 @@ def test_an_engine_that_cannot_be_had_changes_nothing(model, tmp_path):
         assert not server.control.state("live").puppet.mirror
 
 
-def test_of_a_picture_with_two_faces_one_is_chosen(model, picture):
+def test_of_a_picture_with_two_faces_one_is_chosen(model):
     with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
-        data = cv2.imencode(".png", two_faces(picture)[..., ::-1])[1].tobytes()
+        data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
         added = http.post("/api/portraits", files={"file": ("pair.png", data)}).json()
         assert len(added["faces"]) == 2
         key, other = added["id"], 1 - added["face"]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import aioice.ice
 import httpx
@@ -21,11 +21,12 @@ import pytest
 
 from pipeline import malloc as memory
 
-from ..conftest import ROOT, chromium, run_server
+from ..browser import chromium
+from ..conftest import ROOT, run_server
 from ..lossy_link import CONTROL_ADDRESS, FAR, NEAR, NEAR_ADDRESS, command, lossy_link
-from ..unit.test_broadcast import watching
-from .test_browser import as_camera
-from .test_webrtc import Camera, negotiate, peer, until
+from ..media import as_camera
+from ..peers import Camera, negotiate, peer, watching
+from ..waiting import until, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +95,7 @@ def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path
         server = stack.enter_context(subprocess.Popen(command(NEAR, *serve), stderr=subprocess.DEVNULL))
         stack.callback(server.terminate)
         http = stack.enter_context(httpx.Client(base_url=f"http://{CONTROL_ADDRESS}:8080", timeout=5))
-        wait_ready(http)
+        wait_until(lambda: ready(http))
         browser = stack.enter_context(subprocess.Popen(command(FAR, *browse), stdout=subprocess.PIPE, cwd=ROOT, text=True))
         stack.callback(browser.terminate)
         count = 0
@@ -111,14 +112,11 @@ def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path
     report(camera_to_server=received, server_to_viewer=shown)
 
 
-def wait_ready(http: httpx.Client, seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with suppress(httpx.TransportError):
-            if http.get("/readyz").status_code == 200:
-                return
-        time.sleep(0.2)
-    raise AssertionError("the server did not start")
+def ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def namespaces() -> bool:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import aiomqtt
 import httpx
-import numpy as np
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -25,6 +22,8 @@ from streamer.mqtt.bridge import Bridge, read
 
 from ..broker import Broker, broker, mosquitto
 from ..conftest import run_server
+from ..programs import free_port
+from ..waiting import until
 
 # Keys that Home Assistant 2025.4 takes, by platform, from homeassistant/components/mqtt (schemas.py, config.py and the
 # platforms' own modules): what is required, and what is allowed besides.
@@ -57,12 +56,11 @@ async def test_state_telemetry_picture_and_discovery(model, running):
             assert "animated" not in state, "what changes all the time is telemetry"
             assert json.loads(await client.wait("puppetcast/b/state"))["name"] == "b"
             assert (await client.wait("puppetcast/live/picture"))[:2] == b"\xff\xd8"
-            await client.command("live", "demo", "on")
-            await asyncio.sleep(4)
-            sent = [(t, json.loads(p)) for t, topic, p, _ in client.log if topic == "puppetcast/live/telemetry"]
-            assert 4 <= len(sent) <= 12, "about two a second"
-            assert sent[-1][1]["fps"] > 10
-            assert all(topic.count("/") < 4 or "/cmd/" in topic for _, topic, _, _ in client.log)
+            assert (await client.command("live", "demo", "on"))["state"]["demo"]
+            await client.wait("puppetcast/live/telemetry", lambda payload: json.loads(payload)["animated"] > 5)
+            sent = [json.loads(m.payload)["animated"] for m in client.log if m.topic == "puppetcast/live/telemetry"]
+            assert sent == sorted(sent)
+            assert all(m.topic.count("/") < 4 or "/cmd/" in m.topic for m in client.log)
             check_discovery(json.loads(client.seen["homeassistant/device/puppetcast_live/config"]), server)
             assert "homeassistant/device/puppetcast_b/config" in client.seen
             # Home Assistant was started again.
@@ -131,9 +129,8 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
                 assert holds(answer["state"]), name
             answer = await client.command("live", "recording", "OFF")
             assert not answer["state"]["recording"]["running"]
-            await asyncio.sleep(0.6)
-            told = json.loads(client.seen["puppetcast/live/state"])
-            assert told["puppet"] == answer["state"]["puppet"], "and everybody is told"
+            puppet = answer["state"]["puppet"]
+            await client.wait("puppetcast/live/state", lambda told: json.loads(told)["puppet"] == puppet)
             for topic, payload, text in (
                 ("pose_gain", "much", "pose_gain"),
                 ("nonsense", "1", "nonsense: unknown"),
@@ -146,48 +143,36 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
             properties.ResponseTopic, properties.CorrelationData = "my/answers", b"17"
             await client.mqtt.publish("puppetcast/live/cmd/mirror", "off", qos=1, properties=properties)
             assert not json.loads(await client.wait("my/answers"))["state"]["puppet"]["mirror"]
+            client.seen.clear()
             await client.mqtt.publish("puppetcast/live/cmd/mirror", "on", qos=1, retain=True)
-            await asyncio.sleep(0.5)
+            assert json.loads(await client.wait("puppetcast/live/cmd/mirror/result"))["state"]["puppet"]["mirror"]
     with run_server(mqtt={"url": running.url, "protocol": "3.1.1"}) as server:
         async with running.client() as client:
+            await client.wait(
+                "puppetcast/availability", lambda payload: payload == b"online"
+            )  # "offline" of the one before is kept
             assert (await client.command("live", "smoothing", "0.25"))["state"]["puppet"]["smoothing"] == 0.25
             assert not server.control.state("live").puppet.mirror, "a command that the broker has kept is an old one"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(150)
-async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running):
-    away_s = float(os.environ.get("PUPPETCAST_TEST_AWAY", "3"))
+async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running, caplog):
     with run_server(mqtt={"url": running.url}) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
             await http.patch("/api/streams/live", json={"demo": True})
             async with running.client() as client:
-                await client.wait("puppetcast/live/state")
-            await asyncio.sleep(3)
-            with_broker = await stage_ms(server, away_s)
+                await client.wait("puppetcast/live/state", lambda state: json.loads(state)["demo"])
             running.kill()
-            without = await stage_ms(server, away_s)
+            await until(lambda: "MQTT broker" in caplog.text)
+            before = server.control.state("live").animated
+            await until(lambda: server.control.state("live").animated > before + 20)
             await http.patch("/api/streams/live", json={"smoothing": 0.75})
             running.start()
             async with running.client() as client:
-                back = time.monotonic()
-                state = json.loads(await client.wait("puppetcast/live/state", 15))
+                state = json.loads(await client.wait("puppetcast/live/state"))
                 assert state["puppet"]["smoothing"] == 0.75, "what changed meanwhile is told"
                 assert await client.wait("puppetcast/availability") == b"online"
-                print(f"state {time.monotonic() - back:.1f} s after the broker was back")
                 assert (await client.command("live", "smoothing", "0.5"))["state"]["puppet"]["smoothing"] == 0.5
-    print(f"stage p95 {with_broker[1]:.1f} ms, without a broker {without[1]:.1f} ms; fps {with_broker[0]:.1f}, {without[0]:.1f}")
-    assert without[0] > 0.9 * with_broker[0]
-    assert without[1] < 1.5 * with_broker[1] + 10
-
-
-async def stage_ms(server, seconds: float) -> tuple[float, float]:
-    """Frames per second, and p95 of their time in the stage."""
-    stats = server.control.streams["live"].screen.stats
-    before = stats.animated
-    await asyncio.sleep(seconds)
-    done = stats.animated - before
-    return done / seconds, float(np.percentile(list(stats.stage_s)[-done:], 95)) * 1000
+        assert server.control.state("live").errors == 0
 
 
 async def test_the_will_is_seen_when_the_server_is_killed(model, running, tmp_path):
@@ -197,13 +182,9 @@ async def test_the_will_is_seen_when_the_server_is_killed(model, running, tmp_pa
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
     try:
         async with running.client() as client:
-            assert await client.wait("puppetcast/availability", 30) == b"online"
+            await client.wait("puppetcast/availability", lambda payload: payload == b"online")
             process.send_signal(signal.SIGKILL)
-            killed = time.monotonic()
-            while client.seen["puppetcast/availability"] != b"offline":
-                assert time.monotonic() - killed < 5
-                await asyncio.sleep(0.01)
-            print(f"offline {1000 * (time.monotonic() - killed):.0f} ms after the kill")
+            await client.wait("puppetcast/availability", lambda payload: payload == b"offline")
     finally:
         process.kill()
         process.wait()
@@ -222,45 +203,51 @@ def secured(tmp_path):
     return tmp_path
 
 
-async def test_passwords_tls_and_websockets(model, secured):
-    tmp_path = secured
-    started = Broker(tmp_path)
-    ports = {"mqtts": started.port + 1, "ws": started.port + 2}
+@pytest.mark.parametrize("scheme", ["mqtts", "ws"])
+async def test_passwords_tls_and_websockets(model, secured, scheme):
+    """A broker for each: one for both keeps what the first server said last, "offline", and tells it the second's client."""
+    started, ports = Broker(secured), {"mqtts": free_port(), "ws": free_port()}
     listeners = f"""per_listener_settings false
-password_file {tmp_path}/passwords
+password_file {secured}/passwords
 listener {started.port} 127.0.0.1
 listener {ports["mqtts"]} 127.0.0.1
-cafile {tmp_path}/cert.pem
-certfile {tmp_path}/cert.pem
-keyfile {tmp_path}/key.pem
+cafile {secured}/cert.pem
+certfile {secured}/cert.pem
+keyfile {secured}/key.pem
 require_certificate true
 listener {ports["ws"]} 127.0.0.1
 protocol websockets
 user root
 """
-    (tmp_path / "mosquitto.conf").write_text(listeners)
-    started.start()
+    (secured / "mosquitto.conf").write_text(listeners)
     own = {"username": "cast", "password": "secret"}
-    certificates = {
-        "ca_file": str(tmp_path / "cert.pem"),
-        "cert_file": str(tmp_path / "cert.pem"),
-        "key_file": str(tmp_path / "key.pem"),
-    }
+    files = {"ca_file": "cert.pem", "cert_file": "cert.pem", "key_file": "key.pem"} if scheme == "mqtts" else {}
+    certificates = {name: str(secured / file) for name, file in files.items()}
+    started.start()
     try:
-        for url, more in ((f"mqtts://localhost:{ports['mqtts']}", certificates), (f"ws://127.0.0.1:{ports['ws']}", {})):
-            with run_server(mqtt={"url": url, **own, **more}):
-                async with started.client(**own) as client:
-                    assert await client.wait("puppetcast/availability") == b"online", url
-                    await client.mqtt.publish("puppetcast/availability", b"", retain=True)
+        with run_server(mqtt={"url": f"{scheme}://localhost:{ports[scheme]}", **own, **certificates}):
+            async with started.client(**own) as client:
+                await client.wait("puppetcast/availability", lambda payload: payload == b"online")
     finally:
         started.kill()
 
 
-def test_a_broker_that_is_not_there_is_said_once_and_its_password_never(model, tmp_path, caplog):
-    closed = Broker(tmp_path, "")
-    with run_server(mqtt={"url": f"mqtt://cast:hidden@127.0.0.1:{closed.port}"}) as server:
-        time.sleep(3)
-        assert server.control.state("live").portrait == "astronaut"
+async def test_a_broker_that_refuses_is_said_once_and_the_password_never(model, caplog):
+    tries = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        await reader.read(1024)
+        writer.write(b"\x20\x03\x00\x86\x00")  # CONNACK of MQTT 5: bad user name or password
+        tries += 1
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as listener:
+        port = listener.sockets[0].getsockname()[1]
+        with run_server(mqtt={"url": f"mqtt://cast:hidden@127.0.0.1:{port}"}) as server:
+            await until(lambda: tries >= 3)
+            assert server.control.state("live").portrait == "astronaut"
     lines = [r.getMessage() for r in caplog.records if "MQTT broker" in r.getMessage()]
     assert len(lines) == 1, "said once, tried again and again"
     assert "hidden" not in lines[0]

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aioice.ice
-import av
 import httpx
 import numpy as np
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from aiortc.codecs import get_capabilities
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import NackGenerator, RemoteStreamTrack
 from aiortc.rtp import RtpPacket
-from av.video.frame import PictureType
 
 from pipeline.frames import CLOCK
 from streamer.errors import BadOffer
@@ -28,8 +24,9 @@ from streamer.webrtc.encoders import Bitrates, LiveH264Encoder, LiveVp8Encoder
 from streamer.webrtc.sdp import check_offer, with_uplink_bitrates
 
 from ..conftest import run_server
-
-SDP = {"Content-Type": "application/sdp"}
+from ..media import picture
+from ..peers import SDP, Camera, Silent, negotiate, peer
+from ..waiting import until
 
 
 @pytest.fixture
@@ -111,38 +108,17 @@ def test_media_uses_the_addresses_of_the_config(patched):
     assert aioice.ice.get_host_addresses(True, True) == ["127.0.0.1"]
 
 
-class Camera(VideoStreamTrack):
-    """A publisher's camera of 256 x 256."""
-
-    async def recv(self) -> av.VideoFrame:
-        pts, base = await self.next_timestamp()
-        picture = np.full((256, 256, 3), pts // 3000 % 256, np.uint8)
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame.pts, frame.time_base = pts, base
-        return frame
-
-
-@asynccontextmanager
-async def peer() -> AsyncIterator[RTCPeerConnection]:
-    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def negotiate(http: httpx.AsyncClient, connection: RTCPeerConnection, path: str) -> httpx.Response:
-    await connection.setLocalDescription(await connection.createOffer())
-    reply = await http.post(path, content=connection.localDescription.sdp, headers=SDP)
-    assert reply.status_code == 201, reply.text
-    await connection.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
-    return reply
-
-
-async def until(condition, seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  (the server runs in another thread)
-            await asyncio.sleep(0.05)
+async def test_a_description_has_one_fingerprint(patched):
+    """Of the offer that we push with, and of an answer: aiortc writes three."""
+    async with peer() as ours, peer() as other:
+        for kind in ("audio", "video"):
+            ours.addTransceiver(kind)
+        await ours.setLocalDescription(await ours.createOffer())
+        await other.setRemoteDescription(ours.localDescription)
+        await other.setLocalDescription(await other.createAnswer())
+        for connection in (ours, other):
+            _, *media = connection.localDescription.sdp.split("m=")
+            assert [re.findall(r"a=fingerprint:(\S+)", section) for section in media] == [["sha-256"]] * 2
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
@@ -212,10 +188,6 @@ async def test_a_viewer_that_dies_silently_is_gone_within_eight_seconds(model):
 
 
 async def test_a_publisher_that_sends_nothing_loses_its_place(model):
-    class Silent(VideoStreamTrack):
-        async def recv(self):
-            await asyncio.Event().wait()
-
     with run_server(webrtc={"idle_timeout_s": 2}) as server:
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
             camera.addTrack(Silent())
@@ -248,15 +220,6 @@ async def test_a_late_viewer_gets_a_key_frame_within_a_second(model):
                 await asyncio.wait_for(transceiver.receiver.track.recv(), 10)
                 assert time.monotonic() - start < 1.0
                 await asyncio.sleep(2)
-
-
-def picture(k: int, side: int = 512) -> av.VideoFrame:
-    rng = np.random.default_rng(k)
-    y, x = np.mgrid[0:side, 0:side]
-    image = np.dstack([x + 9 * k, y - 5 * k, x + y]) + rng.integers(0, 60, (side, side, 1))
-    frame = av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").reformat(format="yuv420p")
-    frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
-    return frame
 
 
 def encoded(encoder, fps: int, count: int) -> list[int]:

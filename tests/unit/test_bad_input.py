@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 
 import av
 import httpx
@@ -15,6 +16,7 @@ from PIL import Image
 
 from pipeline.errors import PortraitError
 from pipeline.portrait import decode_picture
+from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.errors import ConfigError
 
@@ -126,12 +128,38 @@ def silent_clip(tmp_path):
     return path
 
 
+def test_options_of_the_command_line_win_and_are_checked(monkeypatch):
+    monkeypatch.setenv("PUPPETCAST_HTTP__PORT", "9000")
+    config = Config(streams={"live": {"sinks": [{"kind": "push", "target": "rtsp://a"}], "puppet": {"smoothing": 0.7}}})
+    told = override(config, None, 9001, "drawing", None, None, "rtsp://cam/a", "mesh")
+    assert (told.http.port, told.http.host, told.engine.name) == (9001, config.http.host, "mesh")
+    live = told.streams["live"]
+    assert (live.portrait, live.source, live.path) == ("drawing", "network", "rtsp://cam/a")
+    assert (live.sinks, live.puppet) == (config.streams["live"].sinks, config.streams["live"].puppet)
+    assert override(config, None, None, None, None, None, None, None) == config
+
+
+def test_the_version_is_told():
+    done = subprocess.run([sys.executable, "-m", "streamer", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"puppetcast {version('puppetcast')}\n"
+
+
 def test_command_line(tmp_path, silent_clip):
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
+    (tmp_path / "wall.yaml").write_text("streams: {hall: {}, door: {}}")
+    (tmp_path / "any.safetensors").write_bytes(b"")
+    clip, wall = str(silent_clip), str(tmp_path / "wall.yaml")
+    no_live = "meant for the stream 'live', which this config does not have; its streams: hall, door"
     table = [
         (["serve", "--config", str(tmp_path / "bad.yaml")], "nope: unknown key"),
+        (["serve", "--port", "99999"], "command line: port: input should be less than or equal to 65535 (given: 99999)"),
+        (["serve", "--port", "-1"], "command line: port: input should be greater than or equal to 0 (given: -1)"),
+        (["serve", "--clip", clip, "--webcam", "0"], "--clip and --webcam: only one of them can drive; leave the others out"),
+        (["serve", "--webcam", "0", "--url", "rtsp://cam/a"], "--webcam and --url: only one of them can drive"),
+        (["serve", "--config", wall, "--clip", clip, "--portrait", "drawing"], f"--clip and --portrait: {no_live}"),
+        (["serve", "--config", wall, "--url", "rtsp://cam/a"], f"--url: {no_live}"),
         (["serve", "--port", "0", "--webcam", "/dev/video99"], "camera /dev/video99: No such file or directory"),
         (["serve", "--port", "0", "--clip", str(silent_clip)], "has no video track"),
         (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
@@ -145,7 +173,7 @@ def test_command_line(tmp_path, silent_clip):
         ),
         (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, liveportrait"),
         (
-            ["animate", "drawing", str(tmp_path / "none.safetensors"), "--engine", "liveportrait"],
+            ["animate", "drawing", str(tmp_path / "any.safetensors"), "--engine", "liveportrait"],
             "lacks liveportrait/base_models",
         ),
     ]

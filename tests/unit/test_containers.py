@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 import yaml
 
 from streamer.config import load_config
 
 from ..conftest import ROOT, run_server
+from ..run_image import steps
 
 DOCKER = ROOT / "docker"
 
@@ -25,6 +27,27 @@ def test_the_linter_finds_nothing():
     done = subprocess.run([str(Path(sys.executable).parent / "hadolint"), *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert not done.stdout.strip(), done.stdout
+
+
+def test_no_package_index_is_named():
+    """Where packages come from is for pip and for who builds the image to say."""
+    for path in (*DOCKER.glob("Dockerfile.*"), DOCKER / "compose.yaml", ROOT / "constraints.txt", ROOT / "Makefile"):
+        hosts = set(re.findall(r"https?://([^\s/:'\"]+)", path.read_text()))
+        assert hosts <= {"127.0.0.1", "localhost", "…"}, path.name
+    for path in DOCKER.glob("Dockerfile.*"):
+        assert "\nARG TORCH_INDEX=\n" in path.read_text(), path.name
+
+
+@pytest.mark.parametrize(
+    ("index", "options"), [("", []), ("https://index.example/cpu", ["--extra-index-url", "https://index.example/cpu"])]
+)
+def test_a_further_index_is_asked_only_if_one_is_given(index, options):
+    for name in ("Dockerfile.cpu", "Dockerfile.cuda"):
+        [command] = [rest for kind, rest in steps((DOCKER / name).read_text()) if kind == "RUN" and rest.endswith("torch")]
+        install = command.split("&&")[1].replace("/opt/puppetcast/bin/pip", "printf '%s\\n'")
+        done = subprocess.run(["sh", "-euc", install], env={"TORCH_INDEX": index}, capture_output=True, text=True, check=True)
+        words = ["install", "--no-cache-dir", "--constraint", "constraints.txt", *options, "torch"]
+        assert done.stdout.split() == words, name
 
 
 def test_compose_files_are_by_the_specification():

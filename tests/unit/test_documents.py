@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import shutil
 import socket
@@ -12,8 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from pipeline.portrait import BUNDLED
+from streamer.config import Config
 from tools.reference import pages
 
 from ..conftest import ROOT, run_server
@@ -127,6 +131,28 @@ def test_references_are_made_from_the_code(model):
     with run_server() as server:
         for name, text in pages(server.http).items():
             assert (ROOT / "docs" / name).read_text() == text, "run 'make docs'"
+
+
+def documented_defaults() -> dict[str, str]:
+    """The defaults of docs/configuration.md by key, such as "http.port"."""
+    section, found = "", {}
+    for line in (ROOT / "docs" / "configuration.md").read_text().splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ").replace("streams.NAME", "streams.live")
+        elif row := re.match(r"\| `(\w+)` \| [^|]* \| `([^|]*)` \|", line):
+            found[f"{section}.{row[1]}"] = row[2]
+    return found
+
+
+def test_documented_defaults_are_those_of_the_code(monkeypatch):
+    for variable in [v for v in os.environ if v.startswith("PUPPETCAST_")]:
+        monkeypatch.delenv(variable)
+    defaults = {k: v for k, v in documented_defaults().items() if "[]" not in k}  # items of lists are made by the user
+    assert len(defaults) > 80
+    for key, told in defaults.items():
+        value = functools.reduce(lambda section, name: section[name], key.split("."), Config().model_dump(mode="json"))
+        read = None if told == "none" else yaml.safe_load(told)
+        assert (read, isinstance(read, bool)) == (value, isinstance(value, bool)), key
 
 
 def test_links_between_documents_lead_somewhere():

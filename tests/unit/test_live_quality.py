@@ -22,6 +22,8 @@ from pipeline.mesh.follow import MeshPuppeteer
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import bundled, make_portrait
 
+from ..faces import Faces, two_faces
+
 
 def test_gains_scale_the_motion_of_the_output(model, clip):
     frames = load(clip("d10"), 61)  # the mouth is shut at first, and open in the last
@@ -112,23 +114,6 @@ def test_presence_and_leaps_never_jump():
     assert leap(1.0) == (True, 1.0)
     assert 0 < leap(1.0 + BLEND_S / 2)[1] < 1
     assert leap(1.0 + BLEND_S) == (False, 0.0)
-
-
-class Faces:
-    """A tracker whose faces the test sets."""
-
-    name, faces = "test", 1
-
-    def __init__(self, face) -> None:
-        self.face = face
-
-    def track(self, image, time_s):
-        return self.face
-
-    def next_face(self) -> bool:
-        return self.faces > 1
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture
@@ -289,13 +274,8 @@ def test_another_face_gets_its_own_neutral(face):
     assert not follower.keeper.calibrated
 
 
-def two_faces(picture) -> np.ndarray:
-    a, b = (bundled("astronaut").image[:512, :512] for _ in range(2))
-    return np.ascontiguousarray(np.hstack([a, b[:, ::-1]]))
-
-
-def test_the_followed_face_stays_until_the_next_is_asked_for(model, picture):
-    image = two_faces(picture)
+def test_the_followed_face_stays_until_the_next_is_asked_for(model):
+    image = two_faces()
     tracker = MediaPipeTracker(model)
     middle = [float(tracker.track(image, k / 30)[:, 0].mean()) for k in range(6)]
     assert tracker.faces == 2
@@ -313,8 +293,8 @@ def test_the_followed_face_stays_until_the_next_is_asked_for(model, picture):
     tracker.close()
 
 
-def test_a_portrait_with_two_faces_lets_choose(model, picture):
-    image = two_faces(picture)
+def test_a_portrait_with_two_faces_lets_choose(model):
+    image = two_faces()
     assert len(find_landmarks(image, model)) == 2
     portrait = make_portrait("pair", image, model)
     assert len(portrait.boxes()) == 2

@@ -184,7 +184,7 @@ def test_a_lane_that_has_ended_is_served_no_more() -> None:
 @dataclass
 class Driven:
     stage: AnimationStage
-    publisher: str | None = None
+    driver: object | None = None
 
 
 def test_a_stream_that_would_slow_the_others_down_is_refused() -> None:
@@ -194,13 +194,13 @@ def test_a_stream_that_would_slow_the_others_down_is_refused() -> None:
     assert admission.fps_with_one_more(stage) is None
     stage.measured(0.06)
     admission.check(stage)  # alone it gets 15
-    streams["a"].publisher = "demo"
+    streams["a"].driver = "demo"
     assert admission.driven(stage) == 1
     assert admission.fps_with_one_more(stage) == pytest.approx(7.5)
     with pytest.raises(Overloaded, match=r"each of the 2 with 7\.5 frames per second; device\.min_fps promises 10;"):
         admission.check(stage)
     admission.check(AnimationStage(FakeEngine(ManualTime())))  # another device is free
-    streams["a"].publisher = None
+    streams["a"].driver = None
     admission.check(stage)
 
 

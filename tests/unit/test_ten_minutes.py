@@ -15,7 +15,7 @@ from streamer.config import Budget, Device, Puppet
 from streamer.errors import StreamerError
 from streamer.stream.admission import Admission
 from streamer.stream.stages import Engines
-from streamer.stream.status import SinkState
+from streamer.stream.status import SourceStatus
 from streamer.stream.stream import Shown, Stream
 
 from ..fakes import FakeEngine, FakePrepared, LoopTime, VirtualStage, camera_frame
@@ -30,6 +30,7 @@ class Camera:
     """Drives a stream: how bright the face is goes up and down; black where none is in view."""
 
     def __init__(self, stream: Stream, clock: LoopTime) -> None:
+        self.status: SourceStatus | None = None
         self.on, self.face, self.late_s = True, True, 0.0
         self._stream, self._clock = stream, clock
         self._number = 0
@@ -78,9 +79,6 @@ class Viewer:
         if self._busy:
             asyncio.get_running_loop().call_later(self._seconds, self._take)
 
-    def state(self) -> SinkState:
-        return SinkState("none", 1, 0, len(self.shown), 0, self.dropped)
-
 
 def broken(*_: object) -> None:
     raise RuntimeError("broken")
@@ -115,9 +113,9 @@ class House:
             )
             self.viewers[name] = viewer = Viewer(self.clock)
             stream.sinks.add(viewer)
-            stream.claim("camera")
             stream.start()
-            self.cameras[name] = Camera(stream, self.clock)
+            self.cameras[name] = camera = Camera(stream, self.clock)
+            stream.claim(camera)
 
     async def stop(self) -> None:
         for camera in self.cameras.values():
@@ -183,10 +181,10 @@ def faults(house: House) -> list[tuple[float, str, Callable[[], object]]]:
         return lambda: setattr(stream.lane.puppeteer.tracker, "fault", fault)  # type: ignore[attr-defined]
 
     def leave(stream: Stream) -> Callable[[], None]:
-        return lambda: (set_(house.cameras[stream.name], on=False)(), stream.release("camera"))[1]
+        return lambda: (set_(house.cameras[stream.name], on=False)(), stream.release(house.cameras[stream.name]))[1]
 
     def come(stream: Stream) -> Callable[[], None]:
-        return lambda: (stream.claim("camera"), set_(house.cameras[stream.name], on=True)())[1]
+        return lambda: (stream.claim(house.cameras[stream.name]), set_(house.cameras[stream.name], on=True)())[1]
 
     async def switch(stream: Stream, name: str, portrait_name: str) -> None:
         stage = await house.engines.opened(name)
@@ -229,7 +227,7 @@ def faults(house: House) -> list[tuple[float, str, Callable[[], object]]]:
         (160, "a's driver leaves", leave(a)),
         (165, "a shows another portrait at rest", lambda: a.show(portrait("a3"))),
         (170, "a has a driver again", come(a)),
-        (175, "another wants to drive a", lambda: a.claim("intruder")),
+        (175, "another wants to drive a", lambda: a.claim(house.cameras["b"])),
         (180, "a slow viewer comes to b", lambda: b.sinks.add(slow)),
         (200, "c's face is lost", set_(cameras["c"], face=False)),
         (203, "c's face is back", set_(cameras["c"], face=True)),

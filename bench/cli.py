@@ -1,0 +1,234 @@
+"""`puppetcast bench`: what is measured, and where the figures go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.check import compare, unlike
+from bench.machine import CLASS, committed, machine
+from pipeline import models as model_files
+from pipeline import outfile
+from pipeline.errors import ModelError, PuppetError
+from pipeline.liveportrait.options import Settings
+from pipeline.portrait import DEMO_CLIP, bundled_names, load_portrait
+from streamer.cli.console import (
+    Checkpoints,
+    Device,
+    bar,
+    console,
+    one_line_errors,
+    tidy_end,
+)
+
+app = typer.Typer(
+    help="Measure speed and fidelity on this machine; JSON on stdout or into a file.", no_args_is_help=True, add_completion=False
+)
+
+
+def _checked_result(out: Path | None) -> Path | None:
+    with one_line_errors():
+        if out is not None:
+            outfile.check(out, (".json",))
+    return out
+
+
+_Result = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", callback=_checked_result, help="The JSON file to write, instead of stdout."),
+]
+_Check = Annotated[
+    bool, typer.Option("--check", help="Compare with the committed figures of this class of machine; exit code 1 if worse.")
+]
+_Clip = Annotated[Path | None, typer.Option(help="The driving clip; the built-in demo by default.")]
+
+
+def _report(figures: dict[str, Any], out: Path | None, check: str | None = None) -> None:
+    """Write the figures; check: the benchmark whose committed figures they must equal, exit code 1 where they do not."""
+    text = json.dumps({**machine(), **figures}, indent=1) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        with one_line_errors(), outfile.finished(out) as part:
+            part.write_text(text, "utf-8")
+        console.print(f"{out}: written", highlight=False)
+    if check is not None:
+        with one_line_errors():
+            _check(check, figures)
+
+
+def _check(kind: str, figures: dict[str, Any]) -> None:
+    found = committed(kind)
+    if found is None:
+        raise PuppetError(f"--check: bench/results has no figures of '{kind}' for this class of machine ({', '.join(CLASS)})")
+    path, base = found
+    different = [f"{key}: {figures.get(key)}, there {base.get(key)}" for key in unlike(figures, base)]
+    if different:
+        raise PuppetError(f"--check: {path.name} was measured otherwise ({'; '.join(different)})")
+    rows = list(compare(kind, figures, base))
+    for row in rows:
+        verdict = "ok" if row.ok else "WORSE"
+        console.print(f"{row.name:34} {row.now:9.2f}  was {row.base:9.2f}  limit {row.limit:g}x  {verdict}", highlight=False)
+    if not all(row.ok for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command("mesh")
+def bench_mesh(clip: _Clip = None, out: _Result = None, check: _Check = False) -> None:
+    """Tracker and warp of the mesh engine, in milliseconds a frame."""
+    from bench.mesh import mesh
+
+    with one_line_errors(), bar("mesh") as progress:
+        figures = mesh(clip or DEMO_CLIP, progress)
+    _report(figures, out, "mesh" if check else None)
+
+
+@app.command("live")
+def bench_live(
+    clip: _Clip = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 15,
+    viewers: Annotated[int, typer.Option(min=1, max=64, help="How many viewers watch.")] = 1,
+    extra_ms: Annotated[float, typer.Option(min=0, help="Slow the engine down by so much a frame: an overload.")] = 0,
+    out: _Result = None,
+    check: _Check = False,
+) -> None:
+    """The whole server from glass to glass over WebRTC on this machine, beside a bare aiortc echo."""
+
+    from bench.glass import live
+
+    with one_line_errors():
+        _report(live(clip or DEMO_CLIP, seconds, viewers, extra_ms), out, "live" if check else None)
+
+
+@app.command("viewers")
+def bench_viewers(
+    clip: _Clip = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure each number of viewers.")] = 15,
+    out: _Result = None,
+    check: _Check = False,
+) -> None:
+    """What 1, 4 and 8 viewers of one stream cost the server: a stream is encoded once."""
+
+    from bench.glass import viewers
+
+    with one_line_errors():
+        _report(viewers(clip or DEMO_CLIP, seconds=seconds), out, "viewers" if check else None)
+
+
+@app.command("sessions")
+def bench_sessions(
+    clip: _Clip = None,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="What every stream is to keep.")] = 30,
+    most: Annotated[int, typer.Option(min=1, max=64, help="Try no more streams than this.")] = 16,
+    out: _Result = None,
+    check: _Check = False,
+) -> None:
+    """How many streams the server keeps at a frame rate before their frames grow old; each has a driver and a viewer."""
+
+    from bench.glass import sessions
+
+    with one_line_errors(), bar("streams") as progress:
+        figures = sessions(clip or DEMO_CLIP, fps, most, progress=progress)
+    _report(figures, out, "sessions" if check else None)
+
+
+@app.command("amp")
+def bench_amp(
+    clip: _Clip = None,
+    frames: Annotated[int | None, typer.Option(min=8, help="Frames in all; 148 on a GPU, 22 on a processor.")] = None,
+    checkpoints: Checkpoints = None,
+    device: Device = None,
+    out: _Result = None,
+) -> None:
+    """The prototype's table with its two effects apart: mixed precision, and the limit of 20 frames in 148.
+
+    Time, memory, and quality against fp32. The table goes to stderr, JSON to stdout or into a file.
+    """
+    from bench.amp import markdown, seed
+
+    with one_line_errors(), bar("rows") as progress:
+        figures = seed(Settings(checkpoints, device), load_portrait("astronaut", None), clip or DEMO_CLIP, frames, progress)
+    console.print(markdown(figures), highlight=False, markup=False)
+    _report(figures, out)
+
+
+@app.command("device")
+def bench_device(
+    checkpoints: Checkpoints = None,
+    device: Device = None,
+    minutes: Annotated[float, typer.Option(min=0.5, help="Start and keep no variant beyond this time.")] = 8,
+    out: _Result = None,
+) -> None:
+    """LivePortrait on this device: each step of the builder, network by network and whole, for each batch size.
+
+    Eager fp32, mixed precision, folded, channels-last, compiled, captured as a CUDA graph, and the published recipe.
+    """
+    from bench.device import device as measure
+    from bench.device import markdown
+
+    with one_line_errors(), bar("variants") as progress:
+        figures = measure(Settings(checkpoints, device), load_portrait("astronaut", None), minutes, progress)
+    console.print(markdown(figures), highlight=False, markup=False)
+    _report(figures, out)
+
+
+@app.command("follow")
+def bench_follow(
+    clips: Annotated[list[Path], typer.Argument(help="Driving clips.")],
+    portrait: Annotated[list[str] | None, typer.Option(help="Portraits; all the bundled ones by default.")] = None,
+    tracker: Annotated[str, typer.Option(help="mediapipe or cascade: what drives. MediaPipe measures.")] = "mediapipe",
+    folder: Annotated[Path, typer.Option(help="Where the animated clips go.")] = Path("out"),
+    out: _Result = None,
+) -> None:
+    """How faithfully outputs follow their drivers: correlation and slope by measure."""
+    from bench.fidelity import report
+    from pipeline.engine import open_engine
+
+    with one_line_errors(), tidy_end():
+        if tracker not in ("mediapipe", "cascade"):
+            raise PuppetError(f"tracker '{tracker}' is not known; trackers: mediapipe, cascade")
+        model = _face_model_to_measure()
+        _make(folder)
+        portraits = [load_portrait(p, model) for p in portrait or bundled_names()]
+        engine = open_engine("mesh", model if tracker == "mediapipe" else None)
+        with bar("pairs") as progress:
+            figures = report(portraits, clips, engine, model, folder, progress)
+    _report({"tracker": tracker, **figures}, out)
+
+
+@app.command("stability")
+def bench_stability(
+    clips: Annotated[list[Path] | None, typer.Argument(help="Driving clips; the built-in demo by default.")] = None,
+    portrait: Annotated[str, typer.Option(help="A bundled portrait or a picture file.")] = "astronaut",
+    seconds: Annotated[float, typer.Option(min=2, help="Of the loop over which drift is measured.")] = 60,
+    out: _Result = None,
+    check: _Check = False,
+) -> None:
+    """How still the puppet is, in pixels at 512²: jitter and its cure's delay by smoothing strength, drift, steps at a
+    recalibration and a change of portrait, and what gains do."""
+    from bench.stillness import report
+    from pipeline.engine import open_engine
+
+    with one_line_errors():
+        model = _face_model_to_measure()
+        portraits = [load_portrait(name, model) for name in (portrait, "drawing")]
+        with bar("measures") as progress:
+            figures = report(open_engine("mesh", model), portraits, clips or [DEMO_CLIP], model, seconds, progress)
+    _report(figures, out, "stability" if check else None)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise PuppetError(f"{folder}: no folder can be made there ({exc.strerror})") from exc
+
+
+def _face_model_to_measure() -> Path:
+    model = model_files.find(model_files.FACE_LANDMARKER)
+    if model is None:
+        raise ModelError("the face model is needed to measure; run 'puppetcast models fetch'")
+    return model

@@ -1,0 +1,96 @@
+"""What every command says to the user, and the options that several take."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline import outfile
+from pipeline.errors import PuppetError
+from pipeline.liveportrait.options import Compile, Precision
+
+from ..errors import StreamerError
+
+LP = "liveportrait"  # engine, model and panel of --help
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the checkpoints, in the official layout; else the models' folder.", rich_help_panel=LP),
+]
+Device = Annotated[str | None, typer.Option(help="Such as cuda:1 or cpu; else the best one here.", rich_help_panel=LP)]
+PrecisionOption = Annotated[
+    Precision | None, typer.Option(help="Of the networks; else the fastest that is finite.", rich_help_panel=LP)
+]
+ChannelsLast = Annotated[
+    bool | None,
+    typer.Option(help="Convolutions in channels-last layout; else where it pays, on CUDA.", rich_help_panel=LP),
+]
+CompileOption = Annotated[
+    Compile | None,
+    typer.Option(
+        "--compile",
+        help="off, on, or auto: on where it succeeds; else auto on CUDA and off elsewhere.",
+        rich_help_panel=LP,
+    ),
+]
+ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait where its checkpoints and a CUDA device are, else mesh."
+console = Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """A user's mistake gives one line and exit code 2."""
+    try:
+        yield
+    except (PuppetError, StreamerError) as exc:
+        console.print(f"[red]error:[/] {exc}", highlight=False)
+        raise typer.Exit(2) from exc
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """SIGINT and SIGTERM end the process at once and leave no unfinished file; exit codes 130 and 143."""
+    ends = (signal.SIGINT, signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        # Nothing is raised: what a handler raises may come up in a destructor of somebody else's, and be lost there.
+        for each in ends:
+            signal.signal(each, signal.SIG_IGN)
+        outfile.discard_unfinished()
+        shown = "\x1b[?25h\n" if console.is_terminal else ""  # the progress bar hides the cursor
+        os.write(2, f"{shown}stopped by {signal.Signals(number).name}; no unfinished file is left\n".encode())
+        os._exit(128 + number)
+
+    before = {each: signal.signal(each, end) for each in ends}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | None], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(
+            task, completed=int(done / unit_scale), total=None if total is None else int(total / unit_scale)
+        )
+
+
+def log_to_console() -> None:
+    handler = RichHandler(console=console, show_path=False, markup=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", datefmt="[%X]", handlers=[handler], force=True)
+    for noisy in ("aiortc", "aioice", "httpx", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,57 @@
+"""`puppetcast serve` and what helps with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..config import load_config
+from .console import (
+    ENGINE_HELP,
+    console,
+    log_to_console,
+    one_line_errors,
+)
+from .override import override
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option(help="YAML config; see configs/default.yaml.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, up to 65535; 0 takes a free one.")] = None,
+    portrait: Annotated[str | None, typer.Option(help="Portrait of the stream 'live': a bundled name or a file.")] = None,
+    clip: Annotated[Path | None, typer.Option(help="Drive 'live' with this clip, looped.")] = None,
+    webcam: Annotated[
+        str | None,
+        typer.Option(
+            help="Drive 'live' with this machine's camera: a name, a number ('puppetcast devices' lists them) or /dev/video0."
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Drive 'live' with a network camera: rtsp://, rtmp://, srt://, http(s)://.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help=ENGINE_HELP)] = None,
+) -> None:
+    """Start the server; open the printed address in a browser.
+
+    Without --clip, --webcam or --url the page's own camera drives the portrait.
+    """
+    from ..app import Server, run
+
+    log_to_console()
+    with one_line_errors():
+        server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine))
+        run(server.serve(lambda url: console.print(f"puppetcast is ready: [bold]{url}[/]  (Ctrl+C ends it)")))
+
+
+def devices() -> None:
+    """The cameras of this machine; 'puppetcast serve --webcam NAME' takes a name, a part of it, or the number."""
+    from ..sources.webcam import cameras
+
+    found = cameras()
+    for number, camera in enumerate(found):
+        typer.echo(f"{number}  {camera.name}  {camera.device}")
+    if not found:
+        console.print("no camera is here; a container needs its device passed in (--device /dev/video0)")

@@ -1,0 +1,26 @@
+"""The driving source that a config names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..config import Stream
+from .base import Source
+from .file import FileSource
+from .network import NetworkSource, Timeouts
+from .pattern import PatternSource
+from .webcam import WebcamSource
+
+
+def make_source(stream: Stream) -> Source | None:
+    """The driving source that the config names; None for a browser."""
+    match stream.source:
+        case "file":
+            return FileSource(Path(stream.path))
+        case "webcam":
+            return WebcamSource(stream.path, stream.size, stream.fps)
+        case "network":
+            return NetworkSource(stream.path, stream.transport, Timeouts(stream.open_timeout_s, stream.read_timeout_s))
+        case "pattern":
+            return PatternSource(stream.fps)
+    return None

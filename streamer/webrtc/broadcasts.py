@@ -1,0 +1,54 @@
+"""The broadcasts of all streams: one for each codec that a viewer has negotiated, for as long as it has viewers."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline import malloc
+from pipeline.clock import Clock, steady
+
+from ..config import WebRtc
+from ..stream.stream import Stream
+from .broadcast import Broadcast
+from .encoders import ENCODERS, Bitrates
+from .tracks import ViewerTrack
+
+
+class Broadcasts:
+    """All methods belong to the event loop's thread."""
+
+    def __init__(self, config: WebRtc, clock: Clock = steady) -> None:
+        self._bitrates = Bitrates(config.bitrate_kbps * 1000, config.min_bitrate_kbps * 1000, config.max_bitrate_kbps * 1000)
+        self._shared_bitrate = config.shared_bitrate_kbps * 1000
+        self._clock = clock
+        self._running: dict[tuple[str, str], Broadcast] = {}
+        self._pool = ThreadPoolExecutor(os.cpu_count(), "encoder")
+
+    def join(self, stream: Stream, mime: str, viewer: ViewerTrack) -> None:
+        """Let a viewer have the packets of the stream's encoder for a codec, from a key frame on."""
+        key = (stream.name, mime)
+        if key not in self._running:
+            self._running[key] = self._begun(stream, mime)
+        self._running[key].join(viewer)
+
+    def leave(self, stream: Stream, mime: str, viewer: ViewerTrack) -> None:
+        """The reverse of `join`."""
+        key = (stream.name, mime)
+        viewer.stop()
+        if self._running[key].leave(viewer):
+            broadcast = self._running.pop(key)
+            stream.sinks.discard(broadcast)
+            broadcast.stop()
+            self._pool.submit(malloc.give_back)
+
+    def release(self) -> None:
+        """Let the encoders' threads go; nothing is encoded after it."""
+        self._pool.shutdown(wait=False)
+
+    def _begun(self, stream: Stream, mime: str) -> Broadcast:
+        broadcast = Broadcast(stream.name, ENCODERS[mime](self._bitrates), self._shared_bitrate, self._pool, self._clock)
+        stream.sinks.add(broadcast)
+        if stream.latest is not None:
+            broadcast.offer(stream.latest)
+        return broadcast

@@ -1,0 +1,99 @@
+"""Chromium: one for all tests, whose camera plays the clip that a test puts in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from .programs import program
+from .waiting import wait_until
+
+FLAGS = [
+    "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+    "--allow-loopback-in-peer-connection", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run", "--disable-gpu", "--disable-quic",
+]  # fmt: skip
+# Draws a square of each new picture of the page's video, given as shares of its size, with its RTP time: that of capture.
+# A picture may have been replaced when its callback comes; `VideoFrame` says which one it is.
+RECORD = """async ([count, seconds, x, y, width, height]) => {
+  const video = document.getElementById('puppet');
+  const canvas = document.createElement('canvas');
+  canvas.width = canvas.height = 256;
+  const context = canvas.getContext('2d', {willReadFrequently: true});
+  const frames = [];
+  let begin;
+  await new Promise((resolve) => {
+    const step = (now, metadata) => {
+      const picture = new VideoFrame(video);
+      if (Math.abs(picture.timestamp - metadata.mediaTime * 1e6) < 2) {
+        const [w, h] = [picture.displayWidth, picture.displayHeight];
+        context.drawImage(picture, x * w, y * h, width * w, height * h, 0, 0, 256, 256);
+        frames.push([metadata.rtpTimestamp / 90000, canvas.toDataURL('image/jpeg', 0.92).split(',')[1]]);
+        begin ??= metadata.mediaTime;
+      }
+      picture.close();
+      const enough = frames.length >= count && metadata.mediaTime - begin > seconds;
+      enough ? resolve() : video.requestVideoFrameCallback(step);
+    };
+    video.requestVideoFrameCallback(step);
+  });
+  return frames;
+}"""
+
+
+def chromium() -> str:
+    """Its path."""
+    return program("chromium", "chromium-browser", "google-chrome", cure="'make browser' installs it")
+
+
+class Chromium:
+    """A running one. Playwright connects to it for each test: its own loop must not outlive a test, or no test could
+    have an event loop."""
+
+    def __init__(self, address: str, camera: Path) -> None:
+        self._address = address
+        self._camera = camera
+
+    def play(self, clip: Path) -> None:
+        """Let the camera show this MJPEG file when it is next opened: Chromium reads the file anew each time."""
+        fresh = self._camera.with_suffix(".new")
+        shutil.copy(clip, fresh)
+        os.replace(fresh, self._camera)
+
+    @contextmanager
+    def connected(self) -> Iterator[Browser]:
+        """With Playwright."""
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.connect_over_cdp(self._address)
+            try:
+                yield browser
+            finally:
+                browser.close()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Chromium]:
+    """Start it, with a profile and a camera in `folder`."""
+    camera = folder / "camera.mjpeg"
+    command = [
+        chromium(), *FLAGS, "--headless", "--remote-debugging-port=0", f"--user-data-dir={folder / 'profile'}",
+        f"--use-file-for-fake-video-capture={camera}", "about:blank",
+    ]  # fmt: skip
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+            told = folder / "profile" / "DevToolsActivePort"
+            port, path = wait_until(lambda: _lines(told, process), holds=lambda lines: len(lines) == 2)
+            yield Chromium(f"ws://127.0.0.1:{port}{path}", camera)
+        finally:
+            process.terminate()
+
+
+def _lines(file: Path, process: subprocess.Popen[bytes]) -> list[str]:
+    assert process.poll() is None, "Chromium has ended"
+    return file.read_text().splitlines() if file.exists() else []

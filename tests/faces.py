@@ -1,0 +1,72 @@
+"""Faces for tests: a tracker that sees what it is told, pictures with faces, and how well one face follows another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.fidelity import MEASURES, measures
+from pipeline.face.mediapipe import MediaPipeTracker
+from pipeline.face.motion import Neutral
+from pipeline.portrait import bundled
+
+from .media import CAMERA_FPS
+
+Picture = NDArray[np.uint8]
+Landmarks = NDArray[np.float32]
+
+
+class Faces:
+    """A tracker whose faces the test sets."""
+
+    name, faces = "test", 1
+
+    def __init__(self, face: Landmarks | None) -> None:
+        self.face = face
+
+    def track(self, image: Picture, time_s: float) -> Landmarks | None:
+        return self.face
+
+    def next_face(self) -> bool:
+        return self.faces > 1
+
+    def close(self) -> None: ...
+
+
+def two_faces() -> Picture:
+    """(512, 1024, 3): one beside the other, the right one mirrored."""
+    face = bundled("astronaut").image[:512, :512]
+    return np.ascontiguousarray(np.hstack([face, face[:, ::-1]]))
+
+
+def followed(frames: list[tuple[float, Picture]], measure: str, model: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times, and one of MEASURES, of the frames that show a face."""
+    tracker = MediaPipeTracker(model)
+    seen = [(t, landmarks) for t, image in frames if (landmarks := tracker.track(image, t)) is not None]
+    tracker.close()
+    faces = [face for _, face in seen]
+    rows = measures(faces, Neutral.of(np.median(np.stack(faces), axis=0)))
+    return np.array([t for t, _ in seen]), rows[:, MEASURES.index(measure)]
+
+
+def decoded(clip: Path) -> list[tuple[float, Picture]]:
+    """The pictures of a clip at 512 x 512, with their times."""
+    with av.open(str(clip)) as source:
+        return [
+            (k / CAMERA_FPS, f.to_ndarray(format="rgb24", width=512, height=512)) for k, f in enumerate(source.decode(video=0))
+        ]
+
+
+def thumbnail(image: Picture) -> NDArray[np.float64]:
+    """(32, 32) grey, of mean 0 and deviation 1."""
+    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA).astype(float)
+    return (small - small.mean()) / small.std()
+
+
+def alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Correlation of two thumbnails."""
+    return float((a * b).mean())

@@ -1,0 +1,193 @@
+"""What is written: never over what is read, whole or not at all, and refused before any work where it cannot be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+
+from pipeline.errors import PuppetError
+from pipeline.offline.animate import animate, check_paths
+from pipeline.offline.mux import Output
+from pipeline.outfile import finished
+from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
+
+from ..waiting import wait_until
+
+SUFFIXES = ".png or .jpg or .jpeg or .webp"
+
+
+def start(folder: Path, *args: str) -> subprocess.Popen[str]:
+    """The program in `folder`, where no model is to be had but those of the environment."""
+    environment = {**os.environ, "PUPPETCAST_DOWNLOADS__FETCH": "false"}
+    command = [sys.executable, "-m", "streamer", *args]
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+    """Exit code and lines of stderr."""
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert "Traceback" not in said
+    return process.returncode, said.splitlines()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def desk(tmp_path) -> Path:
+    """Two clips and two pictures, some of them under several names."""
+    for name in ("clip.mp4", "source.mp4"):
+        shutil.copy(DEMO_CLIP, tmp_path / name)
+    for name in ("face.png", "other.png"):
+        Image.open(str(BUNDLED / "astronaut.jpg")).save(tmp_path / name)
+    (tmp_path / "soft.mp4").symlink_to("clip.mp4")
+    for name in ("hard.mp4", "hard.safetensors"):
+        (tmp_path / name).hardlink_to(tmp_path / "clip.mp4")
+    (tmp_path / "sub").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    return tmp_path
+
+
+# Source (none: a bundled portrait), driver, output, and what is said of them.
+PATHS = [
+    (None, "clip.mp4", "clip.mp4", "clip.mp4: would replace clip.mp4, which is read; choose another name"),
+    (None, "clip.mp4", "./sub/../clip.mp4", "would replace clip.mp4, which is read"),
+    (None, "clip.mp4", "{desk}/clip.mp4", "would replace clip.mp4, which is read"),
+    (None, "clip.mp4", "soft.mp4", "soft.mp4: would replace clip.mp4, which is read"),
+    (None, "clip.mp4", "hard.mp4", "hard.mp4: would replace clip.mp4, which is read"),
+    (None, "soft.mp4", "clip.mp4", "clip.mp4: would replace soft.mp4, which is read"),
+    ("source.mp4", "clip.mp4", "source.mp4", "source.mp4: would replace source.mp4, which is read"),
+    ("face.png", "other.png", "face.png", "face.png: would replace face.png, which is read"),
+    ("face.png", "other.png", "other.png", "other.png: would replace other.png, which is read"),
+    (None, "clip.mp4", ".", ".: is a folder; name the file to write, such as out.mp4"),
+    (None, "clip.mp4", "sub", "sub: is a folder; name the file to write, such as sub/out.mp4"),
+    (None, "clip.mp4", "pipe.mp4", "pipe.mp4: is not an ordinary file; choose another name"),
+    (None, "clip.mp4", "none/x.mp4", "none/x.mp4: there is no folder none; make it first"),
+    (None, "clip.mp4", "clip.mp4/x.mp4", "clip.mp4/x.mp4: there is no folder clip.mp4; make it first"),
+    (None, "clip.mp4", "/proc/x.mp4", "/proc/x.mp4: cannot be written ("),
+    (None, "clip.mp4", f"{'x' * 300}.mp4", "x.mp4: cannot be written (File name too long)"),
+    (None, "clip.mp4", "x.gif", "x.gif: choose a name that ends in .mp4"),
+    (None, "clip.mp4", "x", "x: choose a name that ends in .mp4"),
+    (None, "clip.mp4", "x.png", "x.png: choose a name that ends in .mp4"),
+    ("source.mp4", "face.png", "x.png", "x.png: choose a name that ends in .mp4"),
+    ("face.png", "other.png", "x.mp4", f"x.mp4: choose a name that ends in {SUFFIXES}"),
+    (None, "other.png", "x.gif", f"x.gif: choose a name that ends in {SUFFIXES}"),
+    (None, "none.mp4", "x.mp4", "none.mp4: No such file or directory"),
+    (None, "sub", "x.mp4", "sub: Is a directory"),
+]
+
+
+@pytest.mark.parametrize(("source", "driver", "out", "message"), PATHS)
+def test_paths_that_are_refused(source, driver, out, message, desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    before = content(desk)
+    with pytest.raises(PuppetError) as caught:
+        check_paths(source and Path(source), Path(driver), Path(out.format(desk=desk)))
+    assert message in str(caught.value)
+    assert content(desk) == before
+
+
+@pytest.mark.parametrize("out", ["x.mp4", "X.MP4", "sub/x.mp4", "{desk}/sub/x.mp4", "other.mp4"])
+def test_paths_that_are_taken(out, desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    (desk / "other.mp4").write_bytes(b"of an earlier run")
+    before = content(desk)
+    check_paths(desk / "source.mp4", Path("clip.mp4"), Path(out.format(desk=desk)))
+    assert content(desk) == before
+
+
+# The engine's checkpoints are not there: a refusal that came after any loading would name them.
+COMMANDS = [
+    ("animate drawing clip.mp4 -o soft.mp4 --engine liveportrait", "soft.mp4: would replace clip.mp4, which is read"),
+    ("animate face.png other.png -o face.png --engine liveportrait", "face.png: would replace face.png, which is read"),
+    ("animate drawing clip.mp4 -o . --engine liveportrait", ".: is a folder; name the file to write, such as out.mp4"),
+    ("animate drawing clip.mp4 -o x.gif --engine liveportrait", "x.gif: choose a name that ends in .mp4"),
+    ("animate drawing none.mp4 --engine liveportrait", "none.mp4: No such file or directory"),
+    ("animate nobody.mp4 clip.mp4", "nobody.mp4: No such file or directory; bundled portraits: astronaut, drawing"),
+    ("template make clip.mp4 -o hard.safetensors", "hard.safetensors: would replace clip.mp4, which is read"),
+    ("template make clip.mp4 -o x.mp4", "x.mp4: choose a name that ends in .safetensors"),
+    ("template make none.mp4", "none.mp4: No such file or directory"),
+    ("bench mesh --clip clip.mp4 -o clip.mp4", "clip.mp4: choose a name that ends in .json"),
+    ("bench live -o none/x.json", "none/x.json: there is no folder none; make it first"),
+]
+
+
+def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path_factory.mktemp("no-models")))
+    before = content(desk)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda row: ended(start(desk, *row[0].split())), COMMANDS))
+    for (args, message), (code, lines) in zip(COMMANDS, runs, strict=True):
+        assert (code, len(lines)) == (2, 1), (args, lines)
+        assert lines[0].startswith(f"error: {message}"), args
+    assert content(desk) == before
+
+
+def test_a_folder_for_results_that_is_a_file(model, desk):
+    code, lines = ended(start(desk, "bench", "follow", "clip.mp4", "--folder", "face.png"))
+    assert (code, lines[-1]) == (2, "error: face.png: no folder can be made there (File exists)")
+
+
+def test_the_library_refuses_too(desk):
+    """As `bench follow` uses it, whose outputs are named after portrait and clip."""
+    before = content(desk)
+    for path, message in (("hard.mp4", "would replace"), ("x.gif", "choose a name")):
+        with pytest.raises(PuppetError, match=message):
+            animate(None, bundled("drawing"), desk / "clip.mp4", Output(desk / path))
+    assert content(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "args"),
+    [
+        (signal.SIGINT, 130, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
+        (signal.SIGTERM, 143, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
+        (signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out"),
+    ],
+)
+def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk):
+    (desk / "out").mkdir()
+    (desk / "out" / "drawing-clip.mp4").write_bytes(b"of an earlier run")
+    process = start(desk, *args.split())
+    wait_until(lambda: list((desk / "out").glob(".*.part.*")) or process.poll() is not None)
+    process.send_signal(number)
+    process.send_signal(number)  # as from a terminal and a wrapper
+    got, lines = ended(process)
+    assert got == code, lines
+    assert [line for line in lines if "stopped" in line] == [f"stopped by {number.name}; no unfinished file is left"]
+    assert content(desk / "out") == {"drawing-clip.mp4": b"of an earlier run"}
+
+
+def test_two_runs_to_one_output(desk):
+    args = ["animate", "drawing", "clip.mp4", "-o", "sub/out.mp4", "--max-frames", "60"]
+    processes = [start(desk, *args) for _ in range(2)]
+    assert [ended(process)[0] for process in processes] == [0, 0]
+    assert list(content(desk / "sub")) == ["out.mp4"]
+    with av.open(str(desk / "sub" / "out.mp4")) as clip:
+        assert sum(1 for _ in clip.decode(video=0)) == 60
+
+
+def test_a_finished_file_is_whole_and_as_readable_as_any(tmp_path):
+    path, usual = tmp_path / ("é" * 120 + ".txt"), tmp_path / "usual.txt"  # 244 bytes: a part must not be longer
+    usual.touch()
+    path.write_text("old")
+    with finished(path) as first, finished(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert path.read_text() == "old"
+    assert path.read_text() == "first"
+    assert path.stat().st_mode == usual.stat().st_mode
+    assert sorted(tmp_path.iterdir()) == sorted([path, usual])

@@ -1,0 +1,345 @@
+"""The page in a real browser, by real clicks and keys: the whole puppet is seen, and what was set is what counts."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from pipeline.face.canonical import five_points
+from pipeline.portrait import bundled
+from streamer.config import Puppet
+
+from ..browser import FLAGS, chromium
+from ..conftest import run_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+TOKEN, VIEW_TOKEN = "rule", "look"
+ASPECTS = {"3:4": (480, 640), "1:1": (640, 640), "16:9": (1136, 640)}
+WINDOWS = [(1366, 768), (768, 1024), (360, 740), (1920, 1080)]
+AS_CONFIGURED = Puppet().model_dump(exclude={"recalibrate_after_s"}) | {"demo": False}
+GAINS = ["pose_gain", "expression_gain", "mouth_gain", "eyes_gain", "brows_gain", "smoothing"]
+# Where the picture itself is drawn, and what there is to see of it: the stage inside the window. Edges in CSS pixels.
+BOXES = """() => {
+  const video = document.getElementById('puppet');
+  const [box, stage] = [video.getBoundingClientRect(), document.getElementById('stage').getBoundingClientRect()];
+  const scale = Math.min(box.width / video.videoWidth, box.height / video.videoHeight);
+  const [width, height] = [video.videoWidth * scale, video.videoHeight * scale];
+  const [left, top] = [box.left + (box.width - width) / 2, box.top + (box.height - height) / 2];
+  return {
+    picture: [left, top, left + width, top + height],
+    seen: [
+      Math.max(stage.left, 0), Math.max(stage.top, 0),
+      Math.min(stage.right, innerWidth), Math.min(stage.bottom, innerHeight),
+    ],
+  };
+}"""
+# Brings the sliders into view; tells what the user has set, and each time that the page has written something else over it.
+WATCH = """() => {
+  window.asked = {};
+  window.overwritten = [];
+  document.getElementById('sliders').scrollIntoView({ block: 'center' });
+  const own = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value');
+  for (const slider of document.querySelectorAll('#sliders input')) {
+    const { key } = slider.dataset;
+    slider.addEventListener('input', () => (asked[key] = Number(slider.value)), { capture: true });
+    Object.defineProperty(slider, 'value', {
+      get: () => own.get.call(slider),
+      set: (value) => {
+        if (key in asked && Number(value) !== asked[key]) overwritten.push([key, asked[key], Number(value)]);
+        own.set.call(slider, value);
+      },
+    });
+  }
+}"""
+LOOKS = 12  # the server looks at its streams four times a second
+
+
+@pytest.fixture(scope="module")
+def server():
+    with run_server(auth={"token": TOKEN, "view_token": VIEW_TOKEN}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as p:
+        running = p.chromium.launch(executable_path=chromium(), headless=True, args=FLAGS)
+        yield running
+        running.close()
+
+
+def opened(browser: Browser, url: str) -> Page:
+    page = browser.new_page(viewport={"width": 1366, "height": 768})
+    page.goto(url)
+    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=20000)
+    return page
+
+
+@pytest.fixture
+def page(browser, server, http) -> Iterator[Page]:
+    http.patch("/api/streams/live", json=AS_CONFIGURED).raise_for_status()
+    page = opened(browser, f"{server.url}/#token={TOKEN}")
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    page.close()
+    assert not problems
+
+
+def states(http: httpx.Client) -> Iterator[dict]:
+    """The stream's states as the server tells them, LOOKS of them at most."""
+    with http.stream("GET", "/api/events", timeout=5) as stream:
+        told = (json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: "))
+        yield from itertools.islice(told, LOOKS)
+
+
+def becomes(http: httpx.Client, puppet: dict) -> bool:
+    """Whether the server comes to say so."""
+    return any(all(state["puppet"][key] == value for key, value in puppet.items()) for state in states(http))
+
+
+def of_aspect(width: int, height: int) -> tuple[bytes, str]:
+    """A PNG of the bundled portrait, cropped or longer to the right and below, and its face's five points as JSON."""
+    portrait = bundled("astronaut")
+    own_height, own_width = portrait.image.shape[:2]
+    image = np.pad(portrait.image, ((0, height - own_height), (0, max(width - own_width, 0)), (0, 0)), mode="edge")
+    left = (image.shape[1] - width) // 2
+    out = io.BytesIO()
+    Image.fromarray(image[:, left : left + width]).save(out, "PNG")
+    return out.getvalue(), json.dumps((five_points(portrait.landmarks) + [-left, 0]).tolist())
+
+
+@pytest.fixture(scope="module")
+def portraits(http) -> dict[str, str]:
+    """The ids of a portrait of each aspect ratio."""
+    return {name: upload(http, *size)["id"] for name, size in ASPECTS.items()}
+
+
+def upload(http: httpx.Client, width: int, height: int) -> dict:
+    picture, marks = of_aspect(width, height)
+    reply = http.post("/api/portraits", files={"file": (f"{width}.png", picture)}, data={"marks": marks})
+    assert reply.status_code == 201, reply.text
+    return reply.json()
+
+
+def show(page: Page, http: httpx.Client, portraits: dict[str, str], aspect: str) -> None:
+    width, height = ASPECTS[aspect]
+    http.patch("/api/streams/live", json={"portrait": portraits[aspect]}, timeout=30).raise_for_status()
+    shown = "([width, height]) => Math.abs(puppet.videoWidth / puppet.videoHeight / (width / height) - 1) < 0.02"
+    page.wait_for_function(shown, arg=[width, height], timeout=20000)
+
+
+def cut(page: Page) -> str:
+    """Which part of the picture is not seen; nothing for none."""
+    boxes = page.evaluate(BOXES)
+    picture, seen = boxes["picture"], boxes["seen"]
+    inside = all(picture[k] >= seen[k] - 0.5 and picture[k + 2] <= seen[k + 2] + 0.5 for k in (0, 1))
+    large = max((picture[2] - picture[0]) / (seen[2] - seen[0]), (picture[3] - picture[1]) / (seen[3] - seen[1]))
+    return "" if inside and large > 0.98 else f"picture {picture}, seen {seen}"
+
+
+@pytest.mark.parametrize("aspect", ASPECTS)
+def test_the_whole_puppet_is_seen(page, http, portraits, aspect):
+    show(page, http, portraits, aspect)
+    wrong = {}
+    for width, height in WINDOWS:
+        page.set_viewport_size({"width": width, "height": height})
+        wrong[width, height] = cut(page)
+        page.click("#fullscreen")
+        page.wait_for_function("document.fullscreenElement && stage.clientHeight === innerHeight")
+        wrong[width, height, "full screen"] = cut(page)
+        page.click("#fullscreen")
+        page.wait_for_function("!document.fullscreenElement")
+    assert not {where: what for where, what in wrong.items() if what}
+
+
+@pytest.mark.parametrize(("width", "height"), [(683, 384), (740, 360), (1366, 384)])
+def test_a_low_window_shows_the_whole_puppet_and_then_the_controls(page, http, portraits, width, height):
+    show(page, http, portraits, "3:4")
+    page.set_viewport_size({"width": width, "height": height})
+    assert not cut(page)
+    page.locator("#slider-smoothing").evaluate("slider => slider.scrollIntoView({block: 'center'})")
+    covered = page.evaluate("""() => {
+      const [stage, aside] = ['#stage', 'aside'].map(e => document.querySelector(e).getBoundingClientRect());
+      return stage.left < aside.right && aside.left < stage.right ? Math.max(Math.min(stage.bottom, innerHeight), 0) : 0;
+    }""")
+    assert covered == 0, "the puppet lies over the controls"
+
+
+@pytest.mark.parametrize(("width", "height"), [(480, 1600), (1300, 640)])
+def test_a_thumbnail_shows_the_face(browser, server, http, width, height):
+    added = upload(http, width, height)
+    page = opened(browser, f"{server.url}/#token={TOKEN}")
+    seen = """([id, [left, top, width, height]]) => {
+      const image = document.querySelector(`#gallery img[src*='${id}']`);
+      const side = Math.min(image.naturalWidth, image.naturalHeight);
+      const [x, y] = getComputedStyle(image).objectPosition.split(' ').map((part) => parseFloat(part) / 100);
+      const within = (at, share, from, extent) => at * (1 - share) <= from && from + extent <= at * (1 - share) + share;
+      return within(x, side / image.naturalWidth, left, width) && within(y, side / image.naturalHeight, top, height);
+    }"""
+    page.wait_for_function(seen, arg=[added["id"], added["faces"][0]], timeout=5000)
+    page.close()
+
+
+def test_a_portrait_chosen_by_key_keeps_the_focus(page, http):
+    """Portraits are gone through with Tab and Enter; a gallery made anew would begin from the top of the page."""
+    button = page.locator("#gallery button[title=drawing]")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert any(state["portrait"] == "drawing" for state in states(http))
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(button).to_be_focused()
+
+
+def place(page: Page, key: str, share: float) -> tuple[float, float]:
+    """A point of a slider's track."""
+    box = page.locator(f"#slider-{key}").bounding_box()
+    assert box
+    return box["x"] + 8 + share * (box["width"] - 16), box["y"] + box["height"] / 2
+
+
+def shares(count: int) -> Iterator[tuple[str, float]]:
+    """Sliders in turn and places on them, left and right of the middle by turns: each click asks for something new."""
+    for k in range(count):
+        visit, slider = divmod(k, len(GAINS))
+        yield GAINS[slider], 0.05 + 0.04 * ((7 * visit + 3 * slider) % 10) + 0.54 * (visit % 2)
+
+
+def drive(page: Page, http: httpx.Client) -> None:
+    page.click("#demo")
+    assert any(state["face"] == "tracking" for state in itertools.chain(states(http), states(http), states(http)))
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["idle", "live"])
+def test_no_click_on_a_slider_is_lost(page, http, live):
+    if live:
+        drive(page, http)
+    page.evaluate(WATCH)
+    lost = []
+    for k, (key, share) in enumerate(shares(60)):
+        page.wait_for_timeout(41 * k % 250)  # states come at such intervals: one may fall anywhere after the click
+        page.mouse.click(*place(page, key, share))
+        asked = page.evaluate("asked")
+        most = 1 if key == "smoothing" else 2
+        assert asked[key] == pytest.approx(share * most, abs=0.11), "the click was where it was meant to be"
+        if not becomes(http, {key: asked[key]}):
+            lost.append((key, asked[key], http.get("/api/streams/live").json()["puppet"][key]))
+    assert not lost, f"{len(lost)} of 60"
+    assert not page.evaluate("overwritten")
+    puppet = http.get("/api/streams/live").json()["puppet"]
+    for key, value in page.evaluate("asked").items():
+        assert puppet[key] == value
+        assert float(page.locator(f"#slider-{key}").input_value()) == value
+        expect(page.locator(f"output[data-for={key}]")).to_have_text(f"{value:.2f}")
+
+
+def test_sliders_moved_at_once_all_arrive(page, http):
+    page.evaluate(WATCH)
+    for share in (0.1, 0.9, 0.35, 0.6, 0.2):
+        for point in [place(page, key, share) for key in GAINS]:
+            page.mouse.click(*point)
+        asked = page.evaluate("asked")
+        assert sorted(asked) == sorted(GAINS)
+        assert becomes(http, asked)
+    assert not page.evaluate("overwritten")
+
+
+def test_a_slider_being_dragged_moves_the_puppet_and_stays_in_hand(page, http):
+    http.patch("/api/streams/live", json={"pose_gain": 0}).raise_for_status()
+    expect(page.locator("output[data-for=pose_gain]")).to_have_text("0.00")
+    page.evaluate(WATCH)
+    x, y = place(page, "pose_gain", 0)
+    end, _ = place(page, "pose_gain", 1)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    told = set()
+    for step in range(1, 41):
+        page.mouse.move(x + (end - x) * step / 40, y)
+        told.add(http.get("/api/streams/live").json()["puppet"]["pose_gain"])
+        page.wait_for_timeout(20)  # a hand is no faster; never still for as long as a command is put off
+    assert len(told) > 3, "the puppet follows while the slider moves"
+    page.mouse.up()
+    assert becomes(http, {"pose_gain": 2})
+    assert not page.evaluate("overwritten")
+
+
+@pytest.mark.parametrize("pause_ms", [0, 90])
+def test_no_step_of_a_key_is_lost(page, http, pause_ms):
+    http.patch("/api/streams/live", json={"pose_gain": 0.4}).raise_for_status()
+    expect(page.locator("output[data-for=pose_gain]")).to_have_text("0.40")
+    page.evaluate(WATCH)
+    page.locator("#slider-pose_gain").focus()
+    for _ in range(24):
+        page.keyboard.press("ArrowRight", delay=5)
+        page.wait_for_timeout(pause_ms)  # about as long as a command is put off
+    assert becomes(http, {"pose_gain": 1.6})
+    assert not page.evaluate("overwritten")
+    assert page.locator("#slider-pose_gain").input_value() == "1.6"
+
+
+def test_a_refused_slider_goes_back_to_what_the_server_has(browser, server, http):
+    http.patch("/api/streams/live", json={"mouth_gain": 1}).raise_for_status()
+    page = opened(browser, f"{server.url}/#token={VIEW_TOKEN}")
+    expect(page.locator("output[data-for=mouth_gain]")).to_have_text("1.00")
+    page.evaluate(WATCH)
+    page.mouse.click(*place(page, "mouth_gain", 0.9))
+    shown = page.locator("#slider-mouth_gain")
+    assert float(shown.input_value()) == pytest.approx(1.8, abs=0.11)
+    refused = "overwritten.length ? [overwritten[0][2], notice.textContent] : null"
+    assert page.wait_for_function(refused, timeout=15000).json_value() == [1, "a token is needed: 'Authorization: Bearer TOKEN'"]
+    assert shown.input_value() == "1"
+    assert http.get("/api/streams/live").json()["puppet"]["mouth_gain"] == 1
+    page.close()
+
+
+def test_switches_and_numbers_keep_what_was_set(page, http):
+    for key in ("mirror", "scale_lock"):
+        for on in (True, False, True, False):
+            page.locator(f"[data-key={key}]").click()
+            assert becomes(http, {key: on})
+            assert page.locator(f"[data-key={key}]").is_checked() == on
+    for region in ("lip", "all"):
+        page.select_option("#region", region)
+        assert becomes(http, {"region": region})
+    page.locator("#limits summary").click()
+    page.locator("[data-key=max_fps]").click()
+    page.keyboard.type("12", delay=400)  # states come in between
+    page.locator("[data-key=max_age_ms]").click()
+    assert becomes(http, {"max_fps": 12})
+    page.locator("[data-key=max_fps]").fill("999")
+    page.keyboard.press("Tab")
+    expect(page.locator("#notice")).to_contain_text("max_fps")
+    expect(page.locator("[data-key=max_fps]")).to_have_value("12")
+    page.locator("[data-key=max_fps]").fill("")
+    page.keyboard.press("Tab")
+    assert becomes(http, {"max_fps": None})
+
+
+def test_an_open_list_is_not_touched_while_it_agrees(page):
+    """Writing even the same value moves the mark in a list that is open."""
+    page.evaluate("""() => {
+      window.written = 0;
+      const own = Object.getOwnPropertyDescriptor(HTMLSelectElement.prototype, 'value');
+      for (const list of document.querySelectorAll('#engine, #region')) {
+        Object.defineProperty(list, 'value', { get: () => own.get.call(list), set: (v) => (written++, own.set.call(list, v)) });
+      }
+      window.looks = 0;
+      new EventSource('/api/events?token=rule').addEventListener('telemetry', () => looks++);
+    }""")
+    page.wait_for_function("looks >= 4")
+    assert page.evaluate("written") == 0

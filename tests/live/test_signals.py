@@ -1,0 +1,374 @@
+"""The end of the server: real signals to a real process with a publisher, viewers, listeners and a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from aiortc import RTCPeerConnection
+from aiortc.contrib.media import MediaPlayer
+
+from pipeline.errors import PuppetError
+from pipeline.mesh.engine import MeshEngine
+from pipeline.portrait import DEMO_CLIP
+from streamer.app import Server
+from streamer.config import Config
+from streamer.signals import STUCK_S
+from streamer.webrtc import aiortc_patches
+
+from ..conftest import ROOT, run_server
+from ..media import seconds_of
+from ..peers import negotiate, peer
+
+FAULTS = ("ERROR", "Traceback", "destroyed", "Exception", "never retrieved", "Aborted")
+
+
+@pytest.fixture(autouse=True)
+def loopback():
+    aiortc_patches.install(["127.0.0.1"])
+    yield
+    aiortc_patches.uninstall()
+
+
+class Puppetcast:
+    """`puppetcast serve` as a terminal would start it: in a process group of its own, which Ctrl-C reaches as a whole."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log = ""
+        self._more = asyncio.Condition()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        while data := await self.process.stderr.read(65536):
+            async with self._more:
+                self.log += data.decode()
+                self._more.notify_all()
+
+    async def says(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+        """Wait until the log has it."""
+
+        def found() -> re.Match[str] | None:
+            return re.search(pattern, self.log)
+
+        async with asyncio.timeout(seconds), self._more:
+            return await self._more.wait_for(found)
+
+    def signal(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    async def ended(self) -> int:
+        code = await asyncio.wait_for(self.process.wait(), 30)
+        await self._reading
+        print(self.log)
+        return code
+
+
+@asynccontextmanager
+async def started(*command: str) -> AsyncIterator[Puppetcast]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stderr=asyncio.subprocess.PIPE, cwd=ROOT, start_new_session=True, env={**os.environ, "COLUMNS": "500"}
+    )
+    try:
+        yield Puppetcast(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def serving(tmp_path: Path, *before: str, **sections) -> AsyncIterator[tuple[Puppetcast, str]]:
+    """The process, ready, and its address. before: a command that starts it."""
+    file = tmp_path / "config.yaml"
+    data = {
+        "http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]},
+        "recording": {"folder": str(tmp_path / "recordings")}, **sections,
+    }  # fmt: skip
+    file.write_text(yaml.safe_dump(data))
+    async with started(*before, sys.executable, "-m", "streamer", "serve", "--config", str(file)) as puppetcast:
+        yield puppetcast, (await puppetcast.says(r"ready: (http\S+)"))[1]
+
+
+async def watch(http: httpx.AsyncClient, viewer: RTCPeerConnection) -> asyncio.Event:
+    """Watch until a picture has come; what is set when the server closes the connection."""
+    closed = asyncio.Event()
+    viewer.addTransceiver("video", direction="recvonly")
+    viewer.on("connectionstatechange", lambda: closed.set() if viewer.connectionState == "closed" else None)
+    await negotiate(http, viewer, "/live/live/whep")
+    [receiver] = viewer.getReceivers()
+    await asyncio.wait_for(receiver.track.recv(), 20)
+    return closed
+
+
+async def until_recorded(lines: AsyncIterator[str], frames: int) -> None:
+    async for line in lines:
+        if line.startswith("data:"):
+            recording = json.loads(line[5:])["recording"]
+            if recording is not None and recording["frames"] >= frames:
+                return
+
+
+async def drained(lines: AsyncIterator[str | bytes]) -> bool:
+    """Read to the end; httpx raises if the server breaks off instead of ending."""
+    async for _ in lines:
+        pass
+    return True
+
+
+async def run_and_end(tmp_path: Path, number: int) -> tuple[int, float]:
+    """A server with everything that can be open, and a signal; its exit code and the seconds it took. Checks the rest."""
+    async with serving(tmp_path) as (puppetcast, url), AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
+        camera, *viewers = [await stack.enter_async_context(peer()) for _ in range(3)]
+        player = MediaPlayer(str(DEMO_CLIP), loop=True)
+        stack.callback(player.video.stop)
+        camera.addTrack(player.video)
+        camera_closed = asyncio.Event()
+        camera.on("connectionstatechange", lambda: camera_closed.set() if camera.connectionState == "closed" else None)
+        await negotiate(http, camera, "/live/live/whip")
+        closed = [camera_closed, *[await watch(http, viewer) for viewer in viewers]]
+        events = await stack.enter_async_context(http.stream("GET", "/api/events"))
+        pictures = await stack.enter_async_context(http.stream("GET", "/live/live/mjpeg"))
+        (await http.patch("/api/streams/live", json={"recording": True})).raise_for_status()
+        lines = events.aiter_lines()
+        await asyncio.wait_for(until_recorded(lines, 20), 30)
+        start = time.monotonic()
+        puppetcast.signal(number)
+        code = await puppetcast.ended()
+        took_s = time.monotonic() - start
+        assert await asyncio.wait_for(asyncio.gather(drained(lines), drained(pictures.aiter_raw())), 5) == [True, True]
+        for event in closed:
+            await asyncio.wait_for(event.wait(), 5)
+    [file] = (tmp_path / "recordings").iterdir()
+    assert re.fullmatch(r"live-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.mp4", file.name)
+    assert seconds_of(file)[1] >= 20
+    assert f"saved as {file}" in puppetcast.log
+    assert "closed: 1 publisher, 3 viewers, 1 event listener, 1 recording" in puppetcast.log
+    assert not [fault for fault in FAULTS if fault in puppetcast.log]
+    return code, took_s
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+async def test_a_signal_ends_everything_cleanly(model, tmp_path, number):
+    code, took_s = await run_and_end(tmp_path, number)
+    assert code == 0
+    assert took_s <= 5
+
+
+@asynccontextmanager
+async def silent_camera() -> AsyncIterator[tuple[dict, asyncio.Event]]:
+    """A stream whose camera takes connections and says nothing, so that its source does not let go; and when it is asked."""
+    asked = asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        source = {
+            "source": "network",
+            "path": f"rtsp://127.0.0.1:{port}/",
+            "open_timeout_s": 60,
+            "sinks": [{"kind": "recording"}],
+        }
+        yield source, asked
+
+
+async def test_what_does_not_end_is_given_up_and_named(tmp_path):
+    async with silent_camera() as (live, asked), serving(tmp_path, streams={"live": live}) as (puppetcast, url):
+        await asyncio.wait_for(asked.wait(), 20)
+        async with httpx.AsyncClient(base_url=url) as http, http.stream("GET", "/api/events") as events:
+            await asyncio.wait_for(until_recorded(events.aiter_lines(), 1), 20)
+        start = time.monotonic()
+        puppetcast.signal(signal.SIGTERM)
+        assert await puppetcast.ended() == 0
+        assert time.monotonic() - start <= 5
+    assert re.search(r"given up after 3 s, 1 of \d: source of 'live'", puppetcast.log)
+    assert re.search("closed, but for what was given up: .*1 source, 1 recording", puppetcast.log)
+    [file] = (tmp_path / "recordings").iterdir()
+    assert ".part" not in file.name
+    assert not [fault for fault in FAULTS if fault in puppetcast.log]
+
+
+@pytest.mark.parametrize(("first", "second"), [(signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)])
+async def test_a_second_signal_ends_it_at_once(tmp_path, first, second):
+    async with silent_camera() as (live, asked), serving(tmp_path, streams={"live": live}) as (puppetcast, _):
+        await asyncio.wait_for(asked.wait(), 20)
+        puppetcast.signal(first)
+        await puppetcast.says("a second signal ends it at once")
+        puppetcast.signal(second)
+        assert await puppetcast.ended() == 128 + second
+    assert "given up" not in puppetcast.log, "it did not wait for the deadline"
+    assert "goodbye" not in puppetcast.log
+    assert not [fault for fault in FAULTS if fault in puppetcast.log]
+
+
+async def test_a_request_that_never_ends_is_cut_off(tmp_path):
+    async with serving(tmp_path) as (puppetcast, url):
+        address = httpx.URL(url)
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        head = (
+            "POST /api/portraits HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 999\r\n"
+        )
+        writer.write(f"{head}Expect: 100-continue\r\n\r\n--b".encode())
+        await writer.drain()
+        async with httpx.AsyncClient(base_url=url) as http:
+            await http.get("/healthz")  # so the request above has been read
+        start = time.monotonic()
+        puppetcast.signal(signal.SIGINT)
+        assert await puppetcast.ended() == 0
+        assert time.monotonic() - start <= 5
+        writer.close()
+    assert "1 request cut off" in puppetcast.log
+    assert not [fault for fault in FAULTS if fault in puppetcast.log]
+
+
+async def test_ctrl_c_is_not_for_the_helpers_that_publish(tmp_path):
+    """It reaches the whole group of the terminal; a helper would print its traceback, and another one be started."""
+    asked = asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        sink = {"kind": "push", "target": f"rtmp://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"}
+        async with serving(tmp_path, streams={"live": {"sinks": [sink]}}) as (puppetcast, _):
+            await asyncio.wait_for(asked.wait(), 20)
+            puppetcast.signal(signal.SIGINT)
+            assert await puppetcast.ended() == 0
+    assert not [fault for fault in (*FAULTS, "trying again") if fault in puppetcast.log]
+
+
+@pytest.mark.parametrize("nohup", [False, True], ids=["terminal", "nohup"])
+async def test_a_hang_up_is_survived(tmp_path, nohup):
+    async with serving(tmp_path, *(["nohup"] if nohup else [])) as (puppetcast, url), httpx.AsyncClient(base_url=url) as http:
+        puppetcast.signal(signal.SIGHUP)
+        if not nohup:
+            await puppetcast.says("SIGHUP: nothing is reloaded; restart to read the config anew", 10)
+        assert (await http.get("/healthz")).status_code == 200
+        puppetcast.signal(signal.SIGTERM)
+        assert await puppetcast.ended() == 0
+    assert ("SIGHUP" in puppetcast.log) is not nohup, "under nohup it stays ignored"
+
+
+def test_a_server_in_another_thread_leaves_signals_alone(model):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    with run_server():
+        assert [signal.getsignal(number) for number in numbers] == before
+
+
+async def test_a_server_in_the_main_thread_gives_signals_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    server = Server(Config(http={"port": 0}, downloads={"fetch": False}))
+    ready = asyncio.Event()
+    serving = asyncio.create_task(server.serve(lambda url: ready.set()))
+    await asyncio.wait_for(ready.wait(), 60)
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(serving, 10)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+WARMS_UP_FOR_EVER = """
+import sys, threading
+from pipeline.mesh.engine import MeshEngine
+from streamer.app import Server, run
+from streamer.config import Config
+
+class Engine(MeshEngine):
+    def warm_up(self, source, progress):
+        print("warming up", file=sys.stderr, flush=True)
+        threading.Event().wait()
+
+run(Server(Config(http={"port": 0}, downloads={"fetch": False}), Engine(None)).serve())
+"""
+
+
+async def test_the_end_does_not_wait_for_an_engine_that_warms_up():
+    async with started(sys.executable, "-c", WARMS_UP_FOR_EVER) as puppetcast:
+        await puppetcast.says("warming up")
+        start = time.monotonic()
+        puppetcast.signal(signal.SIGTERM)
+        assert await puppetcast.ended() == 0
+        assert time.monotonic() - start <= 5
+
+
+HOLDS_PYTHON = """
+import asyncio, ctypes, sys
+from streamer import signals
+
+async def main():
+    with signals.handled(lambda: ctypes.PyDLL(None).sleep(60)):  # as a library that does not let go of Python's lock
+        print("ready", file=sys.stderr, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_even_what_holds_python_itself_does_not_hold_up_the_end_for_ever():
+    async with started(sys.executable, "-c", HOLDS_PYTHON) as puppetcast:
+        await puppetcast.says("ready")
+        puppetcast.signal(signal.SIGTERM)
+        assert await puppetcast.ended() == 1
+        assert f"Timeout (0:00:{STUCK_S:02g})" in puppetcast.log, "and it says where the threads are"
+
+
+class RefusesTheSecond(MeshEngine):
+    """Cannot use the second portrait that it is given."""
+
+    given = 0
+
+    def prepare(self, *portrait):
+        self.given += 1
+        if self.given > 1:
+            raise PuppetError("this one cannot be used")
+        return super().prepare(*portrait)
+
+
+def test_a_start_that_fails_leaves_no_thread():
+    before = set(threading.enumerate())
+    start = time.monotonic()
+    with (
+        pytest.raises(PuppetError, match="this one cannot be used"),
+        run_server(RefusesTheSecond(None), streams={"live": {}, "second": {"portrait": "drawing"}}),
+    ):
+        pytest.fail("it started")
+    assert time.monotonic() - start < 30, "what the start raised is handed on, not waited for"
+    assert not [thread.name for thread in threading.enumerate() if thread not in before]
+
+
+def test_the_drivers_that_the_config_names_are_always_admitted():
+    streams = {name: {"source": "pattern"} for name in ("live", "second")}
+    with (
+        run_server(streams=streams, device={"min_fps": 120}) as server,
+        httpx.Client(base_url=server.url) as http,
+        http.stream("GET", "/api/events") as events,
+    ):
+        live: set[str] = set()
+        for line in events.iter_lines():
+            if line.startswith("data:"):
+                state = json.loads(line[5:])
+                live |= {state["name"]} if state["source"]["state"] == "live" else set()
+            if len(live) == 2:
+                break
+        assert http.get("/api/devices").json()[0]["fps_with_one_more"] < 120, "nobody else would be let in"

@@ -1,0 +1,72 @@
+"""Pictures and clips that tests make, and what is in those that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import PictureType
+
+CAMERA_FPS = 30  # at which Chromium's fake camera plays an MJPEG file, whatever the clip
+
+
+def picture(k: int, side: int = 512) -> av.VideoFrame:
+    """Number `k` of a texture that moves, under noise."""
+    rng = np.random.default_rng(k)
+    y, x = np.mgrid[0:side, 0:side]
+    image = np.dstack([x + 9 * k, y - 5 * k, x + y]) + rng.integers(0, 60, (side, side, 1))
+    frame = av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").reformat(format="yuv420p")
+    frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
+    return frame
+
+
+def as_camera(clip: Path, out: Path, pictures: int | None = None) -> Path:
+    """The clip as MJPEG, which Chromium's fake camera loops. pictures: only the first ones, there and back, so that
+    nothing leaps where the loop begins again."""
+    with av.open(str(clip)) as source:
+        if pictures is None:
+            return write_mjpeg(source.decode(video=0), out)
+        there = list(islice(source.decode(video=0), pictures))
+        return write_mjpeg([*there, *there[-2:0:-1]], out)
+
+
+def busy_camera(out: Path) -> Path:
+    """A texture that pans, under noise: as hard to code as a camera's picture gets."""
+    rng = np.random.default_rng(3)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (600, 900, 3), np.uint8), (0, 0), 1.5)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)  # type: ignore[call-overload]
+
+    def views() -> Iterable[av.VideoFrame]:
+        for k in range(90):
+            view = texture[20:532, 4 * k : 4 * k + 512].astype(np.int16) + rng.integers(-12, 13, (512, 512, 3))
+            yield av.VideoFrame.from_ndarray(np.clip(view, 0, 255).astype(np.uint8), format="rgb24")
+
+    return write_mjpeg(views(), out)
+
+
+def write_mjpeg(frames: Iterable[av.VideoFrame], out: Path) -> Path:
+    """512 x 512."""
+    with av.open(str(out), "w", format="mjpeg") as target:
+        video = target.add_stream("mjpeg", rate=CAMERA_FPS, options={"q:v": "3"})
+        video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
+        for k, frame in enumerate(frames):
+            still = frame.reformat(512, 512, "yuvj420p")
+            still.pts, still.time_base = k, Fraction(1, CAMERA_FPS)
+            target.mux(video.encode(still))
+        target.mux(video.encode(None))
+    return out
+
+
+def seconds_of(path: Path) -> tuple[float, int]:
+    """Length and number of pictures of a file, all decoded; as a player does, past the end that was cut off."""
+    times: list[float] = []
+    with av.open(str(path)) as opened, suppress(av.error.InvalidDataError):
+        for frame in opened.decode(video=0):
+            times.append(float(frame.time or 0.0))
+    return (times[-1] if times else 0.0), len(times)

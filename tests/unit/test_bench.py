@@ -1,0 +1,57 @@
+"""Figures beside the committed ones, and a bench that is not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.check import LIMITS, compare, unlike
+from bench.machine import CLASS, RESULTS, committed, machine
+
+from ..conftest import ROOT
+
+
+def test_a_worse_figure_is_told_from_a_better_one() -> None:
+    base = {"track_p50_ms": 6.0, "warp_p50_ms": 4.0, "frames_per_s": 90.0}
+    now = {"track_p50_ms": 5.0, "warp_p50_ms": 4.0 * 1.31, "frames_per_s": 90.0 / 1.29}
+    rows = {row.name: row for row in compare("mesh", now, base)}
+    assert [(name, row.ok) for name, row in rows.items()] == [
+        ("track_p50_ms", True),
+        ("warp_p50_ms", False),
+        ("frames_per_s", True),
+    ]
+    assert rows["track_p50_ms"].worse == pytest.approx(5 / 6)
+
+
+def test_figures_of_another_clip_are_not_compared() -> None:
+    assert unlike({"clip": "a.mp4", "tracker": "cascade"}, {"clip": "b.mp4", "tracker": "cascade"}) == ["clip"]
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_the_committed_figures_have_what_is_checked(kind: str) -> None:
+    import json
+
+    [first, *_] = sorted(RESULTS.glob(f"{kind}*.json"))
+    base = json.loads(first.read_text())
+    assert set(CLASS) <= base.keys()
+    places = {row.name for row in compare(kind, base, base)}
+    assert len(places) >= len(LIMITS[kind])
+
+
+def test_another_class_of_machine_has_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.machine.machine", lambda: machine() | {"cpu": "abacus"})
+    assert committed("mesh") is None
+
+
+def test_an_installed_package_says_how_to_get_the_benchmarks(tmp_path: Path) -> None:
+    for package in ("streamer", "pipeline"):  # what the wheel holds, and nothing beside it
+        (tmp_path / package).symlink_to(ROOT / package)
+    program = f"import sys; sys.path[:] = [{str(tmp_path)!r}] + [p for p in sys.path if p not in ('', {str(ROOT)!r})]"
+    program += "\nfrom streamer.cli.main import app\napp(['bench', 'mesh'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "not part of the installed package" in done.stderr
+    assert "Traceback" not in done.stderr

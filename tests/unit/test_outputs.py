@@ -1,0 +1,387 @@
+"""Outputs beside the stream: tried again in time, slow ones drop, nothing that was taken is lost at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+from pipeline.frames import _SEAL, AnimatedFrame, TimedFrame, planar
+from streamer.config import Config
+from streamer.config import Sink as SinkConfig
+from streamer.errors import ConfigError, SinkError
+from streamer.sinks.base import OVER, OutputState, OutputStatus
+from streamer.sinks.outputs import Outputs
+from streamer.sinks.push import Push
+from streamer.sinks.recording import Recording
+from streamer.sinks.retry import HEALTHY_S, Retry
+from streamer.sinks.runner import STILL_S, OutputRunner
+from streamer.stream.audio import CHUNK, RATE
+from streamer.webrtc import uplink
+from streamer.webrtc.broadcasts import Broadcasts
+from streamer.webrtc.ice import IceServers
+from streamer.webrtc.whip_push import WhipPush
+
+from ..media import seconds_of
+from ..virtual_time import now, virtual
+
+JITTER = 0.2  # by so much of itself a wait may be longer or shorter
+
+
+def animated(k: int, time_s: float = 0.0, side: int = 64) -> AnimatedFrame:
+    return AnimatedFrame(planar(np.full((side, side, 3), 7 * k % 256, np.uint8)), time_s, k, _SEAL)
+
+
+class Memory:
+    """An output that keeps what it gets, and fails when told to."""
+
+    kind, name, takes_sound = "memory", "a memory", True
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.broken: Callable[[str], Exception | None] = lambda call: None
+
+    def _done(self, call: str, text: str = "") -> None:
+        self.log.append(call + text)
+        if (exc := self.broken(call)) is not None:
+            raise exc
+
+    def open(self, first: AnimatedFrame, time_s: float) -> None:
+        self._done("open")
+
+    def write(self, frame: AnimatedFrame, time_s: float) -> None:
+        self._done("write", f" {frame.number} at {time_s:g}")
+
+    def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
+        self._done("sound", f" at {time_s:g}")
+
+    def close(self) -> None:
+        self._done("close")
+
+    def abort(self) -> None:
+        self._done("abort")
+
+
+class Bench:
+    """A runner without its thread: time passes when told to, from one step to the next that is due."""
+
+    def __init__(self, depth: int = 3) -> None:
+        self.time_s = 0.0
+        self.output = Memory()
+        self.runner = OutputRunner(self.output, depth, lambda: self.time_s)
+        self.steps: list[float] = []
+
+    def step(self) -> float | None:
+        self.steps.append(self.time_s)
+        return self.runner.step()
+
+    def work(self) -> float | None:
+        """Until there is nothing to do; the seconds to the next step that is due by itself."""
+        while (wait_s := self.step()) == 0:
+            pass
+        return wait_s
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, without news."""
+        end = self.time_s + seconds
+        while self.runner.status.state not in OVER:
+            wait_s = self.work()
+            if wait_s is None or self.time_s + wait_s > end:
+                break
+            self.time_s += wait_s
+        self.time_s = end
+
+    @property
+    def status(self) -> OutputStatus:
+        return self.runner.status
+
+
+def gone(call: str) -> SinkError:
+    return SinkError("a memory: nobody is there", retry=True)
+
+
+def test_it_opens_with_the_first_frame_and_not_before() -> None:
+    bench = Bench()
+    assert bench.work() is None, "there is nothing to wait for but news"
+    assert bench.output.log == []
+    bench.runner.offer(animated(1))
+    assert bench.work() == STILL_S
+    assert bench.output.log == ["open", "write 1 at 0"]
+    assert bench.status == OutputStatus("memory", "a memory", OutputState.LIVE, "", frames=1)
+
+
+def test_it_is_tried_again_ever_more_slowly() -> None:
+    bench = Bench()
+    bench.output.broken = lambda call: gone(call) if call == "open" else None
+    bench.runner.offer(animated(1))
+    bench.wait(60)
+    waits = [b - a for a, b in pairwise(bench.steps) if b > a]
+    for wait_s, step_s in zip(waits, [1.0, 2.0, 5.0, 5.0, 5.0], strict=False):
+        assert abs(wait_s - step_s) <= JITTER * step_s
+    assert bench.output.log == ["open", "close"] * len(waits) + ["open", "close"]
+    assert (bench.status.state, bench.status.detail) == (OutputState.WAITING, "a memory: nobody is there")
+    bench.output.broken = lambda call: None
+    bench.wait(7)
+    assert (bench.status.state, bench.status.detail) == (OutputState.LIVE, "")
+
+
+def test_news_does_not_shorten_the_wait_for_the_next_try() -> None:
+    bench = Bench()
+    bench.output.broken = gone
+    for k in range(9):
+        bench.runner.offer(animated(k))
+        bench.step()
+        bench.time_s += 0.05
+    assert bench.output.log == ["open", "close"]
+
+
+def test_a_failure_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.output.broken = gone
+    bench.runner.offer(animated(1))
+    bench.wait(60)
+    assert [r.message for r in caplog.records] == ["a memory: nobody is there; trying again"]
+
+
+def test_after_a_healthy_while_the_next_failure_counts_as_the_first() -> None:
+    time_s = 0.0
+    status = OutputStatus("memory", "a memory")
+    retry = Retry(status, lambda: time_s)
+    waits = []
+    for lasted_s in (0.0, 0.0, 0.0, HEALTHY_S + 1, 0.0):
+        retry.begin()
+        retry.live()
+        assert (status.state, status.detail) == (OutputState.LIVE, "")
+        time_s += lasted_s
+        waits.append(retry.failed(gone("")) or 0.0)
+    for wait_s, step_s in zip(waits, [1.0, 2.0, 5.0, 0.5, 1.0], strict=True):
+        assert abs(wait_s - step_s) <= JITTER * step_s
+
+
+@pytest.mark.parametrize("exc", [SinkError("a memory: the disk is full", retry=False), ZeroDivisionError("a bug")])
+def test_where_no_try_can_help_there_is_none(exc: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.output.broken = lambda call: exc if call == "write" else None
+    bench.runner.offer(animated(1))
+    bench.wait(60)
+    assert bench.output.log == ["open", "write 1 at 0", "close"]
+    assert bench.status.state is OutputState.FAILED
+    assert bench.status.detail in ("a memory: the disk is full", "a memory: it broke; the log says how")
+    assert len(caplog.records) >= 1
+
+
+def test_a_slow_output_loses_the_oldest_frames() -> None:
+    bench = Bench(depth=3)
+    for k in range(10):
+        bench.runner.offer(animated(k))
+    bench.work()
+    assert bench.output.log == ["open", "write 7 at 0", "write 8 at 0", "write 9 at 0"]
+    assert (bench.status.frames, bench.status.dropped) == (3, 7)
+
+
+def test_a_still_picture_is_written_each_second() -> None:
+    bench = Bench()
+    bench.runner.offer(animated(1))
+    bench.wait(5)
+    assert bench.output.log == ["open", *(f"write 1 at {k}" for k in range(6))]
+
+
+def test_sound_is_written_as_it_comes() -> None:
+    bench = Bench()
+    bench.runner.offer(animated(1))
+    bench.work()
+    for k in range(1, 4):
+        bench.time_s = k / 4
+        bench.runner.hear(av.AudioFrame(samples=960), None)
+        assert bench.work() == STILL_S - k / 4, "and does not put off the still picture"
+    assert bench.output.log[2:] == ["sound at 0.25", "sound at 0.5", "sound at 0.75"]
+
+
+def test_at_the_end_what_waits_is_written() -> None:
+    bench = Bench(depth=60)
+    for k in range(40):
+        bench.runner.offer(animated(k))
+    bench.runner.finish()
+    bench.work()
+    assert bench.output.log == ["open", *(f"write {k} at 0" for k in range(40)), "close"]
+    assert bench.status.state is OutputState.ENDED
+    bench.time_s = 99.0
+    assert bench.runner.seconds == 0, "it lasts no longer"
+
+
+def test_an_end_while_it_waits_opens_nothing() -> None:
+    bench = Bench()
+    bench.output.broken = gone
+    bench.runner.offer(animated(1))
+    bench.work()
+    bench.runner.finish()
+    bench.work()
+    assert bench.output.log == ["open", "close"]
+    assert bench.status.state is OutputState.ENDED
+
+
+def test_what_goes_wrong_at_the_end_is_told() -> None:
+    bench = Bench()
+    full = SinkError("a memory: the disk is full", retry=False)
+    bench.output.broken = lambda call: full if call == "close" else None
+    bench.runner.offer(animated(1))
+    bench.work()
+    bench.runner.finish()
+    bench.work()
+    assert (bench.status.state, bench.status.detail) == (OutputState.FAILED, "a memory: the disk is full")
+
+
+def scenario(seed: int) -> tuple[list[str], OutputStatus]:
+    """Ten minutes of 30 frames a second to a server that goes away every half minute and comes back after seven seconds."""
+    random.seed(seed)
+    bench = Bench()
+    bench.output.broken = lambda call: gone(call) if call != "close" and bench.time_s % 30 > 23 else None
+    due_s = 0.0
+    for k in range(600 * 30):
+        bench.time_s = k / 30
+        bench.runner.offer(animated(k, side=2))
+        if bench.time_s >= due_s:
+            bench.work()
+    bench.runner.finish()
+    bench.work()
+    return bench.output.log, bench.status
+
+
+def test_ten_minutes_with_a_server_that_comes_and_goes() -> None:
+    log, status = scenario(1)
+    assert (log, status) == scenario(1), "the same way twice"
+    opened, closed = log.count("open"), log.count("close")
+    assert opened == closed
+    assert opened >= 2 * 20, "each time it was away, it was tried again"
+    assert status.state is OutputState.ENDED
+    assert status.frames + status.dropped > 0.9 * 600 * 30
+
+
+def test_files_follow_one_another_by_length(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, "live", max_minutes=3 / 60, max_mb=100)
+    recording.open(animated(0), 100.0)
+    for k in range(100):
+        recording.write(animated(k), 100 + k / 10)
+    assert recording.path.name.endswith(".part.mp4")
+    recording.close()
+    assert [seconds_of(file)[1] for file in recording.files] == [30, 30, 30, 10]
+    assert sorted(recording.files) == sorted(tmp_path.iterdir()), "each is whole, under a name of its own"
+
+
+def test_files_follow_one_another_by_size_and_when_the_picture_has_another(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=0.1)
+    for k in range(60):
+        side = 128 if k < 50 else 64
+        frame = AnimatedFrame(planar(rng.integers(0, 256, (side, side, 3), np.uint8)), 0.0, k, _SEAL)
+        if not k:
+            recording.open(frame, 0.0)
+        recording.write(frame, k / 10)
+    recording.close()
+    counts = [seconds_of(file)[1] for file in recording.files]
+    assert len(counts) >= 3
+    assert sum(counts) == 60
+    assert counts[-1] == 10, "the one of another size"
+
+
+def test_a_file_that_was_not_finished_plays_up_to_the_last_second(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100)
+    recording.open(animated(0), 0.0)
+    for k in range(58):
+        recording.write(animated(k), k / 10)
+    assert seconds_of(recording.path)[1] >= 48
+    recording.close()
+
+
+def test_picture_and_sound_stand_in_a_file_as_they_came(tmp_path: Path) -> None:
+    """White and loud for the first 0.3 s of each second; the sound begins late and pauses once."""
+    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100, has_sound=lambda: True)
+    events = sorted(
+        [(k / 25, "picture") for k in range(250)] + [(0.5 + k / 50, "sound") for k in range(475) if not 150 < k < 250]
+    )
+    for time_s, kind in events:
+        on = (time_s + 1e-6) % 1 < 0.3
+        if kind == "sound":
+            wave = 8000 * on * np.sin(2 * np.pi * 1000 * np.arange(CHUNK) / RATE)
+            chunk = av.AudioFrame.from_ndarray(np.repeat(wave.astype(np.int16), 2)[None], format="s16", layout="stereo")
+            chunk.sample_rate = RATE
+            recording.write_sound(chunk, 100 + time_s)
+            continue
+        frame = AnimatedFrame(planar(np.full((64, 64, 3), 255 * on, np.uint8)), 0.0, 0, _SEAL)
+        if not time_s:
+            recording.open(frame, 100.0)
+        recording.write(frame, 100 + time_s)
+    recording.close()
+    with av.open(str(recording.path)) as opened:
+        white = [f.time for f in opened.decode(video=0) if f.to_ndarray(format="gray").mean() > 120]
+    with av.open(str(recording.path)) as opened:
+        loud = [f.time for f in opened.decode(audio=0) if np.abs(f.to_ndarray()).max() > 0.1]
+    seen, heard = ([b for a, b in pairwise([-9.0, *times]) if b - a > 0.5] for times in (white, loud))
+    assert seen == pytest.approx([float(k) for k in range(10)], abs=0.01)
+    assert heard == pytest.approx([1.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0], abs=2 * CHUNK / RATE)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match="file/folder: Not a directory; what was written plays") as caught:
+        Recording(tmp_path / "file" / "folder", "live", 60, 100).open(animated(0), 0.0)
+    assert not caught.value.retry
+
+
+@pytest.mark.parametrize("target", ["", "http://a/b", "file:///tmp/x.mp4"])
+def test_other_targets_are_refused(target: str) -> None:
+    with pytest.raises(ConfigError, match="must begin with rtsp://"):
+        Push(target, 1)
+
+
+def test_outputs_of_every_kind_are_checked_before_anything_runs() -> None:
+    config = Config(streams={"live": {"sinks": [{"kind": "recording"}, {"kind": "whip", "target": "rtsp://me:hidden@a/b"}]}})  # type: ignore[arg-type]
+    ice, broadcasts = IceServers(config.webrtc.ice_servers), Broadcasts(config.webrtc)
+
+    def whip(sink: SinkConfig) -> WhipPush:
+        return WhipPush(broadcasts, ice, sink.target, sink.token)
+
+    with pytest.raises(ConfigError, match="must begin with http://") as caught:
+        Outputs(config, {"whip": whip}).check()
+    assert "hidden" not in str(caught.value)
+
+
+class Camera(MediaStreamTrack):
+    """Ten frames, half a second apart, and then no more."""
+
+    kind = "video"
+
+    def __init__(self, ends: bool) -> None:
+        super().__init__()
+        self._left, self._ends = 10, ends
+
+    async def recv(self) -> av.VideoFrame:
+        if not self._left and self._ends:
+            raise MediaStreamError
+        self._left -= 1
+        await asyncio.sleep(0.5 if self._left >= 0 else 1e6)
+        return av.VideoFrame(16, 16, "yuv420p")
+
+
+@virtual
+async def test_a_publisher_that_falls_silent_is_noticed() -> None:
+    got: list[TimedFrame] = []
+    with pytest.raises(TimeoutError):
+        await uplink.pictures(Camera(ends=False), got.append, 4.0, now)
+    assert [frame.captured_s for frame in got] == pytest.approx([0.5 * k for k in range(1, 11)])
+    assert now() == pytest.approx(5.0 + 4.0)
+
+
+@virtual
+async def test_a_publisher_that_ends_is_no_error() -> None:
+    got: list[TimedFrame] = []
+    await uplink.pictures(Camera(ends=True), got.append, 4.0, now)
+    assert len(got) == 10

@@ -1,0 +1,68 @@
+"""Waiting for what another thread, process or peer does: the only place where a test looks again and again.
+
+A limit costs nothing when what is awaited comes, so it is generous: no test depends on how fast the machine is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+LIMIT_S = 60.0
+LOOK_S = 0.02
+
+
+def wait_until(read: Callable[[], T], seconds: float = LIMIT_S, holds: Callable[[T], object] = bool) -> T:
+    """Wait for a value of `read` for which `holds` is true, and return it; AssertionError says what came instead."""
+    end = time.monotonic() + seconds
+    while not holds(value := read()):
+        assert time.monotonic() < end, _missed(read, holds, seconds, value)
+        time.sleep(LOOK_S)
+    return value
+
+
+async def until(read: Callable[[], T], seconds: float = LIMIT_S, holds: Callable[[T], object] = bool) -> T:
+    """`wait_until` that lets the event loop work meanwhile."""
+    end = time.monotonic() + seconds
+    while not holds(value := read()):
+        assert time.monotonic() < end, _missed(read, holds, seconds, value)
+        await asyncio.sleep(LOOK_S)
+    return value
+
+
+def states(http: httpx.Client, stream: str = "live") -> Iterator[dict[str, Any]]:
+    """A stream's states as the server tells them: the present one, and then those of each of its looks."""
+    with http.stream("GET", "/api/events", timeout=LIMIT_S) as events:
+        told = (json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: "))
+        yield from (state for state in told if state["name"] == stream)
+
+
+def until_state(
+    http: httpx.Client, holds: Callable[[dict[str, Any]], object], stream: str = "live", seconds: float = LIMIT_S
+) -> dict[str, Any]:
+    """The first state that the server tells of for which `holds` is true."""
+    end, state = time.monotonic() + seconds, None
+    for state in states(http, stream):
+        if holds(state):
+            return state
+        if time.monotonic() > end:
+            break
+    raise AssertionError(_missed(holds, bool, seconds, state))
+
+
+def _missed(read: Callable[..., object], holds: Callable[..., object], seconds: float, last: object) -> str:
+    awaited = " ".join(_text(part) for part in (read, holds) if part is not bool)
+    return f"not within {seconds:g} s: {awaited}; last: {last}"
+
+
+def _text(function: Callable[..., object]) -> str:
+    """The line that a lambda stands in, or the name of a function."""
+    name = getattr(function, "__name__", repr(function))
+    return inspect.getsource(function).strip() if name == "<lambda>" else name
