@@ -57,9 +57,9 @@ bench: setup
 image-check: setup
 	$(BIN)/python -m tests.run_image Dockerfile.cpu
 
-# The references in docs/, made from the code.
+# The references in docs/ and the shipped config, made from the code.
 docs: setup
-	$(BIN)/python -m tools.reference docs
+	$(BIN)/python -m tools.reference .
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

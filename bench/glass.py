@@ -35,8 +35,9 @@ from pipeline.frames import CLOCK, Driving, Image
 from streamer.app import Server, run
 from streamer.config import Config
 from streamer.http.whip import SDP
+from streamer.limits import Bitrates
 from streamer.webrtc import aiortc_patches
-from streamer.webrtc.encoders import Bitrates, LiveVp8Encoder
+from streamer.webrtc.encoders import LiveVp8Encoder
 
 from . import stamp
 

@@ -1,4 +1,4 @@
-"""The references in docs/, made from the code: `python -m streamer.reference docs`."""
+"""The references in docs/ and the shipped config, made from the code: `python -m tools.reference FOLDER`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
@@ -19,6 +19,8 @@ from streamer.config import Config
 from streamer.control.commands import BARE, Change
 from streamer.control.state import TELEMETRY, StreamState
 from streamer.mqtt import homeassistant
+
+from . import default_config
 
 MADE = "<!-- Made from the code by 'make docs'; changes here are lost. -->\n"
 
@@ -80,14 +82,14 @@ def _limits(metadata: Iterable[Any]) -> list[str]:
     return [f"{sign} {limit:g}" for m in metadata for name, sign in LIMITS if (limit := getattr(m, name, None)) is not None]
 
 
-CURL = """curl -X PATCH localhost:8080/api/streams/live -H 'Content-Type: application/json' -d '{"smoothing": 0.7}'"""
 LIMITS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 NAMES = {"str": "text", "int": "whole number", "float": "number", "bool": "true, false", "Path": "path", "NoneType": "none"}
 
 
 def _kind(annotation: Any) -> str:
     if hasattr(annotation, "__metadata__"):
-        return _kind(annotation.__origin__)
+        told = [m.json_schema["enum"] for m in annotation.__metadata__ if isinstance(m, WithJsonSchema) and m.json_schema]
+        return ", ".join(told[0]) if told else _kind(annotation.__origin__)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(a) for a in args)
@@ -198,8 +200,9 @@ def mqtt() -> str:
 
 
 def pages(app: FastAPI) -> dict[str, str]:
-    """Files of docs/ by name."""
-    return {"configuration.md": configuration(), "http.md": http(app), "mqtt.md": mqtt()}
+    """What is made from the code, by its path in the repository."""
+    docs = {"configuration.md": configuration(), "http.md": http(app), "mqtt.md": mqtt()}
+    return {f"docs/{name}": text for name, text in docs.items()} | {"configs/default.yaml": default_config.text()}
 
 
 def main(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
 
 from pipeline.engine import AUTO, ENGINES
 
@@ -14,6 +14,8 @@ from ..config import Puppet
 from ..errors import BadCommand, code
 
 MAX_COMMAND = 16 * 1024  # characters
+# Checked by who knows the stream; the schema tells the choices.
+EngineName = Annotated[str, WithJsonSchema({"type": "string", "enum": [AUTO, *ENGINES]})]
 
 
 class Actions(BaseModel):
@@ -21,13 +23,17 @@ class Actions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    portrait: str | None = Field(None, description="Show this portrait of the gallery.")
-    previous_portrait: Literal[True] | None = Field(None, description="Show the portrait from before.")
-    engine: str | None = Field(None, description=f"Animate with this engine: {', '.join((AUTO, *ENGINES))}.")
-    calibrate: Literal[True] | None = Field(None, description="Take a new neutral face.")
-    next_face: Literal[True] | None = Field(None, description="Follow the next face to the right.")
-    recording: bool | None = Field(None, description="Record the animated picture.")
-    demo: bool | None = Field(None, description="Drive with the built-in clip.")
+    portrait: str | None = Field(None, description="Id of the portrait to show; GET /api/portraits lists them.")
+    previous_portrait: Literal[True] | None = Field(None, description="Shows the portrait that was shown before this one.")
+    engine: EngineName | None = Field(None, description="Engine to animate with; auto takes the best one of this machine.")
+    calibrate: Literal[True] | None = Field(
+        None, description="Takes a new neutral face, against which the driver's motion is measured."
+    )
+    next_face: Literal[True] | None = Field(
+        None, description="Follows the next face to the right, if the driver's picture shows several."
+    )
+    recording: bool | None = Field(None, description="true begins to record the animated picture, false ends the recording.")
+    demo: bool | None = Field(None, description="true drives the puppet with the built-in clip, false ends that.")
 
 
 # Those that take no value: to name them is to ask for them.

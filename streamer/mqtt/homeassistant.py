@@ -13,7 +13,7 @@ from pipeline.engine import AUTO, ENGINES
 from pipeline.follow.neutral import FaceState
 from pipeline.follow.tuning import Region
 
-from ..config import Mqtt, Puppet
+from ..config import STEP, Mqtt, Puppet
 from ..control.state import StreamState
 
 SWITCHES = {
@@ -60,7 +60,7 @@ def device(config: Mqtt, state: StreamState, portraits: list[str], version: str)
         guard = "value_json.recording and " if name == "recording" else ""
         parts[name] = _part("switch", title, icon=icon, value_template=f"{{{{ 'ON' if {guard}value_json.{value} else 'OFF' }}}}")
     for name, title in NUMBERS.items():
-        parts[name] = _part("number", title, value_template=f"{{{{ value_json.puppet.{name} }}}}", step=0.05, **_range(name))
+        parts[name] = _part("number", title, value_template=f"{{{{ value_json.puppet.{name} }}}}", **_range(name))
     for name, (title, icon) in BUTTONS.items():
         parts[name] = _part("button", title, icon=icon)
     if config.picture_s:
@@ -89,7 +89,8 @@ def _choice(name: str, title: str, options: list[str], where: str = "") -> dict[
 
 
 def _range(name: str) -> dict[str, float]:
-    limits = Puppet.model_fields[name].metadata
+    field = Puppet.model_fields[name]
+    limits, schema = field.metadata, field.json_schema_extra
     low = next(m.ge for m in limits if isinstance(m, Ge))
     high = next(m.le for m in limits if isinstance(m, Le))
-    return {"min": low, "max": high}  # type: ignore[dict-item]
+    return {"min": low, "max": high, "step": schema[STEP]}  # type: ignore[dict-item, index]

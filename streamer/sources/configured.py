@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config import Stream
+from ..limits import Timeouts
 from .base import Source
 from .file import FileSource
-from .network import NetworkSource, Timeouts
+from .network import NetworkSource
 from .pattern import PatternSource
 from .webcam import WebcamSource
 

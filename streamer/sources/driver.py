@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..backoff import Backoff, jittered
 from ..errors import SourceError
+from ..limits import STALE_AFTER_S
 from ..stream.intake import Intake
 from ..stream.status import SourceState, SourceStatus
 from ..timers import pause
@@ -60,7 +61,7 @@ class Driver:
     """
 
     def __init__(
-        self, source: Source, out: Intake, stale_after_s: float = 5.0, demo: bool = False, reading: Reading = in_thread
+        self, source: Source, out: Intake, stale_after_s: float = STALE_AFTER_S, demo: bool = False, reading: Reading = in_thread
     ) -> None:
         self._source = source
         self._out = out

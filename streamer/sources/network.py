@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import urlsplit
 
 import av
@@ -17,10 +15,10 @@ from av.video.frame import VideoFrame
 from pipeline.frames import TimedFrame
 
 from ..errors import ConfigError, SourceError
+from ..limits import TRANSPORT, Timeouts, Transport
 from ..redaction import redacted
 from ..stream.intake import Intake
 
-Transport = Literal["tcp", "udp"]
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.
 PROTOCOLS = {
     "rtsp": "rtsp,rtp,tcp,udp", "rtsps": "rtsp,rtsps,rtp,srtp,tcp,udp,tls,crypto", "rtmp": "rtmp,tcp",
@@ -31,20 +29,13 @@ LIVE = {"fflags": "nobuffer", "flags": "low_delay"}
 PACED = ("http", "https")  # come faster than they were taken: a segment at a time
 BAD_PACKETS = 100  # in a row, after which the stream is opened anew
 THREADS = 2
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds until opening, and until a read, is given up."""
-
-    open_s: float = 5.0
-    read_s: float = 5.0
+TIMEOUTS = Timeouts()
 
 
 class NetworkSource:
     """See `Source`. url: user and password in it are used and never shown."""
 
-    def __init__(self, url: str, transport: Transport = "tcp", timeouts: Timeouts = Timeouts()) -> None:
+    def __init__(self, url: str, transport: Transport = TRANSPORT, timeouts: Timeouts = TIMEOUTS) -> None:
         self._url = url
         self._scheme = urlsplit(url).scheme.lower()
         if self._scheme not in PROTOCOLS:

@@ -9,9 +9,10 @@ from pipeline import malloc
 from pipeline.clock import Clock, steady
 
 from ..config import WebRtc
+from ..limits import Bitrates
 from ..stream.stream import Stream
 from .broadcast import Broadcast
-from .encoders import ENCODERS, Bitrates
+from .encoders import ENCODERS
 from .tracks import ViewerTrack
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from typing import ClassVar, cast
@@ -14,6 +13,8 @@ from av.video.frame import PictureType
 
 from pipeline.frames import CLOCK
 
+from ..limits import Bitrates
+
 log = logging.getLogger(__name__)
 
 DECLARED_FPS = 30  # libx264 spends its bits by this; the real rate is corrected for
@@ -21,15 +22,6 @@ HEADROOM = 4  # the correction reaches down to DECLARED_FPS / HEADROOM frames pe
 KEY_FRAME_S = 10  # a viewer that misses one asks for it, so the regular distance can be long
 REBUILD_RATIO = 0.25  # libvpx cannot change its bitrate: rebuild on such a change
 REBUILD_AFTER_S = 2.0
-
-
-@dataclass(frozen=True)
-class Bitrates:
-    """Bits per second of one encoder."""
-
-    start: int = 2_500_000
-    least: int = 300_000
-    most: int = 4_000_000
 
 
 class LiveEncoder:

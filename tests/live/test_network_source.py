@@ -17,9 +17,10 @@ import httpx
 import pytest
 
 from streamer.errors import ConfigError
+from streamer.limits import Timeouts
 from streamer.redaction import redacted
 from streamer.sources.driver import Driver
-from streamer.sources.network import NetworkSource, Timeouts
+from streamer.sources.network import NetworkSource
 from streamer.stream.intake import Intake
 from streamer.stream.status import SourceState
 

@@ -19,8 +19,9 @@ from aiortc.rtp import RtpPacket
 
 from pipeline.frames import CLOCK
 from streamer.errors import BadOffer
+from streamer.limits import Bitrates
 from streamer.webrtc import aiortc_patches
-from streamer.webrtc.encoders import Bitrates, LiveH264Encoder, LiveVp8Encoder
+from streamer.webrtc.encoders import LiveH264Encoder, LiveVp8Encoder
 from streamer.webrtc.sdp import check_offer, with_uplink_bitrates
 
 from ..conftest import run_server

@@ -14,9 +14,10 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from pipeline.frames import _SEAL, CLOCK, AnimatedFrame, planar
+from streamer.limits import Bitrates
 from streamer.webrtc import encoders, tracks
 from streamer.webrtc.broadcast import KEY_GAP_S, KEY_WAIT_S, RESEND_S, Broadcast
-from streamer.webrtc.encoders import Bitrates, LiveEncoder, LiveH264Encoder, LiveVp8Encoder
+from streamer.webrtc.encoders import LiveEncoder, LiveH264Encoder, LiveVp8Encoder
 from streamer.webrtc.tracks import BACKLOG, Encoded, ViewerTrack
 
 from ..media import picture

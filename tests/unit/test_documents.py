@@ -130,7 +130,7 @@ def test_the_targets_of_make_are_there():
 def test_references_are_made_from_the_code(model):
     with run_server() as server:
         for name, text in pages(server.http).items():
-            assert (ROOT / "docs" / name).read_text() == text, "run 'make docs'"
+            assert (ROOT / name).read_text() == text, "run 'make docs'"
 
 
 def documented_defaults() -> dict[str, str]:

@@ -1,0 +1,93 @@
+"""The configuration: one tree of settings, from a YAML file, `PUPPETCAST_…` variables and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ..errors import ConfigError
+from .animation import Budget, Device, Engine, LivePortrait
+from .section import Section
+from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, WebRtc
+from .streams import STEP, Puppet, Recording, Sink, Stream
+
+__all__ = [
+    "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer", "LivePortrait", "Mqtt",
+    "Persistence", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed", "load_config",
+]  # fmt: skip
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+_S = TypeVar("_S", bound=Section)
+
+
+class Config(BaseSettings):
+    """Everything that can be configured. Unknown keys are refused."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PUPPETCAST_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    http: Http = Http()
+    auth: Auth = Auth()
+    engine: Engine = Engine()
+    liveportrait: LivePortrait = LivePortrait()
+    budget: Budget = Budget()
+    device: Device = Device()
+    webrtc: WebRtc = WebRtc()
+    recording: Recording = Recording()
+    mqtt: Mqtt = Mqtt()
+    persistence: Persistence = Persistence()
+    downloads: Downloads = Downloads()
+    streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        return env_settings, init_settings  # a variable wins over the file
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read `path`, or take the defaults; ConfigError names the key and what is wrong with it."""
+    data = {} if path is None else _read(path)
+    try:
+        return Config(**data)
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, str(path or "environment"))) from exc
+    except ValueError as exc:  # a variable that is not JSON
+        raise ConfigError(f"environment: {exc}") from exc
+
+
+def changed(section: _S, options: dict[str, Any]) -> _S:
+    """`section` with `options` of the command line in it, checked as those of a file; ConfigError."""
+    try:
+        return type(section).model_validate(section.model_dump() | options)
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, "command line")) from exc
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text("utf-8")) or {}
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: not YAML ({str(exc).splitlines()[0]})") from exc
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a mapping of sections is expected, such as 'http:'")
+    return data
+
+
+def _explain(exc: ValidationError, where: str) -> str:
+    problems = []
+    for error in exc.errors():
+        key = ".".join(str(part) for part in error["loc"])
+        unknown = error["type"] == "extra_forbidden"
+        problems.append(f"{key}: unknown key" if unknown else f"{key}: {error['msg'].lower()} (given: {error['input']!r})")
+    return f"{where}: " + "; ".join(problems)

@@ -1,0 +1,144 @@
+"""How the server is reached, and what it reaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ..limits import Bitrates
+from .section import Section
+
+
+class Http(Section):
+    """The web server."""
+
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on: 127.0.0.1 for connections from this machine only, 0.0.0.0 for every network.",
+    )
+    port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on. 0 picks a free one.")
+    allowed_origins: list[str] = Field(
+        default_factory=list,
+        description="Other sites whose pages may use this server, such as https://a.example. '*' allows every site.",
+    )
+
+
+class Auth(Section):
+    """Who may do what. Clients send a token as 'Authorization: Bearer TOKEN' or '?token=TOKEN'."""
+
+    token: str = Field(
+        "", description="Token that clients must send to publish a camera or to control streams. If empty, everybody may."
+    )
+    view_token: str = Field(
+        "",
+        description="Token that clients must send to watch, unless they send that of auth.token. "
+        "If empty, watching needs the token of auth.token, if that is set.",
+    )
+    requests_per_minute: int = Field(
+        120, ge=1, le=100000, description="Largest number of WHIP and WHEP requests per minute from one IP address."
+    )
+
+
+class IceServer(Section):
+    """A STUN or TURN server. Clients are told of every one; the server itself uses the first of each kind."""
+
+    url: str = Field(
+        pattern=r"^(stun|turns?):\S+$",
+        description="Address of the server, such as stun:stun.example.org:3478 or turn:turn.example.org:3478.",
+    )
+    username: str = Field("", description="User name for a TURN server.")
+    credential: str = Field("", description="Password for a TURN server.")
+    secret: str = Field(
+        "",
+        description="Secret shared with a TURN server, from which temporary credentials are made; then no credential is needed.",
+    )
+    ttl_s: int = Field(3600, ge=60, le=604800, description="Lifetime of temporary TURN credentials, in seconds.")
+
+
+class WebRtc(Section):
+    """WebRTC sessions: publishers, who send their camera, and viewers."""
+
+    bind_addresses: list[str] = Field(
+        default_factory=list, description="Local IP addresses used for media. If empty, all addresses of this machine."
+    )
+    host_address: str = Field(
+        "",
+        description="IP address at which clients reach this machine, if that is not its own: in a container or behind NAT.",
+    )
+    ports: tuple[int, int] | None = Field(None, description="First and last UDP port used for media. If not set, any free ports.")
+    ice_servers: list[IceServer] = Field(
+        default_factory=list, description="STUN and TURN servers, for clients and for this server."
+    )
+    max_sessions: int = Field(
+        32, ge=1, le=1000, description="Largest number of sessions, publishers and viewers together, at the same time."
+    )
+    handshake_timeout_s: float = Field(
+        10, gt=0, le=60, description="A session that has not connected after this many seconds is closed."
+    )
+    idle_timeout_s: float = Field(
+        10, gt=0, le=300, description="A publisher that has sent no picture for this many seconds is disconnected."
+    )
+    bitrate_kbps: int = Field(
+        Bitrates.start // 1000, ge=100, le=20000,
+        description="Initial video bitrate sent to viewers, in kbit/s; also that of push outputs.",
+    )  # fmt: skip
+    min_bitrate_kbps: int = Field(
+        Bitrates.least // 1000, ge=50, le=20000,
+        description="Lowest video bitrate sent to viewers, in kbit/s, however slow their connections are.",
+    )  # fmt: skip
+    max_bitrate_kbps: int = Field(
+        Bitrates.most // 1000, ge=100, le=50000,
+        description="Highest video bitrate sent to viewers, in kbit/s, however fast their connections are.",
+    )  # fmt: skip
+    shared_bitrate_kbps: int = Field(
+        1000, ge=50, le=20000,
+        description="Lowest video bitrate, in kbit/s, to which one slow viewer may bring down the other viewers of a stream. "
+        "Below that it receives fewer frames instead.",
+    )  # fmt: skip
+    uplink_kbps: tuple[int, int, int] = Field(
+        (1500, 2000, 3000), description="Lowest, initial and highest bitrate asked of a publishing browser, in kbit/s."
+    )
+
+
+class Mqtt(Section):
+    """Control and telemetry over an MQTT broker."""
+
+    url: str = Field(
+        "",
+        description="Address of the MQTT broker: mqtt://, mqtts://, ws:// or wss://, then HOST or HOST:PORT. "
+        "If empty, MQTT is not used.",
+    )
+    username: str = Field("", description="User name for the MQTT broker.")
+    password: str = Field("", description="Password for the MQTT broker.")
+    ca_file: Path | None = Field(
+        None, description="Certificates that vouch for the broker, for mqtts:// and wss://. If not set, those of the system."
+    )
+    cert_file: Path | None = Field(
+        None, description="Client certificate to show to the broker, for mqtts:// and wss://. Its key is key_file."
+    )
+    key_file: Path | None = Field(None, description="Private key of cert_file.")
+    protocol: Literal["5", "3.1.1"] = Field("5", description="Version of MQTT: 5 or 3.1.1.")
+    base_topic: str = Field("puppetcast", pattern=r"^[^#+\s]+$", description="First part of all topics.")
+    telemetry_s: float = Field(1, ge=0.2, le=3600, description="Time between telemetry messages, in seconds.")
+    picture_s: float = Field(10, ge=0, le=3600, description="Time between JPEG pictures, in seconds. 0 sends none.")
+    discovery: bool = Field(True, description="Whether Home Assistant is told of the streams, so that they appear there.")
+    discovery_prefix: str = Field(
+        "homeassistant", pattern=r"^[^#+\s]+$", description="First part of the topics where Home Assistant looks for devices."
+    )
+
+
+class Persistence(Section):
+    """Settings changed while live, kept for the next start."""
+
+    file: Path | None = Field(None, description="JSON file that keeps changed settings. If not set, they are lost at the end.")
+
+
+class Downloads(Section):
+    """Model files. Their folder is named by the variable PUPPETCAST_MODELS."""
+
+    fetch: bool = Field(True, description="Whether the face model is downloaded at the first start.")
+    timeout_s: float = Field(
+        4, gt=0, le=600, description="Time without an answer, in seconds, after which a download is given up."
+    )

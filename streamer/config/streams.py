@@ -1,0 +1,121 @@
+"""Streams: how each is driven, how its puppet follows, and where it goes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pipeline.follow.tuning import Region, Tuning
+
+from ..limits import STALE_AFTER_S, TRANSPORT, Timeouts, Transport
+from .section import Section
+
+STEP = "x-step"  # of a key in the JSON schema: what one step of its slider or number box changes
+SLIDER: dict[str, Any] = {STEP: 0.05}
+Gain = Annotated[float, Field(ge=0, le=3, json_schema_extra=SLIDER)]
+
+
+class Puppet(Section):
+    """How the puppet follows its driver; all of it can be changed while live."""
+
+    mirror: bool = Field(False, description="Whether the driver's left and right are swapped.")
+    paused: bool = Field(Tuning.paused, description="Whether the driver's picture is ignored, so that the puppet rests.")
+    muted: bool = Field(False, description="Whether the driver's sound is left out.")
+    pose_gain: Gain = Field(Tuning.pose_gain, description="Strength of head motion; 1 is as strong as the driver's.")
+    expression_gain: Gain = Field(
+        Tuning.expression_gain, description="Strength of the whole expression; 1 is as strong as the driver's."
+    )
+    mouth_gain: Gain = Field(Tuning.mouth_gain, description="Strength of mouth motion, multiplied by expression_gain.")
+    eyes_gain: Gain = Field(Tuning.eyes_gain, description="Strength of blinks and gaze, multiplied by expression_gain.")
+    brows_gain: Gain = Field(Tuning.brows_gain, description="Strength of eyebrow motion, multiplied by expression_gain.")
+    region: Region = Field(
+        Tuning.region,
+        description="Part of the driver's motion that is used: all, exp (the expression), pose (head motion), lip or eyes.",
+    )
+    smoothing: Annotated[float, Field(ge=0, le=1, json_schema_extra=SLIDER)] = Field(
+        Tuning.smoothing,
+        description="How much motion is smoothed, from 0 (not at all) to 1 (most, for a noisy camera). More adds delay.",
+    )
+    scale_lock: bool = Field(
+        Tuning.scale_lock, description="Whether the head keeps its size when the driver moves closer or away."
+    )
+    eye_retargeting: bool = Field(
+        Tuning.eye_retargeting,
+        description="Whether the eyes open as far as the driver's, whatever the portrait's own are. Engine liveportrait only.",
+    )
+    lip_retargeting: bool = Field(
+        Tuning.lip_retargeting,
+        description="Whether the lips open as far as the driver's, whatever the portrait's own are. Engine liveportrait only.",
+    )
+    recalibrate_after_s: float = Field(
+        Tuning.recalibrate_after_s, ge=0, le=3600,
+        description="A face that comes back after this many seconds is calibrated anew. 0 never does that.",
+    )  # fmt: skip
+    max_fps: int | None = Field(
+        None, ge=1, le=240, description="Highest frame rate, in frames per second. If not set, that of budget.max_frames."
+    )
+    max_age_ms: float | None = Field(
+        None, gt=0, le=5000, json_schema_extra={STEP: 10},
+        description="Age, in milliseconds since capture, beyond which a driving frame is skipped. If not set, budget.max_age_ms.",
+    )  # fmt: skip
+
+    def tuning(self) -> Tuning:
+        """For the engine."""
+        return Tuning(**{field.name: getattr(self, field.name) for field in fields(Tuning)})
+
+
+class Sink(Section):
+    """An output of a stream, in addition to its viewers."""
+
+    kind: Literal["push", "whip", "virtual_camera", "recording"] = Field(
+        description="Where the animated picture goes: to an RTSP or RTMP server (push), to a WHIP endpoint (whip), "
+        "to a camera device of this machine (virtual_camera) or into a file (recording)."
+    )
+    target: str = Field(
+        "",
+        description="Address of the server (push: rtsp:// or rtmp://), address of the endpoint (whip: http:// or https://), "
+        "or device (virtual_camera: if empty, the first free one). A recording has none.",
+    )
+    token: str = Field("", description="Bearer token for a WHIP endpoint.")
+
+
+class Recording(Section):
+    """Recordings of the animated picture."""
+
+    folder: Path = Field(Path("recordings"), description="Folder for recordings.")
+    max_minutes: float = Field(60, gt=0, le=1440, description="Length, in minutes, at which a recording goes on in a new file.")
+    max_mb: float = Field(2000, gt=0, le=100000, description="Size, in megabytes, at which a recording goes on in a new file.")
+
+
+class Stream(Section):
+    """One stream: a portrait, what drives it, and where it goes."""
+
+    portrait: str = Field("astronaut", description="Name of a bundled portrait, or path of a picture file.")
+    engine: str = Field("", description="Animation engine: auto, mesh or liveportrait. If empty, that of engine.name.")
+    source: Literal["browser", "network", "file", "webcam", "pattern"] = Field(
+        "browser",
+        description="What drives the portrait: a camera published over WebRTC (browser), a stream on the network (network), "
+        "a clip (file), a camera of this machine (webcam) or a test pattern (pattern).",
+    )
+    path: str = Field(
+        "",
+        description="Address (network: rtsp://, rtsps://, rtmp://, srt://, http:// or https://), path of the clip (file), or "
+        "name, number or device of the camera (webcam: if empty, the first one).",
+    )
+    transport: Transport = Field(TRANSPORT, description="How packets of an rtsp:// source are sent: tcp or udp.")
+    open_timeout_s: float = Field(
+        Timeouts.open_s, gt=0, le=60, description="Longest time, in seconds, that a network source may take to open."
+    )
+    read_timeout_s: float = Field(
+        Timeouts.read_s, gt=0, le=60, description="Longest time, in seconds, that a network source may send nothing."
+    )
+    stale_after_s: float = Field(
+        STALE_AFTER_S, gt=0, le=600, description="A source that has given no frame for this many seconds is opened again."
+    )
+    fps: int = Field(30, ge=1, le=120, description="Frame rate of a webcam or of the test pattern, in frames per second.")
+    size: tuple[int, int] = Field((640, 480), description="Width and height asked of a webcam, in pixels.")
+    puppet: Puppet = Puppet()
+    sinks: list[Sink] = Field(default_factory=list, description="Outputs, in addition to viewers, that begin with the server.")
