@@ -7,14 +7,15 @@ export const name = new URLSearchParams(location.search).get("stream") || "live"
 export const api = `/api/streams/${encodeURIComponent(name)}`;
 
 export async function call(method, path, body) {
-  const options = { method, headers: authorized() };
-  if (body instanceof FormData) options.body = body;
-  else if (body) Object.assign(options, { headers: authorized({ "Content-Type": "application/json" }), body: JSON.stringify(body) });
-  const reply = await fetch(path, options);
+  const form = body instanceof FormData;
+  const headers = authorized(body && !form ? { "Content-Type": "application/json" } : {});
+  const reply = await fetch(path, { method, headers, body: form ? body : body && JSON.stringify(body) });
   const data = await reply.json().catch(() => ({}));
-  if (!reply.ok) throw Object.assign(new Error(data.detail || `the server answered ${reply.status}`), { code: data.code });
+  if (!reply.ok) throw failure(data.detail || `the server answered ${reply.status}`, data.code);
   return data;
 }
+
+const failure = (text, code) => Object.assign(new Error(text), { code });
 
 export class Control {
   constructor(onchange) {
@@ -29,7 +30,8 @@ export class Control {
 
   // The puppet's settings as they are, or will be in a moment.
   get puppet() {
-    return this.state && { ...this.state.puppet, ...Object.fromEntries([...this.wanted].map(([key, [value]]) => [key, value])) };
+    const wanted = [...this.wanted].map(([key, [value]]) => [key, value]);
+    return this.state && { ...this.state.puppet, ...Object.fromEntries(wanted) };
   }
 
   listen() {
@@ -73,7 +75,8 @@ export class Control {
   async send(change) {
     const number = this.want(change);
     try {
-      const state = (this.channel?.readyState === "open" && (await this.byChannel(number, change))) || (await call("PATCH", api, change));
+      const answered = this.channel?.readyState === "open" && (await this.byChannel(number, change));
+      const state = answered || (await call("PATCH", api, change));
       this.settle(change, number);
       this.take(state);
       return state;
@@ -92,7 +95,7 @@ export class Control {
       const patience = setTimeout(() => resolve(null), change.engine || change.portrait ? 60000 : 3000);
       this.waiting.set(number, (answer) => {
         clearTimeout(patience);
-        if (answer.error) reject(Object.assign(new Error(answer.error), { code: answer.code }));
+        if (answer.error) reject(failure(answer.error, answer.code));
         else resolve(answer.state);
       });
       this.channel.send(JSON.stringify({ id: number, change }));

@@ -47,7 +47,8 @@ export function mark(file) {
 // Which of several faces is to move: its index, or null. faces: x, y, width, height as shares of the picture.
 export function chooseFace(file, faces) {
   return asked(file, ({ x, y, canvas, context, ask, done }) => {
-    const boxes = faces.map(([left, top, width, height]) => [left * canvas.width, top * canvas.height, width * canvas.width, height * canvas.height]);
+    const { width: across, height: down } = canvas;
+    const boxes = faces.map(([left, top, width, height]) => [left * across, top * down, width * across, height * down]);
     if (x === null) {
       ask.textContent = "Click the face that is to move.";
       context.strokeStyle = "#ecb24a";

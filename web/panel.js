@@ -1,16 +1,24 @@
-// Sliders, switches and presets: made once, then kept equal to the state.
+// Sliders, switches and presets: made once from the server's schema, then kept equal to the state.
 
-const SLIDERS = [
-  ["pose_gain", "Head", 0, 2, 0.05], ["expression_gain", "Expression", 0, 2, 0.05], ["mouth_gain", "Mouth", 0, 2, 0.05],
-  ["eyes_gain", "Eyes", 0, 2, 0.05], ["brows_gain", "Brows", 0, 2, 0.05], ["smoothing", "Smoothing", 0, 1, 0.05],
-];
-const PLAIN = { pose_gain: 1, expression_gain: 1, mouth_gain: 1, eyes_gain: 1, brows_gain: 1, smoothing: 0.5, region: "all", scale_lock: false };
-const PRESETS = {
-  Natural: PLAIN,
-  Calm: { ...PLAIN, pose_gain: 0.6, expression_gain: 0.8, smoothing: 0.8, scale_lock: true },
-  Lively: { ...PLAIN, expression_gain: 1.3, brows_gain: 1.4, smoothing: 0.3 },
-  "Face only": { ...PLAIN, region: "exp" },
+import { limits } from "./schema.js";
+
+// What the page calls the keys, and their choices. One that has no name here is not shown; a choice shows its own.
+const SLIDERS = {
+  pose_gain: "Head", expression_gain: "Expression", mouth_gain: "Mouth", eyes_gain: "Eyes", brows_gain: "Brows",
+  smoothing: "Smoothing",
 };
+const CHOICES = {
+  region: { all: "Everything", exp: "Expression", pose: "Head", lip: "Lips", eyes: "Eyes" },
+  engine: { auto: "the best one here" },
+};
+// What presets set otherwise than the server's defaults, and which keys they set.
+const PRESETS = {
+  Natural: {},
+  Calm: { pose_gain: 0.6, expression_gain: 0.8, smoothing: 0.8, scale_lock: true },
+  Lively: { expression_gain: 1.3, brows_gain: 1.4, smoothing: 0.3 },
+  "Face only": { region: "exp" },
+};
+const PRESET_KEYS = [...Object.keys(SLIDERS), "region", "scale_lock"];
 const KEPT = "puppetcast.presets";
 const SPACING_MS = 80; // between the commands of a slider that is being moved
 
@@ -18,19 +26,44 @@ export class Panel {
   constructor(control, attempt) {
     this.control = control;
     this.attempt = attempt;
-    document.getElementById("sliders").append(...SLIDERS.map((row) => this.slider(...row)));
+    this.schema = null;
     this.inputs = [...document.querySelectorAll("[data-key]")];
-    for (const input of this.inputs) if (input.type !== "range") input.addEventListener("change", attempt(() => this.changed(input)));
+    for (const input of this.inputs) input.addEventListener("change", attempt(() => this.changed(input)));
+  }
+
+  // Give every control its limits and choices.
+  build(schema) {
+    this.schema = schema.puppet;
+    for (const [key, titles] of Object.entries(CHOICES)) {
+      const options = schema.change[key].enum.map((value) => new Option(titles[value] ?? value, value));
+      document.getElementById(key).replaceChildren(...options);
+    }
+    for (const input of document.querySelectorAll("input[type=number][data-key]")) {
+      Object.assign(input, limits(this.schema[input.dataset.key]));
+    }
+    const sliders = Object.entries(SLIDERS).filter(([key]) => key in this.schema);
+    document.getElementById("sliders").replaceChildren(...sliders.map(([key, title]) => this.slider(key, title)));
+    this.inputs = [...document.querySelectorAll("[data-key]")];
     this.presets();
   }
 
-  slider(key, title, min, max, step) {
+  // Say that there is nothing to build from.
+  fail(reason) {
+    const line = document.createElement("p");
+    line.className = "bad";
+    const why = reason.replace(/\.$/, "");
+    line.textContent = `The sliders and lists could not be loaded (${why}). Reload the page to try again.`;
+    document.getElementById("sliders").replaceChildren(line);
+  }
+
+  slider(key, title) {
     const label = document.createElement("label");
     label.className = "slider";
     const [text, value, input] = ["span", "output", "input"].map((tag) => document.createElement(tag));
     text.textContent = title;
-    Object.assign(input, { type: "range", min, max, step, id: `slider-${key}` });
+    Object.assign(input, { type: "range", ...limits(this.schema[key]), id: `slider-${key}` });
     label.htmlFor = input.id; // an output inside a label would be what it labels
+    label.title = this.schema[key].description;
     input.dataset.key = key;
     value.dataset.for = key;
     const follow = this.follower(key);
@@ -71,7 +104,8 @@ export class Panel {
 
   // Move a slider by a number of its steps.
   async nudge(key, steps) {
-    const [, , min, max, step] = SLIDERS.find((row) => row[0] === key);
+    if (!this.schema) return;
+    const { min, max, step } = limits(this.schema[key]);
     const value = Math.min(max, Math.max(min, this.control.puppet[key] + steps * step));
     await this.control.send({ [key]: Math.round(value * 100) / 100 });
   }
@@ -84,27 +118,45 @@ export class Panel {
     }
   }
 
+  // All presets by title: what each sets.
+  values() {
+    const keys = PRESET_KEYS.filter((key) => key in this.schema);
+    const defaults = Object.fromEntries(keys.map((key) => [key, this.schema[key].default]));
+    const given = Object.entries(PRESETS).map(([title, changes]) => [title, { ...defaults, ...changes }]);
+    return { ...Object.fromEntries(given), ...this.own() };
+  }
+
   presets() {
-    const own = this.own();
-    const button = (title, work, about) => {
-      const element = document.createElement("button");
-      element.className = "small";
-      element.textContent = title;
-      element.title = about;
-      element.addEventListener("click", this.attempt(work));
-      return element;
-    };
-    const all = Object.entries({ ...PRESETS, ...own }).map(([title, values]) => {
-      const element = button(title, () => this.control.send(values), title in own ? "Your preset; right click removes it" : "Preset");
-      element.dataset.preset = title;
-      if (title in own) element.addEventListener("contextmenu", (event) => (event.preventDefault(), this.keep(title, null)));
-      return element;
-    });
-    const save = button("Save…", () => {
+    const buttons = Object.entries(this.values()).map(([title, values]) => this.preset(title, values));
+    const save = this.button("Save…", "Keep the present settings in this browser", () => {
       const title = prompt("Name of the preset")?.trim().slice(0, 24);
-      if (title) this.keep(title, Object.fromEntries(Object.keys(PLAIN).map((key) => [key, this.control.puppet[key]])));
-    }, "Keep the present settings in this browser");
-    document.getElementById("presets").replaceChildren(...all, save);
+      const keys = PRESET_KEYS.filter((key) => key in this.schema);
+      if (title) this.keep(title, Object.fromEntries(keys.map((key) => [key, this.control.puppet[key]])));
+    });
+    document.getElementById("presets").replaceChildren(...buttons, save);
+  }
+
+  preset(title, values) {
+    const own = title in this.own();
+    const about = own ? "Your preset; right click removes it" : "Preset";
+    const button = this.button(title, about, () => this.control.send(values));
+    button.dataset.preset = title;
+    if (own) {
+      button.addEventListener("contextmenu", (event) => {
+        event.preventDefault();
+        this.keep(title, null);
+      });
+    }
+    return button;
+  }
+
+  button(title, about, work) {
+    const button = document.createElement("button");
+    button.className = "small";
+    button.textContent = title;
+    button.title = about;
+    button.addEventListener("click", this.attempt(work));
+    return button;
   }
 
   keep(title, values) {
@@ -118,17 +170,28 @@ export class Panel {
     const { puppet, state } = this.control;
     for (const input of this.inputs) {
       input.disabled = !state || (state.lacks.includes(input.dataset.key) && !input.checked);
-      if (!state || (document.activeElement === input && input.type === "number")) continue;
-      const value = puppet[input.dataset.key];
-      if (input.type === "checkbox") input.checked = value;
-      else if (input.value !== String(value ?? "") && !input.matches(":active")) input.value = value ?? "";
+      if (state) this.show(input, puppet[input.dataset.key]);
     }
-    for (const output of document.querySelectorAll("output[data-for]")) {
-      if (state) output.textContent = puppet[output.dataset.for].toFixed(2);
+    if (state && this.schema) this.renderPresets(puppet);
+  }
+
+  show(input, value) {
+    if (input.type === "checkbox") {
+      input.checked = value;
+      return;
     }
+    const output = document.querySelector(`output[data-for=${input.dataset.key}]`);
+    if (output) output.textContent = value.toFixed(2);
+    const inHand = input.type === "number" ? document.activeElement === input : input.matches(":active");
+    // Writing even the same value moves the mark in an open list.
+    if (!inHand && input.value !== String(value ?? "")) input.value = value ?? "";
+  }
+
+  renderPresets(puppet) {
+    const values = this.values();
     for (const button of document.querySelectorAll("[data-preset]")) {
-      const values = { ...PRESETS, ...this.own() }[button.dataset.preset] || {};
-      button.setAttribute("aria-pressed", Boolean(state) && Object.entries(values).every(([key, value]) => puppet[key] === value));
+      const settings = Object.entries(values[button.dataset.preset] ?? {});
+      button.setAttribute("aria-pressed", settings.every(([key, value]) => puppet[key] === value));
     }
   }
 }

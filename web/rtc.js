@@ -1,7 +1,8 @@
 // WHIP (RFC 9725) and WHEP: one POST with the offer, the answer comes back, DELETE ends the session.
 
 // A server that wants a token gets the one in the page's address: …/#token=TOKEN or …/?token=TOKEN
-const token = new URLSearchParams(location.hash.slice(1)).get("token") || new URLSearchParams(location.search).get("token");
+const given = (part) => new URLSearchParams(part.slice(1)).get("token");
+const token = given(location.hash) || given(location.search);
 
 export const authorized = (headers = {}) => (token ? { ...headers, Authorization: `Bearer ${token}` } : headers);
 export const withToken = (url) => (token ? `${url}?token=${encodeURIComponent(token)}` : url);
@@ -66,16 +67,17 @@ class Link {
   end() {
     this.ended = true;
     this.pc.close();
-    if (this.location) fetch(this.location, { method: "DELETE", headers: authorized(), keepalive: true }).catch(() => {});
+    const goodbye = { method: "DELETE", headers: authorized(), keepalive: true };
+    if (this.location) fetch(this.location, goodbye).catch(() => {});
     this.location = null;
   }
 }
 
 export async function publish(url, stream, onlost) {
   const link = new Link(onlost, await iceServers(url));
-  const [track] = stream.getVideoTracks();
-  link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
-  for (const sound of stream.getAudioTracks()) link.pc.addTransceiver(sound, { direction: "sendonly", streams: [stream] });
+  for (const track of [...stream.getVideoTracks(), ...stream.getAudioTracks()]) {
+    link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+  }
   await link.open(url);
   return link;
 }

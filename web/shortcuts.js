@@ -19,7 +19,8 @@ export function shortcuts(keys) {
   addEventListener("keydown", (event) => {
     const found = all[event.key] || all[event.key.toUpperCase()];
     const pressing = event.key === " " && event.target.closest("button, summary, input");
-    if (!found || event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing(event.target) || pressing) return;
+    const modified = event.ctrlKey || event.metaKey || event.altKey;
+    if (!found || modified || event.repeat || typing(event.target) || pressing) return;
     event.preventDefault();
     found[1]();
   });

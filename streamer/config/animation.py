@@ -107,8 +107,8 @@ class Device(Section):
 
     min_fps: float = Field(
         10, gt=0, le=120,
-        description="Frames per second that each driven stream must keep: a driver that comes later and would leave fewer is "
-        "refused (HTTP 503).",
+        description="Lowest frame rate, in frames per second, that driven streams keep: a driver that comes later and would "
+        "leave each of them less is refused (HTTP 503).",
     )  # fmt: skip
     max_streams: int = Field(
         0, ge=0, le=1000, description="Largest number of streams driven at the same time. 0 leaves the decision to min_fps alone."

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import numpy as np
 import pytest
+from annotated_types import Ge, Gt, Le
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from pipeline.engine import ENGINES
 from pipeline.face.canonical import five_points
+from pipeline.follow.tuning import Region
 from pipeline.portrait import bundled
-from streamer.config import Puppet
+from streamer.config import STEP, Puppet
 
 from ..browser import FLAGS, chromium
 from ..conftest import run_server
@@ -235,7 +238,7 @@ def test_no_click_on_a_slider_is_lost(page, http, live):
         page.wait_for_timeout(41 * k % 250)  # states come at such intervals: one may fall anywhere after the click
         page.mouse.click(*place(page, key, share))
         asked = page.evaluate("asked")
-        most = 1 if key == "smoothing" else 2
+        most = float(page.locator(f"#slider-{key}").get_attribute("max") or 0)
         assert asked[key] == pytest.approx(share * most, abs=0.11), "the click was where it was meant to be"
         if not becomes(http, {key: asked[key]}):
             lost.append((key, asked[key], http.get("/api/streams/live").json()["puppet"][key]))
@@ -274,7 +277,7 @@ def test_a_slider_being_dragged_moves_the_puppet_and_stays_in_hand(page, http):
         page.wait_for_timeout(20)  # a hand is no faster; never still for as long as a command is put off
     assert len(told) > 3, "the puppet follows while the slider moves"
     page.mouse.up()
-    assert becomes(http, {"pose_gain": 2})
+    assert becomes(http, {"pose_gain": 3})
     assert not page.evaluate("overwritten")
 
 
@@ -299,7 +302,7 @@ def test_a_refused_slider_goes_back_to_what_the_server_has(browser, server, http
     page.evaluate(WATCH)
     page.mouse.click(*place(page, "mouth_gain", 0.9))
     shown = page.locator("#slider-mouth_gain")
-    assert float(shown.input_value()) == pytest.approx(1.8, abs=0.11)
+    assert float(shown.input_value()) == pytest.approx(2.7, abs=0.11)
     refused = "overwritten.length ? [overwritten[0][2], notice.textContent] : null"
     assert page.wait_for_function(refused, timeout=15000).json_value() == [1, "a token is needed: 'Authorization: Bearer TOKEN'"]
     assert shown.input_value() == "1"
@@ -343,3 +346,110 @@ def test_an_open_list_is_not_touched_while_it_agrees(page):
     }""")
     page.wait_for_function("looks >= 4")
     assert page.evaluate("written") == 0
+
+
+# What the page's controls take, by key.
+CONTROLS = """() => Object.fromEntries([...document.querySelectorAll('input[data-key], #region, #engine')].map((control) => [
+  control.dataset.key ?? control.id,
+  control.tagName === 'SELECT' ? [...control.options].map((option) => option.value)
+    : control.type === 'checkbox' ? null : [control.min, control.max, control.step].map(Number),
+]))"""
+
+
+def limits(key: str) -> list[float]:
+    """Least, highest and step, as the config's own type has them."""
+    field = Puppet.model_fields[key]
+    step = 1 if field.annotation == int | None else field.json_schema_extra[STEP]
+    has = {type(limit): limit for limit in field.metadata}
+    return [has[Ge].ge if Ge in has else has[Gt].gt + step, has[Le].le, step]
+
+
+def test_every_control_has_the_limits_and_choices_of_the_server(page):
+    page.wait_for_selector("#slider-smoothing")
+    controls = page.evaluate(CONTROLS)
+    numbers = {*GAINS, "max_fps", "max_age_ms"}
+    assert {key: controls.pop(key) for key in numbers} == {key: limits(key) for key in numbers}
+    assert controls.pop("region") == [region.value for region in Region]
+    assert controls.pop("engine") == ["auto", *ENGINES]
+    assert controls == dict.fromkeys(("mirror", "scale_lock", "eye_retargeting", "lip_retargeting")), "and switches"
+
+
+def described(browser: Browser, server, change: Callable[[dict], None]) -> Page:
+    """A page whose server describes itself otherwise."""
+
+    def answer(route: Route) -> None:
+        reply = route.fetch()
+        schema = reply.json()
+        change(schema["components"]["schemas"])
+        route.fulfill(response=reply, json=schema)
+
+    page = browser.new_page()
+    page.route("**/openapi.json", answer)
+    page.goto(f"{server.url}/#token={TOKEN}")
+    page.wait_for_selector("#slider-smoothing")
+    return page
+
+
+def test_other_limits_choices_and_defaults_are_followed(browser, server, http):
+    def change(schemas: dict) -> None:
+        puppet = schemas["Puppet"]["properties"]
+        puppet["pose_gain"] |= {"minimum": 0.5, "maximum": 1.5, "x-step": 0.25, "default": 0.75}
+        puppet["max_fps"]["anyOf"][0] |= {"minimum": 5, "maximum": 60}
+        puppet["max_age_ms"]["anyOf"][0] |= {"exclusiveMinimum": 20, "maximum": 100}
+        puppet["region"]["default"] = "lip"
+        schemas["Region"]["enum"] = ["lip", "nose"]
+        schemas["Change"]["properties"]["engine"]["anyOf"][0]["enum"] = ["clay"]
+
+    page = described(browser, server, change)
+    controls = page.evaluate(CONTROLS)
+    assert controls["pose_gain"] == [0.5, 1.5, 0.25]
+    assert controls["mouth_gain"] == limits("mouth_gain")
+    assert controls["max_fps"] == [5, 60, 1]
+    assert controls["max_age_ms"] == [30, 100, 10]
+    assert (controls["region"], controls["engine"]) == (["lip", "nose"], ["clay"])
+    page.click("[data-preset=Natural]")
+    assert becomes(http, {"pose_gain": 0.75, "region": "lip", "mouth_gain": 1})
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda route: route.abort(), "The server does not answer"),
+        (lambda route: route.fulfill(status=500, json={"detail": "out of order"}), "out of order"),
+        (lambda route: route.fulfill(json={"openapi": "3.1.0"}), "/openapi.json does not describe them"),
+    ],
+    ids=["no answer", "an error", "another answer"],
+)
+def test_a_page_without_limits_says_so_and_works_otherwise(browser, server, http, answer, reason):
+    http.patch("/api/streams/live", json=AS_CONFIGURED).raise_for_status()
+    page = browser.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.route("**/openapi.json", answer)
+    page.goto(f"{server.url}/#token={TOKEN}")
+    line = f"The sliders and lists could not be loaded ({reason}). Reload the page to try again."
+    expect(page.locator("#sliders")).to_have_text(line)
+    page.locator("[data-key=mirror]").click()
+    assert becomes(http, {"mirror": True})
+    page.locator("#stage").click()
+    page.keyboard.press("]")  # there is no step to move by
+    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=20000)
+    page.close()
+    assert not problems
+
+
+def test_a_camera_that_is_stopped_while_it_reconnects_stays_away(page, http):
+    with page.expect_response(lambda reply: reply.url.endswith("/whip") and reply.request.method == "POST") as published:
+        page.click("#start")
+    session = published.value.headers["location"]
+    assert any(state["publisher"] for state in states(http))
+    held: list[Route] = []
+    page.route("**/live/live/whip", lambda route: held.append(route) if route.request.method == "POST" else route.fallback())
+    with page.expect_request(lambda request: request.url.endswith("/whip") and request.method == "POST", timeout=20000):
+        http.delete(session).raise_for_status()
+    page.click("#start")
+    expect(page.locator("#start")).to_have_text("Start camera")
+    with page.expect_request(lambda request: "/sessions/" in request.url and request.method == "DELETE", timeout=10000):
+        held[0].continue_()
+    assert any(not state["publisher"] for state in states(http))

@@ -1,0 +1,96 @@
+// The own camera: asked of the browser, shown in the corner, and sent to the server for as long as it is on.
+
+import { publish } from "./rtc.js";
+
+const FIRST_MS = 700; // before a lost connection is made again; then ever more slowly
+const LAST_MS = 8000;
+const PLAIN = {
+  NotAllowedError: "The browser may not use the camera. Allow it in the address bar and start again.",
+  NotFoundError: "No camera was found. Plug one in, or try the demo.",
+  NotReadableError: "The camera is in use by another program.",
+  OverconstrainedError: "That camera is gone. Choose another one.",
+};
+const $ = (id) => document.getElementById(id);
+
+export class Camera {
+  // url: where it is published (WHIP). ongone: called when it is unplugged or taken away.
+  constructor(url, ongone) {
+    this.url = url;
+    this.ongone = ongone;
+    this.stream = null;
+    this.link = null;
+  }
+
+  get on() {
+    return Boolean(this.stream);
+  }
+
+  get hasSound() {
+    return Boolean(this.stream?.getAudioTracks().length);
+  }
+
+  async start() {
+    if (!navigator.mediaDevices) throw new Error("The browser gives a camera only to https or localhost pages.");
+    this.stream = await this.ask();
+    this.stream.getVideoTracks()[0].addEventListener("ended", () => {
+      this.stop();
+      this.ongone();
+    });
+    $("camera").srcObject = this.stream;
+    await this.list();
+    await this.connect(this.stream);
+  }
+
+  async ask() {
+    const deviceId = $("cameras").value;
+    const size = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    try {
+      return await navigator.mediaDevices.getUserMedia({
+        video: { ...size, ...(deviceId && { deviceId: { exact: deviceId } }) },
+        audio: $("microphone").checked,
+      });
+    } catch (problem) {
+      throw new Error(PLAIN[problem.name] || problem.message);
+    }
+  }
+
+  // delay: in ms, until the next try. The first try has none: its failure is told, and stops the camera.
+  async connect(stream, delay = 0) {
+    if (this.stream !== stream) return; // stopped, or started anew, in the meantime
+    const again = (wait) => setTimeout(() => this.connect(stream, wait), wait);
+    try {
+      const link = await publish(this.url, stream, () => again(FIRST_MS));
+      if (this.stream === stream) this.link = link;
+      else link.end();
+    } catch (problem) {
+      if (delay) {
+        again(Math.min(delay * 1.6, LAST_MS));
+        return;
+      }
+      if (this.stream === stream) this.stop();
+      throw problem;
+    }
+  }
+
+  stop() {
+    const { stream, link } = this;
+    this.stream = this.link = null;
+    stream?.getTracks().forEach((track) => track.stop());
+    link?.end();
+    $("camera").srcObject = null;
+  }
+
+  async restart() {
+    this.stop();
+    await this.start();
+  }
+
+  // Fill the list of cameras, and keep what was chosen.
+  async list() {
+    const devices = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "videoinput");
+    const chosen = $("cameras").value;
+    const options = devices.map((each, k) => new Option(each.label || `Camera ${k + 1}`, each.deviceId));
+    $("cameras").replaceChildren(...options);
+    if (devices.some((each) => each.deviceId === chosen)) $("cameras").value = chosen;
+  }
+}
