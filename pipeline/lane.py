@@ -134,6 +134,7 @@ class Lane:
         self._clock = clock
         self._requests: deque[Callable[[], object]] = deque([screen.rest])  # done between two frames
         self._driven_s: float | None = None  # when the last frame came; None at rest
+        self._stands = False  # the engine failed, so the last picture stands still
 
     @property
     def face(self) -> FaceState:
@@ -206,9 +207,16 @@ class Lane:
 
         def done(yuv: Image, device_s: float) -> None:
             self._budget.spent(max(follow_s, device_s))
+            if self._stands and not self._screen.fading:
+                self._screen.fade()  # the driver has gone on meanwhile
+            self._stands = False
             self._screen.animated(yuv, frame.captured_s, taken_s, epoch)
 
-        return Work(self.turn, self._screen.prepared, seen, follow_s, done, self._failed)
+        def failed(spent_s: float) -> None:
+            self._stands = True
+            self._failed(spent_s)
+
+        return Work(self.turn, self._screen.prepared, seen, follow_s, done, failed)
 
     def _failed(self, spent_s: float) -> None:
         """Following or animating raised."""

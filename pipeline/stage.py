@@ -18,7 +18,7 @@ from .frames import Image
 log = logging.getLogger(__name__)
 
 ACTIVE_S = 1.0  # a lane that was served within this time will soon have another frame
-SAMPLES = 300
+SAMPLES = 60  # so few that a device that becomes slow is known to be within seconds
 
 
 @dataclass(eq=False)

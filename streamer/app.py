@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,11 +19,13 @@ from pipeline.errors import ModelError
 from . import signals
 from .config import Config
 from .control.control import Control, load_portraits
+from .errors import ConfigError
 from .http.access import Access
 from .http.server import create_app
 from .http.web import WebServer, listen
 from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
+from .sources.base import Source
 from .sources.configured import make_source
 from .stream.stages import Engines
 from .webrtc import aiortc_patches
@@ -59,9 +61,12 @@ def face_model(config: Config) -> Path | None:
 
 
 class Server:
-    """startup, serve, shutdown. Raises before it listens if anything in the config cannot be used."""
+    """startup, serve, shutdown. Raises before it listens if anything in the config cannot be used.
 
-    def __init__(self, config: Config, engine: Engine | None = None) -> None:
+    engine: in place of those that the config names. sources: driving sources by stream, in place of the config's.
+    """
+
+    def __init__(self, config: Config, engine: Engine | None = None, sources: Mapping[str, Source] | None = None) -> None:
         self.config = config
         model = face_model(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
@@ -70,7 +75,9 @@ class Server:
         engines = Engines(lambda name: engine or open_engine(name, model, settings), config.device.gather_ms / 1000)
         for name in dict.fromkeys(wanted):
             engines.open(name)
-        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None}
+        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
+        if unknown := self._sources.keys() - config.streams.keys():
+            raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
         for source in self._sources.values():
             source.check()
         rtc = config.webrtc

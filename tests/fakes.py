@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline.engine import Engine
 from pipeline.face import canonical
 from pipeline.face.motion import Array
 from pipeline.follow.follower import Follower
+from pipeline.follow.neutral import FaceState
 from pipeline.frames import Driving, Image, TimedFrame, planar
 from pipeline.lane import Lane
 from pipeline.portrait import Portrait
@@ -139,17 +140,18 @@ class FakeEngine:
             self._time.sleep(left_s)
 
 
-@dataclass(frozen=True, eq=False)
 class FakePrepared:
-    """A grey portrait of 16 by 16 pixels. name: for logs."""
+    """A portrait of one grey, 16 by 16 pixels. name: for logs."""
 
-    name: str = ""
-    still: Image = field(default_factory=lambda: np.full((16, 16, 3), GREY, np.uint8))
+    def __init__(self, name: str = "", grey: int = GREY) -> None:
+        self.name = name
+        self.still: Image = np.full((16, 16, 3), grey, np.uint8)
+        self.yuv = planar(self.still)
 
 
 def bright(prepared: Any, level: int) -> Image:
     """The portrait's picture, as bright as `level`."""
-    yuv = planar(prepared.still)
+    yuv = prepared.yuv.copy() if isinstance(prepared, FakePrepared) else planar(prepared.still)
     yuv[: prepared.still.shape[0]] = level
     return yuv
 
@@ -210,7 +212,9 @@ class FakePuppeteer(Follower):
 
 
 class Bright:
-    """A real puppeteer that says how bright its driver is."""
+    """A real puppeteer that says how bright its driver is, face or not."""
+
+    state = FaceState.TRACKING
 
     def __init__(self, puppeteer: Any) -> None:
         self._puppeteer = puppeteer
@@ -287,9 +291,9 @@ class VirtualStage:
             self._go()
 
     def _go(self) -> None:
-        works = self._stage.take()
-        self._stage.step(works)
-        self.ring()
+        self._stage.step(self._stage.take())
+        if self._stage.wait_s() is not None or any(lane.due for lane in self._lanes):
+            self.ring()
 
 
 class VirtualLane:
@@ -309,9 +313,13 @@ class VirtualLane:
         self._due_s = self._loop.time()
         self._stage.ring()
 
+    @property
+    def due(self) -> bool:
+        """Whether there may be something to do."""
+        return self._loop.time() >= self._due_s
+
     def step(self) -> None:
-        now_s = self._loop.time()
-        if now_s < self._due_s or (self._work is not None and self._stage.waits(self._work)):
+        if not self.due or (self._work is not None and self._stage.waits(self._work)):
             return
         self._work = self.lane.step(self._feed.take(0.0))
         if self._work is not None:

@@ -39,7 +39,8 @@ class _Jump(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        alone = len(self._fd_to_key) == 1  # with the loop's own pipe, that nobody writes to
+        ready: list[tuple[selectors.SelectorKey, int]] = [] if alone else super().select(0)
         if not ready and timeout is None:
             raise Stuck("nothing is ready and no timer is set")
         if not ready and timeout:
@@ -58,6 +59,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+        return self.call_soon(callback, *args, context=context)  # there is no other thread that would have to be woken
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         return asyncio.wrap_future((executor if isinstance(executor, AtOnce) else AtOnce()).submit(func, *args), loop=self)

@@ -30,9 +30,7 @@ def verify(
     golden: Annotated[
         list[Path], typer.Option(help="File of expected results (.npz) for networks, motion or crop. Can be given several times.")
     ],
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Turn off all optimisations: run the networks as published.")
-    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Turn off all optimisations: run the networks as published.")] = False,
     fold: Annotated[bool, typer.Option(help="Fold normalisation layers into the convolutions beside them.")] = True,
     channels_last: ChannelsLast = None,
     compile_: CompileOption = None,

@@ -24,7 +24,7 @@ from streamer.webrtc.ice import credentials
 from streamer.webrtc.sdp import check_offer, finish_answer
 
 from ..conftest import run_server
-from ..peers import SDP, Camera, negotiate, peer
+from ..peers import SDP, Camera, connected, negotiate, peer
 from ..waiting import until
 
 OFFERS = int(os.environ.get("PUPPETCAST_TEST_OFFERS", "200"))  # 1500 take a minute more, and pass too
@@ -163,7 +163,7 @@ async def test_candidates_come_later(http, server):
         assert not patched.content
         assert "etag" not in patched.headers
         assert (await http.patch(location, content=fragment, headers={**FRAGMENT, "If-Match": "*"})).status_code == 204
-        await until(lambda: viewer.connectionState == "connected", 10)
+        await connected(viewer)
         await http.delete(location)
 
 
@@ -220,6 +220,7 @@ async def test_pages_of_other_sites(model):
 async def test_ice_servers_are_told(model):
     """WHIP §4.6, WHEP §4.8: one Link header for each server, with credentials made for now."""
     turn = {"url": "turn:127.0.0.1:1?transport=udp", "secret": "north", "ttl_s": 600}
+    began = time.time()
     with run_server(webrtc={"ice_servers": [{"url": "stun:127.0.0.1:1"}, turn]}) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
             links = (await http.get("/live/live/whep")).headers.get_list("link")
@@ -227,7 +228,7 @@ async def test_ice_servers_are_told(model):
     assert len(links) == 2
     user = re.search(r'username="([^"]+)"', links[1])[1]
     secret = re.search(r'credential="([^"]+)"; credential-type="password"', links[1])[1]
-    assert time.time() + 590 < int(user.split(":")[0]) < time.time() + 610
+    assert began + 599 <= int(user.split(":")[0]) <= time.time() + 601
     assert secret == base64.b64encode(hmac.new(b"north", user.encode(), hashlib.sha1).digest()).decode()
     fixed = IceServer(url="turn:a", username="u", credential="p")
     assert credentials(fixed) == ("u", "p")
@@ -396,7 +397,7 @@ async def test_media_stays_within_the_ports_of_the_config(model):
                 reply = await negotiate(http, connection, "/live/live/whep")
                 ports = {int(line.split()[5]) for line in reply.text.splitlines() if line.startswith("a=candidate:")}
                 assert ports <= set(range(41000, 41004))
-                await until(lambda c=connection: c.connectionState == "connected", 10)
+                await connected(connection)
 
 
 def mutated(offer: str, rng: random.Random) -> str:
@@ -442,10 +443,9 @@ async def test_mutated_offers(http, server):
         else:
             assert reply.json()["detail"]
     print(statuses)
-    assert len(statuses) > 1
-    await until(lambda: not len(server.sessions), 15)
-    await asyncio.sleep(0.5)
-    assert threading.active_count() <= threads + 2
+    assert {201, 400} <= statuses.keys(), "some of them are still offers"
+    await until(lambda: not len(server.sessions))
+    await until(threading.active_count, holds=lambda now: now <= threads + 2)
     assert (await http.get("/healthz")).status_code == 200
 
 

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import random
 import subprocess
 import sys
 import threading
-import time
+from collections import Counter
 from contextlib import ExitStack
 
 import aioice.ice
 import httpx
-import numpy as np
-import psutil
 import pytest
+from aiortc import RTCPeerConnection
 
-from pipeline import malloc as memory
+from streamer.app import Server
+from streamer.webrtc.broadcast import Broadcast
+from streamer.webrtc.encoders import LiveEncoder
+from streamer.webrtc.sessions import Session
+from streamer.webrtc.tracks import ViewerTrack
 
 from ..browser import chromium
 from ..conftest import ROOT, run_server
 from ..lossy_link import CONTROL_ADDRESS, FAR, NEAR, NEAR_ADDRESS, command, lossy_link
 from ..media import as_camera
-from ..peers import Camera, negotiate, peer, watching
-from ..waiting import until, wait_until
+from ..peers import connected, pictures, publishing, watching
+from ..waiting import LIMIT_S, until, until_state, wait_until
 
 pytestmark = pytest.mark.slow
 
-LOSSY_S = 15
-VIEWERS = int(os.environ.get("PUPPETCAST_TEST_VIEWERS", "70"))  # 300 leave nothing behind either
+PICTURES = 120
+VIEWERS = int(os.environ.get("PUPPETCAST_TEST_VIEWERS", "20"))  # 300 leave nothing behind either
 
 
 @pytest.fixture
@@ -48,29 +50,6 @@ def bad_line(monkeypatch):
     monkeypatch.setattr(aioice.ice.StunProtocol, "send_data", bad)
 
 
-async def arrivals(receiver, seconds: float) -> list[float]:
-    times: list[float] = []
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                await receiver.track.recv()
-                times.append(time.monotonic())
-    except TimeoutError:
-        return times
-
-
-def report(**directions: list[float]) -> None:
-    """Print how pictures came, by direction, and hold them to what is promised: two seconds to recover."""
-    for name, times in directions.items():
-        gaps = np.diff(times)
-        freezes = gaps[gaps > 0.3]
-        seconds = times[-1] - times[0]
-        print(f"{name}: {len(times) / seconds:.1f} pictures a second, {len(freezes)} freezes, longest {gaps.max():.2f} s")
-        assert seconds > 0.8 * LOSSY_S
-        assert len(times) > 3 * seconds
-        assert gaps.max() <= 2.0
-
-
 @pytest.fixture
 def line():
     """Two hosts, 5 % loss and 100 ms each way between them."""
@@ -83,33 +62,24 @@ def line():
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(150)
 def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path):
     camera = as_camera(clip("d10"), tmp_path / "camera.mjpeg")
     config = tmp_path / "config.yaml"
     config.write_text(f"http: {{host: 0.0.0.0}}\nwebrtc: {{bind_addresses: [{NEAR_ADDRESS}]}}\ndownloads: {{fetch: false}}\n")
     serve = [sys.executable, "-m", "streamer", "serve", "--config", str(config), "--port", "8080"]
-    browse = [sys.executable, "-m", "tests.drive_lossy", chromium(), f"http://{NEAR_ADDRESS}:8080", str(camera), str(LOSSY_S)]
-    received: list[float] = []
+    browse = [sys.executable, "-m", "tests.drive_lossy", chromium(), f"http://{NEAR_ADDRESS}:8080", str(camera), str(PICTURES)]
     with ExitStack() as stack:
         server = stack.enter_context(subprocess.Popen(command(NEAR, *serve), stderr=subprocess.DEVNULL))
         stack.callback(server.terminate)
-        http = stack.enter_context(httpx.Client(base_url=f"http://{CONTROL_ADDRESS}:8080", timeout=5))
+        http = stack.enter_context(httpx.Client(base_url=f"http://{CONTROL_ADDRESS}:8080", timeout=LIMIT_S))
         wait_until(lambda: ready(http))
-        browser = stack.enter_context(subprocess.Popen(command(FAR, *browse), stdout=subprocess.PIPE, cwd=ROOT, text=True))
-        stack.callback(browser.terminate)
-        count = 0
-        while browser.poll() is None:
-            state = http.get("/api/streams/live").json()
-            # Once calibrated: what comes before is the browser's own start.
-            received += [time.monotonic()] * (state["frames_in"] - count if state["animated"] > 10 and count else 0)
-            count = state["frames_in"] if state["publisher"] else 0
-            time.sleep(0.02)
-        assert browser.returncode == 0
-        shown = json.loads(browser.stdout.read())
-    print(f"{line[1]} of {line[0]} packets lost")
-    assert line[1] > 0.03 * line[0] > 100
-    report(camera_to_server=received, server_to_viewer=shown)
+        browser = stack.enter_context(subprocess.Popen(command(FAR, *browse), cwd=ROOT))
+        stack.callback(browser.kill)
+        until_state(http, lambda state: state["face"] == "tracking")
+        before, lost = http.get("/api/streams/live").json()["frames_in"], line[1]
+        assert browser.wait(2 * LIMIT_S) == 0, "so many pictures came to the viewer"
+        assert http.get("/api/streams/live").json()["frames_in"] > before + PICTURES, "and to the server"
+    assert line[1] > lost + 20, "of packets that were lost on the way"
 
 
 def ready(http: httpx.Client) -> bool:
@@ -127,50 +97,53 @@ def namespaces() -> bool:
         return False
 
 
-@pytest.mark.timeout(120)
 async def test_pictures_recover_on_a_bad_line(model, bad_line):
     if namespaces():
         pytest.skip("a real line between two hosts is tested instead")
     with run_server(webrtc={"bitrate_kbps": 1000}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
-            camera.addTrack(Camera())
-            await negotiate(http, camera, "/live/live/whip")
-            async with watching(http, "VP8") as (viewer, receiver):
-                await until(lambda: viewer.connectionState == camera.connectionState == "connected", 20)
-                await asyncio.wait_for(receiver.track.recv(), 15)
-                taken: list[float] = []
-                put = server.control.stream("live").intake.put
-                server.control.stream("live").intake.put = lambda frame: (taken.append(time.monotonic()), put(frame))[1]
-                seen = await arrivals(receiver, LOSSY_S)
-    report(camera_to_server=taken, server_to_viewer=seen)
+        async with (
+            httpx.AsyncClient(base_url=server.url) as http,
+            publishing(http) as camera,
+            watching(http) as (viewer, receiver),
+        ):
+            await connected(camera, viewer)
+            await pictures(receiver, 1)
+            before = server.control.state("live").frames_in
+            await pictures(receiver, PICTURES)
+            await until(lambda: server.control.state("live").frames_in > before + PICTURES)
+
+
+OWNED = (RTCPeerConnection, Session, ViewerTrack, Broadcast, LiveEncoder)
+
+
+POOLS = ("encoder_", "asyncio_", "ThreadPoolExecutor")  # threads that stay, and are few
+
+
+def alive(server: Server) -> Counter[str]:
+    """What may be left of viewers that have gone, counted."""
+    gc.collect()
+    counts = Counter(kind.__name__ for thing in gc.get_objects() for kind in OWNED if isinstance(thing, kind))
+    tasks = asyncio.all_tasks() | asyncio.all_tasks(server.control.stream("live")._loop)
+    counts.update(f"task {task.get_coro()}".split(" at ")[0] for task in tasks)
+    threads = [thread.name for thread in threading.enumerate()]
+    counts.update(f"thread {name}" for name in threads if not name.startswith(POOLS))
+    counts["file"] = len(os.listdir("/proc/self/fd"))
+    return counts
 
 
 @pytest.mark.timeout(400)
-async def test_viewers_come_and_go(model):
+async def test_viewers_come_and_go_and_leave_nothing_behind(model):
     with run_server(auth={"requests_per_minute": 100000}) as server:
-        process = psutil.Process()
         async with httpx.AsyncClient(base_url=server.url) as http:
             await http.patch("/api/streams/live", json={"demo": True})
 
-            async def once(codec: str) -> None:
-                async with watching(http, codec) as (viewer, _):
-                    await until(lambda: viewer.connectionState == "connected", 10)
-
-            async def cycles(count: int) -> tuple[int, int, int, int]:
+            async def come_and_go(count: int) -> None:
                 for k in range(count):
-                    await once("VP8" if k % 2 else "H264")
-                await until(lambda: not len(server.sessions), 15)
-                await asyncio.sleep(1)
-                gc.collect()
-                memory.give_back()
-                fds = len(os.listdir("/proc/self/fd"))
-                return process.memory_info().rss // 1_000_000, threading.active_count(), fds, len(asyncio.all_tasks())
+                    async with watching(http, "VP8" if k % 2 else "H264") as (viewer, _):
+                        await connected(viewer)
+                await until(lambda: not len(server.sessions))
 
-            before = await cycles(60)
-            after = await cycles(VIEWERS)
-        print(f"after 60 and {60 + VIEWERS} viewers: memory {before[0]}, {after[0]} MB")
-        print(f"threads, files, tasks {before[1:]}, {after[1:]}")
-        assert after[0] - before[0] < 60, "a leak of an encoder or a connection would be hundreds"
-        assert after[1] <= before[1] + 2
-        assert after[2] <= before[2] + 2
-        assert after[3] <= before[3]
+            await come_and_go(8)  # pools of threads are full then
+            before = alive(server)
+            await come_and_go(VIEWERS)
+            await until(lambda: alive(server) - before, holds=lambda more: not more)

@@ -367,7 +367,7 @@ def limits(key: str) -> list[float]:
 def test_every_control_has_the_limits_and_choices_of_the_server(page):
     page.wait_for_selector("#slider-smoothing")
     controls = page.evaluate(CONTROLS)
-    numbers = {*GAINS, "max_fps", "max_age_ms"}
+    numbers = {key for key, field in Puppet.model_fields.items() if STEP in (field.json_schema_extra or ())} | {"max_fps"}
     assert {key: controls.pop(key) for key in numbers} == {key: limits(key) for key in numbers}
     assert controls.pop("region") == [region.value for region in Region]
     assert controls.pop("engine") == ["auto", *ENGINES]

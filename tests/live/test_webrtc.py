@@ -6,7 +6,6 @@ import asyncio
 import re
 import socket
 import threading
-import time
 
 import aioice.ice
 import httpx
@@ -26,8 +25,8 @@ from streamer.webrtc.sdp import check_offer, with_uplink_bitrates
 
 from ..conftest import run_server
 from ..media import picture
-from ..peers import SDP, Camera, Silent, negotiate, peer
-from ..waiting import until
+from ..peers import SDP, Camera, Silent, connected, negotiate, peer, pictures, watching
+from ..waiting import LIMIT_S, until, wait_until
 
 
 @pytest.fixture
@@ -134,16 +133,16 @@ async def test_whip_and_whep_end_to_end(model, codec):
             codecs = [c for c in get_capabilities("video").codecs if c.name == codec]
             transceiver.setCodecPreferences(codecs)
             await negotiate(http, viewer, "/live/live/whep")
-            first = await asyncio.wait_for(transceiver.receiver.track.recv(), 10)
+            first = await asyncio.wait_for(transceiver.receiver.track.recv(), LIMIT_S)
             assert first.width == first.height == 640
             state = server.control.state
-            await until(lambda: state("live").animated > 10, 20)
+            await until(lambda: state("live").animated > 10)
             assert state("live").age_p95_ms is not None
             location = whip.headers["location"]
             assert (await http.delete(location)).status_code == 200
             assert (await http.delete(location)).status_code == 404
             assert not state("live").publisher
-        await until(lambda: not len(server.sessions), 12)
+        await until(lambda: not len(server.sessions))
         assert not server.control.state("live").viewers
 
 
@@ -152,14 +151,14 @@ async def test_empty_and_foreign_datagrams_do_not_end_a_session(model):
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
             camera.addTrack(Camera())
             answer = (await negotiate(http, camera, "/live/live/whip")).text
-            await until(lambda: server.control.state("live").frames_in > 5, 15)
+            await until(lambda: server.control.state("live").frames_in > 5)
             ports = {int(line.split()[5]) for line in answer.splitlines() if line.startswith("a=candidate:")}
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attacker:
                 for port in ports:
                     attacker.sendto(b"", ("127.0.0.1", port))
                     attacker.sendto(bytes([21, 254, 253]) + bytes(20), ("127.0.0.1", port))
             before = server.control.state("live").frames_in
-            await until(lambda: server.control.state("live").frames_in > before + 20, 10)
+            await until(lambda: server.control.state("live").frames_in > before + 20)
 
 
 async def test_an_abandoned_offer_is_closed_in_time(model):
@@ -170,22 +169,19 @@ async def test_an_abandoned_offer_is_closed_in_time(model):
             reply = await http.post("/live/live/whip", content=camera.localDescription.sdp, headers=SDP)
             assert reply.status_code == 201
             assert server.control.state("live").publisher
-            await until(lambda: not server.control.state("live").publisher, 8)
+            await until(lambda: not server.control.state("live").publisher)
 
 
-@pytest.mark.slow
-async def test_a_viewer_that_dies_silently_is_gone_within_eight_seconds(model):
+async def test_a_viewer_that_dies_silently_is_let_go(model):
     with run_server() as server:
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
             viewer.addTransceiver("video", direction="recvonly")
             await negotiate(http, viewer, "/live/live/whep")
-            await until(lambda: viewer.connectionState == "connected", 10)
+            await connected(viewer)
             ice = viewer.getTransceivers()[0].receiver.transport.transport._connection  # as a killed process: no goodbye
             for protocol in ice._protocols:
                 protocol.transport.abort()
-            start = time.monotonic()
-            await until(lambda: not server.control.state("live").viewers, 20)
-            assert time.monotonic() - start < 8.5
+            await until(lambda: not server.control.state("live").viewers)
 
 
 async def test_a_publisher_that_sends_nothing_loses_its_place(model):
@@ -193,9 +189,9 @@ async def test_a_publisher_that_sends_nothing_loses_its_place(model):
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
             camera.addTrack(Silent())
             await negotiate(http, camera, "/live/live/whip")
-            await until(lambda: camera.connectionState == "connected", 10)
+            await connected(camera)
             assert server.control.state("live").publisher
-            await until(lambda: not server.control.state("live").publisher, 6)
+            await until(lambda: not server.control.state("live").publisher)
 
 
 async def test_no_stun_server_is_asked(model, monkeypatch):
@@ -209,18 +205,18 @@ async def test_no_stun_server_is_asked(model, monkeypatch):
     assert not asked
 
 
-async def test_a_late_viewer_gets_a_key_frame_within_a_second(model):
+async def test_a_late_viewer_gets_a_key_frame_of_its_own(model):
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as first, peer() as late:
+        async with httpx.AsyncClient(base_url=server.url) as http:
             await http.patch("/api/streams/live", json={"demo": True})
-            for viewer in (first, late):
-                transceiver = viewer.addTransceiver("video", direction="recvonly")
-                await negotiate(http, viewer, "/live/live/whep")
-                await until(lambda v=viewer: v.connectionState == "connected", 10)
-                start = time.monotonic()
-                await asyncio.wait_for(transceiver.receiver.track.recv(), 10)
-                assert time.monotonic() - start < 1.0
-                await asyncio.sleep(2)
+            async with watching(http) as (_, first):
+                await pictures(first, 20)
+                [before] = server.control.state("live").encoders
+                async with watching(http) as (_, late):
+                    await pictures(late, 1)
+                    [after] = server.control.state("live").encoders
+        assert (before.viewers, after.viewers) == (1, 2)
+        assert after.key_frames > before.key_frames
 
 
 def encoded(encoder, fps: int, count: int) -> list[int]:
@@ -286,5 +282,4 @@ def test_bitrate_hints_reach_every_codec_once():
 def test_no_idle_thread_is_left(model):
     with run_server():
         pass
-    time.sleep(0.2)
-    assert not [t for t in threading.enumerate() if t.name == "animation-stage"]
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "animation-stage"])

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
 
-from pipeline.frames import _SEAL, AnimatedFrame, TimedFrame, planar
+from pipeline.frames import _SEAL, AnimatedFrame, planar
 from streamer.config import Config
 from streamer.config import Sink as SinkConfig
 from streamer.errors import ConfigError, SinkError
 from streamer.sinks.base import OVER, OutputState, OutputStatus
 from streamer.sinks.outputs import Outputs
 from streamer.sinks.push import Push
-from streamer.sinks.recording import Recording
 from streamer.sinks.retry import HEALTHY_S, Retry
 from streamer.sinks.runner import STILL_S, OutputRunner
-from streamer.stream.audio import CHUNK, RATE
-from streamer.webrtc import uplink
 from streamer.webrtc.broadcasts import Broadcasts
 from streamer.webrtc.ice import IceServers
 from streamer.webrtc.whip_push import WhipPush
 
-from ..media import seconds_of
-from ..virtual_time import now, virtual
-
+RESOLUTION_S = 1e-9  # of the clock: a timer is due at the next tick
 JITTER = 0.2  # by so much of itself a wait may be longer or shorter
 
 
@@ -96,7 +87,7 @@ class Bench:
             wait_s = self.work()
             if wait_s is None or self.time_s + wait_s > end:
                 break
-            self.time_s += wait_s
+            self.time_s += wait_s + RESOLUTION_S
         self.time_s = end
 
     @property
@@ -125,7 +116,7 @@ def test_it_is_tried_again_ever_more_slowly() -> None:
     bench.wait(60)
     waits = [b - a for a, b in pairwise(bench.steps) if b > a]
     for wait_s, step_s in zip(waits, [1.0, 2.0, 5.0, 5.0, 5.0], strict=False):
-        assert abs(wait_s - step_s) <= JITTER * step_s
+        assert abs(wait_s - step_s) <= JITTER * step_s + 2 * RESOLUTION_S
     assert bench.output.log == ["open", "close"] * len(waits) + ["open", "close"]
     assert (bench.status.state, bench.status.detail) == (OutputState.WAITING, "a memory: nobody is there")
     bench.output.broken = lambda call: None
@@ -190,7 +181,7 @@ def test_a_slow_output_loses_the_oldest_frames() -> None:
 def test_a_still_picture_is_written_each_second() -> None:
     bench = Bench()
     bench.runner.offer(animated(1))
-    bench.wait(5)
+    bench.wait(5.5)
     assert bench.output.log == ["open", *(f"write 1 at {k}" for k in range(6))]
 
 
@@ -265,77 +256,6 @@ def test_ten_minutes_with_a_server_that_comes_and_goes() -> None:
     assert status.frames + status.dropped > 0.9 * 600 * 30
 
 
-def test_files_follow_one_another_by_length(tmp_path: Path) -> None:
-    recording = Recording(tmp_path, "live", max_minutes=3 / 60, max_mb=100)
-    recording.open(animated(0), 100.0)
-    for k in range(100):
-        recording.write(animated(k), 100 + k / 10)
-    assert recording.path.name.endswith(".part.mp4")
-    recording.close()
-    assert [seconds_of(file)[1] for file in recording.files] == [30, 30, 30, 10]
-    assert sorted(recording.files) == sorted(tmp_path.iterdir()), "each is whole, under a name of its own"
-
-
-def test_files_follow_one_another_by_size_and_when_the_picture_has_another(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=0.1)
-    for k in range(60):
-        side = 128 if k < 50 else 64
-        frame = AnimatedFrame(planar(rng.integers(0, 256, (side, side, 3), np.uint8)), 0.0, k, _SEAL)
-        if not k:
-            recording.open(frame, 0.0)
-        recording.write(frame, k / 10)
-    recording.close()
-    counts = [seconds_of(file)[1] for file in recording.files]
-    assert len(counts) >= 3
-    assert sum(counts) == 60
-    assert counts[-1] == 10, "the one of another size"
-
-
-def test_a_file_that_was_not_finished_plays_up_to_the_last_second(tmp_path: Path) -> None:
-    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100)
-    recording.open(animated(0), 0.0)
-    for k in range(58):
-        recording.write(animated(k), k / 10)
-    assert seconds_of(recording.path)[1] >= 48
-    recording.close()
-
-
-def test_picture_and_sound_stand_in_a_file_as_they_came(tmp_path: Path) -> None:
-    """White and loud for the first 0.3 s of each second; the sound begins late and pauses once."""
-    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100, has_sound=lambda: True)
-    events = sorted(
-        [(k / 25, "picture") for k in range(250)] + [(0.5 + k / 50, "sound") for k in range(475) if not 150 < k < 250]
-    )
-    for time_s, kind in events:
-        on = (time_s + 1e-6) % 1 < 0.3
-        if kind == "sound":
-            wave = 8000 * on * np.sin(2 * np.pi * 1000 * np.arange(CHUNK) / RATE)
-            chunk = av.AudioFrame.from_ndarray(np.repeat(wave.astype(np.int16), 2)[None], format="s16", layout="stereo")
-            chunk.sample_rate = RATE
-            recording.write_sound(chunk, 100 + time_s)
-            continue
-        frame = AnimatedFrame(planar(np.full((64, 64, 3), 255 * on, np.uint8)), 0.0, 0, _SEAL)
-        if not time_s:
-            recording.open(frame, 100.0)
-        recording.write(frame, 100 + time_s)
-    recording.close()
-    with av.open(str(recording.path)) as opened:
-        white = [f.time for f in opened.decode(video=0) if f.to_ndarray(format="gray").mean() > 120]
-    with av.open(str(recording.path)) as opened:
-        loud = [f.time for f in opened.decode(audio=0) if np.abs(f.to_ndarray()).max() > 0.1]
-    seen, heard = ([b for a, b in pairwise([-9.0, *times]) if b - a > 0.5] for times in (white, loud))
-    assert seen == pytest.approx([float(k) for k in range(10)], abs=0.01)
-    assert heard == pytest.approx([1.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0], abs=2 * CHUNK / RATE)
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SinkError, match="file/folder: Not a directory; what was written plays") as caught:
-        Recording(tmp_path / "file" / "folder", "live", 60, 100).open(animated(0), 0.0)
-    assert not caught.value.retry
-
-
 @pytest.mark.parametrize("target", ["", "http://a/b", "file:///tmp/x.mp4"])
 def test_other_targets_are_refused(target: str) -> None:
     with pytest.raises(ConfigError, match="must begin with rtsp://"):
@@ -352,36 +272,3 @@ def test_outputs_of_every_kind_are_checked_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="must begin with http://") as caught:
         Outputs(config, {"whip": whip}).check()
     assert "hidden" not in str(caught.value)
-
-
-class Camera(MediaStreamTrack):
-    """Ten frames, half a second apart, and then no more."""
-
-    kind = "video"
-
-    def __init__(self, ends: bool) -> None:
-        super().__init__()
-        self._left, self._ends = 10, ends
-
-    async def recv(self) -> av.VideoFrame:
-        if not self._left and self._ends:
-            raise MediaStreamError
-        self._left -= 1
-        await asyncio.sleep(0.5 if self._left >= 0 else 1e6)
-        return av.VideoFrame(16, 16, "yuv420p")
-
-
-@virtual
-async def test_a_publisher_that_falls_silent_is_noticed() -> None:
-    got: list[TimedFrame] = []
-    with pytest.raises(TimeoutError):
-        await uplink.pictures(Camera(ends=False), got.append, 4.0, now)
-    assert [frame.captured_s for frame in got] == pytest.approx([0.5 * k for k in range(1, 11)])
-    assert now() == pytest.approx(5.0 + 4.0)
-
-
-@virtual
-async def test_a_publisher_that_ends_is_no_error() -> None:
-    got: list[TimedFrame] = []
-    await uplink.pictures(Camera(ends=True), got.append, 4.0, now)
-    assert len(got) == 10

@@ -26,7 +26,18 @@ from streamer.stream.admission import Admission
 from streamer.stream.intake import Intake
 from streamer.stream.stages import Engines
 
-from ..fakes import REST, FakeEngine, FakePrepared, FakePuppeteer, LoopTime, ManualTime, VirtualStage, WallTime, camera_frame
+from ..fakes import (
+    GREY,
+    REST,
+    FakeEngine,
+    FakePrepared,
+    FakePuppeteer,
+    LoopTime,
+    ManualTime,
+    VirtualStage,
+    WallTime,
+    camera_frame,
+)
 from ..virtual_time import virtual
 
 FRAME_S = 1 / 32  # a sum of many is exact
@@ -173,7 +184,7 @@ def test_a_lane_that_has_ended_is_served_no_more() -> None:
 @dataclass
 class Driven:
     stage: AnimationStage
-    publisher: str | None = None
+    driver: object | None = None
 
 
 def test_a_stream_that_would_slow_the_others_down_is_refused() -> None:
@@ -183,13 +194,13 @@ def test_a_stream_that_would_slow_the_others_down_is_refused() -> None:
     assert admission.fps_with_one_more(stage) is None
     stage.measured(0.06)
     admission.check(stage)  # alone it gets 15
-    streams["a"].publisher = "demo"
+    streams["a"].driver = "demo"
     assert admission.driven(stage) == 1
     assert admission.fps_with_one_more(stage) == pytest.approx(7.5)
     with pytest.raises(Overloaded, match=r"each of the 2 with 7\.5 frames per second; device\.min_fps promises 10;"):
         admission.check(stage)
     admission.check(AnimationStage(FakeEngine(ManualTime())))  # another device is free
-    streams["a"].publisher = None
+    streams["a"].driver = None
     admission.check(stage)
 
 
@@ -333,7 +344,7 @@ def test_a_driver_that_comes_back_makes_no_leap() -> None:
 def test_a_portrait_changes_by_a_fade_of_its_length() -> None:
     for driven in (True, False):
         rig = Rig()
-        other = FakePrepared("other", rig.screen.prepared.still + 80)
+        other = FakePrepared("other", GREY + 80)
         if driven:
             rig.drive(2.0, lambda s: 100)
         count, began_s = len(rig.shown), rig.time()
@@ -419,6 +430,20 @@ def test_a_failing_engine_leaves_the_last_picture(caplog: pytest.LogCaptureFixtu
     rig.engine.fault = lambda work: None
     rig.drive(1.0, lambda s: 100)
     assert rig.screen.stats.animated == 32
+
+
+def test_an_engine_that_is_mended_makes_no_leap() -> None:
+    rig = Rig()
+    rig.drive(2.0, lambda s: 100)
+    count = len(rig.shown)
+    rig.engine.fault = broken
+    rig.drive(1.0, lambda s: 160)
+    rig.engine.fault = lambda work: broken() if rig.screen.stats.errors % 2 else None  # now and then
+    rig.drive(FRAME_S, lambda s: 160)
+    rig.engine.fault = lambda work: None
+    rig.drive(1.0, lambda s: 160)
+    assert rig.levels[-1] == REST + 60
+    assert rig.largest_step(count - 1) < 0.25 * 60
 
 
 def test_a_failing_tracker_leaves_the_last_picture() -> None:
