@@ -19,10 +19,11 @@ import torch
 from pipeline import models
 from pipeline.clips import Progress, open_clip, timed
 from pipeline.face.tracker import open_tracker
+from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image
 from pipeline.liveportrait.crop import DRIVING, SOURCE, cut, mesh_box, shrink
 from pipeline.liveportrait.follow import driving_input
-from pipeline.liveportrait.motion import FaceMotion, drive
+from pipeline.liveportrait.motion import Face, FaceMotion, Gains, Ratios, drive
 from pipeline.liveportrait.options import PLAIN, MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import to_bytes
 from pipeline.liveportrait.runtime import Runtime
@@ -33,7 +34,6 @@ from .similarity import psnr, ssim
 # The prototype: 148 frames, of which its limit let 20 through. A processor runs fewer, in the same ratio.
 FRAMES, LIMIT = 148, 20
 CPU_FRAMES, CPU_LIMIT = 22, 3
-REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def seed(
         "limit": limit,
         "scaled_down": len(crops) != FRAMES,
         "rows": table,
-        "shares": _shares(*(row["inference_s"] for row in table)),
+        "shares": _contributions(*(row["inference_s"] for row in table)),
     }
 
 
@@ -136,17 +136,20 @@ class Animation:
     def __init__(self, runtime: Runtime, source: Image, first: Image) -> None:
         self._runtime = runtime
         picture = runtime.upload([source])
-        self.face = runtime.motion(picture)
-        self.prepared = runtime.portrait(picture, self.face.keypoints())
+        closed = Ratios(*(torch.zeros(1, n, device=runtime.device) for n in (2, 1)))  # eyes and lips are left alone
+        self.face = Face(runtime.motion(picture), closed)
+        self.features = runtime.features(picture, self.face.motion.keypoints())
         self.reference = runtime.motion(runtime.upload([first]))
+        self._gains = Gains.of(Tuning(), runtime.device)
 
     def keypoints(self, motion: FaceMotion) -> torch.Tensor:
-        return drive(self.face, motion, self.reference, self._runtime.controllers, MotionOptions())
+        driving, controllers = self.face._replace(motion=motion), self._runtime.controllers
+        return drive(self.face, driving, self.reference, self._gains, controllers, MotionOptions())
 
     def frame(self, crop: Image) -> Image:
         """(512, 512, 3) for a driving crop (256, 256, 3)."""
         motion = self._runtime.motion(self._runtime.upload([crop]))
-        return np.asarray(to_bytes(self._runtime.render(self.prepared, self.keypoints(motion)))[0].cpu().numpy())
+        return np.asarray(to_bytes(self._runtime.render(self.features, self.keypoints(motion)))[0].cpu().numpy())
 
 
 def peak_mb(device: torch.device) -> float:
@@ -176,7 +179,7 @@ def _finite(value: float) -> float | None:
     return round(value, 1) if math.isfinite(value) else None
 
 
-def _shares(original: float, amp: float, limit: float, both: float) -> dict[str, Any]:
+def _contributions(original: float, amp: float, limit: float, both: float) -> dict[str, Any]:
     """How much of the whole speed-up each effect gives by itself: by logarithms, as speed-ups multiply."""
     whole = math.log(original / both)
     return {

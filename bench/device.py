@@ -15,15 +15,18 @@ import torch
 from torch import Tensor
 
 from pipeline.clips import Progress
+from pipeline.follow.tuning import Tuning
 from pipeline.frames import Driving, Image
 from pipeline.liveportrait.build import DTYPES, Captured, precisions
 from pipeline.liveportrait.crop import DRIVING, mesh_box, mesh_ratios
-from pipeline.liveportrait.device import DevicePath, Shown, Sight
+from pipeline.liveportrait.device import DevicePath
 from pipeline.liveportrait.engine import LivePortraitEngine
-from pipeline.liveportrait.follow import Driven, Seen, as_ratios, driving_input
-from pipeline.liveportrait.motion import drive
+from pipeline.liveportrait.follow import Seen, Sight, as_ratios, driving_input
+from pipeline.liveportrait.motion import Face, Gains, drive
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import to_bytes
+from pipeline.liveportrait.planes import plane_encoder
+from pipeline.liveportrait.prepared import DevicePortrait
 from pipeline.liveportrait.runtime import Runtime, find_device
 from pipeline.portrait import Portrait
 
@@ -125,22 +128,22 @@ def _measure(pipe: Connection, variant: Variant, settings: Settings, portrait: P
     largest = 8 if cuda else 2
     engine = LivePortraitEngine(None, replace(settings, build=variant.build, precision=variant.precision, max_batch=largest))
     runtime = engine.runtime
-    source = engine.prepare(portrait, SIDE, SIDE)
+    prepared = engine.prepare(portrait, SIDE, SIDE)
     if variant.recipe:
         for root in (runtime._networks.warping, runtime._networks.generator):
             root.forward = torch.compile(root.forward, mode="max-autotune-no-cudagraphs")  # type: ignore[method-assign]
     start = time.perf_counter()
-    shown = source.shown(SIDE)
-    path = DevicePath(runtime, MotionOptions(), SIDE, shown, largest)
+    on_device = prepared.on_device(SIDE)
+    path = DevicePath(runtime, MotionOptions(), SIDE, on_device, largest, plane_encoder(runtime.device))
     path.capture(lambda done, total: None)
     build_s = time.perf_counter() - start
     sight = _sight(runtime, portrait)
-    planes = [path.submit([(shown, sight)])() for _ in range(2)]
+    planes = [path.submit([(on_device, sight)])() for _ in range(2)]
     whole = {}
     for batch in path.batches:
-        path.submit([(shown, sight._replace(row=row)) for row in range(batch)])()
+        path.submit([(on_device, sight._replace(row=row)) for row in range(batch)])()
         whole[str(batch)] = _quantiles(_times(lambda batch=batch: path._launch(batch), runtime.device))  # type: ignore[misc]
-    parts, picture = _parts(runtime, shown, sight, bool(variant.build.graph))
+    parts, picture = _parts(runtime, on_device, sight, bool(variant.build.graph))
     assert planes[1][0][1], "the picture is finite"
     pipe.send({"build_s": round(build_s, 1), "whole": whole, **parts, "peak_mb": peak_mb(runtime.device), "picture": picture})
 
@@ -151,29 +154,28 @@ def _sight(runtime: Runtime, portrait: Portrait) -> Sight:
     motion = runtime.motion(runtime.upload([driving_input(portrait.image, box)]))
     reference = motion._replace(expression=motion.expression * 0.9)
     ratios = mesh_ratios(portrait.landmarks)
-    driven = Driven(reference, as_ratios(ratios, runtime.device))
-    return Sight(Driving(portrait.image, 0.0), Seen(box, ratios, 0.0, 0.0), driven, 0)
+    face = Face(reference, as_ratios(ratios, runtime.device))
+    return Sight(Driving(portrait.image, 0.0), Seen(box, ratios, 0.0, 0.0), face, 0)
 
 
-def _parts(runtime: Runtime, shown: Shown, sight: Sight, graph: bool) -> tuple[dict[str, Any], Image]:
+def _parts(runtime: Runtime, portrait: DevicePortrait, sight: Sight, graph: bool) -> tuple[dict[str, Any], Image]:
     """Each network at batch 1, and all of them in turn."""
     picture = runtime.upload([driving_input(sight.driving.image, sight.seen.box)])
-    motion = runtime.motion(picture)
+    face, gains = sight.reference._replace(motion=runtime.motion(picture)), Gains.of(Tuning(), runtime.device)
 
-    def keypoints() -> Tensor:
-        return drive(shown.face, motion, sight.reference.motion, runtime.controllers)
+    def keypoints(seen: Face = face) -> Tensor:
+        return drive(portrait.face, seen, sight.reference.motion, gains, runtime.controllers, MotionOptions())
 
     driven = keypoints()
-    warped = runtime.warp(shown.portrait, driven)
+    warped = runtime.warp(portrait.features, driven)
 
     def networks() -> Tensor:
-        seen = runtime.motion(picture)
-        return runtime.render(shown.portrait, drive(shown.face, seen, sight.reference.motion, runtime.controllers))
+        return runtime.render(portrait.features, keypoints(face._replace(motion=runtime.motion(picture))))
 
     parts: dict[str, Callable[[], Any]] = {
         "M": lambda: runtime.motion(picture),
         "composition+S": keypoints,
-        "W": lambda: runtime.warp(shown.portrait, driven),
+        "W": lambda: runtime.warp(portrait.features, driven),
         "G": lambda: runtime.generate(warped),
         "M+W+G+S": networks,
     }

@@ -11,6 +11,7 @@ from . import models
 from .clips import Progress
 from .errors import PuppetError
 from .follow.calibration import Calibrating
+from .follow.moment import Moment
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
 from .frames import Driving, Image
@@ -27,6 +28,16 @@ class Prepared(Protocol):
     @property
     def still(self) -> Image:
         """The portrait at rest, (h, w, 3) RGB, both sides even: what viewers see before any motion."""
+
+
+class Drivers(Protocol):
+    """Drivers other than clips and cameras. An engine that takes them also drives the face in a clip."""
+
+    def look(self, image: Image) -> Any | None:
+        """What `Puppeteer.render` needs of a picture (h, w, 3) RGB that drives by itself; None where it shows no face."""
+
+    def moments(self, path: Path) -> Sequence[Moment]:
+        """A motion template's; raises TemplateError."""
 
 
 class Puppeteer(Protocol):
@@ -52,8 +63,15 @@ class Puppeteer(Protocol):
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""
 
+    @property
+    def drivers(self) -> Drivers | None:
+        """None for an engine that knows clips and cameras alone."""
+
+    def render(self, prepared: Any, seen: Any, /) -> Image:
+        """At once and by itself: the portrait under what was followed, (h, w, 3) RGB in the size of `prepared.still`."""
+
     def animate(self, prepared: Any, image: Image, time_s: float, /) -> Image:
-        """At once and by itself: the portrait driven by `image`, both (h, w, 3) RGB, in the size of `prepared.still`."""
+        """`render` under what is followed of `image` (h, w, 3) RGB."""
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the neutral from driving frames that are known before the first is animated."""

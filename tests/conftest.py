@@ -31,6 +31,7 @@ PORTRAITS = SHARED / "media" / "portraits"
 def pytest_configure() -> None:
     if "PUPPETCAST_MODELS" not in os.environ and (SHARED / "models").is_dir():
         os.environ["PUPPETCAST_MODELS"] = str(SHARED / "models")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks are slower on two threads, and on a busy machine much slower
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -78,6 +79,25 @@ def conformance() -> Path:
     if not folder.is_dir():
         pytest.skip("the conformance data is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """Checkpoints of tiny networks, for everything but what comes out of them."""
+    from .tiny import make_checkpoints
+
+    return make_checkpoints(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """For networks of full size."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

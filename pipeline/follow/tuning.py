@@ -1,4 +1,4 @@
-"""What can be turned while a stream is live. No torch here: configuration reads it."""
+"""What can be turned while a stream is live, and for a file beforehand. No torch here: configuration reads it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ NEAR = 0.22  # eye distances within which a point moves with a region
 
 
 class Region(StrEnum):
-    """Which part of the driver's motion is used."""
+    """Which part of the driver's motion is used, with the meaning of the published LivePortrait (its `animation_region`)
+    in every engine, live and offline. all: everything. exp: all expression. pose: the head turns and moves, but keeps its
+    size: only under "all" does the published code take the driver's scale. lip, eyes: the expression there."""
 
     ALL = "all"
     EXPRESSION = "exp"
@@ -29,9 +31,9 @@ class Region(StrEnum):
 class Tuning:
     """Gains: 1 for as much as the driver. smoothing: see `smoothing.ratio`. scale_lock: the head keeps its size.
 
-    retargeting: open eyes and lips as far as the driver's, whatever the portrait's own opening; not in every engine.
-    paused: the driver is not looked at. recalibrate_after_s: a face that comes back after so long gets a new neutral;
-    0 for never.
+    mouth, eyes, brows: times expression_gain. retargeting: open eyes and lips as far as the driver's, whatever the
+    portrait's own opening; not in every engine. paused: the driver is not looked at. recalibrate_after_s: a face that
+    comes back after so long gets a new neutral; 0 for never.
     """
 
     pose_gain: float = 1.0
@@ -54,8 +56,8 @@ class Tuning:
 
     @property
     def scale(self) -> float:
-        """Gain of the head's size under region and lock."""
-        return 0.0 if self.scale_lock else self.pose
+        """Gain of the head's size: it changes under Region.ALL alone, as published, and not under the lock."""
+        return 0.0 if self.scale_lock or self.region is not Region.ALL else self.pose_gain
 
     @property
     def expression(self) -> tuple[float, float, float, float]:
@@ -67,13 +69,18 @@ class Tuning:
         whole = self.expression_gain
         return whole * mouth, whole * eyes, whole * rest * self.brows_gain, whole * rest
 
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """All that scales motion, as one row of 8: pose, scale, the four of `expression`, retargeting of eyes and of lips."""
+        return (self.pose, self.scale, *self.expression, float(self.eye_retargeting), float(self.lip_retargeting))
+
 
 def tuned(motion: Motion, tuning: Tuning) -> Motion:
     """`motion` with the gains of `tuning`."""
     mouth, eyes, brows, rest = tuning.expression
     pose = motion.pose * np.float32(tuning.pose)
     pose[3] = motion.pose[3] * np.float32(tuning.scale)
-    weight = shares() @ np.array([mouth, eyes, brows, rest], np.float32)
+    weight = region_weights() @ np.array([mouth, eyes, brows, rest], np.float32)
     return replace(
         motion,
         pose=pose,
@@ -84,7 +91,7 @@ def tuned(motion: Motion, tuning: Tuning) -> Motion:
 
 
 @cache
-def shares() -> Array:
+def region_weights() -> Array:
     """(478, 4) how far each landmark belongs to mouth, eyes, brows and the rest; each row sums to 1, and regions
     fade into each other over NEAR."""
     face = canonical.face()[:, :2]

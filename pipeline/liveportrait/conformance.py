@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ..errors import ModelError
-from ..follow.tuning import Region
+from ..follow.tuning import Region, Tuning
 from . import crop, motion
 from .build import Captured, apply, autocast, autocast_face, complete
-from .motion import Controllers, FaceMotion, Ratios
+from .motion import Controllers, Face, FaceMotion, Gains, Ratios
 from .options import Build, MotionOptions, Precision
-from .paste import PasteBack, to_bytes
+from .paste import PasteBack, pasted, to_bytes, to_nearest_bytes
 from .runtime import find_device
 from .weights import Networks, load_networks
 
@@ -140,12 +140,13 @@ def _network_rows(golden: Golden, networks: Networks, precision: Precision) -> I
     yield _row("R_s", source.rotation, golden, KEYPOINT_TOLERANCE)
     driving = motion.face_motion(driving_heads)
     reference = FaceMotion(*(part[:1] for part in driving))
-    relative = motion.transfer(source, driving, reference, MotionOptions()).keypoints()
+    plain = Gains.of(Tuning(), device)
+    relative = motion.transfer(source, driving, reference, plain, MotionOptions()).keypoints()
     stitched = motion.stitch(networks.stitching, resting, relative)
     with autocast(device, precision):
-        portrait = networks.warping.prepare(feature, resting)
-        deformation, occlusion = networks.warping.dense_motion_network(portrait, stitched)
-        warped = networks.warping(portrait, stitched)
+        features = networks.warping.prepare(feature, resting)
+        deformation, occlusion = networks.warping.dense_motion_network(features, stitched)
+        warped = networks.warping(features, stitched)
         picture = networks.generator(warped).float()
     for k in range(len(stitched)):
         yield from _face(f"M.driving{k}", driving, k, golden)
@@ -180,34 +181,39 @@ def verify_motion(golden: Golden, networks: Networks) -> Iterator[Row]:
     yield _row("source.R", turn, golden, KEYPOINT_TOLERANCE)
     yield _row("x_s", source.keypoints(), golden, KEYPOINT_TOLERANCE)
     controllers = Controllers(networks.stitching, networks.lip, networks.eye)
-    ratios = Ratios(*(torch.from_numpy(r).to(device) for r in ratios_203(golden["source_landmarks_203"])))
+    openings = Ratios(*(torch.from_numpy(r).to(device) for r in ratios_203(golden["source_landmarks_203"])))
+    face = Face(source, openings)
     for name in sorted({k.split(".")[0] for k in golden if ".case" in k}):
         driving = FaceMotion(
             source.canonical, *(get(f"{name}.{part}")[:, 0] for part in ("exp", "R", "scale", "t"))
         )  # the driver's canonical keypoints are not used
         reference = FaceMotion(source.canonical, *(part[:1] for part in driving[1:]))
-        seen = Ratios(get(f"{name}.c_eyes"), get(f"{name}.c_lip")) if f"{name}.c_lip" in golden else None
+        # Where the driver's openings are not in the file, no case retargets either.
+        seen = Ratios(get(f"{name}.c_eyes"), get(f"{name}.c_lip")) if f"{name}.c_lip" in golden else openings
         for k, text in enumerate(golden["cases"].tolist()):
-            options = _options(text)
+            tuning, options = _case(text)
             key = f"{name}.case{k}.x_d"
-            retargets = options.eye_retargeting or options.lip_retargeting
+            retargets = tuning.eye_retargeting or tuning.lip_retargeting
             if key in golden and not (options.relative and retargets):
-                yield _row(
-                    key, motion.drive(source, driving, reference, controllers, options, ratios, seen), golden, KEYPOINT_TOLERANCE
-                )
+                gains = Gains.of(tuning, device)
+                driven = motion.drive(face, Face(driving, seen), reference, gains, controllers, options)
+                yield _row(key, driven, golden, KEYPOINT_TOLERANCE)
 
 
-def _options(case: str) -> MotionOptions:
-    flags = dict(part.split("=") for part in case.split(";"))
-    return MotionOptions(
-        relative=flags["flag_relative_motion"] == "True",
+def _case(text: str) -> tuple[Tuning, MotionOptions]:
+    flags = dict(part.split("=") for part in text.split(";"))
+    tuning = Tuning(
         region=Region(flags["animation_region"]),
-        stitching=flags["flag_stitching"] == "True",
         eye_retargeting=flags["flag_eye_retargeting"] == "True",
         lip_retargeting=flags["flag_lip_retargeting"] == "True",
+    )
+    options = MotionOptions(
+        relative=flags["flag_relative_motion"] == "True",
+        stitching=flags["flag_stitching"] == "True",
         close_lips=flags["flag_normalize_lip"] == "True",
         compat=True,
     )
+    return tuning, options
 
 
 def ratios_203(points: Any) -> tuple[Any, Any]:
@@ -236,9 +242,10 @@ def verify_crop(golden: Golden) -> Iterator[Row]:
     yield _row("paste.mask_512", crop.soft_mask(), golden, 1.0)
     mask = crop.mask_in_picture(box.to_picture(), (image.shape[1], image.shape[0]))
     yield _row("paste.mask_in_image", mask, golden, 1 / 255)
-    paste = PasteBack(image, box, torch.device("cpu"))
-    pasted = paste.whole(paste(as_input(golden["paste.crop"][None], torch.device("cpu")))[0])
-    yield from _picture("paste.result", pasted, golden, MEAN_LEVELS, PASTE_LEVELS)
+    cpu, (height, width) = torch.device("cpu"), image.shape[:2]
+    canvas = PasteBack(image, box, cpu).on_canvas(max(height, width))
+    whole = to_nearest_bytes(pasted(as_input(golden["paste.crop"][None], cpu), *canvas))[0, :height, :width]
+    yield from _picture("paste.result", whole.numpy(), golden, MEAN_LEVELS, PASTE_LEVELS)
 
 
 def _face(prefix: str, face: FaceMotion, k: int, golden: Golden) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""From driving pictures to LivePortrait's motion: tracker, calibration, causal box, M, filter, and a face that is lost."""
+"""From driving pictures to where M looks: tracker, calibration, causal box, and a face that is lost."""
 
 from __future__ import annotations
 
@@ -17,26 +17,20 @@ from ..face.tracker import Tracker
 from ..follow.blend import Presence
 from ..follow.follower import Follower
 from ..follow.neutral import NeutralKeeper
-from ..follow.smoothing import MAX_GAP_S, OneEuroFilter, ratio
-from ..frames import Image
+from ..follow.tuning import Tuning
+from ..frames import Driving, Image
 from .crop import DRIVING, DrivingBox, FaceBox, cut, mesh_box, mesh_ratios
-from .motion import FaceMotion, Ratios, smooth_turn
+from .motion import Face, FaceMotion, Ratios
+from .networks import INPUT
 
 log = logging.getLogger(__name__)
 
-INPUT = 256
+
 KEPT_SIDE = 640  # pictures kept for the calibration are no larger
 REFERENCES = 8  # the reference is the mean motion of so many pictures
 MIN_CUTOFF_HZ, BETA = 4.0, 30.0  # of the filter; motion in LivePortrait's units, of which a face is about two wide
 
 Extract = Callable[[list[Image]], FaceMotion]
-
-
-class Driven(NamedTuple):
-    """A driver's face in B frames."""
-
-    motion: FaceMotion
-    ratios: Ratios
 
 
 class Seen(NamedTuple):
@@ -52,28 +46,47 @@ class Seen(NamedTuple):
     left: float = 0.0
 
 
+class Sight(NamedTuple):
+    """A driving picture, followed on the host. reference: what its motion is measured against; row: the stream's place
+    on the device."""
+
+    driving: Driving
+    seen: Seen
+    reference: Face
+    row: int
+    tuning: Tuning = Tuning()
+
+    @property
+    def rest(self) -> float:
+        """How far the driver has come to rest, 0..1."""
+        return self.seen.rest
+
+
+class Given(NamedTuple):
+    """A motion that needs no picture and no filter: of a template, or of a picture by itself. As for `Sight` otherwise."""
+
+    face: Face
+    reference: Face
+    row: int
+    tuning: Tuning = Tuning()
+    rest: float = 0.0
+
+
 class MotionFollower(Follower):
     """One driver's face. Times are seconds on any steady clock, increasing. extract: M for 256² pictures."""
 
     def __init__(self, open_tracker: Callable[[], Tracker], extract: Extract) -> None:
         self._open_tracker = open_tracker
-        self._extract = extract
+        self.extract = extract
         super().__init__(open_tracker())
-        self.reference: Driven | None = None
+        self.reference: Face | None = None
         self._box: DrivingBox | None = None
         self._kept: list[tuple[Image, float]] = []  # a picture for each frame of the calibration, and its scale
-        self.forget()
-
-    def forget(self) -> None:
-        """Start the filter anew."""
-        self._smooth, self._turn = OneEuroFilter(MIN_CUTOFF_HZ, BETA), TurnFilter(MIN_CUTOFF_HZ, BETA)
-        self._last: Driven | None = None
         self._last_seen: Seen | None = None
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the reference from frames known beforehand; the face need not be in all of them."""
-        self.keeper, self.reference, self._box = NeutralKeeper(), None, None
-        self.forget()
+        self.keeper, self.reference, self._box, self._last_seen = NeutralKeeper(), None, None, None
         time_s = 0.0
         for time_s, image in frames:
             landmarks = self.tracker.track(image, time_s)
@@ -116,18 +129,6 @@ class MotionFollower(Follower):
         self.keeper.leap.pending = pending  # a leap is for the next motion that is new
         return self._last_seen._replace(gap_s=None, rest=rest, leap=False, left=left)
 
-    def follow(self, image: Image, time_s: float) -> tuple[Driven, float] | None:
-        """The face in `image` (h, w, 3) RGB and how far it has come to rest (0..1, by being lost); None while there
-        is no reference."""
-        seen = self.see(image, time_s)
-        if seen is None:
-            return None
-        if seen.gap_s is None:
-            return None if self._last is None else (self._last, seen.rest)
-        motion = self._extract([driving_input(image, seen.box)])
-        self._last = self._smoothed(Driven(motion, as_ratios(seen.ratios, motion.scale.device)), time_s)
-        return self._last, seen.rest
-
     def _collect(self, landmarks: Array, image: Image, time_s: float) -> bool:
         assert self.keeper.calibration is not None
         del self._kept[len(self.keeper.calibration) :]  # those of a calibration that was given up
@@ -145,44 +146,11 @@ class MotionFollower(Follower):
         landmarks, chosen = calibration.landmarks(), calibration.chosen()
         box = mesh_box(landmarks, DRIVING)
         some = [self._kept[k] for k in chosen[:: -(-len(chosen) // REFERENCES)]]
-        faces = self._extract([driving_input(image, box.scaled(factor)) for image, factor in some])
-        self.reference = Driven(mean_motion(faces), ratios_of(landmarks, faces.scale.device))
+        faces = self.extract([driving_input(image, box.scaled(factor)) for image, factor in some])
+        self.reference = Face(mean_motion(faces), ratios_of(landmarks, faces.scale.device))
         self._box = DrivingBox(box, time_s)
-        self._kept = []
-        self.forget()
+        self._kept, self._last_seen = [], None
         self.keeper.done()
-
-    def _smoothed(self, driven: Driven, time_s: float) -> Driven:
-        motion, ratios = driven
-        r = ratio(self.tuning.smoothing)
-        parts = [motion.expression, motion.scale, motion.translation, ratios.eyes, ratios.lip]
-        flat = self._smooth(torch.cat([p.flatten() for p in parts]), time_s, r)
-        sizes = [p.numel() for p in parts]
-        new = [v.reshape(p.shape) for v, p in zip(flat.split(sizes), parts, strict=True)]
-        turned = self._turn(motion.rotation, time_s, r)
-        return Driven(FaceMotion(motion.canonical, new[0], turned, *new[1:3]), Ratios(*new[3:]))
-
-
-class TurnFilter:
-    """`smoothing.RotationFilter` for (1, 3, 3) tensors."""
-
-    def __init__(self, min_cutoff_hz: float, beta: float) -> None:
-        self._min_cutoff, self._beta = min_cutoff_hz, beta
-        self._value: Tensor | None = None
-        self._speed = torch.zeros(1, 3)
-        self._time = 0.0
-
-    def __call__(self, rotation: Tensor, time_s: float, ratio: float) -> Tensor:
-        dt = time_s - self._time
-        self._time = time_s
-        if self._value is None or not 0.0 < dt <= MAX_GAP_S:
-            self._value, self._speed = rotation, torch.zeros(1, 3, device=rotation.device)
-        else:
-            step = torch.full((1, 1), dt, device=rotation.device)
-            self._value, self._speed = smooth_turn(
-                rotation, self._value, self._speed, step, ratio * self._min_cutoff, ratio * self._beta
-            )
-        return self._value
 
 
 def driving_input(image: Image, box: FaceBox) -> Image:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..follow.smoothing import DERIVATIVE_CUTOFF_HZ, gain
-from ..follow.tuning import Region
+from ..follow.tuning import Tuning
 from .networks import KEYPOINTS, MotionHeads
 from .options import MotionOptions
 
@@ -48,11 +48,30 @@ class Ratios(NamedTuple):
     lip: Tensor
 
 
-class Shares(NamedTuple):
-    """How far eyes and lips are retargeted, 0 or 1 for each of B: what the options say, or one by one. (B, 1) each."""
+class Face(NamedTuple):
+    """B faces as the networks know them: M's motion, and the openings that landmarks tell."""
 
-    eyes: Tensor
-    lip: Tensor
+    motion: FaceMotion
+    ratios: Ratios
+
+
+class Gains(NamedTuple):
+    """`Tuning` for B frames, a row each, or one for all of them. pose, scale: (B, 1); expression: (B, 4) of mouth, eyes,
+    brows and the rest; retargeting: (B, 2) of eyes and of lips, 0 or 1."""
+
+    pose: Tensor
+    scale: Tensor
+    expression: Tensor
+    retargeting: Tensor
+
+    @classmethod
+    def read(cls, numbers: Tensor) -> Gains:
+        """From rows (B, 8) in the order of `Tuning.gains`."""
+        return cls(*torch.split(numbers, [1, 1, 4, 2], dim=1))
+
+    @classmethod
+    def of(cls, tuning: Tuning, device: torch.device) -> Gains:
+        return cls.read(torch.tensor([tuning.gains], device=device))
 
 
 class Controllers(NamedTuple):
@@ -92,75 +111,64 @@ def face_motion(heads: MotionHeads) -> FaceMotion:
 
 
 def drive(
-    source: FaceMotion,
-    driving: FaceMotion,
-    reference: FaceMotion,
-    controllers: Controllers,
-    options: MotionOptions = MotionOptions(),
-    source_ratios: Ratios | None = None,
-    driving_ratios: Ratios | None = None,
-    shares: Shares | None = None,
+    source: Face, driving: Face, reference: FaceMotion, gains: Gains, controllers: Controllers, options: MotionOptions
 ) -> Tensor:
     """(B, K, 3) keypoints for W, of B driving frames.
 
-    source: batch 1. reference: batch 1, the driver's frame that relative motion is measured against.
-    The ratios are needed for retargeting, and the source's for closing its lips. shares: instead of the options'
-    retargeting.
+    reference: the driver's frame that relative motion is measured against. Source, reference and gains are of one face
+    each, or of B.
     """
-    resting = source.keypoints()
-    moved = transfer(source, driving, reference, options).keypoints()
+    resting = source.motion.keypoints()
+    moved = transfer(source.motion, driving.motion, reference, gains, options).keypoints()
     if not options.compat:
         moved = resting + (moved - resting) * options.multiplier
-    moved = moved + _retargeting(resting, controllers, options, source_ratios, driving_ratios, shares)
+    moved = moved + _retargeting(resting, source.ratios, driving.ratios, gains, controllers)
     if options.stitching:
         moved = stitch(controllers.stitching, resting, moved)
-    moved = moved + _closing(resting, controllers, options, source_ratios, shares)
+    if options.close_lips and options.relative:
+        moved = moved + _closing(resting, source.ratios, gains, controllers)
     if options.compat:
         moved = resting + (moved - resting) * options.multiplier
     return moved
 
 
-def transfer(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, options: MotionOptions) -> FaceMotion:
-    """The source's face with the driver's motion, before any network corrects it."""
-    batch = driving.scale.shape[0]
-    moved = _relative(source, driving, reference, options) if options.relative else _absolute(source, driving, options)
-    pose = options.region in (Region.ALL, Region.POSE)
-    return FaceMotion(
-        canonical=source.canonical,
-        expression=_in_region(source.expression, moved.expression, options.region),
-        rotation=moved.rotation if pose else source.rotation.expand(batch, -1, -1),
-        scale=moved.scale if options.region is Region.ALL else source.scale.expand(batch, -1),
-        translation=moved.translation if pose else source.translation.expand(batch, -1),
-    )
+def transfer(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, gains: Gains, options: MotionOptions) -> FaceMotion:
+    """The source's face with the driver's motion, before any network corrects it. A gain of 0 leaves the source's own."""
+    weight = (gains.expression @ _region_points(gains.expression.device))[..., None]
+    move = _relative if options.relative else _absolute
+    moved = move(source, driving, reference, gains, weight)
+    if not options.keep_place:
+        return moved
+    batch = len(driving.scale)
+    return moved._replace(scale=source.scale.expand(batch, -1), translation=source.translation.expand(batch, -1))
 
 
-def _relative(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, options: MotionOptions) -> FaceMotion:
-    turn = power(driving.rotation @ reference.rotation.transpose(1, 2), options.pose_gain)
-    zoom = (driving.scale / reference.scale) ** options.pose_gain
-    shift = (driving.translation - reference.translation) * options.pose_gain
+def _relative(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, gains: Gains, weight: Tensor) -> FaceMotion:
+    turn = power(driving.rotation @ reference.rotation.transpose(1, 2), gains.pose)
     return FaceMotion(
         canonical=source.canonical,
-        expression=source.expression + (driving.expression - reference.expression) * options.expression_gain,
+        expression=source.expression + weight * (driving.expression - reference.expression),
         rotation=turn @ source.rotation,
-        scale=source.scale.expand_as(zoom) if options.keep_place else source.scale * zoom,
-        translation=source.translation.expand_as(shift) if options.keep_place else source.translation + shift,
+        scale=source.scale * (driving.scale / reference.scale) ** gains.scale,
+        translation=source.translation + gains.pose * (driving.translation - reference.translation),
     )
 
 
-def _absolute(source: FaceMotion, driving: FaceMotion, options: MotionOptions) -> FaceMotion:
-    used = _absolute_shares(source.expression.device) * options.expression_gain
-    turn = power(driving.rotation @ source.rotation.transpose(1, 2), options.pose_gain)
+def _absolute(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, gains: Gains, weight: Tensor) -> FaceMotion:
+    """As published, the scale stays the source's."""
+    used = weight * _absolute_points(weight.device)
+    turn = power(driving.rotation @ source.rotation.transpose(1, 2), gains.pose)
     return FaceMotion(
         canonical=source.canonical,
         expression=source.expression + used * (driving.expression - source.expression),
         rotation=turn @ source.rotation,
         scale=source.scale.expand_as(driving.scale),
-        translation=source.translation + (driving.translation - source.translation) * options.pose_gain,
+        translation=source.translation + gains.pose * (driving.translation - source.translation),
     )
 
 
 @cache
-def _absolute_shares(device: torch.device) -> Tensor:
+def _absolute_points(device: torch.device) -> Tensor:
     """(1, K, 3) 1 for what absolute motion takes from the driver. Kept, as a captured way must not come to the host."""
     used = torch.zeros(1, KEYPOINTS, 3)
     for point, coordinates in ABSOLUTE.items():
@@ -169,24 +177,15 @@ def _absolute_shares(device: torch.device) -> Tensor:
 
 
 @cache
-def _members(points: tuple[int, ...], device: torch.device) -> Tensor:
-    """(1, K, 1) whether a keypoint is among `points`."""
-    return torch.tensor([k in points for k in range(KEYPOINTS)], device=device)[None, :, None]
+def _region_points(device: torch.device) -> Tensor:
+    """(4, K) which keypoints are of mouth, eyes, brows and the rest."""
+    regions = [[k in points for k in range(KEYPOINTS)] for points in (LIPS, EYES, BROWS)]
+    regions.append([k not in (*LIPS, *EYES, *BROWS) for k in range(KEYPOINTS)])
+    return torch.tensor(regions, dtype=torch.float32, device=device)
 
 
-def _in_region(resting: Tensor, moved: Tensor, region: Region) -> Tensor:
-    match region:
-        case Region.ALL | Region.EXPRESSION:
-            return moved
-        case Region.POSE:
-            return resting.expand_as(moved)
-    return torch.where(_members(LIPS if region is Region.LIP else EYES, moved.device), moved, resting)
-
-
-def power(rotations: Tensor, gain: float | Tensor) -> Tensor:
-    """(B, 3, 3) rotations by `gain` (a number, or (B, 1)) times their angle about their axis."""
-    if isinstance(gain, float) and gain == 1.0:
-        return rotations
+def power(rotations: Tensor, gain: Tensor) -> Tensor:
+    """(B, 3, 3) rotations by `gain` (B, 1) times their angle about their axis."""
     return from_vector(to_vector(rotations) * gain)
 
 
@@ -235,55 +234,18 @@ def retarget(network: nn.Module, resting: Tensor, ratios: Tensor) -> Tensor:
     return out.reshape(-1, KEYPOINTS, 3)
 
 
-def _retargeting(
-    resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None, driving: Ratios | None,
-    shares: Shares | None,
-) -> Tensor:  # fmt: skip
-    out = torch.zeros_like(resting)
-    eyes, lip = (options.eye_retargeting, options.lip_retargeting) if shares is None else (True, True)
-    if not (eyes or lip):
-        return out
-    if source is None or driving is None:
-        raise ValueError("retargeting needs the ratios of source and driver")
-    batch = driving.lip.shape[0]
-    if eyes:  # the networks were trained with one eye of the driver, the left one
-        wanted = torch.cat([source.eyes.expand(batch, -1), driving.eyes[:, :1]], dim=1)
-        moved = retarget(controllers.eye, resting, wanted)
-        out = out + (moved if shares is None else moved * shares.eyes[..., None])
-    if lip:
-        moved = retarget(controllers.lip, resting, torch.cat([source.lip.expand(batch, -1), driving.lip], dim=1))
-        out = out + (moved if shares is None else moved * shares.lip[..., None])
-    return out
+def _retargeting(resting: Tensor, source: Ratios, driving: Ratios, gains: Gains, controllers: Controllers) -> Tensor:
+    """Offsets that open eyes and lips as far as the driver's."""
+    batch = len(driving.lip)
+    # The networks were trained with one eye of the driver, the left one.
+    eyes = retarget(controllers.eye, resting, torch.cat([source.eyes.expand(batch, -1), driving.eyes[:, :1]], dim=1))
+    lip = retarget(controllers.lip, resting, torch.cat([source.lip.expand(batch, -1), driving.lip], dim=1))
+    share = gains.retargeting[..., None]
+    return eyes * share[:, :1] + lip * share[:, 1:]
 
 
-def _closing(
-    resting: Tensor, controllers: Controllers, options: MotionOptions, source: Ratios | None, shares: Shares | None
-) -> Tensor:
-    """Relative motion starts from a closed mouth: offsets that close the source's."""
-    off = (options.eye_retargeting or options.lip_retargeting) and shares is None
-    if off or source is None or not (options.close_lips and options.relative):
-        return torch.zeros_like(resting)
+def _closing(resting: Tensor, source: Ratios, gains: Gains, controllers: Controllers) -> Tensor:
+    """Relative motion starts from a closed mouth: offsets that close the source's, unless something is retargeted."""
     closed = retarget(controllers.lip, resting, torch.cat([source.lip, torch.zeros_like(source.lip)], dim=1))
-    closed = closed * (source.lip >= LIP_OPEN)[:, None].float()
-    return closed if shares is None else closed * (1 - torch.maximum(shares.eyes, shares.lip))[..., None]
-
-
-def tuned(driven: FaceMotion, reference: FaceMotion, gains: Tensor) -> FaceMotion:
-    """The driver's motion against its reference, times gains (B, 6): pose, scale; expression of mouth, eyes, brows, rest."""
-    turn = power(driven.rotation @ reference.rotation.transpose(1, 2), gains[:, :1])
-    weight = gains[:, 2:] @ _shares(gains.device)
-    return FaceMotion(
-        canonical=driven.canonical,
-        expression=reference.expression + weight[..., None] * (driven.expression - reference.expression),
-        rotation=turn @ reference.rotation,
-        scale=reference.scale * (driven.scale / reference.scale) ** gains[:, 1:2],
-        translation=reference.translation + gains[:, :1] * (driven.translation - reference.translation),
-    )
-
-
-@cache
-def _shares(device: torch.device) -> Tensor:
-    """(4, K) which keypoints are of mouth, eyes, brows and the rest."""
-    regions = [[k in points for k in range(KEYPOINTS)] for points in (LIPS, EYES, BROWS)]
-    regions.append([k not in (*LIPS, *EYES, *BROWS) for k in range(KEYPOINTS)])
-    return torch.tensor(regions, dtype=torch.float32, device=device)
+    wanted = (source.lip >= LIP_OPEN).float() * (1 - gains.retargeting.amax(dim=1, keepdim=True))
+    return closed * wanted[..., None]

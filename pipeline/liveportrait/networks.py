@@ -3,12 +3,13 @@
 Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retargeting Control",
 arXiv:2407.03168. Parameter names are those of the official checkpoints, which load strictly.
 Plain eager code; precision, folding, compilation and capture are switched on by their users.
-B is the batch, K = 21 keypoints, D, H, W = 16, 64, 64 the feature volume.
+B is the batch, K = 21 keypoints; C, D, H, W = 32, 16, 64, 64 the feature volume. Numbers in comments are of `FULL`.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,9 +18,50 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 KEYPOINTS = 21
-DEPTH, SIDE = 16, 64
 MOTIONS = KEYPOINTS + 1  # the background does not move
 KEYPOINT_VARIANCE = 0.01
+INPUT = 256  # side of the pictures that F and M are given
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the networks are: FULL for the official checkpoints, TINY where it is enough that everything fits.
+
+    appearance: F's channels, halved in height and width from each to the next, down to those of the feature volume;
+    volume: its channels C and depth D. backbone: M's stages, (channels, blocks) each. compressed: channels of the volume
+    that W moves by each keypoint. down, up: of the hourglass. spade: what γ and β are computed from.
+    generator: G's channels before, between and after its two enlargements, and its blocks before them.
+    """
+
+    appearance: tuple[int, ...] = (64, 128, 256)
+    volume: tuple[int, int] = (32, 16)
+    backbone: tuple[tuple[int, int], ...] = ((96, 3), (192, 3), (384, 9), (768, 3))
+    compressed: int = 4
+    down: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    up: tuple[int, ...] = (512, 256, 128, 64, 32)
+    warped: int = 256
+    spade: int = 128
+    generator: tuple[int, int, int] = (512, 256, 64)
+    middle: int = 6
+
+    @property
+    def side(self) -> int:
+        """Height and width of the feature volume; G's pictures have 8 times as much."""
+        return INPUT >> len(self.appearance) - 1
+
+    @property
+    def flat(self) -> int:
+        """Channels of the feature volume with its depth among them."""
+        return self.volume[0] * self.volume[1]
+
+    @property
+    def seen(self) -> int:
+        """Channels that the hourglass is given: a heat map and the compressed volume, moved, for each motion."""
+        return MOTIONS * (1 + self.compressed)
+
+
+FULL = Sizes()
+TINY = Sizes((4, 4, 4, 4, 4), (4, 2), ((4, 1), (4, 1), (4, 1), (8, 1)), 1, (4, 8), (4, 2), 8, 4, (8, 4, 4), 1)
 
 
 def conv_bn(dims: int, channels_in: int, channels_out: int, size: int = 3) -> nn.ModuleDict:
@@ -50,19 +92,21 @@ class ResBlock3d(nn.Module):
 class AppearanceFeatureExtractor(nn.Module):
     """F: the portrait's appearance as a feature volume."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes = FULL) -> None:
         super().__init__()
-        self.first = conv_bn(2, 3, 64)
-        self.down_blocks = nn.ModuleList([conv_bn(2, 64, 128), conv_bn(2, 128, 256)])
-        self.second = nn.Conv2d(256, 512, 1)
-        self.resblocks_3d = nn.ModuleDict({f"3dr{k}": ResBlock3d(32) for k in range(6)})
+        self._shape = (*sizes.volume, sizes.side, sizes.side)
+        widths = sizes.appearance
+        self.first = conv_bn(2, 3, widths[0])
+        self.down_blocks = nn.ModuleList(conv_bn(2, a, b) for a, b in itertools.pairwise(widths))
+        self.second = nn.Conv2d(widths[-1], sizes.flat, 1)
+        self.resblocks_3d = nn.ModuleDict({f"3dr{k}": ResBlock3d(sizes.volume[0]) for k in range(6)})
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, 256, 256) RGB in 0..1 -> (B, 32, D, H, W)."""
+        """(B, 3, 256, 256) RGB in 0..1 -> (B, C, D, H, W)."""
         x = F.relu(apply(self.first, image))  # B, 64, 256, 256
         for block in self.down_blocks:
             x = F.avg_pool2d(F.relu(apply(block, x)), 2)  # 128, 128² then 256, 64²
-        x = self.second(x).reshape(-1, 32, DEPTH, SIDE, SIDE)  # B, 32, 16, 64, 64
+        x = self.second(x).reshape(-1, *self._shape)  # B, 32, 16, 64, 64
         for block in self.resblocks_3d.values():
             x = block(x)
         return x
@@ -116,18 +160,17 @@ class MotionHeads(NamedTuple):
     kp: Tensor
 
 
-class ConvNextV2Tiny(nn.Module):
+class ConvNextV2(nn.Module):
     """The backbone of M with its seven heads."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        dims = (96, 192, 384, 768)
+        dims = [channels for channels, _ in sizes.backbone]
         stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, stride=4), LayerNorm2d(dims[0], eps=1e-6))
         pairs = itertools.pairwise(dims)
         downs = [nn.Sequential(LayerNorm2d(a, eps=1e-6), nn.Conv2d(a, b, 2, stride=2)) for a, b in pairs]
         self.downsample_layers = nn.ModuleList([stem, *downs])
-        depths = zip(dims, (3, 3, 9, 3), strict=True)
-        self.stages = nn.ModuleList(nn.Sequential(*(ConvNextBlock(dim) for _ in range(n))) for dim, n in depths)
+        self.stages = nn.ModuleList(nn.Sequential(*(ConvNextBlock(dim) for _ in range(n))) for dim, n in sizes.backbone)
         self.norm = nn.LayerNorm(dims[-1], eps=1e-6)
         heads = {"pitch": 66, "yaw": 66, "roll": 66, "t": 3, "exp": 63, "scale": 1, "kp": 63}
         for name, size in heads.items():
@@ -144,9 +187,9 @@ class ConvNextV2Tiny(nn.Module):
 class MotionExtractor(nn.Module):
     """M: head pose, canonical keypoints and expression of a face."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes = FULL) -> None:
         super().__init__()
-        self.detector = ConvNextV2Tiny()
+        self.detector = ConvNextV2(sizes)
 
     def forward(self, image: Tensor) -> MotionHeads:
         """(B, 3, 256, 256) RGB in 0..1 -> raw heads; `motion.face_motion` gives them meaning."""
@@ -184,8 +227,8 @@ def eye_mlp() -> Mlp:
     return Mlp(66, 256, 256, 128, 128, 64, 63)
 
 
-class Portrait(NamedTuple):
-    """What W needs of a portrait, computed once. feature: (B, 32, D, H, W); compressed: (B, 4, D, H, W);
+class PortraitFeatures(NamedTuple):
+    """What W needs of a portrait, computed once. feature: (B, C, D, H, W); compressed: (B, 4, D, H, W);
     keypoints: (B, K, 3); heat: (B, K, D, H, W)."""
 
     feature: Tensor
@@ -197,13 +240,14 @@ class Portrait(NamedTuple):
 class Hourglass(nn.Module):
     """A 3-D U-Net that keeps the depth: every step halves or doubles height and width alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        down = (110, 64, 128, 256, 512, 1024)
-        up = ((1024, 512), (1024, 256), (512, 128), (256, 64), (128, 32))
-        pairs = itertools.pairwise(down)
-        self.encoder = nn.ModuleDict({"down_blocks": nn.ModuleList(conv_bn(3, a, b) for a, b in pairs)})
-        self.decoder = conv_bn(3, 142, 142)
+        skips = (sizes.seen, *sizes.down[:-1])  # joined to what comes up, the last first: (110, 64, 128, 256, 512)
+        joined = [a + b for a, b in zip(sizes.up, reversed(skips), strict=True)]  # 1024, 512, 256, 128, 142
+        self.channels = joined[-1]
+        down, up = itertools.pairwise((sizes.seen, *sizes.down)), zip((sizes.down[-1], *joined), sizes.up, strict=False)
+        self.encoder = nn.ModuleDict({"down_blocks": nn.ModuleList(conv_bn(3, a, b) for a, b in down)})
+        self.decoder = conv_bn(3, self.channels, self.channels)
         self.decoder["up_blocks"] = nn.ModuleList(conv_bn(3, a, b) for a, b in up)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -223,20 +267,22 @@ class DenseMotion(nn.Module):
 
     grid: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.compress, self.norm = nn.Conv3d(32, 4, 1), nn.BatchNorm3d(4)
-        self.hourglass = Hourglass()
-        self.mask = nn.Conv3d(142, MOTIONS, 7, padding=3)
-        self.occlusion = nn.Conv2d(142 * DEPTH, 1, 7, padding=3)
-        self.register_buffer("grid", coordinate_grid(), persistent=False)
+        (channels, depth), few = sizes.volume, sizes.compressed
+        self.compress, self.norm = nn.Conv3d(channels, few, 1), nn.BatchNorm3d(few)
+        self.hourglass = Hourglass(sizes)
+        wide = self.hourglass.channels
+        self.mask = nn.Conv3d(wide, MOTIONS, 7, padding=3)
+        self.occlusion = nn.Conv2d(wide * depth, 1, 7, padding=3)
+        self.register_buffer("grid", coordinate_grid(sizes), persistent=False)
 
     def heat(self, keypoints: Tensor) -> Tensor:
         """(B, K, 3) -> (B, K, D, H, W) Gaussians around the keypoints."""
         distance = self.grid - keypoints[:, :, None, None, None]
         return torch.exp(-0.5 / KEYPOINT_VARIANCE * distance.square().sum(-1))
 
-    def forward(self, portrait: Portrait, driving: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, portrait: PortraitFeatures, driving: Tensor) -> tuple[Tensor, Tensor]:
         """driving: (B, K, 3) -> deformation (B, D, H, W, 3) in grid coordinates, occlusion (B, 1, H, W)."""
         batch = driving.shape[0]
         shifts = F.pad(portrait.keypoints - driving, (0, 0, 1, 0))  # B, 22, 3: the background first, unmoved
@@ -257,18 +303,18 @@ class DenseMotion(nn.Module):
 class WarpingModule(nn.Module):
     """W: the portrait's feature volume, deformed to the driven keypoints and flattened."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes = FULL) -> None:
         super().__init__()
-        self.dense_motion_network = DenseMotion()
-        self.third = conv_bn(2, 32 * DEPTH, 256)
-        self.fourth = nn.Conv2d(256, 256, 1)
+        self.dense_motion_network = DenseMotion(sizes)
+        self.third = conv_bn(2, sizes.flat, sizes.warped)
+        self.fourth = nn.Conv2d(sizes.warped, sizes.warped, 1)
 
-    def prepare(self, feature: Tensor, keypoints: Tensor) -> Portrait:
-        """Everything that depends on the portrait alone; (B, 32, D, H, W) and (B, K, 3)."""
+    def prepare(self, feature: Tensor, keypoints: Tensor) -> PortraitFeatures:
+        """Everything that depends on the portrait alone; (B, C, D, H, W) and (B, K, 3)."""
         motion = self.dense_motion_network
-        return Portrait(feature, F.relu(motion.norm(motion.compress(feature))), keypoints, motion.heat(keypoints))
+        return PortraitFeatures(feature, F.relu(motion.norm(motion.compress(feature))), keypoints, motion.heat(keypoints))
 
-    def forward(self, portrait: Portrait, driving: Tensor) -> Tensor:
+    def forward(self, portrait: PortraitFeatures, driving: Tensor) -> Tensor:
         """driving: (B, K, 3) -> (B, 256, H, W)."""
         deformation, occlusion = self.dense_motion_network(portrait, driving)
         volume = portrait.feature.float().expand(driving.shape[0], -1, -1, -1, -1)
@@ -280,10 +326,10 @@ class WarpingModule(nn.Module):
 class Spade(nn.Module):
     """Spatially adaptive normalisation (Park et al., arXiv:1903.07291)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, sizes: Sizes) -> None:
         super().__init__()
-        self.mlp_shared = nn.Sequential(nn.Conv2d(256, 128, 3, padding=1))
-        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(128, channels, 3, padding=1) for _ in range(2))
+        self.mlp_shared = nn.Sequential(nn.Conv2d(sizes.warped, sizes.spade, 3, padding=1))
+        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(sizes.spade, channels, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor, seg: Tensor) -> Tensor:
         h = F.relu(self.mlp_shared(F.interpolate(seg, size=x.shape[2:])))
@@ -293,16 +339,16 @@ class Spade(nn.Module):
 class SpadeBlock(nn.Module):
     """A residual block of two normalised convolutions; a third where the width changes."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, sizes: Sizes) -> None:
         super().__init__()
         middle = min(channels_in, channels_out)
         self.conv_0 = spectral_norm(nn.Conv2d(channels_in, middle, 3, padding=1))
         self.conv_1 = spectral_norm(nn.Conv2d(middle, channels_out, 3, padding=1))
-        self.norm_0, self.norm_1 = Spade(channels_in), Spade(middle)
+        self.norm_0, self.norm_1 = Spade(channels_in, sizes), Spade(middle, sizes)
         self.learned_shortcut = channels_in != channels_out
         if self.learned_shortcut:
             self.conv_s = spectral_norm(nn.Conv2d(channels_in, channels_out, 1, bias=False))
-            self.norm_s = Spade(channels_in)
+            self.norm_s = Spade(channels_in, sizes)
 
     def forward(self, x: Tensor, seg: Tensor) -> Tensor:
         h = self.conv_0(F.leaky_relu(self.norm_0(x, seg), 0.2))
@@ -313,27 +359,29 @@ class SpadeBlock(nn.Module):
 class SpadeGenerator(nn.Module):
     """G: the picture of a warped feature map."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes = FULL) -> None:
         super().__init__()
-        self.fc = nn.Conv2d(256, 512, 3, padding=1)
-        for k in range(6):
-            self.add_module(f"G_middle_{k}", SpadeBlock(512, 512))
-        self.up_0, self.up_1 = SpadeBlock(512, 256), SpadeBlock(256, 64)
-        self.conv_img = nn.Sequential(nn.Conv2d(64, 12, 3, padding=1), nn.PixelShuffle(2))
+        first, second, last = sizes.generator
+        self.fc = nn.Conv2d(sizes.warped, first, 3, padding=1)
+        self._middle = [f"G_middle_{k}" for k in range(sizes.middle)]
+        for name in self._middle:
+            self.add_module(name, SpadeBlock(first, first, sizes))
+        self.up_0, self.up_1 = SpadeBlock(first, second, sizes), SpadeBlock(second, last, sizes)
+        self.conv_img = nn.Sequential(nn.Conv2d(last, 12, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, seg: Tensor) -> Tensor:
         """(B, 256, 64, 64) -> (B, 3, 512, 512) RGB in 0..1."""
         x = self.fc(seg)
-        for k in range(6):
-            x = self.get_submodule(f"G_middle_{k}")(x, seg)  # B, 512, 64, 64
+        for name in self._middle:
+            x = self.get_submodule(name)(x, seg)  # B, 512, 64, 64
         x = self.up_0(F.interpolate(x, scale_factor=2), seg)  # B, 256, 128, 128
         x = self.up_1(F.interpolate(x, scale_factor=2), seg)  # B, 64, 256, 256
         return torch.sigmoid(self.conv_img(F.leaky_relu(x, 0.2)))
 
 
-def coordinate_grid() -> Tensor:
+def coordinate_grid(sizes: Sizes = FULL) -> Tensor:
     """(D, H, W, 3) with x, y, z from -1 to 1 at the outermost voxels, although `grid_sample` is then
     called with align_corners=False: the networks were trained that way."""
-    axes = [torch.arange(n) * (2 / (n - 1)) - 1 for n in (DEPTH, SIDE, SIDE)]
+    axes = [torch.arange(n) * (2 / (n - 1)) - 1 for n in (sizes.volume[1], sizes.side, sizes.side)]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y, z], dim=-1)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ..follow.tuning import Region
-
 
 class Precision(StrEnum):
     """What the convolutions compute in; keypoints, S and R are always float32."""
@@ -19,7 +17,7 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class MotionOptions:
-    """How motion is transferred.
+    """How motion is transferred, for all of an engine's streams; what each can set for itself is `Tuning`.
 
     relative: the driver's motion against its reference frame is added to the source; otherwise its
     absolute pose and expression replace the source's. multiplier: scales the keypoints' whole motion.
@@ -28,13 +26,8 @@ class MotionOptions:
     """
 
     relative: bool = True
-    region: Region = Region.ALL
-    pose_gain: float = 1.0
-    expression_gain: float = 1.0
     multiplier: float = 1.0
     stitching: bool = True
-    eye_retargeting: bool = False
-    lip_retargeting: bool = False
     close_lips: bool = True
     keep_place: bool = False
     compat: bool = False

@@ -12,7 +12,7 @@ from .crop import SIDE, FaceBox, mask_in_picture
 
 
 class PasteBack:
-    """The part of a picture that a crop covers, prepared once."""
+    """The part of a picture that a crop covers, prepared once. part: its rows and columns."""
 
     def __init__(self, still: Image, box: FaceBox, device: torch.device, feather: bool = True) -> None:
         """still: (h, w, 3) RGB. feather: the crop fades into the picture at its edge."""
@@ -21,7 +21,7 @@ class PasteBack:
         (x0, y0), (x1, y1) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
         (x0, x1), (y0, y1) = np.clip([x0, x1], 0, width).astype(int), np.clip([y0, y1], 0, height).astype(int)
         self.part = (slice(y0, y1), slice(x0, x1))
-        self.still = still
+        self._still = still
         y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64)
         u, v = np.einsum("ij,jhw->ihw", box.to_crop()[:2], np.stack([x, y, np.ones_like(x)]))
         # The published result comes from OpenCV, which samples at 1/32 of a pixel.
@@ -29,34 +29,32 @@ class PasteBack:
         self._grid = grid * (2 / (SIDE - 1)) - 1
         mask = mask_in_picture(box.to_picture(), (width, height))[self.part] if feather else np.ones(u.shape, np.float32)
         self._mask = torch.from_numpy(np.ascontiguousarray(mask)).to(device)
-        self._behind = torch.from_numpy(still[self.part].copy()).to(device).permute(2, 0, 1).float() / 255
-
-    def __call__(self, crops: Tensor) -> Tensor:
-        """(B, 3, SIDE, SIDE) in 0..1 -> (B, h, w, 3) uint8, the part of the picture."""
-        grid = self._grid.expand(len(crops), -1, -1, -1)
-        there = F.grid_sample(crops.clamp(0, 1), grid, padding_mode="zeros", align_corners=True)
-        return to_bytes(torch.lerp(self._behind.expand_as(there), there, self._mask) + 0.5 / 255)  # rounded
 
     def on_canvas(self, side: int) -> tuple[Tensor, Tensor, Tensor]:
         """Grid (1, side, side, 2), mask (1, side, side) and background (1, 3, side, side) of the whole picture in the
-        corner of a square."""
+        corner of a square; for `pasted`."""
         device = self._grid.device
-        height, width = self.still.shape[:2]
+        height, width = self._still.shape[:2]
         grid = torch.full((1, side, side, 2), 2.0, device=device)  # outside the crop
         mask = torch.zeros(1, side, side, device=device)
         behind = torch.zeros(1, 3, side, side, device=device)
         grid[0, :height, :width][self.part] = self._grid
         mask[0, :height, :width][self.part] = self._mask
-        behind[0, :, :height, :width] = torch.from_numpy(self.still.copy()).to(device).permute(2, 0, 1).float() / 255
+        behind[0, :, :height, :width] = torch.from_numpy(self._still.copy()).to(device).permute(2, 0, 1).float() / 255
         return grid, mask, behind
 
-    def whole(self, part: Tensor) -> Image:
-        """The whole picture with one pasted part (h, w, 3)."""
-        out = self.still.copy()
-        out[self.part] = part.cpu().numpy()
-        return out
+
+def pasted(crops: Tensor, grid: Tensor, mask: Tensor, behind: Tensor) -> Tensor:
+    """Crops (B, 3, SIDE, SIDE) -> whole pictures (B, 3, side, side) in 0..1."""
+    there = F.grid_sample(crops.clamp(0, 1), grid, padding_mode="zeros", align_corners=True)
+    return torch.lerp(behind, there, mask[:, None])
 
 
-def to_bytes(picture: Tensor) -> Tensor:
+def to_bytes(pictures: Tensor) -> Tensor:
     """(B, 3, h, w) in 0..1 -> (B, h, w, 3) uint8, truncated as published."""
-    return (picture.float().clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1)
+    return (pictures.float().clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def to_nearest_bytes(pictures: Tensor) -> Tensor:
+    """The same rounded, for pictures that were pasted: where nothing covers them, bytes come back as they were."""
+    return to_bytes(pictures + 0.5 / 255)

@@ -16,9 +16,9 @@ from torch import Tensor
 from .. import models
 from ..errors import ModelError
 from ..frames import Image
-from . import networks
 from .build import apply, autocast, autocast_face, best_device, compiled, complete, precisions
 from .motion import Controllers, FaceMotion, face_motion
+from .networks import PortraitFeatures
 from .options import Precision, Settings
 from .weights import load_networks
 
@@ -96,18 +96,18 @@ class Runtime:
             heads = self._networks.motion(pictures)
         return face_motion(heads)
 
-    def portrait(self, picture: Tensor, keypoints: Tensor) -> networks.Portrait:
+    def features(self, picture: Tensor, keypoints: Tensor) -> PortraitFeatures:
         """(1, 3, 256, 256), (1, K, 3) -> what W needs of a portrait."""
         with autocast_face(self.device, self.precision):
             feature = self._networks.appearance(picture).float()
         with autocast(self.device, self.precision):
             return self._networks.warping.prepare(feature, keypoints)
 
-    def render(self, portrait: networks.Portrait, keypoints: Tensor) -> Tensor:
+    def render(self, portrait: PortraitFeatures, keypoints: Tensor) -> Tensor:
         """(B, K, 3) -> (B, 3, 512, 512) in 0..1, float32."""
         return self.generate(self.warp(portrait, keypoints))
 
-    def warp(self, portrait: networks.Portrait, keypoints: Tensor) -> Tensor:
+    def warp(self, portrait: PortraitFeatures, keypoints: Tensor) -> Tensor:
         """W: (B, K, 3) -> (B, 256, 64, 64)."""
         with autocast(self.device, self.precision):
             out: Tensor = self._networks.warping(portrait, keypoints)

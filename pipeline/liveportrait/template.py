@@ -19,8 +19,10 @@ from torch import Tensor
 from ..clips import Progress, first_seconds, open_clip, timed
 from ..errors import ClipError, TemplateError
 from ..outfile import finished
-from .follow import Driven, MotionFollower
-from .motion import FaceMotion, Ratios
+from .columns import columns_of, named, numbers
+from .compose import STATE, filtered, unflat
+from .follow import MotionFollower, driving_input
+from .motion import Face, FaceMotion, Ratios
 from .networks import KEYPOINTS
 
 VERSION = 1
@@ -37,57 +39,64 @@ class Template:
     motion: FaceMotion
     ratios: Ratios
     rest: list[float]
-    reference: Driven
+    reference: Face
 
     def __len__(self) -> int:
         return len(self.times_s)
 
-    def frame(self, k: int) -> Driven:
+    def frame(self, k: int) -> Face:
         """One frame, batch 1."""
-        return _driven({name: part[k : k + 1] for name, part in _parts(Driven(self.motion, self.ratios)).items()})
+        return _face({name: part[k : k + 1] for name, part in _parts(Face(self.motion, self.ratios)).items()})
 
     def to(self, device: torch.device) -> Template:
         """The same on `device`."""
-        moved = [
-            _driven({n: p.to(device) for n, p in _parts(d).items()}) for d in (Driven(self.motion, self.ratios), self.reference)
-        ]
+        moved = [_face({n: p.to(device) for n, p in _parts(d).items()}) for d in (Face(self.motion, self.ratios), self.reference)]
         return replace(self, motion=moved[0].motion, ratios=moved[0].ratios, reference=moved[1])
 
 
-def _parts(driven: Driven) -> dict[str, Tensor]:
+def _parts(driven: Face) -> dict[str, Tensor]:
     parts = driven.motion._asdict() | driven.ratios._asdict()
     return {name: parts[name] for name in SHAPES}
 
 
-def _driven(parts: Mapping[str, Tensor]) -> Driven:
+def _face(parts: Mapping[str, Tensor]) -> Face:
     canonical = parts["expression"].new_zeros(1, KEYPOINTS, 3)  # the driver's is not used
     motion = FaceMotion(canonical, *(parts[n] for n in ("expression", "rotation", "scale", "translation")))
-    return Driven(motion, Ratios(parts["eyes"], parts["lip"]))
+    return Face(motion, Ratios(parts["eyes"], parts["lip"]))
 
 
 @torch.inference_mode()
 def make(follower: MotionFollower, clip: Path, progress: Progress = lambda done, total: None) -> Template:
-    """The motion of the face in a clip; ClipError where there is none."""
+    """The motion of the face in a clip; ClipError where there is none. M and the filter alone: there is no portrait."""
     follower.calibrate(first_seconds(clip))
-    times, followed = [], []
+    times: list[float] = []
+    faces: list[tuple[Face, float] | None] = []
+    state = torch.zeros(2, 1, STATE)
     with open_clip(clip) as source:
         total = source.streams.video[0].frames or None
         for done, (time_s, image) in enumerate(timed(source), 1):
             times.append(time_s)
-            followed.append(follower.follow(image, time_s))
+            seen = follower.see(image, time_s)
+            if seen is not None:
+                motion = follower.extract([driving_input(image, seen.box)])
+                columns = torch.tensor([numbers(columns_of(seen, follower.tuning, [0.0] * 6, 0))], device=motion.scale.device)
+                state = filtered(motion, named(columns), state.to(columns))
+                faces.append((unflat(state[0], motion.canonical), seen.rest))
+            else:
+                faces.append(None)
             progress(done, total)
     if follower.reference is None:
         raise ClipError(f"{clip}: no face was found in it")
     # Frames before the first sight of the face are at rest.
-    frames = [(follower.reference, 1.0) if f is None else f for f in followed]
-    parts = [_parts(driven) for driven, _ in frames]
-    driven = _driven({name: torch.cat([p[name] for p in parts]) for name in SHAPES})
-    return Template(times, *driven, [rest for _, rest in frames], follower.reference)
+    frames = [(follower.reference, 1.0) if face is None else face for face in faces]
+    parts = [_parts(face) for face, _ in frames]
+    face = _face({name: torch.cat([p[name] for p in parts]) for name in SHAPES})
+    return Template(times, *face, [rest for _, rest in frames], follower.reference)
 
 
 def save(template: Template, path: Path, source: str) -> None:
     """Write a template; a try that fails leaves no file. source: what it was made from, for people."""
-    tensors = _parts(Driven(template.motion, template.ratios))
+    tensors = _parts(Face(template.motion, template.ratios))
     tensors |= {f"reference.{name}": part for name, part in _parts(template.reference).items()}
     tensors |= {"times_s": torch.tensor(template.times_s, dtype=torch.float64), "rest": torch.tensor(template.rest)}
     about = {"kind": "motion template", "version": VERSION, "frames": len(template), "source": source}
@@ -120,8 +129,8 @@ def _load_own(path: Path) -> Template:
     for name, shape in (wanted | {"times_s": (count,), "rest": (count,)}).items():
         if name not in tensors or tuple(tensors[name].shape) != shape:
             raise TemplateError(f"{path}: '{name}' is missing or has another shape than {list(shape)}")
-    reference = _driven({name: tensors[f"reference.{name}"] for name in SHAPES})
-    return Template(tensors["times_s"].tolist(), *_driven(tensors), tensors["rest"].tolist(), reference)
+    reference = _face({name: tensors[f"reference.{name}"] for name in SHAPES})
+    return Template(tensors["times_s"].tolist(), *_face(tensors), tensors["rest"].tolist(), reference)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -164,6 +173,6 @@ def _load_published(path: Path) -> Template:
         times = [k / float(data.get("output_fps", 25)) for k in range(len(frames))]
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as exc:
         raise TemplateError(f"{path}: not a published motion template: {type(exc).__name__} {exc}") from exc
-    driven = _driven({name: torch.from_numpy(a) for name, a in arrays.items()})
-    first = _driven({name: torch.from_numpy(a[:1]) for name, a in arrays.items()})
+    driven = _face({name: torch.from_numpy(a) for name, a in arrays.items()})
+    first = _face({name: torch.from_numpy(a[:1]) for name, a in arrays.items()})
     return Template(times, *driven, [0.0] * len(times), first)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from . import networks
 from .files import RETARGETING, STEMS, SUFFIXES, missing_files
+from .networks import FULL, TINY, Sizes
 
 State = dict[str, Tensor]
 
@@ -23,14 +24,14 @@ State = dict[str, Tensor]
 RETARGETING_KEYS = {"stitching": "retarget_shoulder", "lip": "retarget_mouth", "eye": "retarget_eye"}
 PREFIX = "module."
 # In the order of `Networks`: the stem of the file, and what is in it.
-MAKERS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+MAKERS: dict[str, tuple[str, Callable[[Sizes], nn.Module]]] = {
     "appearance_feature_extractor": (STEMS[0], networks.AppearanceFeatureExtractor),
     "motion_extractor": (STEMS[1], networks.MotionExtractor),
     "warping_module": (STEMS[2], networks.WarpingModule),
     "spade_generator": (STEMS[3], networks.SpadeGenerator),
-    "stitching": (RETARGETING, networks.stitching_mlp),
-    "lip": (RETARGETING, networks.lip_mlp),
-    "eye": (RETARGETING, networks.eye_mlp),
+    "stitching": (RETARGETING, lambda sizes: networks.stitching_mlp()),
+    "lip": (RETARGETING, lambda sizes: networks.lip_mlp()),
+    "eye": (RETARGETING, lambda sizes: networks.eye_mlp()),
 }
 
 
@@ -57,12 +58,14 @@ class Networks:
 
 
 def load_networks(folder: Path) -> Networks:
-    """Load the five files of the official layout (`.pth` or `.safetensors`). ModelError names what is wrong."""
+    """Load the five files of the official layout (`.pth` or `.safetensors`), of which the first tells the size.
+    ModelError names what is wrong."""
     missing = missing_files(folder)
     if missing:
         raise ModelError(f"{folder}: lacks {', '.join(missing)}; run 'puppetcast models fetch liveportrait'")
     states: dict[Path, State] = {}
     modules: list[Any] = []
+    sizes = FULL
     for name, (stem, make) in MAKERS.items():
         path = next(p for s in SUFFIXES if (p := folder / f"{stem}{s}").is_file())
         if path not in states:
@@ -71,8 +74,16 @@ def load_networks(folder: Path) -> Networks:
         if name in RETARGETING_KEYS:
             start = f"{RETARGETING_KEYS[name]}."
             state = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-        modules.append(_fill(make, state, f"{path}: {name}"))
+        if not modules:
+            sizes = sizes_of(state)
+        modules.append(_fill(make, sizes, state, f"{path}: {name}"))
     return Networks(*modules)
+
+
+def sizes_of(appearance: State) -> Sizes:
+    """What all networks beside this F are to be, told by its first layer; FULL where it tells nothing."""
+    first = appearance.get("first.conv.weight")
+    return TINY if first is not None and len(first) == TINY.appearance[0] else FULL
 
 
 def read_state(path: Path) -> State:
@@ -109,9 +120,9 @@ def _flat(state: object, prefix: str = "") -> State:
     return flat
 
 
-def _fill(make: Callable[[], nn.Module], state: State, where: str) -> nn.Module:
+def _fill(make: Callable[[Sizes], nn.Module], sizes: Sizes, state: State, where: str) -> nn.Module:
     with torch.device("meta"):  # no time for random weights that are replaced at once
-        module = make()
+        module = make(sizes)
     wanted = module.state_dict()
     problems = []
     if lacking := sorted(wanted.keys() - state.keys()):
@@ -125,5 +136,5 @@ def _fill(make: Callable[[], nn.Module], state: State, where: str) -> nn.Module:
         raise ModelError(f"{where} does not fit: {'; '.join(problems)}")
     module.load_state_dict(state, strict=True, assign=True)
     if isinstance(module, networks.WarpingModule):
-        module.dense_motion_network.grid = networks.coordinate_grid()
+        module.dense_motion_network.grid = networks.coordinate_grid(sizes)
     return module.eval().requires_grad_(False)

@@ -22,6 +22,8 @@ from .prepared import MeshPrepared
 class MeshPuppeteer(Follower):
     """See `pipeline.engine.Puppeteer`. Times are seconds on any steady clock, increasing."""
 
+    drivers: None = None  # clips and cameras alone
+
     def __init__(self, open_tracker: Callable[[], Tracker]) -> None:
         super().__init__(open_tracker())
         self._open_tracker = open_tracker
@@ -34,6 +36,9 @@ class MeshPuppeteer(Follower):
     def follow(self, driving: Driving) -> Motion:
         """The motion of the face; rest where there is none."""
         return self._motion(driving.image, driving.time_s)
+
+    def render(self, prepared: MeshPrepared, seen: Motion) -> Image:
+        return prepared.render(seen)
 
     def animate(self, prepared: MeshPrepared, image: Image, time_s: float) -> Image:
         return prepared.render(self._motion(image, time_s))

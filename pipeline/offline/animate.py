@@ -1,7 +1,7 @@
 """Animate into a file with the engine that also runs live.
 
-What drives: a clip, a picture or a motion template. What is driven: a portrait, or a clip. Pictures,
-templates and clips as sources need the liveportrait engine.
+What drives: a clip, a picture or a motion template. What is driven: a portrait, or a clip. Pictures, templates and clips
+as sources need an engine that has `Drivers`, which liveportrait does.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from PIL import Image as Pillow
 from .. import outfile
 from ..clips import Progress
 from ..engine import Engine, Puppeteer
+from ..follow.tuning import Tuning
 from ..frames import Image
 from ..outfile import finished
 from ..portrait import PICTURES, Portrait, is_picture
-from .drivers import MAX_SIDE, Step, at_source_times, only_liveportrait, open_driver, paired, prepared_frames
+from .drivers import MAX_SIDE, Step, at_source_times, more_drivers, open_driver, paired, prepared_frames
 from .mux import Output, Result, sound_of, write_clip
 
 CLIPS = (".mp4",)
@@ -46,19 +47,20 @@ def check_paths(source: Path | None, driver: Path, out: Path) -> None:
 
 def animate(
     engine: Engine, source: Portrait | Path, driver: Path, output: Output, model: Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda done, total: None, tuning: Tuning = Tuning(), mirror: bool = False,
 ) -> Result:  # fmt: skip
     """Write `output`: MP4 (H.264, the driver's times, sound copied), or one picture if both source and driver are one.
 
     source: a portrait, or a clip, whose frames are then driven at the driver's times until the shorter of both ends.
-    model: the face model, needed for a clip as source. The neutral face is taken from the driver's first seconds, so
-    that the first frame is already animated. A try that fails leaves no file, and what was at `output.path` stays.
+    model: the face model, needed for a clip as source. mirror: swap left and right of the driver. The neutral face is
+    taken from the driver's first seconds, so that the first frame is already animated. A try that fails leaves no file,
+    and what was at `output.path` stays.
     Raises PuppetError.
     """
     check_paths(source if isinstance(source, Path) else None, driver, output.path)
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
-        drive = open_driver(driver, engine, puppeteer, stack)
+        drive = open_driver(driver, engine, puppeteer, tuning, mirror, stack)
         if isinstance(source, Portrait) and is_picture(driver):
             return _write_picture(engine.prepare(source, MAX_SIDE, MAX_SIDE), next(drive.steps), output, puppeteer)
         shown: Iterator[tuple[Step, Any]]
@@ -66,23 +68,23 @@ def animate(
             prepared = engine.prepare(source, MAX_SIDE, MAX_SIDE)
             shown = ((step, prepared) for step in drive.steps)
         else:
-            only_liveportrait(engine, f"{source}: a clip as source")
+            more_drivers(engine, puppeteer, f"{source}: a clip as source")
             pair = at_source_times if is_picture(driver) else paired
             shown = pair(drive.steps, prepared_frames(engine, source, model, stack))
         if output.max_frames is not None:
             drive = replace(drive, total=min(drive.total or output.max_frames, output.max_frames))
-        frames = _animated(islice(shown, output.max_frames), output, drive.total, progress)
+        frames = _animated(islice(shown, output.max_frames), puppeteer, output, drive.total, progress)
         return write_clip(frames, output, drive.rate or Fraction(30), sound_of(source, driver, output.sound), puppeteer)
 
 
 def _animated(
-    shown: Iterator[tuple[Step, Any]], output: Output, total: int | None, progress: Progress
+    shown: Iterator[tuple[Step, Any]], puppeteer: Puppeteer, output: Output, total: int | None, progress: Progress
 ) -> Iterator[tuple[float, Image, bool]]:
     """Time, picture and whether a face was followed."""
     for done, (step, source) in enumerate(shown, 1):
-        image = step.render(source)
+        image = puppeteer.render(source, step.seen)
         beside = [step.image, source.still] if output.side_by_side else []
-        yield step.time_s or 0.0, _beside([i for i in (*beside, image) if i is not None]), step.followed()
+        yield step.time_s or 0.0, _beside([i for i in (*beside, image) if i is not None]), step.followed
         progress(done, total)
 
 
@@ -95,7 +97,7 @@ def _beside(images: list[Image]) -> Image:
 
 
 def _write_picture(prepared: Any, step: Step, output: Output, puppeteer: Puppeteer) -> Result:
-    [(_, image, _)] = _animated(iter([(step, prepared)]), output, 1, lambda done, total: None)
+    [(_, image, _)] = _animated(iter([(step, prepared)]), puppeteer, output, 1, lambda done, total: None)
     with finished(output.path) as part:
         Pillow.fromarray(image).save(part)
     return Result(1, 1, puppeteer.tracker_name)

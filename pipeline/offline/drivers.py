@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from av.container import InputContainer
 
 from ..clips import first_seconds, open_clip, timed
-from ..engine import Engine, Puppeteer
+from ..engine import Drivers, Engine, Puppeteer
 from ..errors import ClipError, NoFaceError, PuppetError
 from ..face.tracker import open_tracker
 from ..follow.neutral import FaceState
-from ..frames import Image
+from ..follow.tuning import Tuning
+from ..frames import Driving, Image
 from ..portrait import Portrait, is_picture, read_picture
-
-if TYPE_CHECKING:
-    from ..liveportrait.engine import LivePortraitPuppeteer
-
 
 MAX_SIDE = 1280
 TEMPLATES = (".safetensors", ".pkl")
@@ -32,13 +31,13 @@ class Step:
     """One moment of a driver.
 
     time_s: from the driver's first frame; None where the source sets the times. image: the driver's picture, if it has
-    one. render: the source's picture at this moment. followed: whether a face drove it, asked after `render`.
+    one. seen: for `Puppeteer.render`. followed: whether a face drove it.
     """
 
     time_s: float | None
     image: Image | None
-    render: Callable[[Any], Image]
-    followed: Callable[[], bool] = lambda: True
+    seen: Any
+    followed: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,62 +49,59 @@ class Drive:
     rate: Fraction | None = None
 
 
-def only_liveportrait(engine: Engine, what: str) -> None:
-    if engine.name != "liveportrait":
+def more_drivers(engine: Engine, puppeteer: Puppeteer, what: str) -> Drivers:
+    """The engine's drivers beyond clips; PuppetError where it has none."""
+    if puppeteer.drivers is None:
         raise PuppetError(f"{what} needs '--engine liveportrait'; the engine here is {engine.name}")
+    return puppeteer.drivers
 
 
-def open_driver(driver: Path, engine: Engine, puppeteer: Any, stack: ExitStack) -> Drive:
+def open_driver(driver: Path, engine: Engine, puppeteer: Puppeteer, tuning: Tuning, mirror: bool, stack: ExitStack) -> Drive:
+    puppeteer.tune(tuning)
     if driver.suffix in TEMPLATES:
-        only_liveportrait(engine, f"{driver}: a motion template")
-        return _template_drive(driver, puppeteer)
+        if mirror:
+            raise PuppetError(f"{driver}: a motion template cannot be mirrored; leave '--mirror' out")
+        _nothing_to_smooth(tuning, f"{driver}: a motion template was smoothed when it was made")
+        return _template_drive(driver, more_drivers(engine, puppeteer, f"{driver}: a motion template"))
     if is_picture(driver):
-        only_liveportrait(engine, f"{driver}: a picture as driver")
-        return Drive(_picture_steps(driver, puppeteer))
+        _nothing_to_smooth(tuning, f"{driver}: a picture has nothing to smooth")
+        return Drive(_picture_steps(driver, more_drivers(engine, puppeteer, f"{driver}: a picture as driver"), mirror))
     clip = stack.enter_context(open_clip(driver))
-    puppeteer.calibrate(first_seconds(driver))
-    return Drive(_clip_steps(clip, puppeteer), clip.streams.video[0].frames or None, clip.streams.video[0].average_rate)
+    puppeteer.calibrate((time_s, mirrored(image, mirror)) for time_s, image in first_seconds(driver))
+    video = clip.streams.video[0]
+    return Drive(_clip_steps(clip, puppeteer, mirror), video.frames or None, video.average_rate)
 
 
-def _clip_steps(clip: InputContainer, puppeteer: Puppeteer) -> Iterator[Step]:
+def _nothing_to_smooth(tuning: Tuning, why: str) -> None:
+    if tuning.smoothing != Tuning.smoothing:
+        raise PuppetError(f"{why}; leave '--smoothing' out")
+
+
+def mirrored(image: Image, mirror: bool) -> Image:
+    """The picture, or its mirror image."""
+    return np.ascontiguousarray(image[:, ::-1]) if mirror else image
+
+
+def _clip_steps(clip: InputContainer, puppeteer: Puppeteer, mirror: bool) -> Iterator[Step]:
     for time_s, image in timed(clip):
-
-        def render(source: Any, time_s: float = time_s, image: Image = image) -> Image:
-            return puppeteer.animate(source, image, time_s)
-
-        yield Step(time_s, image, render, lambda: puppeteer.state is FaceState.TRACKING)
+        seen = puppeteer.follow(Driving(mirrored(image, mirror), time_s))
+        yield Step(time_s, image, seen, puppeteer.state is FaceState.TRACKING)
 
 
-def _template_drive(path: Path, puppeteer: LivePortraitPuppeteer) -> Drive:
-    from ..liveportrait.template import load
-
-    template = load(path).to(puppeteer.device)
-
-    def step(k: int) -> Step:
-        rest = template.rest[k]
-        return Step(
-            template.times_s[k],
-            None,
-            lambda source: puppeteer.render(source, template.frame(k), template.reference, rest),
-            lambda: rest == 0,
-        )
-
-    seconds = template.times_s[-1] if len(template) > 1 else 0
-    rate = Fraction((len(template) - 1) / seconds).limit_denominator(1001) if seconds else None
-    return Drive(map(step, range(len(template))), len(template), rate)
+def _template_drive(path: Path, drivers: Drivers) -> Drive:
+    moments = drivers.moments(path)
+    seconds = moments[-1].time_s if len(moments) > 1 else 0
+    rate = Fraction((len(moments) - 1) / seconds).limit_denominator(1001) if seconds else None
+    return Drive((Step(m.time_s, None, m.seen, m.followed) for m in moments), len(moments), rate)
 
 
-def _picture_steps(path: Path, puppeteer: LivePortraitPuppeteer) -> Iterator[Step]:
+def _picture_steps(path: Path, drivers: Drivers, mirror: bool) -> Iterator[Step]:
     """The picture, for ever."""
     image = read_picture(path)
-    driven = puppeteer.look(image)
-    if driven is None:
+    seen = drivers.look(mirrored(image, mirror))
+    if seen is None:
         raise NoFaceError(f"{path}: no face found; use a picture that shows one face from the front")
-    # As published: the expression counts from none at all, the pose from itself.
-    motion = driven.motion._replace(expression=driven.motion.expression * 0)
-    reference = driven._replace(motion=motion)
-    while True:
-        yield Step(None, image, lambda source: puppeteer.render(source, driven, reference))
+    return repeat(Step(None, image, seen))
 
 
 def paired(steps: Iterator[Step], moments: Iterator[tuple[float, Any]]) -> Iterator[tuple[Step, Any]]:

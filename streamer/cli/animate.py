@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipeline import outfile
+from pipeline.engine import Engine
 from pipeline.errors import PuppetError
-from pipeline.follow.tuning import Region
+from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.mux import Sound
 from pipeline.portrait import find_portrait, load_portrait
 
-from ..config import load_config
+from ..config import Puppet, load_config
 from .console import (
     ENGINE_HELP,
     LP,
@@ -30,6 +30,13 @@ from .console import (
     tidy_end,
 )
 
+
+def _gain(key: str) -> Any:
+    return typer.Option(min=0, max=3, help=Puppet.model_fields[key].description)
+
+
+# Options that are given by their opposite.
+_OFF = {"relative": "--absolute"} | {n: f"--no-{n.replace('_', '-')}" for n in ("paste_back", "stitching", "close_lips")}
 template_app = typer.Typer(help="Motion templates: the motion of a clip, stored without its pictures.", no_args_is_help=True)
 
 
@@ -51,6 +58,17 @@ def animate(
     audio: Annotated[
         Sound, typer.Option(help="Sound of the result: the driver's (the source's if it has none), the source's, or none.")
     ] = Sound.DRIVER,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Swap the driver's left and right.")] = False,
+    region: Annotated[Region, typer.Option(help="Part of the driver's motion that is used.")] = Tuning.region,
+    pose_gain: Annotated[float, _gain("pose_gain")] = Tuning.pose_gain,
+    expression_gain: Annotated[float, _gain("expression_gain")] = Tuning.expression_gain,
+    mouth_gain: Annotated[float, _gain("mouth_gain")] = Tuning.mouth_gain,
+    eyes_gain: Annotated[float, _gain("eyes_gain")] = Tuning.eyes_gain,
+    brows_gain: Annotated[float, _gain("brows_gain")] = Tuning.brows_gain,
+    smoothing: Annotated[float, typer.Option(min=0, max=1, help=Puppet.model_fields["smoothing"].description)] = Tuning.smoothing,
+    scale_lock: Annotated[
+        bool, typer.Option("--scale-lock", help="Keep the head's size when the driver moves closer or away.")
+    ] = Tuning.scale_lock,
     paste_back: Annotated[
         bool, typer.Option(help="Write the whole picture, or only the square of 512 pixels around the face.", rich_help_panel=LP)
     ] = True,
@@ -62,21 +80,12 @@ def animate(
             rich_help_panel=LP,
         ),
     ] = MotionOptions.relative,
-    region: Annotated[
-        Region, typer.Option(help="Part of the driver's motion that is used.", rich_help_panel=LP)
-    ] = MotionOptions.region,
     multiplier: Annotated[
         float, typer.Option(min=0, max=3, help="Strength of all motion; 1 is as strong as the driver's.", rich_help_panel=LP)
-    ] = 1.0,
-    pose_gain: Annotated[
-        float, typer.Option(min=0, max=3, help="Strength of head motion; 1 is as strong as the driver's.", rich_help_panel=LP)
-    ] = 1.0,
-    expression_gain: Annotated[
-        float, typer.Option(min=0, max=3, help="Strength of the expression; 1 is as strong as the driver's.", rich_help_panel=LP)
-    ] = 1.0,
+    ] = MotionOptions.multiplier,
     stitching: Annotated[
         bool, typer.Option(help="Keep shoulders and background in place while the head moves.", rich_help_panel=LP)
-    ] = True,
+    ] = MotionOptions.stitching,
     eye_retargeting: Annotated[bool, typer.Option(help="Open the eyes as far as the driver's.", rich_help_panel=LP)] = False,
     lip_retargeting: Annotated[bool, typer.Option(help="Open the lips as far as the driver's.", rich_help_panel=LP)] = False,
     close_lips: Annotated[
@@ -105,23 +114,33 @@ def animate(
 
         model = face_model(load_config())
         source = where if where is not None and is_clip(where) else load_portrait(portrait, model)
-        motion = MotionOptions(
-            relative=relative, region=region, multiplier=multiplier, pose_gain=pose_gain, expression_gain=expression_gain,
-            stitching=stitching, eye_retargeting=eye_retargeting, lip_retargeting=lip_retargeting, close_lips=close_lips,
-            keep_place=isinstance(source, Path),
+        motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
+        tuning = Tuning(
+            pose_gain, expression_gain, mouth_gain, eyes_gain, brows_gain, region, smoothing, scale_lock, eye_retargeting,
+            lip_retargeting,
         )  # fmt: skip
         settings = Settings(checkpoints, device, precision, paste_back, motion)
         opened = open_engine(engine, model, settings)
-        if opened.name != LP and replace(settings, motion=replace(motion, keep_place=False)) != Settings():
-            raise PuppetError(
-                f"options of the liveportrait engine are given, but the engine is {opened.name}; add '--engine {LP}'"
-            )
+        _refuse_foreign_options(opened, settings, tuning)
         output = Output(out, max_frames, side_by_side, audio)
         with bar(driver.name) as progress:
-            result = animate_file(opened, source, driver, output, model, progress)
+            result = animate_file(opened, source, driver, output, model, progress, tuning, mirror)
     if not result.tracked:
         console.print(f"[yellow]warning:[/] no face was followed in {driver}; the portrait rests throughout")
     console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}", highlight=False)
+
+
+def _refuse_foreign_options(engine: Engine, settings: Settings, tuning: Tuning) -> None:
+    """PuppetError for what is given but has no effect in the engine."""
+    given = [name for name in engine.lacks if getattr(tuning, name) != getattr(Tuning, name)]
+    if engine.name != LP:
+        own = ("checkpoints", "device", "precision", "paste_back")
+        given += [name for name in own if getattr(settings, name) != getattr(Settings, name)]
+        motion = ("relative", "multiplier", "stitching", "close_lips")
+        given += [name for name in motion if getattr(settings.motion, name) != getattr(MotionOptions, name)]
+    if given:
+        options = ", ".join(sorted(_OFF.get(name, f"--{name.replace('_', '-')}") for name in given))
+        raise PuppetError(f"{options}: the engine {engine.name} has no such option; add '--engine {LP}' or leave it out")
 
 
 @template_app.command("make")

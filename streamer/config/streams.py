@@ -28,9 +28,15 @@ class Puppet(Section):
     expression_gain: Gain = Field(
         Tuning.expression_gain, description="Strength of the whole expression; 1 is as strong as the driver's."
     )
-    mouth_gain: Gain = Field(Tuning.mouth_gain, description="Strength of mouth motion, multiplied by expression_gain.")
-    eyes_gain: Gain = Field(Tuning.eyes_gain, description="Strength of blinks and gaze, multiplied by expression_gain.")
-    brows_gain: Gain = Field(Tuning.brows_gain, description="Strength of eyebrow motion, multiplied by expression_gain.")
+    mouth_gain: Gain = Field(
+        Tuning.mouth_gain, description="Strength of mouth motion, multiplied by that of the whole expression."
+    )
+    eyes_gain: Gain = Field(
+        Tuning.eyes_gain, description="Strength of blinks and gaze, multiplied by that of the whole expression."
+    )
+    brows_gain: Gain = Field(
+        Tuning.brows_gain, description="Strength of eyebrow motion, multiplied by that of the whole expression."
+    )
     region: Region = Field(
         Tuning.region,
         description="Part of the driver's motion that is used: all, exp (the expression), pose (head motion), lip or eyes.",

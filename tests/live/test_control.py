@@ -255,9 +255,9 @@ def test_a_portrait_is_prepared_beside_the_stream(model, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_the_engine_is_changed_while_live(model, checkpoints):
+def test_the_engine_is_changed_while_live(model, tiny):
     with run_server(
-        engine={"name": "mesh", "max_side": 256}, liveportrait={"checkpoints": str(checkpoints), "device": "cpu"}
+        engine={"name": "mesh", "max_side": 256}, liveportrait={"checkpoints": str(tiny), "device": "cpu"}
     ) as server, httpx.Client(base_url=server.url, timeout=120) as http:  # fmt: skip
         http.patch("/api/streams/live", json={"demo": True})
         wait_until(lambda: server.control.state("live").face == "tracking")

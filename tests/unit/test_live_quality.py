@@ -16,7 +16,7 @@ from pipeline.follow.blend import BLEND_S, Leap, Presence
 from pipeline.follow.calibration import Calibration
 from pipeline.follow.neutral import FaceState
 from pipeline.follow.smoothing import OFF, RotationFilter, ratio
-from pipeline.follow.tuning import Region, Tuning, shares, tuned
+from pipeline.follow.tuning import Region, Tuning, region_weights, tuned
 from pipeline.frames import Driving, planar
 from pipeline.mesh.follow import MeshPuppeteer
 from pipeline.mesh.prepared import MeshPrepared
@@ -77,7 +77,7 @@ def test_gains_and_regions_of_a_motion():
     brows = tuned(motion, Tuning(brows_gain=2))
     assert brows.expression[105, 1] > 0.18
     assert brows.expression[13, 1] == pytest.approx(0.1, abs=0.002)
-    assert np.allclose(shares().sum(axis=1), 1)
+    assert np.allclose(region_weights().sum(axis=1), 1)
 
 
 def test_strength_has_a_sane_meaning():
