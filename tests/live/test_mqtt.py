@@ -22,6 +22,7 @@ from streamer.mqtt.bridge import Bridge, read
 
 from ..broker import Broker, broker, mosquitto
 from ..conftest import run_server
+from ..programs import free_port
 from ..waiting import until
 
 # Keys that Home Assistant 2025.4 takes, by platform, from homeassistant/components/mqtt (schemas.py, config.py and the
@@ -202,7 +203,7 @@ def secured(tmp_path):
 async def test_passwords_tls_and_websockets(model, secured):
     tmp_path = secured
     started = Broker(tmp_path)
-    ports = {"mqtts": started.port + 1, "ws": started.port + 2}
+    ports = {"mqtts": free_port(), "ws": free_port()}
     listeners = f"""per_listener_settings false
 password_file {tmp_path}/passwords
 listener {started.port} 127.0.0.1
