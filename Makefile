@@ -40,12 +40,14 @@ peers:
 	    && (command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm >/dev/null)) \
 	  || echo "*** other people's servers and clients cannot be installed: network cameras and foreign peers will not be tested ***"
 
+# On two workers; with WORKERS=0 one test after the other, in this process.
+WORKERS ?= 2
 test: setup browser peers check
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-# The everyday part, in some three minutes.
+# The everyday part, in a minute or two: without servers, browsers and whole networks.
 quick: check
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest tests/unit -m "not slow"
 
 bench: setup
 	$(BIN)/puppetcast bench mesh $(CLIP_OPTION)

@@ -6,16 +6,20 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, Page
 
 from pipeline import models, threads
+from pipeline.engine import Engine
 from streamer.app import Server
 from streamer.config import Config
 
@@ -26,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
+LONGEST = ("browser", "liveportrait", "device_path")
 
 
 def pytest_configure() -> None:
@@ -34,7 +39,20 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks are slower on two threads, and on a busy machine much slower
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `-n 2 --dist loadgroup`: a file stays on one worker, and all that needs the session's Chromium; the longest
+    first, so that no worker ends with them."""
+
+    def group(item: pytest.Item) -> str:
+        return "browser" if "chromium_of_all" in getattr(item, "fixturenames", ()) else item.path.name
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: next((k for k, name in enumerate(LONGEST) if name in group(item)), len(LONGEST)))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section("SKIPPED, so not tested here", sep="*")
@@ -82,7 +100,7 @@ def conformance() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of tiny networks, for everything but what comes out of them."""
     from .tiny import make_checkpoints
 
@@ -101,17 +119,34 @@ def all_cores() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(conformance, tmp_path_factory) -> Path:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder of a name that a function fills, once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def get(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = shared / name
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                fresh = Path(tempfile.mkdtemp(dir=shared))
+                fill(fresh)
+                fresh.rename(folder)
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def checkpoints(conformance, made_once) -> Path:
     """Full-size checkpoints with reproducible weights (520 MB)."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    subprocess.run([sys.executable, str(conformance / "make_weights.py"), str(folder)], check=True)
-    return folder
+    command = [sys.executable, str(conformance / "make_weights.py")]
+    return made_once("checkpoints", lambda folder: subprocess.run([*command, str(folder)], check=True))
 
 
 @contextmanager
-def run_server(own_engine=None, **sections) -> Iterator[Server]:
+def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Server]:
     """A server of its own on a free port, media on the loopback address."""
-    data = {"http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]}}
+    data: dict[str, Any] = {"http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]}}
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process

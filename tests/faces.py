@@ -56,9 +56,8 @@ def followed(frames: list[tuple[float, Picture]], measure: str, model: Path) -> 
 def decoded(clip: Path) -> list[tuple[float, Picture]]:
     """The pictures of a clip at 512 x 512, with their times."""
     with av.open(str(clip)) as source:
-        return [
-            (k / CAMERA_FPS, f.to_ndarray(format="rgb24", width=512, height=512)) for k, f in enumerate(source.decode(video=0))
-        ]
+        frames = [frame.to_ndarray(format="rgb24", width=512, height=512) for frame in source.decode(video=0)]
+    return [(k / CAMERA_FPS, np.asarray(frame, np.uint8)) for k, frame in enumerate(frames)]
 
 
 def thumbnail(image: Picture) -> NDArray[np.float64]:

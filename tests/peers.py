@@ -95,7 +95,7 @@ async def watching(http: httpx.AsyncClient, codec: str = "VP8") -> AsyncIterator
 async def pictures(receiver: RTCRtpReceiver, count: int, seconds: float = LIMIT_S) -> list[av.VideoFrame]:
     """The next pictures that a viewer gets."""
     async with asyncio.timeout(seconds):
-        return [await receiver.track.recv() for _ in range(count)]
+        return [await receiver.track.recv() for _ in range(count)]  # type: ignore[misc]
 
 
 def watched(intake: Intake) -> list[TimedFrame]:

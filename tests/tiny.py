@@ -37,6 +37,8 @@ def _lively(network: nn.Module) -> nn.Module:
     """Weights with which signals neither grow nor fade, and norms that do something."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     for name, parameter in network.named_parameters():

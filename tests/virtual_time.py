@@ -39,7 +39,7 @@ class _Jump(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        alone = len(self._fd_to_key) == 1  # with the loop's own pipe, that nobody writes to
+        alone = len(self.get_map()) == 1  # with the loop's own pipe, that nobody writes to
         ready: list[tuple[selectors.SelectorKey, int]] = [] if alone else super().select(0)
         if not ready and timeout is None:
             raise Stuck("nothing is ready and no timer is set")

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Page
 
 from ..conftest import ROOT, run_server
-from ..programs import GST_WEBRTC, SYSTEM_PYTHON, absent, accepts, free_port, need_gstreamer
+from ..programs import GST_WEBRTC, SYSTEM_PYTHON, accepts, free_port, need_gstreamer, program
 from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -55,26 +55,26 @@ USED = """async () => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory) -> Path:
-    """A folder with our scripts and what they need from npm."""
-    if shutil.which("npm") is None:
-        absent("npm")
-    folder = tmp_path_factory.mktemp("foreign")
+def install(folder: Path) -> None:
+    """What package.json names, and Eyevinn's clients as one script."""
     for name in ("package.json", "entry.js", "obs.mjs"):
         shutil.copy(FOREIGN / name, folder)
-    install = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=180)
-    return folder
+    npm = [program("npm"), "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(npm, cwd=folder, check=True, capture_output=True, timeout=180)
+    esbuild = [str(folder / "node_modules" / ".bin" / "esbuild"), "entry.js", "--bundle", "--format=iife", "--outfile=out.js"]
+    subprocess.run(esbuild, cwd=folder, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def installed(made_once) -> Path:
+    """A folder with our scripts and what they need from npm."""
+    return made_once("foreign", install)
 
 
 @pytest.fixture(scope="session")
 def bundle(installed) -> Path:
     """Eyevinn's clients as one script."""
-    folder = installed
-    made = [str(folder / "node_modules" / ".bin" / "esbuild"), "entry.js", "--bundle", "--format=iife", "--outfile=out.js"]
-    subprocess.run(made, cwd=folder, check=True, capture_output=True, timeout=60)
-    return folder / "out.js"
+    return installed / "out.js"
 
 
 def test_the_whip_client_of_eyevinn_publishes(bundle, page, camera, model):
@@ -162,9 +162,7 @@ def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
 @contextmanager
 def turn_server(folder: Path, secret: str) -> Iterator[int]:
     """coturn on the loopback address."""
-    if shutil.which("turnserver") is None:
-        absent("coturn")
-    port = free_port()
+    coturn, port = program("turnserver"), free_port()
     # The file of the containers, moved to a free port of the loopback address.
     given = (ROOT / "docker" / "turnserver.conf").read_text()
     assert "listening-port=3478\n" in given
@@ -175,7 +173,7 @@ def turn_server(folder: Path, secret: str) -> Iterator[int]:
     config = folder / "turn.conf"
     config.write_text(given + "\n".join(own) + "\n")
     with (folder / "turn.log").open("w") as log:
-        process = subprocess.Popen(["turnserver", "-c", str(config)], stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([coturn, "-c", str(config)], stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_until(lambda: accepts(port))
             yield port

@@ -18,7 +18,7 @@ from streamer.control.commands import Change
 from streamer.control.state import StreamState
 from streamer.errors import BadCommand
 
-from ..broker import broker
+from ..broker import Broker, broker
 from ..conftest import run_server
 from ..faces import two_faces
 from ..peers import negotiate, peer
@@ -28,7 +28,7 @@ Send = Callable[[dict], Awaitable[dict]]  # a change -> the state after it, or {
 
 
 @asynccontextmanager
-async def by_rest(server) -> AsyncIterator[Send]:
+async def by_rest(server, _=None) -> AsyncIterator[Send]:
     async with httpx.AsyncClient(base_url=server.url) as http:
 
         async def send(change: dict) -> dict:
@@ -40,7 +40,7 @@ async def by_rest(server) -> AsyncIterator[Send]:
 
 
 @asynccontextmanager
-async def by_data_channel(server, token: str = "") -> AsyncIterator[Send]:
+async def by_data_channel(server, _=None, token: str = "") -> AsyncIterator[Send]:
     async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
         viewer.addTransceiver("video", direction="recvonly")
         channel = viewer.createDataChannel("control")
@@ -59,8 +59,8 @@ async def by_data_channel(server, token: str = "") -> AsyncIterator[Send]:
 
 
 @asynccontextmanager
-async def by_mqtt(server) -> AsyncIterator[Send]:
-    async with server.test_broker.client() as client:
+async def by_mqtt(server, running: Broker) -> AsyncIterator[Send]:
+    async with running.client() as client:
         await client.wait("puppetcast/live/state")
 
         async def send(change: dict) -> dict:
@@ -83,21 +83,21 @@ def transport(request):
 def controlled(model, transport, tmp_path):
     if transport != "mqtt":
         with run_server() as server:
-            yield server
+            yield server, None
         return
     with broker(tmp_path) as running, run_server(mqtt={"url": running.url}) as server:
-        server.test_broker = running
-        yield server
+        yield server, running
 
 
 async def test_one_command_by_every_transport_gives_the_same_state(controlled, transport):
-    async with TRANSPORTS[transport](controlled) as send:
+    server, _ = controlled
+    async with TRANSPORTS[transport](*controlled) as send:
         change = {"pose_gain": 1.5, "region": "exp", "smoothing": 0.25, "portrait": "drawing", "max_fps": 12, "muted": True}
         state = StreamState.model_validate(await send(change))
         assert state.puppet == Puppet(pose_gain=1.5, region="exp", smoothing=0.25, max_fps=12, muted=True)
         assert (state.portrait, state.previous_portrait) == ("drawing", "astronaut")
         assert state.rate_limit == 12
-        assert state.puppet == controlled.control.state("live").puppet
+        assert state.puppet == server.control.state("live").puppet
         back = await send({"previous_portrait": True, "max_fps": None})
         assert (back["portrait"], back["rate_limit"]) == ("astronaut", 30)
         assert (await send({"demo": True}))["demo"]
@@ -115,13 +115,13 @@ async def test_one_command_by_every_transport_gives_the_same_state(controlled, t
             refused = await send(wrong)
             assert refused["code"] == code, refused
             assert text in refused["error"]
-        assert not controlled.control.state("live").puppet.mirror, "nothing of a wrong command was done"
+        assert not server.control.state("live").puppet.mirror, "nothing of a wrong command was done"
 
 
 async def test_a_viewer_who_may_only_watch_commands_nothing(model):
     """A channel that nobody answers is closed; what was sent on it has changed nothing."""
     with run_server(auth={"token": "rule", "view_token": "look"}) as server:
-        async with by_data_channel(server, "rule") as send:
+        async with by_data_channel(server, token="rule") as send:
             assert (await send({"mirror": True}))["puppet"]["mirror"]
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
             viewer.addTransceiver("video", direction="recvonly")
@@ -131,7 +131,7 @@ async def test_a_viewer_who_may_only_watch_commands_nothing(model):
             channel.send(json.dumps({"id": 7, "change": {"mirror": False}}))
             await until(lambda: channel.bufferedAmount == 0)
             # What comes after it has come.
-            async with by_data_channel(server, "rule") as send:
+            async with by_data_channel(server, token="rule") as send:
                 assert (await send({"smoothing": 0.25}))["puppet"]["mirror"]
 
 

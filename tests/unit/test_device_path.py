@@ -265,7 +265,7 @@ def luma(planes: Image) -> Image:
 
 
 def rgb(frame: av.VideoFrame) -> Image:
-    return frame.to_ndarray(format="rgb24")
+    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def calibrated(engine: LivePortraitEngine, frames: list[av.VideoFrame]) -> LivePortraitPuppeteer:

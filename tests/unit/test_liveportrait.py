@@ -200,7 +200,7 @@ def faces(batch: int) -> tuple[Face, Face, FaceMotion]:
     def face(batch: int) -> FaceMotion:
         some = [torch.randn(batch, *shape, generator=generator) * 0.1 for shape in ((21, 3), (21, 3), (1,), (3,))]
         turn = motion.rotation(*(torch.randn(batch, 1, generator=generator) * 15 for _ in range(3)))
-        return FaceMotion(*some[:2], turn, 1 + some[2], some[3])
+        return FaceMotion(some[0], some[1], turn, 1 + some[2], some[3])
 
     driving = face(batch)
     source = Face(face(1), Ratios(torch.tensor([[0.3, 0.3]]), torch.tensor([[0.1]])))
