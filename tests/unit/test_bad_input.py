@@ -126,6 +126,7 @@ def silent_clip(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, silent_clip):
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
