@@ -58,7 +58,7 @@ def until_state(
 
 
 def _missed(read: Callable[..., object], holds: Callable[..., object], seconds: float, last: object) -> str:
-    awaited = " ".join(_text(part) for part in (read, holds) if part is not bool)
+    awaited = " ".join(dict.fromkeys(_text(part) for part in (read, holds) if part is not bool))
     return f"not within {seconds:g} s: {awaited}; last: {last}"
 
 

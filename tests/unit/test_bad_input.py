@@ -144,6 +144,7 @@ def test_the_version_is_told():
     assert done.stdout == f"puppetcast {version('puppetcast')}\n"
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, silent_clip):
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")

@@ -69,6 +69,7 @@ def desk(tmp_path_factory, model) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c, e in EXPECTED.items() if e != "make"])
 def test_the_commands_of_the_readme(command, desk, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no network is needed to see that it would be asked

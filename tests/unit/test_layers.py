@@ -81,3 +81,10 @@ def test_only_a_lane_makes_animated_frames() -> None:
     assert makers == {"pipeline/frames.py", "pipeline/lane.py"}
     with pytest.raises(TypeError, match="only a lane's screen"):
         AnimatedFrame(np.zeros((6, 4), np.uint8), 0.0, 1, object())
+
+
+def test_no_test_module_takes_anything_from_another():
+    modules = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    for path in (ROOT / "tests").rglob("*.py"):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert not modules & {part for node in imports for part in (node.module or "").split(".")}, path

@@ -218,9 +218,9 @@ def test_every_kind_of_driver_and_source(engine, short, tmp_path, tiny):
     moving = tmp_path / "m.mp4"
     result = animate(engine, short, FACE, Output(moving, max_frames=2, sound=Sound.NONE), FACE_MODEL)
     assert result.frames == len(frames_of(moving)) == 2
-    with pytest.raises(PuppetError, match=r"one picture comes out; choose a name that ends in \.png"):
+    with pytest.raises(PuppetError, match=r"x\.mp4: choose a name that ends in \.png"):
         animate(engine, portrait, FACE, Output(tmp_path / "x.mp4"))
-    with pytest.raises(PuppetError, match=r"a clip comes out; choose a name that ends in \.mp4"):
+    with pytest.raises(PuppetError, match=r"x\.png: choose a name that ends in \.mp4"):
         animate(engine, portrait, short, Output(tmp_path / "x.png"))
     left = {f.name for f in tmp_path.iterdir()}
     assert left == {"t.safetensors", "t.mp4", "c.mp4", "p.png", "m.mp4"}, "nothing half done is left"
@@ -243,13 +243,13 @@ def test_no_face_anywhere(engine, faceless, short, tmp_path):
 def test_the_mesh_engine_says_what_needs_the_other(short, tmp_path):
     mesh = open_engine("mesh", FACE_MODEL)
     (tmp_path / "t.safetensors").write_bytes(b"x")
-    for source, driver in [
-        (bundled("drawing"), FACE),
-        (bundled("drawing"), tmp_path / "t.safetensors"),
-        (short, short),
+    for source, driver, out in [
+        (bundled("drawing"), FACE, "x.png"),
+        (bundled("drawing"), tmp_path / "t.safetensors", "x.mp4"),
+        (short, short, "x.mp4"),
     ]:
         with pytest.raises(PuppetError, match="needs '--engine liveportrait'; the engine here is mesh"):
-            animate(mesh, source, driver, Output(tmp_path / "x.mp4"), FACE_MODEL)
+            animate(mesh, source, driver, Output(tmp_path / out), FACE_MODEL)
 
 
 def test_auto_says_which_engine_and_why(tmp_path, tiny):
@@ -353,14 +353,16 @@ def test_options_that_the_engine_lacks_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("driver", "options", "message"),
     [
-        (Path("t.safetensors"), {"mirror": True}, "a motion template cannot be mirrored; leave '--mirror' out"),
-        (Path("t.safetensors"), {"tuning": Tuning(smoothing=1)}, "was smoothed when it was made; leave '--smoothing' out"),
+        ("t.safetensors", {"mirror": True}, "a motion template cannot be mirrored; leave '--mirror' out"),
+        ("t.safetensors", {"tuning": Tuning(smoothing=1)}, "was smoothed when it was made; leave '--smoothing' out"),
         (FACE, {"tuning": Tuning(smoothing=0)}, "a picture has nothing to smooth; leave '--smoothing' out"),
     ],
 )
 def test_options_that_the_driver_lacks_are_named(driver, options, message, engine, tmp_path):
+    (tmp_path / "t.safetensors").touch()
+    out = tmp_path / ("o.png" if driver == FACE else "o.mp4")
     with pytest.raises(PuppetError, match=message):
-        animate(engine, bundled("drawing"), driver, Output(tmp_path / "o.mp4"), **options)
+        animate(engine, bundled("drawing"), tmp_path / driver, Output(out), **options)
 
 
 @pytest.mark.parametrize("name", ["mesh", "liveportrait"])
