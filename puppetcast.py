@@ -40,9 +40,9 @@ __all__ = [
 def open_portrait(where: str | Path) -> Portrait:
     """A bundled portrait by name (`bundled_names()`), or a picture file and the face in it; PuppetError otherwise."""
     from pipeline.portrait import bundled, load_portrait
-    from streamer.app import face_model
+    from streamer.app import find_faces
 
-    return bundled(str(where)) if where in bundled_names() else load_portrait(str(where), face_model(Config()))
+    return bundled(str(where)) if where in bundled_names() else load_portrait(str(where), find_faces(Config()))
 
 
 def animate(
@@ -63,12 +63,12 @@ def animate(
     from pipeline.engine import open_engine
     from pipeline.offline.animate import animate as animate_file
     from pipeline.offline.mux import Output
-    from streamer.app import face_model
+    from streamer.app import find_faces
 
     portrait = source if isinstance(source, Portrait) else open_portrait(source)
-    model = face_model(Config())
+    faces = find_faces(Config())
     written = Output(Path(output), max_frames)
-    return animate_file(open_engine(engine, model), portrait, Path(driver), written, model, progress)
+    return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress)
 
 
 class Serving:

@@ -18,7 +18,7 @@ import torch
 
 from pipeline import models
 from pipeline.clips import Progress, open_clip, timed
-from pipeline.face.tracker import open_tracker
+from pipeline.face.faces import faces_by
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image
 from pipeline.liveportrait.crop import DRIVING, SOURCE, cut, mesh_box, shrink
@@ -86,7 +86,7 @@ def seed(
 
 def _driving_crops(clip: Path, count: int) -> list[Image]:
     """The driver's face in `count` frames, cut by the box of the first."""
-    tracker = open_tracker(models.find(models.FACE_LANDMARKER))
+    tracker = faces_by(models.find(models.FACE_LANDMARKER)).open_tracker()
     crops: list[Image] = []
     box = None
     try:

@@ -13,8 +13,9 @@ from bench.machine import CLASS, committed, machine
 from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
+from pipeline.face.faces import faces_by
 from pipeline.liveportrait.options import Settings
-from pipeline.portrait import DEMO_CLIP, bundled_names, load_portrait
+from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, load_portrait
 from streamer.cli.console import (
     Checkpoints,
     Device,
@@ -150,7 +151,7 @@ def bench_amp(
     from bench.amp import markdown, seed
 
     with one_line_errors(), bar("rows") as progress:
-        figures = seed(Settings(checkpoints, device), load_portrait("astronaut", None), clip or DEMO_CLIP, frames, progress)
+        figures = seed(Settings(checkpoints, device), bundled("astronaut"), clip or DEMO_CLIP, frames, progress)
     console.print(markdown(figures), highlight=False, markup=False)
     _report(figures, out)
 
@@ -170,7 +171,7 @@ def bench_device(
     from bench.device import markdown
 
     with one_line_errors(), bar("variants") as progress:
-        figures = measure(Settings(checkpoints, device), load_portrait("astronaut", None), minutes, progress)
+        figures = measure(Settings(checkpoints, device), bundled("astronaut"), minutes, progress)
     console.print(markdown(figures), highlight=False, markup=False)
     _report(figures, out)
 
@@ -192,8 +193,8 @@ def bench_follow(
             raise PuppetError(f"tracker '{tracker}' is not known; trackers: mediapipe, cascade")
         model = _face_model_to_measure()
         _make(folder)
-        portraits = [load_portrait(p, model) for p in portrait or bundled_names()]
-        engine = open_engine("mesh", model if tracker == "mediapipe" else None)
+        portraits = [load_portrait(p, faces_by(model)) for p in portrait or bundled_names()]
+        engine = open_engine("mesh", faces_by(model if tracker == "mediapipe" else None))
         with bar("pairs") as progress:
             figures = report(portraits, clips, engine, model, folder, progress)
     _report({"tracker": tracker, **figures}, out)
@@ -214,9 +215,9 @@ def bench_stability(
 
     with one_line_errors():
         model = _face_model_to_measure()
-        portraits = [load_portrait(name, model) for name in (portrait, "drawing")]
+        portraits = [load_portrait(name, faces_by(model)) for name in (portrait, "drawing")]
         with bar("measures") as progress:
-            figures = report(open_engine("mesh", model), portraits, clips or [DEMO_CLIP], model, seconds, progress)
+            figures = report(open_engine("mesh", faces_by(model)), portraits, clips or [DEMO_CLIP], model, seconds, progress)
     _report(figures, out, "stability" if check else None)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.clips import Progress
+from pipeline.face.faces import faces_by
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Driving, Image
 from pipeline.liveportrait.build import DTYPES, Captured, precisions
@@ -126,7 +127,8 @@ def _in_own_process(variant: Variant, settings: Settings, portrait: Portrait, se
 def _measure(pipe: Connection, variant: Variant, settings: Settings, portrait: Portrait) -> None:
     cuda = settings.device != "cpu"
     largest = 8 if cuda else 2
-    engine = LivePortraitEngine(None, replace(settings, build=variant.build, precision=variant.precision, max_batch=largest))
+    measured = replace(settings, build=variant.build, precision=variant.precision, max_batch=largest)
+    engine = LivePortraitEngine(faces_by(None), measured)
     runtime = engine.runtime
     prepared = engine.prepare(portrait, SIDE, SIDE)
     if variant.recipe:

@@ -31,6 +31,7 @@ from fastapi import FastAPI, Request, Response
 from pipeline import models
 from pipeline.clips import Progress, open_clip, pictures
 from pipeline.engine import Engine, Puppeteer, open_engine
+from pipeline.face.faces import faces_by
 from pipeline.frames import CLOCK, Driving, Image
 from streamer.app import Server, run
 from streamer.config import Config
@@ -54,6 +55,7 @@ class StampedEngine:
 
     def __init__(self, engine: Engine, extra_s: float) -> None:
         self.name, self.max_batch, self.on_cpu, self.lacks = engine.name, engine.max_batch, engine.on_cpu, engine.lacks
+        self.faces = engine.faces
         self.prepare, self.warm_up = engine.prepare, engine.warm_up
         self._engine, self._extra_s = engine, extra_s
 
@@ -91,7 +93,7 @@ def _serve(pipe: Connection, extra_s: float, sections: dict[str, Any]) -> None:
         }
     )
     model = models.find(models.FACE_LANDMARKER)
-    server = Server(config, StampedEngine(open_engine("mesh", model), extra_s))
+    server = Server(config, StampedEngine(open_engine("mesh", faces_by(model)), extra_s))
     _answer_pipe(pipe, server.stop)
     run(server.serve(pipe.send))
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline import models
 from pipeline.clips import Progress
+from pipeline.face.faces import faces_by
 from pipeline.face.motion import rest
-from pipeline.face.tracker import open_tracker
 from pipeline.follow.calibration import Calibration
 from pipeline.frames import Image
 from pipeline.mesh.prepared import MeshPrepared
@@ -42,7 +42,7 @@ def _frames(clip: Path) -> list[Image]:
 
 def _measure(frames: list[Image], model: Path | None, progress: Progress) -> dict[str, float]:
     source = MeshPrepared.of(bundled("astronaut"), 512, 512)
-    tracker, calibration = open_tracker(model), Calibration()
+    tracker, calibration = faces_by(model).open_tracker(), Calibration()
     neutral = None
     track_s, warp_s = [], []
     start = time.perf_counter()

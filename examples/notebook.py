@@ -11,8 +11,9 @@ print(f"out.mp4: {result.frames} frames, {result.tracked} of them followed")
 from pipeline import models
 from pipeline.clips import first_seconds, open_clip, timed
 from pipeline.engine import open_engine
+from pipeline.face.faces import faces_by
 
-engine = open_engine("mesh", models.find(models.FACE_LANDMARKER))
+engine = open_engine("mesh", faces_by(models.find(models.FACE_LANDMARKER)))
 puppeteer = engine.open()
 prepared = engine.prepare(portrait, 640, 512)
 puppeteer.calibrate(first_seconds(puppetcast.DEMO_CLIP))

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from . import models
 from .clips import Progress
 from .errors import PuppetError
+from .face.faces import Faces
 from .follow.calibration import Calibrating
 from .follow.moment import Moment
 from .follow.neutral import FaceState
@@ -93,7 +94,7 @@ class Engine(Protocol):
     """Prepares portraits, makes puppeteers, and animates for all streams of a device.
 
     max_batch: streams in one call. overlaps: `submit` returns while the device still works. on_cpu: the device is the
-    processor itself. lacks: names of what in `Tuning` has no effect.
+    processor itself. lacks: names of what in `Tuning` has no effect. faces: how drivers' faces are found.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Engine(Protocol):
     overlaps: bool
     on_cpu: bool
     lacks: frozenset[str]
+    faces: Faces
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Prepared:
         """Do everything that depends on the portrait alone, scaled to the given limits in pixels."""
@@ -116,33 +118,33 @@ class Engine(Protocol):
         YUV 4:2:0 (h · 3 / 2, w). From one thread."""
 
 
-def _mesh(model: Path | None, settings: Settings) -> Engine:
+def _mesh(faces: Faces, settings: Settings) -> Engine:
     from .mesh.engine import MeshEngine
 
-    return MeshEngine(model)
+    return MeshEngine(faces)
 
 
-def _liveportrait(model: Path | None, settings: Settings) -> Engine:
+def _liveportrait(faces: Faces, settings: Settings) -> Engine:
     from .liveportrait.engine import LivePortraitEngine
 
-    return LivePortraitEngine(model, settings)
+    return LivePortraitEngine(faces, settings)
 
 
-ENGINES: dict[str, Callable[[Path | None, Settings], Engine]] = {"mesh": _mesh, "liveportrait": _liveportrait}
+ENGINES: dict[str, Callable[[Faces, Settings], Engine]] = {"mesh": _mesh, "liveportrait": _liveportrait}
 AUTO = "auto"
 
 
-def open_engine(name: str, model: Path | None, settings: Settings = Settings()) -> Engine:
+def open_engine(name: str, faces: Faces, settings: Settings = Settings()) -> Engine:
     """The engine called `name`, or the best one here for "auto"; the log says which and why.
 
-    model: the face model, if there is one.
+    faces: how drivers' faces are found.
     """
     if name not in (AUTO, *ENGINES):
         raise PuppetError(f"engine '{name}' is not known; engines: {AUTO}, {', '.join(ENGINES)}")
     if name == AUTO:
         name, why = choose(settings)
         log.info("engine %s: %s", name, why)
-    return ENGINES[name](model, settings)
+    return ENGINES[name](faces, settings)
 
 
 def choose(settings: Settings) -> tuple[str, str]:

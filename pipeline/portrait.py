@@ -15,6 +15,8 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from .errors import LandmarksNeeded, NoFaceError, PortraitError
+from .face.canonical import from_five_points
+from .face.faces import Faces
 from .face.motion import Array
 from .frames import Image
 
@@ -106,32 +108,23 @@ def read_picture(path: Path) -> Image:
     return decode_picture(data, path.name)
 
 
-def make_portrait(name: str, image: Image, model: Path | None, marks: Array | None = None) -> Portrait:
-    """Find the face. Without the model, `marks` (5, 2) places it: both eye centres (picture left
-    first), nose tip, both mouth corners, in pixels of `image`. Of several faces the largest moves."""
-    if model is not None:
-        from .face.mediapipe import find_landmarks
-
-        try:
-            faces = find_landmarks(image, model)
-        except NoFaceError as exc:
-            raise NoFaceError(f"{name}: {exc}") from exc
-        largest = max(faces, key=lambda face: float(np.ptp(face[:, 0])))
-        return Portrait(name, image, largest, tuple(faces) if len(faces) > 1 else ())
-    if marks is None:
-        raise LandmarksNeeded(
-            f"{name}: without the face model, mark both eye centres, the nose tip and the mouth corners "
-            "(or run 'puppetcast models fetch')"
-        )
-    from .face.canonical import from_five_points
-
-    return Portrait(name, image, from_five_points(marks))
+def make_portrait(name: str, image: Image, faces: Faces, marks: Array | None = None) -> Portrait:
+    """Find the face; of several the largest moves. `marks` (5, 2) place it by hand: both eye centres (picture left first),
+    nose tip, both mouth corners, in pixels of `image`. NoFaceError, LandmarksNeeded."""
+    if marks is not None:
+        return Portrait(name, image, from_five_points(marks))
+    try:
+        found = faces.find(image)
+    except (NoFaceError, LandmarksNeeded) as exc:
+        raise type(exc)(f"{name}: {exc}") from exc
+    largest = max(found, key=lambda face: float(np.ptp(face[:, 0])))
+    return Portrait(name, image, largest, tuple(found) if len(found) > 1 else ())
 
 
-def load_portrait(where: str, model: Path | None) -> Portrait:
+def load_portrait(where: str, faces: Faces) -> Portrait:
     """A bundled portrait by name, or a picture file by path."""
     path = find_portrait(where)
-    return bundled(where) if path is None else make_portrait(path.name, read_picture(path), model)
+    return bundled(where) if path is None else make_portrait(path.name, read_picture(path), faces)
 
 
 def find_portrait(where: str) -> Path | None:

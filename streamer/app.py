@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pipeline import models, threads
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError
+from pipeline.face.faces import Faces, faces_by
 
 from . import signals
 from .config import Config
@@ -41,8 +42,12 @@ REQUESTS_S = 1.5  # for requests that are being answered
 CLOSE_S = 3.0  # for sessions, sources, outputs and streams
 
 
-def face_model(config: Config) -> Path | None:
-    """The face model, downloaded if need be; None, and a clear line, where it cannot be had."""
+def find_faces(config: Config) -> Faces:
+    """The best way to find faces here; downloads the model if need be, and says what is used where it cannot be had."""
+    return faces_by(_face_model(config))
+
+
+def _face_model(config: Config) -> Path | None:
     model = models.FACE_LANDMARKER
     found = models.find(model)
     if found or not config.downloads.fetch:
@@ -68,11 +73,11 @@ class Server:
 
     def __init__(self, config: Config, engine: Engine | None = None, sources: Mapping[str, Source] | None = None) -> None:
         self.config = config
-        model = face_model(config)
+        faces = find_faces(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
         wanted = [stream.engine or config.engine.name for stream in config.streams.values()]
-        engines = Engines(lambda name: engine or open_engine(name, model, settings), config.device.gather_ms / 1000)
+        engines = Engines(lambda name: engine or open_engine(name, faces, settings), config.device.gather_ms / 1000)
         for name in dict.fromkeys(wanted):
             engines.open(name)
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
@@ -84,9 +89,9 @@ class Server:
         ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc)
         outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
         outputs.check()
-        self._portraits = load_portraits(config, model)
+        self._portraits = load_portraits(config, faces)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
-        self.control = Control(config, engines, model, outputs)
+        self.control = Control(config, engines, faces, outputs)
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self._listener = listen(config.http.host, config.http.port)

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.clips import Progress
 from pipeline.engine import Engine
 from pipeline.face import canonical
+from pipeline.face.faces import faces_by
 from pipeline.face.motion import Array
 from pipeline.follow.follower import Follower
 from pipeline.follow.neutral import FaceState
@@ -87,6 +88,7 @@ class FakeEngine:
 
     on_cpu = True
     lacks: frozenset[str] = frozenset()
+    faces = faces_by(None)
 
     def __init__(
         self,

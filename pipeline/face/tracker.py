@@ -1,8 +1,7 @@
-"""Face trackers: the protocol, and the choice between them."""
+"""What a face tracker is."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 from ..frames import Image
@@ -24,14 +23,3 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Free what the tracker holds."""
-
-
-def open_tracker(model: Path | None) -> Tracker:
-    """MediaPipe's landmarker where its model is at hand, else the cascade tracker."""
-    if model is not None:
-        from .mediapipe import MediaPipeTracker
-
-        return MediaPipeTracker(model)
-    from .cascade import CascadeTracker
-
-    return CascadeTracker()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..clips import Progress
-from ..face.tracker import open_tracker
+from ..face.faces import Faces
 from ..follow.follower import FollowingPuppeteer
 from ..follow.moment import Moment
 from ..frames import Driving, Image, planar
@@ -30,13 +30,13 @@ CROP = FaceBox(np.full(2, SIDE / 2), SIDE, 0.0)  # the crop as a picture of its 
 
 
 class LivePortraitEngine:
-    """See `pipeline.engine.Engine`. face_model: MediaPipe's; without it the cascade tracker places the driver's face."""
+    """See `pipeline.engine.Engine`."""
 
     name = "liveportrait"
     lacks: frozenset[str] = frozenset()
 
-    def __init__(self, face_model: Path | None, settings: Settings = Settings()) -> None:
-        self._face_model = face_model
+    def __init__(self, faces: Faces, settings: Settings = Settings()) -> None:
+        self.faces = faces
         self._paste_back = settings.paste_back
         self._proven: Precision | None = None
         self._rows = RowPool()
@@ -73,7 +73,7 @@ class LivePortraitEngine:
         return LivePortraitPrepared(still, features, face, resting, paste)
 
     def open(self) -> LivePortraitPuppeteer:
-        return LivePortraitPuppeteer(self, self._face_model, self._rows)
+        return LivePortraitPuppeteer(self, self.faces, self._rows)
 
     def warm_up(self, source: LivePortraitPrepared, progress: Progress) -> float:
         return self._live.warm_up(source, progress)
@@ -111,11 +111,11 @@ class LivePortraitEngine:
 class LivePortraitPuppeteer(FollowingPuppeteer):
     """Follows one driver and renders prepared portraits with its motion. See also `pipeline.engine.Drivers`."""
 
-    def __init__(self, engine: LivePortraitEngine, face_model: Path | None, rows: RowPool) -> None:
+    def __init__(self, engine: LivePortraitEngine, faces: Faces, rows: RowPool) -> None:
         self._rows = rows
         self._row = rows.take()
         self._engine = engine
-        self.follower = MotionFollower(lambda: open_tracker(face_model), self._extract)
+        self.follower = MotionFollower(faces.open_tracker, self._extract)
         super().__init__(self.follower)
 
     @property

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ..clips import Progress
 from ..clock import Clock, steady
+from ..face.faces import Faces
 from ..face.motion import Motion, rest
-from ..face.tracker import open_tracker
 from ..frames import Image, planar
 from ..portrait import Portrait
 from .follow import MeshPuppeteer
@@ -26,15 +25,15 @@ class MeshEngine:
     on_cpu = True
     lacks = frozenset({"eye_retargeting", "lip_retargeting"})  # lids and lips are relative to the portrait's own
 
-    def __init__(self, model: Path | None, clock: Clock = steady) -> None:
-        self._model = model
+    def __init__(self, faces: Faces, clock: Clock = steady) -> None:
+        self.faces = faces
         self._clock = clock
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
         return MeshPrepared.of(portrait, max_side, max_crop)
 
     def open(self) -> MeshPuppeteer:
-        return MeshPuppeteer(lambda: open_tracker(self._model))
+        return MeshPuppeteer(self.faces.open_tracker)
 
     def warm_up(self, prepared: MeshPrepared, progress: Progress) -> float:
         start_s = self._clock()

@@ -46,16 +46,14 @@ def check_paths(source: Path | None, driver: Path, out: Path) -> None:
 
 
 def animate(
-    engine: Engine, source: Portrait | Path, driver: Path, output: Output, model: Path | None = None,
+    engine: Engine, source: Portrait | Path, driver: Path, output: Output,
     progress: Progress = lambda done, total: None, tuning: Tuning = Tuning(), mirror: bool = False,
 ) -> Result:  # fmt: skip
     """Write `output`: MP4 (H.264, the driver's times, sound copied), or one picture if both source and driver are one.
 
     source: a portrait, or a clip, whose frames are then driven at the driver's times until the shorter of both ends.
-    model: the face model, needed for a clip as source. mirror: swap left and right of the driver. The neutral face is
-    taken from the driver's first seconds, so that the first frame is already animated. A try that fails leaves no file,
-    and what was at `output.path` stays.
-    Raises PuppetError.
+    mirror: swap left and right of the driver. The neutral face is taken from the driver's first seconds, so that the
+    first frame is already animated. A try that fails leaves no file, and what was at `output.path` stays. PuppetError.
     """
     check_paths(source if isinstance(source, Path) else None, driver, output.path)
     with ExitStack() as stack:
@@ -70,7 +68,7 @@ def animate(
         else:
             more_drivers(engine, puppeteer, f"{source}: a clip as source")
             pair = at_source_times if is_picture(driver) else paired
-            shown = pair(drive.steps, prepared_frames(engine, source, model, stack))
+            shown = pair(drive.steps, prepared_frames(engine, source, stack))
         if output.max_frames is not None:
             drive = replace(drive, total=min(drive.total or output.max_frames, output.max_frames))
         frames = _animated(islice(shown, output.max_frames), puppeteer, output, drive.total, progress)

@@ -16,7 +16,6 @@ from av.container import InputContainer
 from ..clips import first_seconds, open_clip, timed
 from ..engine import Drivers, Engine, Puppeteer
 from ..errors import ClipError, NoFaceError, PuppetError
-from ..face.tracker import open_tracker
 from ..follow.neutral import FaceState
 from ..follow.tuning import Tuning
 from ..frames import Driving, Image
@@ -119,8 +118,8 @@ def at_source_times(steps: Iterator[Step], moments: Iterator[tuple[float, Any]])
     return ((replace(step, time_s=time_s), prepared) for step, (time_s, prepared) in zip(steps, moments, strict=False))
 
 
-def prepared_frames(engine: Engine, source: Path, model: Path | None, stack: ExitStack) -> Iterator[tuple[float, Any]]:
-    tracker = stack.enter_context(closing(open_tracker(model)))
+def prepared_frames(engine: Engine, source: Path, stack: ExitStack) -> Iterator[tuple[float, Any]]:
+    tracker = stack.enter_context(closing(engine.faces.open_tracker()))
     clip = stack.enter_context(open_clip(source))
     landmarks, time_s = None, None
     for time_s, image in timed(clip):

@@ -110,21 +110,21 @@ def animate(
     with one_line_errors(), tidy_end():
         where = find_portrait(portrait)
         check_paths(where, driver, out)  # again in animate_file, but a user should not wait for models to hear of it
-        from ..app import face_model
+        from ..app import find_faces
 
-        model = face_model(load_config())
-        source = where if where is not None and is_clip(where) else load_portrait(portrait, model)
+        faces = find_faces(load_config())
+        source = where if where is not None and is_clip(where) else load_portrait(portrait, faces)
         motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
         tuning = Tuning(
             pose_gain, expression_gain, mouth_gain, eyes_gain, brows_gain, region, smoothing, scale_lock, eye_retargeting,
             lip_retargeting,
         )  # fmt: skip
         settings = Settings(checkpoints, device, precision, paste_back, motion)
-        opened = open_engine(engine, model, settings)
+        opened = open_engine(engine, faces, settings)
         _refuse_foreign_options(opened, settings, tuning)
         output = Output(out, max_frames, side_by_side, audio)
         with bar(driver.name) as progress:
-            result = animate_file(opened, source, driver, output, model, progress, tuning, mirror)
+            result = animate_file(opened, source, driver, output, progress, tuning, mirror)
     if not result.tracked:
         console.print(f"[yellow]warning:[/] no face was followed in {driver}; the portrait rests throughout")
     console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}", highlight=False)
@@ -169,9 +169,9 @@ def template_make(
         else:
             from pipeline.liveportrait.engine import LivePortraitEngine
 
-            from ..app import face_model
+            from ..app import find_faces
 
-            engine = LivePortraitEngine(face_model(load_config()), Settings(checkpoints, device, precision))
+            engine = LivePortraitEngine(find_faces(load_config()), Settings(checkpoints, device, precision))
             with closing(engine.open()) as puppeteer, bar(clip.name) as progress:
                 made = template.make(puppeteer.follower, clip, progress)
         template.save(made, out, clip.name)

@@ -7,13 +7,13 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.engine import AUTO, ENGINES
 from pipeline.errors import PuppetError
+from pipeline.face.faces import Faces
 from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
 
 from ..config import Config, Puppet
@@ -37,14 +37,14 @@ log = logging.getLogger(__name__)
 class Control:
     """The streams, the gallery and what can be done with them."""
 
-    def __init__(self, config: Config, engines: Engines, model: Path | None, outputs: Outputs) -> None:
+    def __init__(self, config: Config, engines: Engines, faces: Faces, outputs: Outputs) -> None:
         self._config = config
         self._engines = engines
         self._turn: dict[str, asyncio.Lock] = {}
         self._memory = Memory(config.persistence.file)
         self._watching: asyncio.Task[None] | None = None
         self.outputs = outputs
-        self.gallery = Gallery(config.engine, model, self._portraits_in_use)
+        self.gallery = Gallery(config.engine, faces, self._portraits_in_use)
         self.changes = Changes(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
@@ -218,6 +218,6 @@ class Control:
         return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}
 
 
-def load_portraits(config: Config, model: Path | None) -> dict[str, Portrait]:
+def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
     """The portrait of each stream; PortraitError if one cannot be used."""
-    return {name: load_portrait(stream.portrait, model) for name, stream in config.streams.items()}
+    return {name: load_portrait(stream.portrait, faces) for name, stream in config.streams.items()}

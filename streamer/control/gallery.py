@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel
 
 from pipeline.engine import Engine
+from pipeline.face.faces import Faces
 from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, make_portrait
 
 from ..config import Engine as Limits
@@ -37,9 +37,9 @@ class PortraitInfo(BaseModel):
 class Gallery:
     """All methods belong to the event loop's thread. in_use: ids that must not be forgotten."""
 
-    def __init__(self, limits: Limits, model: Path | None, in_use: Callable[[], set[str]]) -> None:
+    def __init__(self, limits: Limits, faces: Faces, in_use: Callable[[], set[str]]) -> None:
         self._limits = limits
-        self._model = model
+        self._finder = faces
         self._in_use = in_use
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._faces: dict[str, int] = {}
@@ -73,7 +73,7 @@ class Gallery:
     async def add(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
         """Take an uploaded picture; PortraitError if it cannot be used. The oldest of too many is forgotten."""
         points = None if marks is None else np.array(marks, np.float32)
-        portrait = await asyncio.to_thread(lambda: make_portrait(name, decode_picture(data, name), self._model, points))
+        portrait = await asyncio.to_thread(lambda: make_portrait(name, decode_picture(data, name), self._finder, points))
         self._uploads += 1
         key = f"upload-{self._uploads}"
         self._portraits[key] = portrait

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from pipeline.face.faces import faces_by
 from pipeline.portrait import bundled
 from streamer.config import Puppet
 from streamer.control.commands import Change
@@ -306,8 +307,8 @@ async def test_prepared_portraits_are_bounded(model, monkeypatch):
     from streamer.control import gallery
 
     monkeypatch.setattr(gallery, "MAX_PREPARED", 2)
-    shelf = gallery.Gallery(Engine(max_side=128), model, lambda: {"astronaut"})
-    engine = open_engine("mesh", model)
+    shelf = gallery.Gallery(Engine(max_side=128), faces_by(model), lambda: {"astronaut"})
+    engine = open_engine("mesh", faces_by(model))
     names = [info.id for info in shelf.infos()]
     for name in ("astronaut", *names):
         await shelf.prepared(engine, name)

@@ -7,6 +7,7 @@ import time
 import httpx
 
 from pipeline.engine import open_engine
+from pipeline.face.faces import faces_by
 
 from ..conftest import run_server
 from ..fakes import FakeEngine, WallTime
@@ -14,7 +15,7 @@ from ..fakes import FakeEngine, WallTime
 
 def test_a_driver_that_would_slow_the_others_down_is_refused(model) -> None:
     streams = {"live": {}, "second": {}}
-    engine = FakeEngine(WallTime(), open_engine("mesh", model), seconds=0.06)
+    engine = FakeEngine(WallTime(), open_engine("mesh", faces_by(model)), seconds=0.06)
     with run_server(engine, streams=streams) as server, httpx.Client(base_url=server.url) as http:
         assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
         refused = http.patch("/api/streams/second", json={"demo": True})

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from bench.similarity import psnr
 from pipeline import models
 from pipeline.errors import ModelError
+from pipeline.face.faces import faces_by
 from pipeline.follow.smoothing import OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.frames import Driving, Image, planar
@@ -251,7 +252,7 @@ START, FPS = 60, 30  # the demo clip begins to move there
 
 @pytest.fixture(scope="module")
 def engine(tiny) -> LivePortraitEngine:
-    return LivePortraitEngine(FACE_MODEL, Settings(tiny, "cpu", Precision.FP32))
+    return LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", Precision.FP32))
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +373,7 @@ def test_a_motion_that_is_given_needs_no_picture(engine, frames):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_whole_frame_of_full_size(checkpoints, frames, all_cores):
-    engine = LivePortraitEngine(FACE_MODEL, Settings(checkpoints, "cpu", Precision.FP32))
+    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(checkpoints, "cpu", Precision.FP32))
     portrait = bundled("astronaut")
     prepared, puppeteer = engine.prepare(portrait, 512, 512), calibrated(engine, frames[: START // 2])
     sight = puppeteer.follow(Driving(rgb(frames[-1]), 0.0, frames[-1]))
@@ -381,7 +382,7 @@ def test_a_whole_frame_of_full_size(checkpoints, frames, all_cores):
 
 
 def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
-    engine = LivePortraitEngine(FACE_MODEL, Settings(tiny, "cpu", precision=Precision.BF16))
+    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16))
     source, puppeteer = engine.prepare(bundled("drawing"), 256, 512), calibrated(engine, frames[:START])
     engine.warm_up(source, lambda done, total: None)
     seen = puppeteer.follow(Driving(rgb(frames[-1]), 1.0))
@@ -404,7 +405,7 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
 
 
 def test_offline_a_precision_that_fails_costs_no_frame(tiny, frames):
-    engine = LivePortraitEngine(FACE_MODEL, Settings(tiny, "cpu", precision=Precision.BF16))
+    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16))
     source, puppeteer = engine.prepare(bundled("drawing"), 256, 512), calibrated(engine, frames[:START])
     good = puppeteer.animate(source, rgb(frames[-1]), 1.0)
     with torch.inference_mode():

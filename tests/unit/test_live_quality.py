@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.stillness import load
+from pipeline.face.faces import faces_by
 from pipeline.face.mediapipe import MediaPipeTracker, find_landmarks
 from pipeline.face.motion import euler, eye_openness, rest, rotation_matrix
 from pipeline.fade import cross_faded
@@ -296,7 +297,7 @@ def test_the_followed_face_stays_until_the_next_is_asked_for(model):
 def test_a_portrait_with_two_faces_lets_choose(model):
     image = two_faces()
     assert len(find_landmarks(image, model)) == 2
-    portrait = make_portrait("pair", image, model)
+    portrait = make_portrait("pair", image, faces_by(model))
     assert len(portrait.boxes()) == 2
     left, right = (portrait.with_face(k).landmarks[:, 0].mean() for k in (0, 1))
     assert left < 512 < right

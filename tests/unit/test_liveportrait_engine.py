@@ -22,6 +22,7 @@ from pipeline import models
 from pipeline.clips import open_clip, timed
 from pipeline.engine import choose, open_engine
 from pipeline.errors import ClipError, ModelError, PuppetError
+from pipeline.face.faces import faces_by
 from pipeline.face.mediapipe import find_landmarks
 from pipeline.follow.neutral import FaceState
 from pipeline.follow.tuning import Tuning
@@ -115,7 +116,7 @@ def test_quality_measures_agree_with_another_implementation():
 
 @pytest.fixture(scope="module")
 def engine(tiny) -> LivePortraitEngine:
-    return LivePortraitEngine(FACE_MODEL, Settings(tiny, "cpu", Precision.FP32))
+    return LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", Precision.FP32))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ def test_at_the_reference_the_portrait_rests(tiny, short):
     """Relative motion of a driver against itself, lips left alone, is the portrait's own picture by the networks."""
     for paste_back in (True, False):
         options = MotionOptions(close_lips=False, stitching=False)
-        engine = LivePortraitEngine(FACE_MODEL, Settings(tiny, "cpu", Precision.FP32, paste_back, options))
+        engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", Precision.FP32, paste_back, options))
         puppeteer, source = engine.open(), engine.prepare(bundled("astronaut"), 640, 512)
         given = puppeteer.look(frames_of(short)[0])
         itself = given._replace(reference=given.face)
@@ -216,7 +217,7 @@ def test_every_kind_of_driver_and_source(engine, short, tmp_path, tiny):
     assert animate(engine, portrait, FACE, Output(by_picture)).frames == 1
     assert read_picture(by_picture).shape == alone[0].shape
     moving = tmp_path / "m.mp4"
-    result = animate(engine, short, FACE, Output(moving, max_frames=2, sound=Sound.NONE), FACE_MODEL)
+    result = animate(engine, short, FACE, Output(moving, max_frames=2, sound=Sound.NONE))
     assert result.frames == len(frames_of(moving)) == 2
     with pytest.raises(PuppetError, match=r"x\.mp4: choose a name that ends in \.png"):
         animate(engine, portrait, FACE, Output(tmp_path / "x.mp4"))
@@ -230,7 +231,7 @@ def test_no_face_anywhere(engine, faceless, short, tmp_path):
     result = animate(engine, bundled("drawing"), faceless, Output(tmp_path / "rest.mp4"))
     assert (result.frames, result.tracked) == (8, 0), "the portrait rests, and the command says so"
     with pytest.raises(PuppetError, match="no face in its first frame"):
-        animate(engine, faceless, short, Output(tmp_path / "x.mp4"), FACE_MODEL)
+        animate(engine, faceless, short, Output(tmp_path / "x.mp4"))
     from pipeline.liveportrait import template
 
     puppeteer = engine.open()
@@ -241,7 +242,7 @@ def test_no_face_anywhere(engine, faceless, short, tmp_path):
 
 
 def test_the_mesh_engine_says_what_needs_the_other(short, tmp_path):
-    mesh = open_engine("mesh", FACE_MODEL)
+    mesh = open_engine("mesh", faces_by(FACE_MODEL))
     (tmp_path / "t.safetensors").write_bytes(b"x")
     for source, driver, out in [
         (bundled("drawing"), FACE, "x.png"),
@@ -249,7 +250,7 @@ def test_the_mesh_engine_says_what_needs_the_other(short, tmp_path):
         (short, short, "x.mp4"),
     ]:
         with pytest.raises(PuppetError, match="needs '--engine liveportrait'; the engine here is mesh"):
-            animate(mesh, source, driver, Output(tmp_path / out), FACE_MODEL)
+            animate(mesh, source, driver, Output(tmp_path / out))
 
 
 def test_auto_says_which_engine_and_why(tmp_path, tiny):
@@ -285,7 +286,7 @@ def broken(tiny, tmp_path):
 def test_networks_that_give_no_numbers_are_refused(broken):
     folder = broken("fc.weight", lambda weight: weight.fill_(float("nan")))
     with pytest.raises(ModelError, match="values that are not finite; are the checkpoints whole"):
-        LivePortraitEngine(FACE_MODEL, Settings(folder, "cpu", Precision.FP32)).prepare(bundled("drawing"), 512, 512)
+        LivePortraitEngine(faces_by(FACE_MODEL), Settings(folder, "cpu", Precision.FP32)).prepare(bundled("drawing"), 512, 512)
 
 
 def test_a_precision_that_overflows_gives_way_to_the_next(broken, caplog):
@@ -301,7 +302,7 @@ def test_a_precision_that_overflows_gives_way_to_the_next(broken, caplog):
     state["fourth.weight"][1] = 0
     state["fourth.bias"][1] = 0
     torch.save(state, file)
-    engine = LivePortraitEngine(FACE_MODEL, Settings(folder, "cpu"))
+    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(folder, "cpu"))
     assert engine.runtime.precision is Precision.BF16
     source = engine.prepare(bundled("drawing"), 512, 512)
     assert engine.runtime.precision is Precision.FP32
@@ -314,7 +315,7 @@ def test_a_precision_that_overflows_gives_way_to_the_next(broken, caplog):
 
 def test_a_device_that_is_not_there(tiny):
     with pytest.raises(ModelError, match="device 'cuda:77' cannot be used"):
-        LivePortraitEngine(None, Settings(tiny, "cuda:77"))
+        LivePortraitEngine(faces_by(None), Settings(tiny, "cuda:77"))
 
 
 def test_the_live_graph_runs_it(tiny):
@@ -368,7 +369,7 @@ def test_options_that_the_driver_lacks_are_named(driver, options, message, engin
 @pytest.mark.parametrize("name", ["mesh", "liveportrait"])
 def test_motion_is_tuned_in_both_engines(name, engine, short, tmp_path):
     """What each gain does, the tests of the composition and of the mesh engine's motion say."""
-    opened = engine if name == "liveportrait" else open_engine("mesh", FACE_MODEL)
+    opened = engine if name == "liveportrait" else open_engine("mesh", faces_by(FACE_MODEL))
 
     def last(**options) -> np.ndarray:
         animate(opened, bundled("astronaut"), short, Output(tmp_path / "o.mp4", max_frames=3), **options)
@@ -398,6 +399,6 @@ def test_the_config_is_the_engine_s(tiny):
 
 
 def test_driving_boxes_do_not_turn(picture, model):
-    portrait = load_portrait(str(picture("s1")), model)
+    portrait = load_portrait(str(picture("s1")), faces_by(model))
     assert mesh_box(portrait.landmarks, DRIVING).angle == 0
     assert mesh_box(portrait.landmarks, SOURCE).angle != 0

@@ -12,6 +12,7 @@ import pytest
 from bench.fidelity import MEASURES, follow, measures
 from pipeline.engine import open_engine
 from pipeline.face.canonical import five_points
+from pipeline.face.faces import faces_by
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, rest
 from pipeline.mesh.prepared import MeshPrepared
@@ -38,7 +39,7 @@ def test_at_rest_the_portrait_is_itself(name):
 
 @pytest.mark.parametrize("name", ["s1", "s5", "s9", "s12", "s22", "s30"])
 def test_nothing_moves_outside_the_crop_nor_at_its_edge(name, model, picture):
-    source = MeshPrepared.of(load_portrait(str(picture(name)), model), 1280, 512)
+    source = MeshPrepared.of(load_portrait(str(picture(name)), faces_by(model)), 1280, 512)
     out = source.render(turned(0.4, 0.3))
     inside = np.zeros(out.shape[:2], bool)
     c = source.crop
@@ -63,8 +64,8 @@ def test_a_turn_is_seen_by_the_landmarker(model):
 @pytest.mark.parametrize(("portrait", "clip_name"), [("s1", "d12"), ("s5", "d10"), ("s12", "d12")])
 def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip, tmp_path):
     out = tmp_path / "out.mp4"
-    engine = open_engine("mesh", model)
-    result = animate(engine, load_portrait(str(picture(portrait)), model), clip(clip_name), Output(out, max_frames=130))
+    engine = open_engine("mesh", faces_by(model))
+    result = animate(engine, load_portrait(str(picture(portrait)), faces_by(model)), clip(clip_name), Output(out, max_frames=130))
     assert result.frames == 130
     driver, output = landmarks(clip(clip_name), model, 130), landmarks(out, model, 130)
     seen = [k for k in range(130) if driver[k] is not None and output[k] is not None]
@@ -110,14 +111,14 @@ def test_animate_keeps_frames_times_and_sound(clip, model, tmp_path):
 
 def test_five_marks_place_a_face_without_the_model(model):
     given = bundled("astronaut")
-    marked = make_portrait("astronaut", given.image, None, five_points(given.landmarks))
+    marked = make_portrait("astronaut", given.image, faces_by(None), five_points(given.landmarks))
     distance = np.linalg.norm(marked.landmarks[:, :2] - given.landmarks[:, :2], axis=1)
     eye = np.linalg.norm(given.landmarks[33, :2] - given.landmarks[263, :2])
     assert np.median(distance) < 0.12 * eye
 
 
 def test_the_cascade_tracker_moves_a_bundled_portrait(clip):
-    engine = open_engine("mesh", None)
+    engine = open_engine("mesh", faces_by(None))
     source, puppeteer = engine.prepare(bundled("drawing"), 640, 512), engine.open()
     with av.open(str(clip("d10"))) as given:
         frames = [(f.time, f.to_ndarray(format="rgb24")) for f, _ in zip(given.decode(video=0), range(120), strict=False)]
