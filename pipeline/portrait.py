@@ -46,6 +46,11 @@ class Portrait:
             raise PortraitError(f"{self.name}: there is no face {index}; it shows {max(len(self.others), 1)}, counted from 0")
         return replace(self, landmarks=self.others[index]) if self.others else self
 
+    @property
+    def face(self) -> int:
+        """Which of the faces moves, counted from the left."""
+        return next((k for k, face in enumerate(self.others) if face is self.landmarks), 0)
+
     def boxes(self) -> list[tuple[float, float, float, float]]:
         """x, y, width, height of each face as shares of the picture, from left to right."""
         size = np.array(self.image.shape[1::-1], np.float32)

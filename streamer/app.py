@@ -28,7 +28,7 @@ from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.configured import make_source
-from .stream.stages import Engines
+from .stream.stages import Stages
 from .webrtc import aiortc_patches
 from .webrtc.broadcasts import Broadcasts
 from .webrtc.ice import IceServers
@@ -77,7 +77,7 @@ class Server:
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
         wanted = [stream.engine or config.engine.name for stream in config.streams.values()]
-        engines = Engines(lambda name: engine or open_engine(name, faces, settings), config.device.gather_ms / 1000)
+        engines = Stages(lambda name: engine or open_engine(name, faces, settings), config.device.gather_ms / 1000)
         for name in dict.fromkeys(wanted):
             engines.open(name)
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})

@@ -49,38 +49,3 @@ class Follower:
 
     def close(self) -> None:
         self.tracker.close()
-
-
-class FollowingPuppeteer:
-    """The part of `engine.Puppeteer` that its follower does."""
-
-    def __init__(self, follower: Follower) -> None:
-        self._own = follower
-        self.tracker_name = follower.tracker.name
-
-    @property
-    def state(self) -> FaceState:
-        return self._own.keeper.state
-
-    @property
-    def calibrating(self) -> Calibrating:
-        return self._own.keeper.calibrating
-
-    @property
-    def faces(self) -> int:
-        return self._own.tracker.faces
-
-    def tune(self, tuning: Tuning) -> None:
-        self._own.tuning = tuning
-
-    def recalibrate(self) -> None:
-        self._own.recalibrate()
-
-    def reset(self) -> None:
-        self._own.reset()
-
-    def next_face(self) -> bool:
-        return self._own.next_face()
-
-    def close(self) -> None:
-        self._own.close()

@@ -10,7 +10,6 @@ import torch
 
 from ..clips import Progress
 from ..face.faces import Faces
-from ..follow.follower import FollowingPuppeteer
 from ..follow.moment import Moment
 from ..frames import Driving, Image, planar
 from ..portrait import Portrait, fit
@@ -108,15 +107,14 @@ class LivePortraitEngine:
             self.runtime.step_down(precision)
 
 
-class LivePortraitPuppeteer(FollowingPuppeteer):
+class LivePortraitPuppeteer(MotionFollower):
     """Follows one driver and renders prepared portraits with its motion. See also `pipeline.engine.Drivers`."""
 
     def __init__(self, engine: LivePortraitEngine, faces: Faces, rows: RowPool) -> None:
         self._rows = rows
         self._row = rows.take()
         self._engine = engine
-        self.follower = MotionFollower(faces.open_tracker, self._extract)
-        super().__init__(self.follower)
+        super().__init__(faces.open_tracker, self._extract)
 
     @property
     def drivers(self) -> LivePortraitPuppeteer:
@@ -124,9 +122,8 @@ class LivePortraitPuppeteer(FollowingPuppeteer):
 
     @torch.inference_mode()
     def follow(self, driving: Driving) -> Sight | None:
-        seen = self.follower.see(driving.image, driving.time_s)
-        reference = self.follower.reference
-        return None if seen is None or reference is None else Sight(driving, seen, reference, self._row, self.follower.tuning)
+        seen, reference = self.see(driving.image, driving.time_s), self.reference
+        return None if seen is None or reference is None else Sight(driving, seen, reference, self._row, self.tuning)
 
     def render(self, source: LivePortraitPrepared, seen: Sight | Given | None) -> Image:
         return self._engine.render(source, seen)
@@ -137,25 +134,24 @@ class LivePortraitPuppeteer(FollowingPuppeteer):
     @torch.inference_mode()
     def look(self, image: Image) -> Given | None:
         """As published: the expression counts from none at all, the pose from itself."""
-        landmarks = self.follower.tracker.track(image, 0.0)
+        landmarks = self.tracker.track(image, 0.0)
         if landmarks is None:
             return None
         motion = self._extract([driving_input(image, mesh_box(landmarks, DRIVING))])
         face = Face(motion, ratios_of(landmarks, motion.scale.device))
         reference = face._replace(motion=motion._replace(expression=motion.expression * 0))
-        return Given(face, reference, self._row, self.follower.tuning)
+        return Given(face, reference, self._row, self.tuning)
 
     def moments(self, path: Path) -> list[Moment]:
         made = template.load(path).to(self._engine.runtime.device)
         rows = zip(made.times_s, map(made.frame, range(len(made))), made.rest, strict=True)
         return [
-            Moment(time_s, Given(face, made.reference, self._row, self.follower.tuning, rest), rest == 0)
-            for time_s, face, rest in rows
+            Moment(time_s, Given(face, made.reference, self._row, self.tuning, rest), rest == 0) for time_s, face, rest in rows
         ]
 
     @torch.inference_mode()
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
-        self.follower.calibrate(frames)
+        super().calibrate(frames)
 
     def close(self) -> None:
         super().close()

@@ -173,6 +173,6 @@ def template_make(
 
             engine = LivePortraitEngine(find_faces(load_config()), Settings(checkpoints, device, precision))
             with closing(engine.open()) as puppeteer, bar(clip.name) as progress:
-                made = template.make(puppeteer.follower, clip, progress)
+                made = template.make(puppeteer, clip, progress)
         template.save(made, out, clip.name)
     console.print(f"{out}: {len(made)} frames", highlight=False)

@@ -23,10 +23,10 @@ from ..sources.base import Source
 from ..sources.driver import Driver
 from ..sources.file import FileSource
 from ..stream.admission import Admission
-from ..stream.stages import Engines
+from ..stream.stages import Stages
 from ..stream.stream import Stream
 from .commands import Actions, explain, read_change, read_envelope, refusal
-from .events import Changes
+from .events import Events
 from .gallery import Gallery
 from .persistence import Memory
 from .state import DeviceState, StreamState, device_of, is_demo, state_of
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class Control:
     """The streams, the gallery and what can be done with them."""
 
-    def __init__(self, config: Config, engines: Engines, faces: Faces, outputs: Outputs) -> None:
+    def __init__(self, config: Config, engines: Stages, faces: Faces, outputs: Outputs) -> None:
         self._config = config
         self._engines = engines
         self._turn: dict[str, asyncio.Lock] = {}
@@ -45,7 +45,7 @@ class Control:
         self._watching: asyncio.Task[None] | None = None
         self.outputs = outputs
         self.gallery = Gallery(config.engine, faces, self._portraits_in_use)
-        self.changes = Changes(self.states)
+        self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
 
@@ -68,7 +68,7 @@ class Control:
             self.outputs.start(stream)
             if isinstance(stream.driver, Driver):
                 stream.driver.start()
-        self._watching = asyncio.create_task(self.changes.run(), name="changes")
+        self._watching = asyncio.create_task(self.events.run(), name="changes")
 
     async def _remember(self, name: str) -> None:
         """Go back to what was set before the last end, if that is kept."""
@@ -81,8 +81,8 @@ class Control:
 
     def hang_up(self) -> Counter[str]:
         """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
-        counts = Counter({"event listener": self.changes.listeners, "source": len(self._drivers())})
-        self.changes.close()
+        counts = Counter({"event listener": self.events.listeners, "source": len(self._drivers())})
+        self.events.close()
         return counts + self.outputs.hang_up()
 
     def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
@@ -136,7 +136,7 @@ class Control:
                 stream.tune(puppet)
             await self._act(stream, change)
             self._keep(stream)
-        self.changes.happened()
+        self.events.happened()
         return self.state(name)
 
     async def answer(self, name: str, change: Any, number: Any = None) -> dict[str, Any]:

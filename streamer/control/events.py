@@ -20,7 +20,7 @@ class News:
     changed: bool
 
 
-class Changes:
+class Events:
     """Looks at the states while somebody listens. All methods belong to the event loop's thread."""
 
     def __init__(self, states: Callable[[], list[StreamState]]) -> None:

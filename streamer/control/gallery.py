@@ -39,10 +39,9 @@ class Gallery:
 
     def __init__(self, limits: Limits, faces: Faces, in_use: Callable[[], set[str]]) -> None:
         self._limits = limits
-        self._finder = faces
+        self._faces = faces
         self._in_use = in_use
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
-        self._faces: dict[str, int] = {}
         self._prepared: OrderedDict[tuple[int, str], Shown] = OrderedDict()  # by engine and portrait, used last at the end
         self._uploads = 0
 
@@ -54,9 +53,8 @@ class Gallery:
     def info(self, key: str) -> PortraitInfo:
         """UnknownPortrait if there is none."""
         portrait = self.get(key)
-        face = self._faces.get(key, _own(portrait))
         own = key in bundled_names()
-        return PortraitInfo(id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=face)
+        return PortraitInfo(id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face)
 
     def get(self, key: str) -> Portrait:
         """UnknownPortrait if there is none."""
@@ -73,21 +71,19 @@ class Gallery:
     async def add(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
         """Take an uploaded picture; PortraitError if it cannot be used. The oldest of too many is forgotten."""
         points = None if marks is None else np.array(marks, np.float32)
-        portrait = await asyncio.to_thread(lambda: make_portrait(name, decode_picture(data, name), self._finder, points))
+        portrait = await asyncio.to_thread(lambda: make_portrait(name, decode_picture(data, name), self._faces, points))
         self._uploads += 1
         key = f"upload-{self._uploads}"
         self._portraits[key] = portrait
         uploads = [k for k in self._portraits if k.startswith("upload-") and k != key]
         for old in [k for k in uploads if k not in self._in_use()][: max(len(uploads) + 1 - MAX_UPLOADS, 0)]:
             self._portraits.pop(old)
-            self._faces.pop(old, None)
             self._forget(lambda k, old=old: k == old)  # type: ignore[misc]
         return self.info(key)
 
     def choose_face(self, key: str, face: int) -> PortraitInfo:
         """Let another face of a picture move, when it is shown next; PortraitError if there is none."""
         self._portraits[key] = self.get(key).with_face(face)
-        self._faces[key] = face
         self._forget(lambda k: k == key)
         return self.info(key)
 
@@ -109,7 +105,3 @@ class Gallery:
         old = spare[: max(len(self._prepared) - MAX_PREPARED, 0)]
         for place in [p for p in self._prepared if wanted(p[1])] + old:
             self._prepared.pop(place, None)
-
-
-def _own(portrait: Portrait) -> int:
-    return next((k for k, face in enumerate(portrait.others) if face is portrait.landmarks), 0)

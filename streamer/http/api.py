@@ -84,7 +84,7 @@ def router(control: Control) -> APIRouter:
 
 
 async def _events(control: Control) -> AsyncIterator[str]:
-    async for news in control.changes.listen():
+    async for news in control.events.listen():
         kind = "state" if news.changed else "telemetry"
         yield f"event: {kind}\ndata: {news.state.model_dump_json()}\n\n"
 

@@ -152,7 +152,7 @@ class _Session:
     async def tell(self) -> None:
         """States as they change, telemetry at a bounded rate."""
         due: dict[str, float] = {}
-        async for news in self.control.changes.listen():
+        async for news in self.control.events.listen():
             state = news.state
             if news.changed:
                 await self._describe(state)

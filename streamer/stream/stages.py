@@ -1,4 +1,4 @@
-"""Engines by name, each opened once and with the stage that owns its device."""
+"""Stages by name, each opened once and with the stage that owns its device."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Runner(Running, Protocol):
 Run = Callable[[AnimationStage, Lane, Feed], Running]
 
 
-class Engines:
+class Stages:
     """open_engine: may take seconds, and raises PuppetError where an engine cannot be had here. runner: what runs a
     stage from now on."""
 

@@ -236,7 +236,7 @@ def test_no_face_anywhere(engine, faceless, short, tmp_path):
 
     puppeteer = engine.open()
     with pytest.raises(ClipError, match="no face was found in it"):
-        template.make(puppeteer.follower, faceless)
+        template.make(puppeteer, faceless)
     puppeteer.close()
     assert [f.name for f in tmp_path.iterdir()] == ["rest.mp4"]
 

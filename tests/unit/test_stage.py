@@ -24,7 +24,7 @@ from streamer.config import Device
 from streamer.errors import Overloaded
 from streamer.stream.admission import Admission
 from streamer.stream.intake import Intake
-from streamer.stream.stages import Engines
+from streamer.stream.stages import Stages
 
 from ..fakes import (
     GREY,
@@ -229,7 +229,7 @@ async def test_streams_that_name_the_same_engine_share_it() -> None:
         opened.append(name)
         return FakeEngine(LoopTime(), name="mesh" if name == "auto" else name)
 
-    engines = Engines(open_engine, 0.002, VirtualStage, LoopTime())
+    engines = Stages(open_engine, 0.002, VirtualStage, LoopTime())
     stage = await engines.opened("auto")
     assert engines.open("mesh") is stage, "what auto chose here is the same engine as the one that is named: one device"
     assert engines.open("other") is not stage

@@ -14,7 +14,7 @@ from pipeline.frames import AnimatedFrame
 from streamer.config import Budget, Device, Puppet
 from streamer.errors import StreamerError
 from streamer.stream.admission import Admission
-from streamer.stream.stages import Engines
+from streamer.stream.stages import Stages
 from streamer.stream.status import SourceStatus
 from streamer.stream.stream import Shown, Stream
 
@@ -95,7 +95,7 @@ class House:
             "other": FakeEngine(clock, name="other", seconds=0.003, overlaps=True),
         }
         self.streams: dict[str, Stream] = {}
-        self.engines = Engines(lambda name: self.fakes[name], 0.002, VirtualStage, clock)
+        self.engines = Stages(lambda name: self.fakes[name], 0.002, VirtualStage, clock)
         self.admission = Admission(Device(), self.streams)
         self.cameras: dict[str, Camera] = {}
         self.viewers: dict[str, Viewer] = {}
