@@ -1,4 +1,4 @@
-"""Stages by name, each opened once and with the stage that owns its device."""
+"""The stages, by the name of their engine; each engine is opened once."""
 
 from __future__ import annotations
 
