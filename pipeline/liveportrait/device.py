@@ -6,7 +6,6 @@ slots, so that the way can be captured as one CUDA graph for each batch size; on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..clips import Progress
+from ..clock import steady
 from ..errors import PuppetError
 from ..frames import Image
 from .build import Captured
@@ -90,10 +90,10 @@ class DevicePath:
                     self._graphs[batch] = Captured(partial(self._run, batch), self._runtime.device, self._pool)
                 else:
                     self._run(batch)
-                start = time.perf_counter()
+                start = steady()
                 self._launch(batch)
                 self._runtime.synchronize()
-                seconds.append(time.perf_counter() - start)
+                seconds.append(steady() - start)
                 progress(done, len(self.batches))
         return seconds[0]
 

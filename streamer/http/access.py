@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
-import time
 from collections import OrderedDict
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
+
+from pipeline.clock import steady
 
 from ..config import Auth
 from ..errors import ForeignPage, StreamerError, TooManyRequests, Unauthorized, code
@@ -78,7 +79,7 @@ class Access:
 
     def _count(self, address: str) -> None:
         per_s = self._auth.requests_per_minute / 60
-        now = time.monotonic()
+        now = steady()
         left, since = self._buckets.pop(address, (float(self._auth.requests_per_minute), now))
         left = min(left + (now - since) * per_s, float(self._auth.requests_per_minute)) - 1
         self._buckets[address] = max(left, 0.0), now

@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import ssl
-import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -21,6 +20,8 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from pipeline.clock import steady
+
 from ..backoff import Backoff
 from ..config import Mqtt
 from ..control.commands import BARE
@@ -28,6 +29,7 @@ from ..control.control import Control
 from ..control.state import TELEMETRY, StreamState
 from ..errors import ConfigError
 from ..redaction import redacted
+from ..timers import pause
 from . import homeassistant
 
 log = logging.getLogger(__name__)
@@ -104,7 +106,7 @@ class Bridge:
         """Connect, and again after every loss."""
         backoff, silent = Backoff(0.5, 1, 2, 5, 10), False
         while True:
-            began = time.monotonic()
+            began = steady()
             try:
                 await self._connected()
             except* (aiomqtt.MqttError, OSError) as group:
@@ -114,8 +116,8 @@ class Bridge:
                 silent = True
             except* Exception:  # whatever a message does, control by MQTT goes on
                 log.exception("MQTT: a fault in a message or its answer; connecting anew")
-            healthy, self.connected = self.connected and time.monotonic() - began > HEALTHY_S, False
-            await asyncio.sleep(backoff.after(healthy))
+            healthy, self.connected = self.connected and steady() - began > HEALTHY_S, False
+            await pause(backoff.after(healthy))
 
     async def _connected(self) -> None:
         async with self._client() as client:
@@ -158,8 +160,8 @@ class _Session:
                 await self._describe(state)
                 steady = state.model_dump_json(exclude=set(TELEMETRY))
                 await self.client.publish(self.topic(state.name, "state"), steady, qos=1, retain=True)
-            if time.monotonic() >= due.get(state.name, 0.0):
-                due[state.name] = time.monotonic() + self.config.telemetry_s
+            if steady() >= due.get(state.name, 0.0):
+                due[state.name] = steady() + self.config.telemetry_s
                 telemetry = state.model_dump_json(include=set(TELEMETRY))
                 await self.client.publish(self.topic(state.name, "telemetry"), telemetry, qos=0)
 
@@ -180,7 +182,7 @@ class _Session:
                 if stream.latest is not None:
                     data = await self.control.outputs.feed(stream).snapshot()
                     await self.client.publish(self.topic(name, "picture"), data, qos=0)
-            await asyncio.sleep(self.config.picture_s)
+            await pause(self.config.picture_s)
 
     async def obey(self) -> None:
         """Commands, one after the other; those that the broker has kept from before are not for now."""

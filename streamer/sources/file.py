@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import av
 
 from pipeline.clips import open_clip
+from pipeline.clock import steady
 from pipeline.errors import ClipError
 from pipeline.frames import TimedFrame
 
@@ -37,7 +37,7 @@ class FileSource:
 
     def _play(self, out: Intake, stop: threading.Event) -> int:
         """Play once; how many frames were shown."""
-        start, first, shown = time.monotonic(), None, 0
+        start, first, shown = steady(), None, 0
         with open_clip(self._path) as clip:
             try:
                 for frame in clip.decode(clip.streams.video[0], *clip.streams.audio[:1]):
@@ -45,10 +45,10 @@ class FileSource:
                         continue
                     at = float(frame.time or 0.0)
                     first = at if first is None else first
-                    if stop.wait(max(start + at - first - time.monotonic(), 0)):
+                    if stop.wait(max(start + at - first - steady(), 0)):
                         break
                     if isinstance(frame, av.VideoFrame):
-                        out.put(TimedFrame(frame, time.monotonic()))
+                        out.put(TimedFrame(frame, steady()))
                         shown += 1
                     else:
                         out.hear(frame, start + at - first)

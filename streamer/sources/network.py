@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ from av.audio.frame import AudioFrame
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
+from pipeline.clock import steady
 from pipeline.frames import TimedFrame
 
 from ..errors import ConfigError, SourceError
@@ -56,9 +56,9 @@ class NetworkSource:
         with self._open() as opened:
             for frame in self._frames(opened, stop):
                 if isinstance(frame, VideoFrame):
-                    out.put(TimedFrame(frame, time.monotonic()))
+                    out.put(TimedFrame(frame, steady()))
                 else:
-                    out.hear(frame, time.monotonic() - frame.samples / frame.sample_rate)
+                    out.hear(frame, steady() - frame.samples / frame.sample_rate)
         if not stop.is_set():
             raise SourceError(f"{self.name}: the other side ended the stream", retry=True)
 
@@ -124,7 +124,7 @@ class _Pace:
         self._start: tuple[float, float] | None = None
 
     def wait(self, frame: VideoFrame | AudioFrame) -> None:
-        now, at = time.monotonic(), float(frame.time or 0.0)
+        now, at = steady(), float(frame.time or 0.0)
         ahead = 0.0 if self._start is None else self._start[0] + at - self._start[1] - now
         if self._start is None or abs(ahead) > self.JUMP_S:
             self._start = now, at

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import av
 import numpy as np
 
+from pipeline.clock import steady
 from pipeline.frames import TimedFrame
 
 from ..stream.intake import Intake
@@ -27,8 +27,8 @@ class PatternSource:
 
     def read(self, out: Intake, stop: threading.Event) -> None:
         y, x = np.mgrid[0:SIDE, 0:SIDE]
-        start, number = time.monotonic(), 0
-        while not stop.wait(max(start + number / self._fps - time.monotonic(), 0)):
+        start, number = steady(), 0
+        while not stop.wait(max(start + number / self._fps - steady(), 0)):
             picture = np.dstack([x + 4 * number, y, x + y]).astype(np.uint8)
-            out.put(TimedFrame(av.VideoFrame.from_ndarray(picture, format="rgb24"), time.monotonic()))
+            out.put(TimedFrame(av.VideoFrame.from_ndarray(picture, format="rgb24"), steady()))
             number += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
+from pipeline.clock import steady
 from pipeline.frames import TimedFrame
 
 from ..errors import SourceError
@@ -112,7 +112,7 @@ class WebcamSource:
         with self._open() as camera:
             try:
                 for frame in camera.decode(video=0):
-                    out.put(TimedFrame(frame, time.monotonic()))
+                    out.put(TimedFrame(frame, steady()))
                     if stop.is_set():
                         return
             except av.error.FFmpegError as exc:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +17,8 @@ import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+
+from pipeline.clock import steady
 
 from ..errors import ConfigError
 
@@ -195,7 +196,7 @@ def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
 def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
     """Give up on a picture whose packets stay away: aiortc waits until 512 others have come, for seconds."""
     pli, frame = _original["JitterBuffer.add"](self, packet)
-    now = time.monotonic()
+    now = steady()
     if not self._is_video or frame is not None or not hasattr(self, "_complete_s"):
         self._complete_s = now
     elif now - self._complete_s > GIVE_UP_S and self._packets[self._origin % self._capacity] is not packet:
@@ -210,7 +211,7 @@ def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
 def _add_to_nacks(self: Any, packet: Any) -> bool:
     """Ask again for packets that stay away: aiortc asks once, and the answer can be lost too (RFC 4585 §6.2.1)."""
     missed: bool = _original["NackGenerator.add"](self, packet)
-    now = time.monotonic()
+    now = steady()
     if missed:
         self._asked_s, self._again = now, 0
     elif self.missing and self._again < ASK_AGAIN and now - self._asked_s > ASK_AGAIN_S:
