@@ -158,8 +158,8 @@ class _Session:
             state = news.state
             if news.changed:
                 await self._describe(state)
-                steady = state.model_dump_json(exclude=set(TELEMETRY))
-                await self.client.publish(self.topic(state.name, "state"), steady, qos=1, retain=True)
+                lasting = state.model_dump_json(exclude=set(TELEMETRY))
+                await self.client.publish(self.topic(state.name, "state"), lasting, qos=1, retain=True)
             if steady() >= due.get(state.name, 0.0):
                 due[state.name] = steady() + self.config.telemetry_s
                 telemetry = state.model_dump_json(include=set(TELEMETRY))

@@ -15,12 +15,13 @@ from typing import Any
 import aioice.ice
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
-from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCRtpSender
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 
 from pipeline.clock import steady
 
 from ..errors import ConfigError
+from ..timers import pause
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
 CONSENT_INTERVAL_S = 2  # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer
@@ -31,6 +32,7 @@ CIPHERS = (
 )
 GIVE_UP_S = 0.5  # a picture that is not whole by then is left out, and a key frame asked for
 ASK_AGAIN, ASK_AGAIN_S = 3, 0.12  # how often a lost packet is asked for again, and how soon
+HANDSHAKE_AFTER_S = 0.1  # from ICE being connected
 SENT = 512  # packets that a viewer may ask for again; aiortc's 128 are gone when a second repair on a far line is lost
 SOUNDS = 25  # of 20 ms
 STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
@@ -69,6 +71,7 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aioice.ice.asyncio = _original["aioice.ice.asyncio"] if ports is None else _PortRange(*ports)  # type: ignore[attr-defined,assignment]
     RTCCertificate._create_ssl_context = _ssl_context  # type: ignore[method-assign]
     RTCCertificate.getFingerprints = _one_fingerprint  # type: ignore[method-assign]
+    RTCDtlsTransport.start = _start_later  # type: ignore[method-assign,assignment]
     aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign,assignment]
     JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
     JitterBuffer.add = _add_packet  # type: ignore[method-assign]
@@ -84,7 +87,8 @@ def _places() -> list[tuple[Any, str]]:
         (aioice.ice.StunProtocol, "datagram_received"), (aioice.ice, "asyncio"), (JitterBuffer, "_remove_frame"),
         (JitterBuffer, "add"), (aiortc.rtcrtpreceiver.NackGenerator, "add"),
         (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (RTCCertificate, "_create_ssl_context"),
-        (RTCCertificate, "getFingerprints"), (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"),
+        (RTCCertificate, "getFingerprints"), (RTCDtlsTransport, "start"),
+        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"),
     ]  # fmt: skip
 
 
@@ -147,6 +151,14 @@ def _ssl_context(self: Any, *args: Any, **kwargs: Any) -> Any:
     context = _original["RTCCertificate._create_ssl_context"](self, *args, **kwargs)
     context.set_cipher_list(CIPHERS)
     return context
+
+
+async def _start_later(self: Any, remote: RTCDtlsParameters) -> None:
+    """Give the other side time to store the answer: libdatachannel connects by it a moment before, and refuses our
+    certificate if the handshake is over by then."""
+    await pause(HANDSHAKE_AFTER_S)
+    if self.state == "new":  # it has not been closed meanwhile
+        await _original["RTCDtlsTransport.start"](self, remote)
 
 
 def _one_fingerprint(self: Any) -> list[RTCDtlsFingerprint]:

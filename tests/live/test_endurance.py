@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import subprocess
 import sys
-import threading
-from collections import Counter
 from contextlib import ExitStack
 
 import aioice.ice
 import httpx
 import pytest
-from aiortc import RTCPeerConnection
-
-from streamer.app import Server
-from streamer.webrtc.broadcast import Broadcast
-from streamer.webrtc.encoders import LiveEncoder
-from streamer.webrtc.sessions import Session
-from streamer.webrtc.tracks import ViewerTrack
 
 from ..browser import chromium
 from ..conftest import ROOT, run_server
@@ -111,39 +101,3 @@ async def test_pictures_recover_on_a_bad_line(model, bad_line):
             before = server.control.state("live").frames_in
             await pictures(receiver, PICTURES)
             await until(lambda: server.control.state("live").frames_in > before + PICTURES)
-
-
-OWNED = (RTCPeerConnection, Session, ViewerTrack, Broadcast, LiveEncoder)
-
-
-POOLS = ("encoder_", "asyncio_", "ThreadPoolExecutor")  # threads that stay, and are few
-
-
-def alive(server: Server) -> Counter[str]:
-    """What may be left of viewers that have gone, counted."""
-    gc.collect()
-    counts = Counter(kind.__name__ for thing in gc.get_objects() for kind in OWNED if isinstance(thing, kind))
-    tasks = asyncio.all_tasks() | asyncio.all_tasks(server.control.stream("live")._loop)
-    counts.update(f"task {task.get_coro()}".split(" at ")[0] for task in tasks)
-    threads = [thread.name for thread in threading.enumerate()]
-    counts.update(f"thread {name}" for name in threads if not name.startswith(POOLS))
-    counts["file"] = len(os.listdir("/proc/self/fd"))
-    return counts
-
-
-@pytest.mark.timeout(400)
-async def test_viewers_come_and_go_and_leave_nothing_behind(model):
-    with run_server(auth={"requests_per_minute": 100000}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
-            await http.patch("/api/streams/live", json={"demo": True})
-
-            async def come_and_go(count: int) -> None:
-                for k in range(count):
-                    async with watching(http, "VP8" if k % 2 else "H264") as (viewer, _):
-                        await connected(viewer)
-                await until(lambda: not len(server.sessions))
-
-            await come_and_go(8)  # pools of threads are full then
-            before = alive(server)
-            await come_and_go(VIEWERS)
-            await until(lambda: alive(server) - before, holds=lambda more: not more)

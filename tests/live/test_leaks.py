@@ -37,7 +37,7 @@ POOLS = Counter(f"thread {pool}_{k}" for pool in ("encoder", "asyncio") for k in
 def census() -> Counter[str]:
     """How much there is of what a session needs; also threads and descriptors, of any purpose."""
     gc.collect()
-    kinds = Counter(kind.__name__ for thing in gc.get_objects() for kind in KINDS if isinstance(thing, kind))
+    kinds = Counter(kind.__name__ for thing in gc.get_objects() for kind in KINDS if issubclass(type(thing), kind))
     kinds["descriptors"] = len(os.listdir("/proc/self/fd"))
     kinds.update(f"thread {thread.name}" for thread in threading.enumerate())
     return kinds

@@ -11,6 +11,7 @@ import aioice.ice
 import httpx
 import numpy as np
 import pytest
+from aiortc import RTCDtlsTransport
 from aiortc.codecs import get_capabilities
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import NackGenerator, RemoteStreamTrack
@@ -26,6 +27,7 @@ from streamer.webrtc.sdp import check_offer, with_uplink_bitrates
 from ..conftest import run_server
 from ..media import picture
 from ..peers import SDP, Camera, Silent, connected, negotiate, peer, pictures, watching
+from ..virtual_time import now, virtual
 from ..waiting import LIMIT_S, until, wait_until
 
 
@@ -106,6 +108,28 @@ async def test_the_receive_path_keeps_only_the_newest(patched):
 
 def test_media_uses_the_addresses_of_the_config(patched):
     assert aioice.ice.get_host_addresses(True, True) == ["127.0.0.1"]
+
+
+def test_a_handshake_leaves_time_to_store_the_answer(patched, monkeypatch):
+    began: list[float] = []
+
+    class Transport:
+        state = "new"
+
+    async def start(self: Transport, remote: object) -> None:
+        began.append(now())
+
+    monkeypatch.setitem(aiortc_patches._original, "RTCDtlsTransport.start", start)
+
+    @virtual
+    async def connect() -> None:
+        closed = Transport()
+        both = asyncio.gather(RTCDtlsTransport.start(Transport(), None), RTCDtlsTransport.start(closed, None))
+        closed.state = "closed"
+        await both
+
+    connect()
+    assert began == [pytest.approx(aiortc_patches.HANDSHAKE_AFTER_S)], "and not where the session was closed meanwhile"
 
 
 async def test_a_description_has_one_fingerprint(patched):
