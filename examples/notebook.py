@@ -7,7 +7,9 @@ portrait = puppetcast.open_portrait("astronaut")
 result = puppetcast.animate(portrait, puppetcast.DEMO_CLIP, "out.mp4", max_frames=30)
 print(f"out.mp4: {result.frames} frames, {result.tracked} of them followed")
 
-# %% The same in memory: arrays (height, width, 3) of RGB.
+# %% The same in memory, two seconds of it: arrays (height, width, 3) of RGB.
+from itertools import islice
+
 from pipeline import models
 from pipeline.clips import first_seconds, open_clip, timed
 from pipeline.engine import open_engine
@@ -18,7 +20,7 @@ puppeteer = engine.open()
 prepared = engine.prepare(portrait, 640, 512)
 puppeteer.calibrate(first_seconds(puppetcast.DEMO_CLIP))
 with open_clip(puppetcast.DEMO_CLIP) as clip:
-    pictures = [puppeteer.animate(prepared, image, time_s) for time_s, image in timed(clip)]
+    pictures = [puppeteer.animate(prepared, image, time_s) for time_s, image in islice(timed(clip), 60)]
 puppeteer.close()
 print(f"{len(pictures)} pictures of {pictures[0].shape}")
 

@@ -51,7 +51,7 @@ def test_an_example_is_short(path: Path) -> None:
 def test_a_notebook(tmp_path: Path) -> None:
     said = run(tmp_path, str(ROOT / "examples" / "notebook.py"))
     assert "out.mp4: 30 frames, 30 of them followed" in said
-    assert "360 pictures of (640, 640, 3)" in said
+    assert "60 pictures of (640, 640, 3)" in said
 
 
 def test_a_source_of_ones_own(tmp_path: Path) -> None:

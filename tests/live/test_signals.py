@@ -21,6 +21,7 @@ from aiortc import RTCPeerConnection
 from aiortc.contrib.media import MediaPlayer
 
 from pipeline.errors import PuppetError
+from pipeline.face.faces import faces_by
 from pipeline.mesh.engine import MeshEngine
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
@@ -289,6 +290,7 @@ async def test_a_server_in_the_main_thread_gives_signals_back():
 
 WARMS_UP_FOR_EVER = """
 import sys, threading
+from pipeline.face.faces import faces_by
 from pipeline.mesh.engine import MeshEngine
 from streamer.app import Server, run
 from streamer.config import Config
@@ -298,7 +300,7 @@ class Engine(MeshEngine):
         print("warming up", file=sys.stderr, flush=True)
         threading.Event().wait()
 
-run(Server(Config(http={"port": 0}, downloads={"fetch": False}), Engine(None)).serve())
+run(Server(Config(http={"port": 0}, downloads={"fetch": False}), Engine(faces_by(None))).serve())
 """
 
 
@@ -350,7 +352,7 @@ def test_a_start_that_fails_leaves_no_thread():
     start = time.monotonic()
     with (
         pytest.raises(PuppetError, match="this one cannot be used"),
-        run_server(RefusesTheSecond(None), streams={"live": {}, "second": {"portrait": "drawing"}}),
+        run_server(RefusesTheSecond(faces_by(None)), streams={"live": {}, "second": {"portrait": "drawing"}}),
     ):
         pytest.fail("it started")
     assert time.monotonic() - start < 30, "what the start raised is handed on, not waited for"

@@ -40,7 +40,7 @@ EXPECTED: dict[str, str] = {
     "puppetcast serve --clip talk.mp4": SERVES,
     "puppetcast serve --config configs/default.yaml": SERVES,
     "puppetcast animate face.jpg talk.mp4 -o out.mp4": "makes: out.mp4",
-    "puppetcast models fetch | list | verify": "ends",
+    "puppetcast models list": "ends",
     "puppetcast models fetch liveportrait": "says: liveportrait",
     "puppetcast serve --engine liveportrait": "says: models fetch liveportrait",
     "puppetcast animate face.jpg talk.mp4 --engine liveportrait --side-by-side -o out.mp4": "says: models fetch liveportrait",

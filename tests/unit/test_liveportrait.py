@@ -31,7 +31,8 @@ from ..conftest import ROOT
 
 @pytest.fixture(scope="module")
 def networks(checkpoints):
-    return load_networks(checkpoints)
+    """In full size, as an engine builds them."""
+    return verify.open_networks(checkpoints, replace(PLAIN, fold=True), Precision.FP32, "cpu")
 
 
 def missed(path, networks) -> list[str]:
@@ -40,23 +41,21 @@ def missed(path, networks) -> list[str]:
     return [f"{r.key}: {r.error:.2e} > {r.tolerance:.0e}" for r in rows if not r.ok]
 
 
+@pytest.mark.slow
 def test_motion_is_the_published_one(conformance, networks):
     assert missed(conformance / "golden_motion.npz", networks) == []
 
 
+@pytest.mark.slow
 def test_crop_and_paste_back_are_the_published_ones(conformance, networks):
     assert missed(conformance / "golden_crop.npz", networks) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_networks_compute_the_published_pictures(conformance, checkpoints, all_cores):
-    """As an engine builds them, in full size. The portrait is computed once, and the three driving frames go as one batch."""
-    golden = conformance / "golden_networks.npz"
-    networks = verify.open_networks(checkpoints, replace(PLAIN, fold=True), Precision.FP32, "cpu")
-    rows = list(verify.verify(verify.load_golden(golden), networks, golden))
-    assert len(rows) > 40
-    assert [f"{r.key}: {r.error:.2e} > {r.tolerance:.0e}" for r in rows if not r.ok] == []
+def test_networks_compute_the_published_pictures(conformance, networks, all_cores):
+    """The portrait is computed once, and the three driving frames go as one batch."""
+    assert missed(conformance / "golden_networks.npz", networks) == []
 
 
 # How far pictures and heads may be from the plain networks'; bf16 has 8 bits.
