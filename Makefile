@@ -48,7 +48,7 @@ test: setup browser peers check
 
 # The everyday part, in a minute or two: without servers, browsers and whole networks.
 quick: check
-	$(BIN)/pytest tests/unit -m "not slow"
+	$(BIN)/pytest tests/unit -m "not slow" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # CHECK=1 holds the figures against the committed ones of this class of machine, which are of the clip d10.
 bench: setup
