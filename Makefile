@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/puppetcast bench live $(CLIP_OPTION) $(CHECK_OPTION)
 	$(BIN)/puppetcast bench viewers $(CLIP_OPTION) $(CHECK_OPTION)
 	$(BIN)/puppetcast bench sessions $(CLIP_OPTION) $(CHECK_OPTION)
+	$(BIN)/puppetcast bench outputs $(CHECK_OPTION)
 
 # The steps of the container images, run here: for machines without a container engine.
 image-check: setup

@@ -20,6 +20,14 @@ LIMITS: dict[str, dict[str, tuple[bool, float]]] = {
         "server.server_cpu_percent": (LESS, 1.3),
     },
     "viewers": {"viewers.*.fps": (MORE, 1.1), "viewers.*.server_cpu_percent": (LESS, 1.3)},
+    "outputs": {
+        "recorded_fps": (MORE, 1.1),
+        "jpeg_fps": (MORE, 1.1),
+        "push_fps": (MORE, 1.2),
+        "sound_off_most_ms": (LESS, 2.0),
+        "memory_mb": (LESS, 1.2),
+        "lost_at_kill_s": (LESS, 2.0),
+    },
     "sessions": {"kept": (MORE, 1.0)},
     "stability": {
         "*.jitter_p95_px.0.5": (LESS, 1.1),

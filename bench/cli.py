@@ -93,6 +93,7 @@ def bench_live(
     seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 15,
     viewers: Annotated[int, typer.Option(min=1, max=64, help="How many viewers watch.")] = 1,
     extra_ms: Annotated[float, typer.Option(min=0, help="Slow the engine down by so much a frame: an overload.")] = 0,
+    mqtt: Annotated[str, typer.Option(help="URL of a broker that the server tells its state meanwhile.")] = "",
     out: _Result = None,
     check: _Check = False,
 ) -> None:
@@ -101,7 +102,7 @@ def bench_live(
     from bench.glass import live
 
     with one_line_errors():
-        _report(live(clip or DEMO_CLIP, seconds, viewers, extra_ms), out, "live" if check else None)
+        _report(live(clip or DEMO_CLIP, seconds, viewers, extra_ms, mqtt), out, "live" if check else None)
 
 
 @app.command("viewers")
@@ -134,6 +135,17 @@ def bench_sessions(
     with one_line_errors(), bar("streams") as progress:
         figures = sessions(clip or DEMO_CLIP, fps, most, progress=progress)
     _report(figures, out, "sessions" if check else None)
+
+
+@app.command("outputs")
+def bench_outputs(
+    seconds: Annotated[float, typer.Option(min=3, help="How long to measure.")] = 10, out: _Result = None, check: _Check = False
+) -> None:
+    """A recording and the sound in it, JPEG, a push by WHIP, and what a recording loses where the server is killed."""
+    from bench.outputs import outputs
+
+    with one_line_errors():
+        _report(outputs(seconds), out, "outputs" if check else None)
 
 
 @app.command("amp")

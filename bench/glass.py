@@ -81,7 +81,7 @@ class _StampedPuppeteer:
         return stamp.read(driving.image), self._puppeteer.follow(driving)
 
 
-def _serve(pipe: Connection, extra_s: float, sections: dict[str, Any]) -> None:
+def serve(pipe: Connection, extra_s: float, sections: dict[str, Any]) -> None:
     """The server under test, until the pipe says to end; then it tells its CPU seconds and memory."""
     config = Config.model_validate(
         {
@@ -133,7 +133,7 @@ def _answer_pipe(pipe: Connection, stop: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def _process(target: Callable[..., None], *args: Any) -> Iterator[tuple[str, Callable[[], tuple[float, float]]]]:
+def process(target: Callable[..., None], *args: Any) -> Iterator[tuple[str, Callable[[], tuple[float, float]]]]:
     """A process that serves; its address, and a way to ask for its CPU seconds and memory in MB."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -291,24 +291,24 @@ async def _watch(http: httpx.AsyncClient, seconds: float, echo: bool) -> dict[st
     return {n: state[n] for n in names} | {"rate_limit_least": min(limits), "rate_limit_last": limits[-1]}
 
 
-def live(clip: Path, seconds: float = 15.0, viewers: int = 1, extra_ms: float = 0.0) -> dict[str, Any]:
-    """Figures of the server and of the bare echo, over the same clip in the same run."""
+def live(clip: Path, seconds: float = 15.0, viewers: int = 1, extra_ms: float = 0.0, mqtt: str = "") -> dict[str, Any]:
+    """Figures of the server and of the bare echo, over the same clip in the same run. mqtt: a broker's URL."""
     frames = load_clip(clip)
     aiortc_patches.install(LOOPBACK)  # the clients' side, the same for both
     result: dict[str, Any] = {"clip": clip.name, "seconds": seconds, "viewers": viewers, "extra_ms": extra_ms}
-    result["server"] = _server(frames, seconds, viewers, extra_ms)
+    result["server"] = _server(frames, seconds, viewers, extra_ms, {"mqtt": {"url": mqtt}} if mqtt else {})
     if viewers == 1 and not extra_ms:
-        with _process(_echo) as (url, usage):
+        with process(_echo) as (url, usage):
             result["bare_aiortc_echo"] = asyncio.run(_measure(url, usage, frames, seconds, echo=True))
     return result
 
 
-def _server(frames: list[Image], seconds: float, viewers: int, extra_ms: float = 0.0) -> dict[str, Any]:
+def _server(frames: list[Image], seconds: float, viewers: int, extra_ms: float, sections: dict[str, Any]) -> dict[str, Any]:
     """Figures of a server of its own, of which one viewer decodes."""
     with contextlib.ExitStack() as stack:
-        url, usage = stack.enter_context(_process(_serve, extra_ms / 1000, {}))
+        url, usage = stack.enter_context(process(serve, extra_ms / 1000, sections))
         if viewers > 1:
-            stack.enter_context(_process(_spectate, url, ["live"] * (viewers - 1)))
+            stack.enter_context(process(_spectate, url, ["live"] * (viewers - 1)))
         return asyncio.run(_measure(url, usage, frames, seconds, echo=False))
 
 
@@ -316,7 +316,7 @@ def viewers(clip: Path, counts: tuple[int, ...] = (1, 4, 8), seconds: float = 15
     """What more viewers of one stream cost the server: processor time and age of frames, against the first one."""
     frames = load_clip(clip)
     aiortc_patches.install(LOOPBACK)
-    rows = {n: _server(frames, seconds, n) for n in counts}
+    rows = {n: _server(frames, seconds, n, 0.0, {}) for n in counts}
     first = rows[counts[0]]["server_cpu_percent"]
     shares = {
         n: round((row["server_cpu_percent"] - first) / (n - counts[0]) / first, 3) for n, row in rows.items() if n != counts[0]
@@ -346,7 +346,7 @@ def _sessions(clip: Path, fps: int, count: int, seconds: float) -> dict[str, Any
         "streams": {name: {"source": "file", "path": str(clip)} for name in names},
         "budget": {"max_frames": fps},
     }
-    with _process(_serve, 0.0, sections) as (url, usage), _process(_spectate, url, names):
+    with process(serve, 0.0, sections) as (url, usage), process(_spectate, url, names):
         time.sleep(SETTLE_S)
         with httpx.Client(base_url=url) as http:
             before, cpu = {s["name"]: s["animated"] for s in http.get("/api/streams").json()}, usage()[0]
