@@ -41,8 +41,8 @@ peers:
 	    && (command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm >/dev/null)) \
 	  || echo "*** other people's servers and clients cannot be installed: network cameras and foreign peers will not be tested ***"
 
-# On two workers; with WORKERS=0 one test after the other, in this process.
-WORKERS ?= 2
+# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process.
+WORKERS ?= 3
 test: setup browser peers check
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
