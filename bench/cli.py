@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.check import compare, unlike
-from bench.machine import CLASS, committed, machine
+from bench.machine import CLASS, committed, machine, speed
 from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
@@ -49,13 +49,14 @@ _Clip = Annotated[Path | None, typer.Option(help="The driving clip; the built-in
 
 def _report(figures: dict[str, Any], out: Path | None, check: str | None = None) -> None:
     """Write the figures; check: the benchmark whose committed figures they must equal, exit code 1 where they do not."""
-    text = json.dumps({**machine(), **figures}, indent=1) + "\n"
+    figures = {**machine(), "speed": speed(), **figures}
+    text = json.dumps(figures, indent=1) + "\n"
     if out is None:
         typer.echo(text, nl=False)
     else:
         with one_line_errors(), outfile.finished(out) as part:
             part.write_text(text, "utf-8")
-        console.print(f"{out}: written", highlight=False)
+        console.print(f"{out}: written")
     if check is not None:
         with one_line_errors():
             _check(check, figures)
@@ -69,10 +70,11 @@ def _check(kind: str, figures: dict[str, Any]) -> None:
     different = [f"{key}: {figures.get(key)}, there {base.get(key)}" for key in unlike(figures, base)]
     if different:
         raise PuppetError(f"--check: {path.name} was measured otherwise ({'; '.join(different)})")
+    console.print(f"{'speed':34} {figures['speed']:9.2f}  was {base['speed']:9.2f}")
     rows = list(compare(kind, figures, base))
     for row in rows:
         verdict = "ok" if row.ok else "WORSE"
-        console.print(f"{row.name:34} {row.now:9.2f}  was {row.base:9.2f}  limit {row.limit:g}x  {verdict}", highlight=False)
+        console.print(f"{row.name:34} {row.now:9.2f}  was {row.base:9.2f}  {row.worse:5.2f}x  limit {row.limit:g}x  {verdict}")
     if not all(row.ok for row in rows):
         raise typer.Exit(1)
 
@@ -164,7 +166,7 @@ def bench_amp(
 
     with one_line_errors(), bar("rows") as progress:
         figures = seed(Settings(checkpoints, device), bundled("astronaut"), clip or DEMO_CLIP, frames, progress)
-    console.print(markdown(figures), highlight=False, markup=False)
+    console.print(markdown(figures))
     _report(figures, out)
 
 
@@ -184,7 +186,7 @@ def bench_device(
 
     with one_line_errors(), bar("variants") as progress:
         figures = measure(Settings(checkpoints, device), bundled("astronaut"), minutes, progress)
-    console.print(markdown(figures), highlight=False, markup=False)
+    console.print(markdown(figures))
     _report(figures, out)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import av
 import numpy as np
 
 from pipeline import models
-from pipeline.clips import Progress
+from pipeline.clips import Progress, open_clip
 from pipeline.face.faces import faces_by
 from pipeline.face.motion import rest
 from pipeline.follow.calibration import Calibration
@@ -31,7 +30,7 @@ def mesh(clip: Path, progress: Progress = lambda done, total: None) -> dict[str,
 
 
 def _frames(clip: Path) -> list[Image]:
-    with av.open(str(clip)) as source:
+    with open_clip(clip) as source:
         out = []
         for frame in source.decode(video=0):
             out.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))

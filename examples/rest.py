@@ -10,7 +10,10 @@ with httpx.Client(base_url=URL, timeout=10) as http:
     for portrait in http.get("/api/portraits").json():
         print("portrait", portrait["id"])
     change = {"portrait": "drawing", "pose_gain": 1.2, "demo": True}
-    state = http.patch("/api/streams/live", json=change).raise_for_status().json()
+    answer = http.patch("/api/streams/live", json=change)
+    if answer.is_error:
+        sys.exit(answer.json()["detail"])
+    state = answer.json()
     print(f"{state['portrait']} at {state['puppet']['pose_gain']}")
     refused = http.patch("/api/streams/live", json={"pose_gain": 99})
     print(refused.status_code, refused.json()["detail"])

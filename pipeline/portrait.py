@@ -137,6 +137,8 @@ def find_portrait(where: str) -> Path | None:
     if where in bundled_names():
         return None
     path = Path(where)
+    if path.is_dir():
+        raise PortraitError(f"{where}: Is a directory; a picture file is expected")
     if not path.is_file():
         raise PortraitError(f"{where}: No such file or directory; bundled portraits: {', '.join(bundled_names())}")
     return path

@@ -20,7 +20,7 @@ from pipeline.face.faces import Faces, faces_by
 from . import signals
 from .config import Config
 from .control.control import Control, load_portraits
-from .errors import ConfigError
+from .errors import ConfigError, SourceError
 from .http.access import Access
 from .http.server import create_app
 from .http.web import WebServer, listen
@@ -83,8 +83,7 @@ class Server:
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
         if unknown := self._sources.keys() - config.streams.keys():
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
-        for source in self._sources.values():
-            source.check()
+        self._check_sources()
         rtc = config.webrtc
         ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc)
         outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
@@ -101,6 +100,16 @@ class Server:
         self._starting: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._open: Counter[str] | None = None  # what was, when the end began
+
+    def _check_sources(self) -> None:
+        """A source that cannot be opened is its own stream's problem; where there is no other stream, it is the start's."""
+        for name, source in self._sources.items():
+            try:
+                source.check()
+            except SourceError as exc:
+                if len(self.config.streams) == 1:
+                    raise
+                log.error("streams.%s.path: %s; the other streams go on", name, exc)
 
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Run until `stop`, or a signal where this is the main thread. Whatever ends it, nothing is left behind but what

@@ -22,6 +22,13 @@ STUCK_S = 8.0  # an end that takes so long has not kept its own deadline: someth
 STDERR = 2
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Those that end a command: a hang-up too, unless it is ignored as nohup wants it."""
+    if HANGUP is None or signal.getsignal(HANGUP) is signal.SIG_IGN:
+        return list(ENDING)
+    return [*ENDING, HANGUP]
+
+
 @contextmanager
 def handled(stop: Callable[[], None]) -> Iterator[None]:
     """Inside, in a running loop: SIGINT, SIGTERM and SIGBREAK call `stop`, a second one ends the process with exit code
@@ -30,7 +37,7 @@ def handled(stop: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [*ENDING, HANGUP] if HANGUP and signal.getsignal(HANGUP) is not signal.SIG_IGN else ENDING
+    numbers = ending_signals()
     handle = _Handler(asyncio.get_running_loop(), stop)
     before = {number: signal.signal(number, handle) for number in numbers}
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from pipeline import outfile
 from pipeline.engine import Engine
@@ -126,8 +127,8 @@ def animate(
         with bar(driver.name) as progress:
             result = animate_file(opened, source, driver, output, progress, tuning, mirror)
     if not result.tracked:
-        console.print(f"[yellow]warning:[/] no face was followed in {driver}; the portrait rests throughout")
-    console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}", highlight=False)
+        console.print(Text.assemble(("warning:", "yellow"), f" no face was followed in {driver}; the portrait rests throughout"))
+    console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}")
 
 
 def _refuse_foreign_options(engine: Engine, settings: Settings, tuning: Tuning) -> None:
@@ -175,4 +176,4 @@ def template_make(
             with closing(engine.open()) as puppeteer, bar(clip.name) as progress:
                 made = template.make(puppeteer, clip, progress)
         template.save(made, out, clip.name)
-    console.print(f"{out}: {len(made)} frames", highlight=False)
+    console.print(f"{out}: {len(made)} frames")

@@ -15,12 +15,14 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from pipeline import outfile
 from pipeline.errors import PuppetError
 from pipeline.liveportrait.options import Compile, Precision
 
 from ..errors import StreamerError
+from ..signals import ending_signals
 
 LP = "liveportrait"  # engine, model and panel of --help
 Checkpoints = Annotated[
@@ -55,7 +57,7 @@ CompileOption = Annotated[
     ),
 ]
 ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait if its checkpoints and a CUDA device are present, otherwise mesh."
-console = Console(stderr=True, soft_wrap=True)
+console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)  # file names may have brackets
 
 
 @contextmanager
@@ -64,14 +66,14 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (PuppetError, StreamerError) as exc:
-        console.print(f"[red]error:[/] {exc}", highlight=False)
+        console.print(Text.assemble(("error:", "red"), f" {exc}"))
         raise typer.Exit(2) from exc
 
 
 @contextmanager
 def tidy_end() -> Iterator[None]:
-    """SIGINT and SIGTERM end the process at once and leave no unfinished file; exit codes 130 and 143."""
-    ends = (signal.SIGINT, signal.SIGTERM)
+    """A signal ends the process at once and leaves no unfinished file; the exit code is 128 + its number."""
+    ends = ending_signals()
 
     def end(number: int, frame: FrameType | None) -> None:
         # Nothing is raised: what a handler raises may come up in a destructor of somebody else's, and be lost there.
@@ -92,7 +94,7 @@ def tidy_end() -> Iterator[None]:
 
 @contextmanager
 def bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | None], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(text, total=None)
         yield lambda done, total: progress.update(

@@ -54,7 +54,7 @@ def verify(
             for row in compare(arrays, networks, path, precision):
                 rows, missed = rows + 1, missed + (not row.ok)
                 typer.echo(f"{row.key:32} {row.error:10.2e} {row.tolerance:10.2e} {'ok' if row.ok else 'MISSED'}")
-    console.print(f"{rows - missed} of {rows} rows ok", highlight=False)
+    console.print(f"{rows - missed} of {rows} rows ok")
     if missed:
         raise typer.Exit(1)
 
@@ -80,11 +80,11 @@ def models_fetch(names: _Models = None) -> None:
                 from pipeline.liveportrait.download import fetch
 
                 for path in fetch(model_files.folder()):
-                    console.print(f"{name}: {path}", highlight=False)
+                    console.print(f"{name}: {path}")
                 continue
             with bar(f"{name} (kB)", 1000) as progress:
                 path = model_files.fetch(model_files.MODELS[name], progress)
-            console.print(f"{name}: {path}", highlight=False)
+            console.print(f"{name}: {path}")
 
 
 @models_app.command("list")
@@ -94,12 +94,10 @@ def models_list() -> None:
 
     for model in model_files.MODELS.values():
         here = "here" if model_files.find(model) else "not downloaded"
-        console.print(
-            f"{model.name}  {model.size / 1e6:.1f} MB  {model.licence}  {here}  {model_files.path_of(model)}", highlight=False
-        )
+        console.print(f"{model.name}  {model.size / 1e6:.1f} MB  {model.licence}  {here}  {model_files.path_of(model)}")
     missing = missing_files(model_files.folder())
     here = f"lacks {', '.join(missing)}" if missing else "here"
-    console.print(f"{LP}  520 MB  MIT  {here}  {model_files.folder() / 'liveportrait'}", highlight=False)
+    console.print(f"{LP}  520 MB  MIT  {here}  {model_files.folder() / 'liveportrait'}")
 
 
 @models_app.command("verify")
@@ -120,4 +118,4 @@ def models_verify(names: _Models = None) -> None:
                 if not model_files.is_good(model, path):
                     state = "damaged" if path.exists() else "missing"
                     raise ModelError(f"{path}: {state}; run 'puppetcast models fetch'")
-            console.print(f"{name}: good", highlight=False)
+            console.print(f"{name}: good")

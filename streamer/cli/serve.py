@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ..config import load_config
 from .console import (
@@ -47,7 +48,11 @@ def serve(
     log_to_console()
     with one_line_errors():
         server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine))
-        run(server.serve(lambda url: console.print(f"puppetcast is ready: [bold]{url}[/]  (Ctrl+C ends it)")))
+        run(server.serve(_ready))
+
+
+def _ready(url: str) -> None:
+    console.print(Text.assemble("puppetcast is ready: ", (url, "bold"), "  (Ctrl+C ends it)"))
 
 
 def devices() -> None:

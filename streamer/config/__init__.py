@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+SECRET = re.compile(r"token|password|secret|credential|url$|target$")  # values of such keys are never shown
 _S = TypeVar("_S", bound=Section)
 
 
@@ -77,6 +79,9 @@ def _read(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text("utf-8")) or {}
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
+    except yaml.MarkedYAMLError as exc:
+        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
+        raise ConfigError(f"{path}: line {line}: not YAML ({exc.problem})") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: not YAML ({str(exc).splitlines()[0]})") from exc
     if not isinstance(data, dict):
@@ -88,6 +93,11 @@ def _explain(exc: ValidationError, where: str) -> str:
     problems = []
     for error in exc.errors():
         key = ".".join(str(part) for part in error["loc"])
-        unknown = error["type"] == "extra_forbidden"
-        problems.append(f"{key}: unknown key" if unknown else f"{key}: {error['msg'].lower()} (given: {error['input']!r})")
+        if error["type"] == "extra_forbidden":
+            problems.append(f"{key}: unknown key")
+        else:
+            wrong = error["msg"].removeprefix("Value error, ").lower()
+            wrong = "a mapping of keys is expected" if "dictionary" in wrong else wrong
+            given = "" if SECRET.search(key) or error["type"] == "value_error" else f" (given: {error['input']!r})"
+            problems.append(f"{key}: {wrong}{given}")
     return f"{where}: " + "; ".join(problems)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.follow.tuning import Region, Tuning
 
@@ -125,3 +125,9 @@ class Stream(Section):
     size: tuple[int, int] = Field((640, 480), description="Width and height asked of a webcam, in pixels.")
     puppet: Puppet = Puppet()
     sinks: list[Sink] = Field(default_factory=list, description="Outputs, in addition to viewers, that begin with the server.")
+
+    @model_validator(mode="after")
+    def _has_a_path(self) -> Self:
+        if self.source in ("file", "network") and not self.path:
+            raise ValueError(f"'path' is missing: with 'source: {self.source}' it says where")
+        return self

@@ -65,7 +65,9 @@ def explain(errors: Sequence[Any]) -> str:
     parts = []
     for error in errors:
         key = ".".join(str(p) for p in error["loc"] if p != "body") or "command"
-        if error["type"] == "extra_forbidden":
+        if error["type"] == "json_invalid":
+            parts.append(f"the body is not JSON ({error['ctx']['error']})")
+        elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:
             parts.append(f"{key}: {error['msg'].lower()} (given: {str(error['input'])[:80]!r})")

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.engine import AUTO, ENGINES
-from pipeline.errors import PuppetError
+from pipeline.errors import PortraitError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
 
@@ -220,4 +220,10 @@ class Control:
 
 def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
     """The portrait of each stream; PortraitError if one cannot be used."""
-    return {name: load_portrait(stream.portrait, faces) for name, stream in config.streams.items()}
+    portraits = {}
+    for name, stream in config.streams.items():
+        try:
+            portraits[name] = load_portrait(stream.portrait, faces)
+        except PortraitError as exc:
+            raise type(exc)(f"streams.{name}.portrait: {exc}") from exc
+    return portraits

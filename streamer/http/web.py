@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -25,7 +26,12 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as exc:
         listener.close()
-        raise ConfigError(f"http: cannot listen on {host}:{port} ({exc.strerror}); choose another with --port") from exc
+        cure = (
+            "choose another with --port"
+            if exc.errno in (errno.EADDRINUSE, errno.EACCES)
+            else "is that an address of this machine?"
+        )
+        raise ConfigError(f"http: cannot listen on {host}:{port} ({exc.strerror}); {cure}") from exc
     return listener
 
 

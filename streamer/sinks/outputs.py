@@ -10,6 +10,7 @@ from pipeline.clock import Clock, steady
 
 from ..config import Config
 from ..config import Sink as SinkConfig
+from ..errors import ConfigError
 from ..stream.stream import Stream
 from .base import OVER, OutputStatus, Running
 from .camera import VirtualCamera
@@ -35,9 +36,12 @@ class Outputs:
 
     def check(self) -> None:
         """ConfigError if an output of the config cannot be."""
-        for stream in self._config.streams.values():
-            for sink in stream.sinks:
-                self._made(sink)
+        for name, stream in self._config.streams.items():
+            for k, sink in enumerate(stream.sinks):
+                try:
+                    self._made(sink)
+                except ConfigError as exc:
+                    raise ConfigError(f"streams.{name}.sinks.{k}.target: {exc}") from exc
 
     def start(self, stream: Stream) -> None:
         """Open what the config names for a stream."""

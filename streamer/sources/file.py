@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 
 from pipeline.clips import open_clip
 from pipeline.clock import steady
@@ -24,10 +25,7 @@ class FileSource:
         self.name = f"file {path}"
 
     def check(self) -> None:
-        try:
-            open_clip(self._path).close()
-        except ClipError as exc:
-            raise SourceError(str(exc), retry=False) from exc
+        self._open().close()
 
     def read(self, out: Intake, stop: threading.Event) -> None:
         self.check()
@@ -35,10 +33,16 @@ class FileSource:
             if not self._play(out, stop) and not stop.is_set():
                 raise SourceError(f"{self._path}: no picture could be decoded", retry=False)
 
+    def _open(self) -> InputContainer:
+        try:
+            return open_clip(self._path)
+        except ClipError as exc:
+            raise SourceError(str(exc), retry=False) from exc
+
     def _play(self, out: Intake, stop: threading.Event) -> int:
         """Play once; how many frames were shown."""
         start, first, shown = steady(), None, 0
-        with open_clip(self._path) as clip:
+        with self._open() as clip:
             try:
                 for frame in clip.decode(clip.streams.video[0], *clip.streams.audio[:1]):
                     if not isinstance(frame, av.VideoFrame | av.AudioFrame):

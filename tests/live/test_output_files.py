@@ -155,6 +155,7 @@ def test_the_library_refuses_too(desk):
     [
         (signal.SIGINT, 130, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
         (signal.SIGTERM, 143, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
+        (signal.SIGHUP, 129, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
         (signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out"),
     ],
 )

@@ -313,6 +313,29 @@ async def test_the_end_does_not_wait_for_an_engine_that_warms_up():
         assert time.monotonic() - start <= 5
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("module", ["typer", "pipeline.models", "streamer.app"])
+async def test_a_signal_while_a_command_is_loading_ends_it_with_a_line(number, module):
+    """The module says that it is being loaded, and waits."""
+    loading = (
+        "import importlib.abc, os, sys, threading\n"
+        "class Waits(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.write(2, b'loading\\n')\n"
+        "            threading.Event().wait()\n"
+        "sys.meta_path.insert(0, Waits())\n"
+        "sys.argv = ['puppetcast', 'serve', '--port', '0']\n"
+        "from streamer.__main__ import main\n"
+        "main()"
+    )
+    async with started(sys.executable, "-c", loading) as puppetcast:
+        await puppetcast.says("loading")
+        puppetcast.signal(number)
+        assert await puppetcast.ended() == 128 + number
+    assert puppetcast.log == f"loading\nstopped by {number.name}\n"
+
+
 HOLDS_PYTHON = """
 import asyncio, ctypes, sys
 from streamer import signals
@@ -357,6 +380,21 @@ def test_a_start_that_fails_leaves_no_thread():
         pytest.fail("it started")
     assert time.monotonic() - start < 30, "what the start raised is handed on, not waited for"
     assert not [thread.name for thread in threading.enumerate() if thread not in before]
+
+
+async def test_a_source_that_cannot_be_opened_does_not_keep_others_from_starting(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    broken = {"source": "file", "path": str(tmp_path / "empty.mp4")}
+    async with (
+        serving(tmp_path, streams={"live": {"source": "pattern"}, "broken": broken}) as (puppetcast, url),
+        httpx.AsyncClient(base_url=url) as http,
+    ):
+        await puppetcast.says(r"streams\.broken\.path: .*empty\.mp4: .*; the other streams go on")
+        await puppetcast.says("test pattern is live")
+        assert (await http.get("/api/streams/broken")).json()["source"]["state"] == "failed"
+        puppetcast.signal(signal.SIGTERM)
+        assert await puppetcast.ended() == 0
+    assert "Traceback" not in puppetcast.log
 
 
 def test_the_drivers_that_the_config_names_are_always_admitted():

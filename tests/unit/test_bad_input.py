@@ -45,6 +45,10 @@ def png(width: int, height: int) -> bytes:
             "streams.live.source: input should be 'browser', 'network', 'file', 'webcam' or 'pattern' (given: 'tv')",
         ),
         ("- 1", "a mapping of sections is expected, such as 'http:'"),
+        ("a: [1", "line 1: not YAML (expected ',' or ']', but got '<stream end>')"),
+        ("streams: 5", "streams: a mapping of keys is expected (given: 5)"),
+        ("auth: {token: 123}", "auth.token: input should be a valid string"),  # and it is not shown
+        ("streams: {live: {source: file}}", "streams.live: 'path' is missing: with 'source: file' it says where"),
     ],
 )
 def test_config(text, message, tmp_path):
@@ -101,6 +105,8 @@ def test_http(model):
         for response, status, detail in table:
             assert (response.status_code, response.json()["detail"]) == (status, detail)
         offer = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\n"
+        no_json = http.patch("/api/streams/live", content="{bad", headers={"Content-Type": "application/json"})
+        assert no_json.json()["detail"].startswith("the body is not JSON (")
         broken = http.post("/live/live/whip", content=offer, headers=SDP)
         assert broken.status_code == 400
         assert broken.json()["detail"].startswith("the offer cannot be used:")
@@ -145,12 +151,16 @@ def test_the_version_is_told():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # two dozen processes
 def test_command_line(tmp_path, silent_clip):
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
     (tmp_path / "wall.yaml").write_text("streams: {hall: {}, door: {}}")
     (tmp_path / "any.safetensors").write_bytes(b"")
+    (tmp_path / "sink.yaml").write_text("streams: {live: {sinks: [{kind: push, target: 'http://x'}]}}")
+    (tmp_path / "nobody.yaml").write_text("streams: {live: {portrait: nobody}}")
+    (tmp_path / "name.yaml").write_text("streams: {a/b: {}}")
     clip, wall = str(silent_clip), str(tmp_path / "wall.yaml")
     no_live = "meant for the stream 'live', which this config does not have; its streams: hall, door"
     table = [
@@ -163,6 +173,13 @@ def test_command_line(tmp_path, silent_clip):
         (["serve", "--config", wall, "--url", "rtsp://cam/a"], f"--url: {no_live}"),
         (["serve", "--port", "0", "--webcam", "/dev/video99"], "camera /dev/video99: No such file or directory"),
         (["serve", "--port", "0", "--clip", str(silent_clip)], "has no video track"),
+        (["serve", "--config", str(tmp_path / "sink.yaml")], "streams.live.sinks.0.target: 'http://x': the address must begin"),
+        (["serve", "--config", str(tmp_path / "nobody.yaml")], "streams.live.portrait: nobody: No such file or directory"),
+        (["serve", "--config", str(tmp_path / "name.yaml")], "string should match pattern '^[a-z0-9][a-z0-9_-]{0,39}$'"),
+        (["animate", "[/x]", str(silent_clip)], "[/x]: No such file or directory"),
+        (["animate", "drawing", "[red]no[/red].mp4"], "[red]no[/red].mp4: No such file or directory"),
+        (["animate", str(tmp_path), str(silent_clip)], "Is a directory; a picture file is expected"),
+        (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
         (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
         (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], "text.jpg: not a JPEG, PNG or WebP picture"),
         (["animate", "drawing", str(silent_clip)], "has no video track"),

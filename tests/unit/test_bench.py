@@ -15,8 +15,8 @@ from ..conftest import ROOT
 
 
 def test_a_worse_figure_is_told_from_a_better_one() -> None:
-    base = {"track_p50_ms": 6.0, "warp_p50_ms": 4.0, "frames_per_s": 90.0}
-    now = {"track_p50_ms": 5.0, "warp_p50_ms": 4.0 * 1.31, "frames_per_s": 90.0 / 1.29}
+    base = {"speed": 400.0, "track_p50_ms": 6.0, "warp_p50_ms": 4.0, "frames_per_s": 90.0}
+    now = {"speed": 400.0, "track_p50_ms": 5.0, "warp_p50_ms": 4.0 * 1.31, "frames_per_s": 90.0 / 1.29}
     rows = {row.name: row for row in compare("mesh", now, base)}
     assert [(name, row.ok) for name, row in rows.items()] == [
         ("track_p50_ms", True),
@@ -24,6 +24,13 @@ def test_a_worse_figure_is_told_from_a_better_one() -> None:
         ("frames_per_s", True),
     ]
     assert rows["track_p50_ms"].worse == pytest.approx(5 / 6)
+
+
+def test_a_slower_machine_is_not_taken_for_a_slower_program() -> None:
+    base = {"speed": 400.0, "server": {"fps": 29.0, "server_cpu_percent": 40.0}}
+    now = {"speed": 200.0, "server": {"fps": 20.0, "server_cpu_percent": 80.0}}
+    worse = {row.name: row.worse for row in compare("live", now, base)}
+    assert worse == {"server.fps": pytest.approx(1.45), "server.server_cpu_percent": pytest.approx(1.0)}
 
 
 def test_figures_of_another_clip_are_not_compared() -> None:
