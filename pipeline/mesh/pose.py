@@ -9,6 +9,7 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array, Motion, rotation_matrix
 from .geometry import Geometry
+from .lips import closing
 
 # Soft limits m · tanh(x / m): yaw, pitch, roll in radians, log scale, x and y in crop sides.
 LIMITS = np.array([0.42, 0.30, 0.55, 0.22, 0.10, 0.10], np.float32)
@@ -59,6 +60,8 @@ def _offsets(motion: Motion, geometry: Geometry) -> Array:
     lips = [*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308]
     expression[lips, 0] *= width / max(motion.mouth_width, 0.2)
     offsets = (expression @ geometry.axes) * np.float32(geometry.eye_distance)
+    if motion.shut > 0:
+        offsets += np.float32(motion.shut) * closing(geometry.landmarks, geometry.axes[1])
     _set_lids(offsets, motion.openness, geometry.landmarks)
     _limit_mouth(offsets, geometry)
     return offsets
