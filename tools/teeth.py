@@ -87,14 +87,14 @@ def tooth(smile: Array, box: Box, width: float, height: float, k: int) -> Array:
     cut = np.clip(cut + 0.8 * (cut - soft), 0.3, 1.12)  # the photograph is a little soft for its size here
     cut = cut + 0.6 * (cut.mean(axis=2, keepdims=True) - cut)  # and its lips shine on the teeth
     u, v = np.meshgrid((np.arange(w) + 0.5) / w * 2 - 1, (np.arange(h) + 0.5) / h)
-    round_ = 1 - 0.16 * np.abs(u) ** 3  # the crown turns away at its sides,
+    round_ = 1 - 0.14 * np.abs(u) ** 4  # the crown turns away at its sides,
     glass = 1 - 0.10 * np.clip((v - 0.86) / 0.14, 0, 1)  # is clearer at the edge
     neck = 1 - 0.13 * np.clip((0.30 - v) / 0.30, 0, 1)  # and darker at the gum
     even = cut.mean(axis=2, keepdims=True).mean() / 0.93  # back teeth are lit by the mouth's own shade, not the photograph's
     colour = cut / even * (round_ * glass * neck)[..., None]
     top, bottom = 0.11 * np.abs(u) ** 2.2 + 0.01, 1 - (0.07 if k != 2 else 0.16) * np.abs(u) ** 3
-    edge = np.minimum(np.minimum(v - top, bottom - v) * h, (1 - np.abs(u)) * w / 2)
-    return np.dstack([colour, np.clip(edge + 0.2, 0, 1)]).astype(np.float32)
+    edge = np.minimum(v - top, bottom - v) * h
+    return np.dstack([colour, np.clip(edge + 0.55, 0, 1)]).astype(np.float32)
 
 
 def place(out: Array, tooth: Array, reach: float, short: float, side: int, mirrored: bool) -> None:

@@ -14,6 +14,7 @@ from .geometry import Geometry
 from .layers import Box, affine, blend, draw, filled, polygon_mask
 from .lids import Lid, make_lid
 from .pose import Pose
+from .tones import LUMA
 
 GAZE_KNEE, GAZE_LIMIT = 0.16, 0.26  # eye widths: full slope up to the knee; beyond the limit the iris would leave the eye
 NOTICED = 0.02  # eye widths that lids or iris move before the drawn eye has wholly taken over from the picture's own
@@ -113,7 +114,9 @@ def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray) -> Array:
     known = visible & beside_iris
     if known.sum() < 12:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
-    return filled(patch, known, 1.2)
+    luma = patch @ LUMA
+    clear = known & (luma > 0.8 * np.median(luma[known]))  # lashes and the lid's shadow do not go on behind the iris
+    return np.where(known[..., None], patch, filled(patch, clear, 1.2)).astype(np.float32)
 
 
 def _iris(patch: Image, visible: np.ndarray, distance: Array, radius: float) -> Array:

@@ -16,21 +16,22 @@ from .pose import Pose
 from .teeth import ARCH, CROWN, lower_row, upper_row
 from .tones import Tones, own_teeth
 
-OWN_INTERIOR = 0.07  # a mouth open by this share of its width shows its own interior
-OPEN_WIDE = 0.30  # and by this share its jaw, too
+OWN_INTERIOR = 0.11  # a mouth open by this share of its width shows its own interior
 EYES_TO_MOUTH = 0.8  # width of a usual mouth, in eye distances
 SHOWN = 0.04  # how far the upper teeth reach below the resting upper lip, in mouth widths
-OVERBITE = 0.025  # and over the lower ones
+OVERBITE = 0.005  # and over the lower ones
 JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
 JAW_SLACK, JAW_GAIN = 0.02, 1.7  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
-LOWER_LIP_REACH = 0.2  # no lip goes further down on its teeth
-NOTHING = np.zeros(2, np.float32)
+JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
+UPPER_LIP_REACH = (-0.15, 0.10)  # up and down on the upper teeth, in mouth widths
+LOWER_LIP_REACH = 0.09  # no lip goes further down on its teeth
 
 
 @dataclass(frozen=True)
 class Mouth:
     """Textures with their top left corner at `origin`. upper: (h, w, 4) upper teeth and gum, fixed to the head; lower:
-    (h, w, 4) lower teeth and tongue, fixed to the jaw; unit: what is a mouth's width for teeth, in pixels."""
+    (h, w, 4) lower teeth and tongue, fixed to the jaw; unit: what is a mouth's width for teeth, in pixels;
+    dropped: how far the jaw is down in the picture, in units."""
 
     origin: Array
     upper: Array
@@ -40,9 +41,10 @@ class Mouth:
     down: Array  # (2,) unit vector
     width: float
     unit: float
+    dropped: float
 
-    def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array) -> None:
-        """Draw into the warped crop, between the driven lips."""
+    def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, shut: float) -> None:
+        """Draw into the warped crop, between the driven lips. shut: how far the portrait's own lips were brought together."""
         outline = np.concatenate([driven[list(topo.UPPER_INNER_LIP)], driven[list(topo.LOWER_INNER_LIP[-2:0:-1])]])
         gap = float(np.linalg.norm(driven[13] - driven[14])) / self.width
         box = Box.around(outline, 4, geometry.side)
@@ -50,7 +52,7 @@ class Mouth:
         if box is None or gap < 0.01 or alpha <= 0:
             return
         wide = max(float(np.linalg.norm(driven[78] - driven[308])) / (1.9 * ARCH * self.unit), 1.0)
-        colour = self._interior(geometry, pose, box, wide)
+        colour = self._interior(geometry, pose, box, wide, self.jaw(pose, geometry) + self.dropped * (1.0 - shut))
         mask = polygon_mask(outline, box, self.width / 90)
         shade = polygon_mask(outline + 0.015 * self.width * self.down, box, self.width / 20)  # of the lips, more of the upper
         blend(image, box, colour * (0.62 + 0.38 * shade[..., None]), mask * alpha)
@@ -60,23 +62,28 @@ class Mouth:
         lips = [*topo.UPPER_INNER_LIP, *topo.LOWER_INNER_LIP, topo.CHIN]
         return min(float(np.abs(pose.offsets[lips, :2]).max()) / (0.03 * self.width), 1.0)
 
-    def _interior(self, geometry: Geometry, pose: Pose, box: Box, wide: float) -> Array:
+    def _interior(self, geometry: Geometry, pose: Pose, box: Box, wide: float, jaw: float) -> Array:
         """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth."""
-        still = _widened(affine(pose, geometry.pivot, self.centre, NOTHING), self.centre, wide)
+        down = self.unit * (self.down @ pose.linear[:2, :2].T)
+        still = _widened(affine(pose, geometry.pivot, self.centre, self._slipped(pose, geometry) * down), self.centre, wide)
         colour = np.empty((*box.size[::-1], 3), np.float32)
         colour[:] = self.cavity
-        jaw = self.jaw(pose, geometry) * self.unit * (self.down @ pose.linear[:2, :2].T)
-        shifted = still + np.column_stack([np.zeros((2, 2)), jaw]).astype(np.float32)
+        shifted = still + np.column_stack([np.zeros((2, 2)), jaw * down]).astype(np.float32)
         for texture, placement in ((self.lower, shifted), (self.upper, still)):
             layer = draw(texture, self.origin, placement, box)
             colour += (layer[..., :3] - colour) * layer[..., 3:]
         return colour
 
+    def _slipped(self, pose: Pose, geometry: Geometry) -> float:
+        """How far the rows follow a mouth that has left them, in units: no lip rises or sinks further on its teeth."""
+        lip = float(pose.offsets[13] @ geometry.axes[1]) / self.unit
+        return lip - float(np.clip(lip, *UPPER_LIP_REACH))
+
     def jaw(self, pose: Pose, geometry: Geometry) -> float:
         """How far the lower teeth have gone down, in units: as the chin does, whatever the lips do over them."""
         down = geometry.axes[1] / self.unit
         chin = float(pose.offsets[list(JAW_POINTS)].mean(axis=0) @ down) - JAW_SLACK
-        lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH
+        lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - self._slipped(pose, geometry)
         return max(JAW_GAIN * max(chin, 0.0), lip)
 
 
@@ -99,11 +106,24 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
     inside = polygon_mask(outline, box, 0.0)
     own = own_teeth(box.of(crop), inside, tones.skin) if gap > OWN_INTERIOR * width else None
     tones = tones if own is None else replace(tones, teeth=own)
-    upper, lower = _upper(u, v + gap / unit / 2, tones, unit), _lower(u, v + gap / unit / 2, tones, unit)
+    v = v + gap / unit / 2  # from the upper lip
+    upper = _upper(u, v - (0 if own is None else max(gap / unit - SHOWN, 0)), tones, unit)
+    lower = _lower(u, v, tones, unit)
     if own is not None:
         lip = np.interp(xs, *(rest[list(topo.UPPER_INNER_LIP), :2] - centre[:2]).T)
-        _keep_own(upper, box.of(crop), inside, np.clip(lip - ys, 0, 1), tones)
-    return Mouth(box.origin, upper, lower, tones.cavity, centre, down, width, unit)
+        gums = np.clip(lip - ys, 0, 1) * min(max(gap / unit - 0.4 * CROWN, 0) / (0.3 * CROWN), 1.0)
+        _keep_own(upper, box.of(crop), inside, gums, tones)
+    return Mouth(
+        box.origin,
+        upper,
+        lower,
+        tones.cavity,
+        centre,
+        down,
+        width,
+        unit,
+        JAW_SHARE * max(gap, 0.0) / unit if own is None else 0.0,
+    )
 
 
 def _widened(placement: Array, centre: Array, wide: float) -> Array:
@@ -136,7 +156,7 @@ def _lower(u: Array, v: Array, tones: Tones, unit: float) -> Array:
     colour = tones.flesh * light[..., None]
     gum = np.clip((-past - 0.70 * CROWN) / 0.02 + 0.5, 0, 1)
     colour = colour + (tones.flesh * (0.6 * _falloff(u))[..., None] - colour) * gum[..., None]
-    colour = colour + (relative * tones.teeth * (0.9 * _falloff(u))[..., None] - colour) * cover[..., None]
+    colour = colour + (relative * tones.teeth * (0.78 * _falloff(u))[..., None] - colour) * cover[..., None]
     return np.dstack([colour, np.maximum(np.maximum(tongue, gum), cover)]).astype(np.float32)
 
 
@@ -148,9 +168,9 @@ def _tongue(u: Array, past: Array) -> tuple[Array, Array]:
     return tongue, np.asarray(1.0 * groove * behind * (1.0 - 0.55 * np.clip((past - 0.10) / 0.36, 0, 1)))
 
 
-def _keep_own(upper: Array, own: Image, inside: Array, above: Array, tones: Tones) -> None:
-    """The teeth that a portrait shows stand in for the upper row: they keep their place in the skull, gum above them."""
+def _keep_own(upper: Array, own: Image, inside: Array, gums: Array, tones: Tones) -> None:
+    """The teeth that a portrait shows take the place of the upper row in its skull; `gums` (h, w) go above whole crowns."""
     core = cv2.GaussianBlur(cv2.erode(inside, np.ones((3, 3))), (0, 0), 0.8)[..., None]
-    gum = tones.gum * np.ones_like(upper[..., :3])
-    upper[..., :3] = gum + (own.astype(np.float32) - gum) * core
-    upper[..., 3] = np.maximum(core[..., 0], above)
+    upper[..., :3] += (tones.gum - upper[..., :3]) * gums[..., None]
+    upper[..., :3] += (own.astype(np.float32) - upper[..., :3]) * core
+    upper[..., 3] = np.maximum(np.maximum(core[..., 0], gums), upper[..., 3] * (1 - gums.max()))

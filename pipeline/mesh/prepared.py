@@ -43,5 +43,5 @@ class MeshPrepared:
         driven = pose.landmarks(self.geometry)
         patch = warp(self.pixels, self.geometry, pose, driven)
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
-        self.mouth.draw(patch, self.geometry, pose, driven)
+        self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)
         return self.crop.paste(patch, self.still)

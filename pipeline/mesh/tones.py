@@ -14,7 +14,7 @@ from .layers import Box, polygon_mask
 
 SKIN = (50, 280, 205, 425, 101, 330, 117, 346, 36, 266, 151, 9, 5, 199)  # cheeks, forehead, nose, chin
 LIPS = (0, 17, 37, 267, 84, 314)
-ENAMEL = np.array([1.04, 1.0, 0.88], np.float32)  # teeth under white light, a little warm
+ENAMEL = np.array([1.06, 1.0, 0.90], np.float32)  # teeth under white light, a little warm
 NO_COLOUR = 0.04  # saturation of a skin below which a picture has no colours
 
 
