@@ -78,11 +78,13 @@ def _set_lids(offsets: Array, openness: Array, rest: Array) -> None:
         offsets[low] = corner - (1.0 - UPPER_LID_SHARE) * closed * gap
 
 
-def soft_gap(gap: Array) -> Array:
-    """A mouth opening in mouth widths: never negative, linear to the knee, then easing to the limit."""
+def soft_gap(gap: Array, rest: Array) -> Array:
+    """A mouth opening in mouth widths: no narrower than shut, linear to the knee, then easing to the limit. What the picture
+    shows at `rest` is within both: landmarks that cross there, or a mouth that gapes."""
+    knee = np.maximum(GAP_KNEE, rest)
     room = GAP_LIMIT - GAP_KNEE
-    over = np.maximum(gap - GAP_KNEE, 0.0)
-    return np.where(gap > GAP_KNEE, GAP_KNEE + room * np.tanh(over / room), np.maximum(gap, 0.0))
+    over = np.maximum(gap - knee, 0.0)
+    return np.where(gap > knee, knee + room * np.tanh(over / room), np.maximum(gap, np.minimum(rest, 0.0)))
 
 
 def _limit_mouth(offsets: Array, geometry: Geometry) -> None:
@@ -94,7 +96,7 @@ def _limit_mouth(offsets: Array, geometry: Geometry) -> None:
     upper, lower = list(topo.UPPER_INNER_LIP[1:-1]), list(topo.LOWER_INNER_LIP[1:-1])
     gap = (placed[lower] - placed[upper]) @ down / width
     at_rest = (geometry.landmarks[lower] - geometry.landmarks[upper]) @ down / width
-    change = (soft_gap(at_rest + GAP_GAIN * (gap - at_rest)) - gap) * width
+    change = (soft_gap(at_rest + GAP_GAIN * (gap - at_rest), at_rest) - gap) * width
     for row, column in zip((upper, lower), (-0.5, 0.5), strict=True):
         offsets[row] += column * change[:, None] * down
     # The rest of each lip follows the middle of its inner edge.
