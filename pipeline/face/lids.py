@@ -28,7 +28,7 @@ def driven_openness(ratio: Array, blink: Array | None) -> Array:
     wink = _ramp(blink - blink[::-1], WINK)  # of each eye; at most one of them winks
     other = wink[::-1]
     seen = np.maximum(seen, other * (1.0 - shut))
-    return np.asarray(np.minimum(seen, 1.0 - np.maximum(shut * (1.0 - other), wink)), np.float32)
+    return np.asarray(np.minimum(seen, WIDEST * (1.0 - np.maximum(shut * (1.0 - other), wink))), np.float32)
 
 
 def _ramp(score: Array, between: tuple[float, float]) -> Array:

@@ -19,6 +19,7 @@ from .lids import driven_openness
 Array = NDArray[Any]  # float32 by convention; the stubs widen too much to say so
 
 PARTED = 0.10  # lips that are further apart than this, in mouth widths, are not shut
+SHUT_EYES = 0.21  # lid gap over eye width
 _RIGID = np.array(topo.RIGID)
 
 
@@ -166,6 +167,11 @@ def eye_gaze(landmarks: Array) -> Array:
         width = max(float(np.linalg.norm(b - a)), 1e-6)
         out.append((offset @ along / width, (offset[1] * along[0] - offset[0] * along[1]) / width))
     return np.array(out, np.float32)
+
+
+def eyes_look_shut(landmarks: Array) -> bool:
+    """Whether a picture shows its eyes shut, or as good as: lids that cannot be opened without inventing an eye."""
+    return float(eye_openness(landmarks).mean()) < SHUT_EYES
 
 
 def face_axes(landmarks: Array) -> Array:

@@ -16,7 +16,9 @@ from .lids import Lid, make_lid
 from .pose import Pose
 from .tones import LUMA
 
-GAZE_KNEE, GAZE_LIMIT = 0.16, 0.26  # eye widths: full slope up to the knee; beyond the limit the iris would leave the eye
+GAZE_GAIN = np.array([1.15, 1.2], np.float32)  # lids and corners hide a part of the iris's way
+GAZE_KNEE = np.array([0.22, 0.06], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
+GAZE_LIMIT = np.array([0.30, 0.10], np.float32)  # where it would leave the eye
 NOTICED = 0.02  # eye widths that lids or iris move before the drawn eye has wholly taken over from the picture's own
 
 
@@ -44,7 +46,7 @@ class Eye:
         box = Box.around(outline, 3, geometry.side)
         if box is None:
             return
-        look = soft_gaze(gaze) * self.width
+        look = soft_gaze(GAZE_GAIN * gaze) * self.width
         across = np.array([-self.along[1], self.along[0]], np.float32)
         shift = pose.linear[:2, :2] @ (look[0] * self.along + look[1] * across)
         still = affine(pose, geometry.pivot, self.centre, np.zeros(2, np.float32))
@@ -116,7 +118,7 @@ def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray) -> Array:
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
     luma = patch @ LUMA
     clear = known & (luma > 0.8 * np.median(luma[known]))  # lashes and the lid's shadow do not go on behind the iris
-    return np.where(known[..., None], patch, filled(patch, clear, 1.2)).astype(np.float32)
+    return filled(patch, clear, 1.2)
 
 
 def _iris(patch: Image, visible: np.ndarray, distance: Array, radius: float) -> Array:

@@ -56,6 +56,7 @@ class Lid:
         under = box.of(image).astype(np.float32)
         light, lash = colour @ LUMA, float(self.lash @ LUMA)
         own = np.clip((light - under @ LUMA) / np.maximum(light - lash, 8.0), 0, 1) * _stroke(edge, box, LASHES * self.width)
+        own = cv2.morphologyEx(own, cv2.MORPH_CLOSE, np.ones((2 * round(0.04 * self.width) + 1, 3)))
         own = cv2.GaussianBlur(own, (0, 0), max(0.012 * self.width, 0.4))
         line = np.maximum(own, 0.85 * _stroke(edge[1:-1], box, LINE * self.width))
         colour += np.minimum(self.lash - colour, 0) * line[..., None]
@@ -82,7 +83,8 @@ def make_lid(crop: Image, geometry: Geometry, eye: int) -> Lid:
     width = max(float(np.linalg.norm(along)), 1e-3)
     down = np.array([-along[1], along[0]], np.float32) / width
     swell = np.sin(np.linspace(0.12, np.pi - 0.12, len(upper)))[:, None] * MARGIN * width * down
-    above, below = above - swell, below + 0.7 * swell
+    wider = np.linspace(-MARGIN, MARGIN, len(upper))[:, None] ** 3 / MARGIN**2 * along  # at the corners
+    above, below = above - swell + wider, below + 0.7 * swell + wider
     box = Box.around(np.concatenate([above, below]), 0.5 * width, geometry.side)
     assert box is not None, "a crop is larger than its eyes"
     patch = box.of(crop)
@@ -103,7 +105,7 @@ def _skin(patch: Image, hole: Array, width: float) -> Array:
     around = ~hole
     near = filled(patch, around, width / 12) @ LUMA
     smooth = cv2.GaussianBlur(near, (0, 0), width / 5)
-    known = around & (near > 0.85 * smooth)
+    known = around & (np.abs(near / np.maximum(smooth, 1.0) - 1) < 0.15)
     skin = filled(patch, known if known.sum() > 20 else around, width / 24)
     ring = (cv2.dilate(hole.astype(np.uint8), np.ones((3, 3)), iterations=max(int(width / 6), 1)) > 0) & around
     cap = np.percentile(near[ring], 70) if ring.any() else 255.0  # the socket's own shade
@@ -112,10 +114,12 @@ def _skin(patch: Image, hole: Array, width: float) -> Array:
 
 
 def _beyond(patch: Image, skin: Array, hole: Array) -> Array:
-    """(h, w) bool: what joins the `hole` and is plainly lighter than skin: an eyeball that reaches beyond the landmarks."""
+    """(h, w) bool: what joins the `hole`, or a lash beside it, and is plainly lighter than skin: an eyeball that reaches
+    beyond the landmarks."""
+    near = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3)), iterations=max(hole.shape[1] // 25, 1)) > 0
     other = (np.linalg.norm(patch - skin, axis=2) > BALL) & (patch @ LUMA > skin @ LUMA) | hole
     parts = cv2.connectedComponents(other.astype(np.uint8), connectivity=4)[1]
-    inside = np.unique(parts[hole])
+    inside = np.unique(parts[near])
     beyond = np.isin(parts, inside[inside > 0]) & ~hole
     if beyond.sum() > 0.5 * hole.sum():  # it goes on into light that is none of the eye's
         return np.zeros_like(hole)

@@ -19,7 +19,7 @@ from .tones import Tones, own_teeth
 OWN_INTERIOR = 0.11  # a mouth open by this share of its width shows its own interior
 EYES_TO_MOUTH = 0.8  # width of a usual mouth, in eye distances
 SHOWN = 0.04  # how far the upper teeth reach below the resting upper lip, in mouth widths
-OVERBITE = 0.005  # and over the lower ones
+OVERBITE = 0.025  # and over the lower ones
 JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
 JAW_SLACK, JAW_GAIN = 0.02, 1.7  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's

@@ -94,7 +94,7 @@ def own_teeth(crop: Image, inside: Array, skin: Array) -> Array | None:
     bright = pixels[pixels @ LUMA > 0.78 * float(skin @ LUMA)]
     if len(pixels) < 12 or len(bright) < 0.3 * len(pixels):
         return None
-    colour = np.median(bright, axis=0)
+    colour = np.percentile(bright, 70, axis=0)
     pale = _saturation(colour) < max(0.8 * _saturation(skin), 2 * NO_COLOUR)
     return np.asarray(colour, np.float32) if pale else None
 
