@@ -130,7 +130,7 @@ def test_a_portrait_that_smiles_can_shut_its_mouth(smiling):
     teeth = float(
         smiling.pixels[round(float(smiling.geometry.landmarks[[13, 14], 1].mean())), x - 12 : x + 13].min(axis=1).mean()
     )
-    assert crop[column].min(axis=2).max() < 0.95 * teeth, "no teeth between shut lips"
+    assert crop[column].min(axis=2).mean() < 0.8 * teeth, "no teeth between shut lips"
 
 
 def test_a_driver_with_parted_lips_leaves_them_to_the_portrait():
@@ -153,10 +153,10 @@ def test_a_shut_eye_shows_nothing_of_its_white(prepared):
     for upper, lower in topo.EYES:
         eye = prepared.geometry.landmarks[[*upper, *lower], :2]
         (x0, y0), (x1, y1) = (eye.min(axis=0) - 4).astype(int), (eye.max(axis=0) + 5).astype(int)
-        before, after = (picture[y0:y1, x0:x1] @ LUMA for picture in (prepared.pixels, crop))
-        white = (np.percentile(before, 99) + np.median(after)) / 2  # nearer to the eyeball than to the lid
-        assert (before > white).sum() > 4
-        assert (after > white).sum() == 0
+        light = [(picture[y0:y1, x0:x1] @ LUMA).astype(np.uint8) for picture in (prepared.pixels, crop)]
+        specks = [int((grey.astype(int) - cv2.medianBlur(grey, 9) > 34).sum()) for grey in light]
+        assert specks[0] > 40, "an open eye is full of them"
+        assert specks[1] == 0
 
 
 def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
