@@ -58,7 +58,7 @@ def _light(crop: Image, rest: Array, skin: Array) -> Array:
     seen = [w for w in whites if w is not None]
     colour, trust = (np.mean(seen, axis=0), 0.4) if seen else (skin, 0.2)
     light = 1 + trust * (colour / max(float(colour @ LUMA), 1.0) - 1)
-    return np.clip(light, 0.8, 1.2)
+    return np.clip(light, 0.88, 1.12)
 
 
 def _eye_white(crop: Image, rest: Array, k: int) -> Array | None:
