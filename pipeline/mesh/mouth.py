@@ -23,8 +23,8 @@ OVERBITE = 0.025  # and over the lower ones
 JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
 JAW_SLACK, JAW_GAIN = 0.02, 1.7  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
-UPPER_LIP_REACH = (-0.15, 0.10)  # up and down on the upper teeth, in mouth widths
-LOWER_LIP_REACH = 0.075  # no lip goes further down on its teeth
+UPPER_LIP_REACH = (-0.125, 0.10)  # up and down on the upper teeth, in mouth widths
+LOWER_LIP_REACH = 0.09  # no lip goes further down on its teeth
 
 
 @dataclass(frozen=True)
