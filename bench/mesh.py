@@ -50,8 +50,8 @@ def _measure(frames: list[Image], model: Path | None, progress: Progress) -> dic
         landmarks = tracker.track(image, k / 30)
         b = time.perf_counter()
         if landmarks is not None and neutral is None:
-            neutral = calibration.add(landmarks, k / 30)
-        motion = rest() if landmarks is None or neutral is None else neutral.motion(landmarks)
+            neutral = calibration.add(landmarks, k / 30, tracker.blink)
+        motion = rest() if landmarks is None or neutral is None else neutral.motion(landmarks, tracker.blink)
         source.render(motion)
         track_s.append(b - a)
         warp_s.append(time.perf_counter() - b)

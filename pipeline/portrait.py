@@ -17,7 +17,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from .errors import LandmarksNeeded, NoFaceError, PortraitError
 from .face.canonical import from_five_points
 from .face.faces import Faces
-from .face.motion import Array
+from .face.motion import Array, eyes_look_shut
 from .frames import Image
 
 MAX_BYTES = 20_000_000
@@ -50,6 +50,11 @@ class Portrait:
     def face(self) -> int:
         """Which of the faces moves, counted from the left."""
         return next((k for k, face in enumerate(self.others) if face is self.landmarks), 0)
+
+    @property
+    def eyes_shut(self) -> bool:
+        """Whether its eyes are shut in the picture: no driver can open them."""
+        return eyes_look_shut(self.landmarks)
 
     def boxes(self) -> list[tuple[float, float, float, float]]:
         """x, y, width, height of each face as shares of the picture, from left to right."""

@@ -163,6 +163,7 @@ class FakeTracker:
 
     name = "fake"
     faces = 1
+    blink = None
 
     def __init__(self) -> None:
         self.fault: Callable[[], object] = lambda: None

@@ -19,7 +19,8 @@ from scipy.interpolate import RBFInterpolator
 from ..frames import Image
 from . import canonical
 from . import topology as topo
-from .motion import OPEN_FLOOR, Array
+from .lids import OPEN_FLOOR
+from .motion import Array
 
 PATCH = 128  # side of the rectified face
 UNIT = 42.0  # its pixels per eye distance
@@ -90,6 +91,7 @@ class CascadeTracker:
     """See `pipeline.face.tracker.Tracker`."""
 
     name = "cascade"
+    blink: None = None
 
     def __init__(self) -> None:
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")

@@ -32,21 +32,24 @@ class MediaPipeTracker:
     name = "mediapipe"
 
     def __init__(self, model: Path) -> None:
-        self._landmarker = _landmarker(model, vision.RunningMode.VIDEO, MAX_FACES)
+        self._landmarker = _landmarker(model, vision.RunningMode.VIDEO, MAX_FACES, blinks=True)
         self._last_ms = 0
         self._place: Array | None = None  # x, y, width of the face that is followed
         self._seen_s = float("-inf")
         self._next = False
         self.faces = 0
+        self.blink: Array | None = None
 
     def track(self, image: Image, time_s: float) -> Array | None:
         self._last_ms += STEP_MS
-        found = _pixels(self._landmarker.detect_for_video(_image(image), self._last_ms), image)
+        result = self._landmarker.detect_for_video(_image(image), self._last_ms)
+        found = _pixels(result, image)
         self.faces = len(found)
         chosen = self._choose(found, time_s - self._seen_s)
         self._next = False
         if chosen is not None:
             self._place, self._seen_s = _place(chosen), time_s
+            self.blink = _blink(result, next(k for k, face in enumerate(found) if face is chosen))
         return chosen
 
     def _choose(self, found: list[Array], gone_s: float) -> Array | None:
@@ -87,9 +90,9 @@ def _place(face: Array) -> Array:
     return np.array([*(low + high) / 2, high[0] - low[0]], np.float32)
 
 
-def _landmarker(model: Path, mode: vision.RunningMode, faces: int) -> vision.FaceLandmarker:
+def _landmarker(model: Path, mode: vision.RunningMode, faces: int, blinks: bool = False) -> vision.FaceLandmarker:
     base = tasks.BaseOptions(model_asset_path=str(model))
-    options = vision.FaceLandmarkerOptions(base_options=base, running_mode=mode, num_faces=faces)
+    options = vision.FaceLandmarkerOptions(base_options=base, running_mode=mode, num_faces=faces, output_face_blendshapes=blinks)
     try:
         return vision.FaceLandmarker.create_from_options(options)
     except (OSError, RuntimeError, ValueError) as exc:
@@ -104,3 +107,9 @@ def _pixels(result: vision.FaceLandmarkerResult, image: Image) -> list[Array]:
     height, width = image.shape[:2]
     faces = [np.array([(p.x, p.y, p.z) for p in face], np.float32) for face in result.face_landmarks]
     return [face * np.array([width, height, width], np.float32) for face in faces]
+
+
+def _blink(result: vision.FaceLandmarkerResult, face: int) -> Array:
+    """(2,) the scores of the blendshapes for a shut right and left eye."""
+    scores = {shape.category_name: shape.score for shape in result.face_blendshapes[face]}
+    return np.array([scores["eyeBlinkRight"], scores["eyeBlinkLeft"]], np.float32)

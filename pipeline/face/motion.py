@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import topology as topo
+from .lids import driven_openness
 
 Array = NDArray[Any]  # float32 by convention; the stubs widen too much to say so
 
-OPEN_FLOOR = 0.30  # the landmark model still sees this share of the neutral opening on a shut eye
+PARTED = 0.10  # lips that are further apart than this, in mouth widths, are not shut
+SHUT_EYES = 0.21  # lid gap over eye width
 _RIGID = np.array(topo.RIGID)
 
 
@@ -29,7 +31,8 @@ class Motion:
     expression: (478, 3) offsets in the face's own axes, in eye distances.
     openness: (2,) right and left eye, 1 = as open as the neutral, 0 = shut.
     gaze: (2, 2) right and left iris offset (x, y) in eye widths.
-    mouth_width: width of the neutral mouth in eye distances.
+    mouth_width: width of the neutral mouth in eye distances. shut: 1 where the neutral's lips touch, so that a portrait's
+    own must, too, for the mouth to be shut; 0 where nothing is known of them.
     """
 
     pose: Array
@@ -37,6 +40,7 @@ class Motion:
     openness: Array
     gaze: Array
     mouth_width: float
+    shut: float = 0.0
 
     def toward_rest(self, amount: float) -> Motion:
         """The same motion with `amount` (0..1) of it taken away."""
@@ -47,21 +51,24 @@ class Motion:
             expression=self.expression * keep,
             openness=1.0 + (self.openness - 1.0) * keep,
             gaze=self.gaze * keep,
+            shut=self.shut * float(keep),
         )
 
     def flat(self) -> Array:
-        """All its numbers, (1446,)."""
-        return np.concatenate([self.pose, self.expression.ravel(), self.openness, self.gaze.ravel()])
+        """All its numbers, (1447,)."""
+        return np.concatenate([self.pose, self.expression.ravel(), self.openness, self.gaze.ravel(), [np.float32(self.shut)]])
 
     def plus(self, offset: Array) -> Motion:
         """The motion with a `flat` offset added."""
-        pose, expression, openness, gaze = np.split(offset, [6, 6 + self.expression.size, 8 + self.expression.size])
+        ends = np.cumsum([6, self.expression.size, 2, 4])
+        pose, expression, openness, gaze, shut = np.split(offset, ends)
         return replace(
             self,
             pose=self.pose + pose,
             expression=self.expression + expression.reshape(-1, 3),
             openness=self.openness + openness,
             gaze=self.gaze + gaze.reshape(2, 2),
+            shut=self.shut + float(shut[0]),
         )
 
 
@@ -87,10 +94,12 @@ class Neutral:
     openness: Array
     gaze: Array
     mouth_width: float
+    shut: float
+    blink: Array | None = None  # (2,) as the tracker's
 
     @classmethod
-    def of(cls, landmarks: Array) -> Neutral:
-        """Build from (478, 3) averaged landmarks in pixels."""
+    def of(cls, landmarks: Array, blink: Array | None = None) -> Neutral:
+        """Build from (478, 3) averaged landmarks in pixels, and the (2,) blink scores where the tracker has them."""
         distance = eye_distance(landmarks)
         corners = landmarks[list(topo.MOUTH_CORNERS)]
         return cls(
@@ -101,10 +110,12 @@ class Neutral:
             openness=eye_openness(landmarks),
             gaze=eye_gaze(landmarks),
             mouth_width=float(np.linalg.norm(corners[1] - corners[0]) / distance),
+            shut=1.0 - min(lips_apart(landmarks) / PARTED, 1.0),
+            blink=blink,
         )
 
-    def motion(self, landmarks: Array) -> Motion:
-        """Motion of `landmarks` (478, 3) against this neutral."""
+    def motion(self, landmarks: Array, blink: Array | None = None) -> Motion:
+        """Motion of `landmarks` (478, 3), and of (2,) blink scores where the tracker has them, against this neutral."""
         scale, rotation, translation = umeyama(self.landmarks[_RIGID], landmarks[_RIGID])
         back = (landmarks - translation) @ rotation / scale
         moved = scale * rotation @ self.pivot + translation - self.pivot
@@ -113,9 +124,10 @@ class Neutral:
         return Motion(
             pose=np.array(pose, np.float32),
             expression=(back - self.landmarks) @ self.axes.T / np.float32(self.eye_distance),
-            openness=np.clip((ratio - OPEN_FLOOR) / (1.0 - OPEN_FLOOR), 0.0, 1.3).astype(np.float32),
+            openness=driven_openness(ratio, None if blink is None or self.blink is None else blink - self.blink),
             gaze=eye_gaze(landmarks) - self.gaze,
             mouth_width=self.mouth_width,
+            shut=self.shut,
         )
 
 
@@ -128,6 +140,12 @@ def eye_distance(landmarks: Array) -> float:
     """Distance of the two eyes, in the unit of the landmarks."""
     right, left = eye_centres(landmarks)
     return max(float(np.linalg.norm(left - right)), 1e-6)
+
+
+def lips_apart(landmarks: Array) -> float:
+    """How far the inner lips are apart, in mouth widths."""
+    left, right = landmarks[list(topo.MOUTH_CORNERS)]
+    return float(np.linalg.norm(landmarks[13] - landmarks[14])) / max(float(np.linalg.norm(right - left)), 1e-6)
 
 
 def eye_openness(landmarks: Array) -> Array:
@@ -149,6 +167,11 @@ def eye_gaze(landmarks: Array) -> Array:
         width = max(float(np.linalg.norm(b - a)), 1e-6)
         out.append((offset @ along / width, (offset[1] * along[0] - offset[0] * along[1]) / width))
     return np.array(out, np.float32)
+
+
+def eyes_look_shut(landmarks: Array) -> bool:
+    """Whether a picture shows its eyes shut, or as good as: lids that cannot be opened without inventing an eye."""
+    return float(eye_openness(landmarks).mean()) < SHUT_EYES
 
 
 def face_axes(landmarks: Array) -> Array:

@@ -15,6 +15,11 @@ class Tracker(Protocol):
     name: str
     faces: int
 
+    @property
+    def blink(self) -> Array | None:
+        """(2,) how sure the model is that the right and left eye of the face last seen are shut, 0 to 1; None where it
+        cannot say."""
+
     def track(self, image: Image, time_s: float) -> Array | None:
         """(478, 3) landmarks in pixels of `image` (h, w, 3) RGB, or None where no face is found."""
 

@@ -32,6 +32,7 @@ class Calibration:
 
     def __init__(self) -> None:
         self._frames: list[tuple[float, Array, bool]] = []
+        self._blinks: list[Array | None] = []
         self._good_s = 0.0
         self._problem = "No face in view."
 
@@ -48,13 +49,15 @@ class Calibration:
         """No face was seen."""
         self._problem = "No face in view."
 
-    def add(self, landmarks: Array, time_s: float) -> Neutral | None:
-        """Add (478, 3) landmarks; the neutral once a good second, or a long bad one, is over."""
+    def add(self, landmarks: Array, time_s: float, blink: Array | None = None) -> Neutral | None:
+        """Add (478, 3) landmarks, and (2,) blink scores where the tracker has them; the neutral once a good second, or a
+        long bad one, is over."""
         self._problem = self._check(landmarks, time_s)
         if not self._problem:
             since_s = time_s - self._frames[-1][0] if self._frames else 0.0
             self._good_s += min(max(since_s, 0.0), MAX_GAP_S)
         self._frames.append((time_s, landmarks, not self._problem))
+        self._blinks.append(blink)
         if self._good_s >= WINDOW_S and sum(good for _, _, good in self._frames) >= MIN_FRAMES:
             return self.neutral()
         waited = time_s - self._frames[0][0]
@@ -62,11 +65,16 @@ class Calibration:
 
     def neutral(self) -> Neutral | None:
         """The neutral of what was seen so far, good frames first; None before any face."""
-        return Neutral.of(self.landmarks()) if self._frames else None
+        return Neutral.of(self.landmarks(), self._blink()) if self._frames else None
 
     def landmarks(self) -> Array:
         """(478, 3) median over `chosen`: a frame that went wrong does not count."""
         return np.asarray(np.median([self._frames[k][1] for k in self.chosen()], axis=0), np.float32)
+
+    def _blink(self) -> Array | None:
+        """(2,) median of the blink scores over `chosen`, None where the tracker has none."""
+        scores = [b for b in (self._blinks[k] for k in self.chosen()) if b is not None]
+        return np.asarray(np.median(scores, axis=0), np.float32) if scores else None
 
     def chosen(self) -> list[int]:
         """Which of the frames added so far the neutral is made of: good ones if there are any, and of them

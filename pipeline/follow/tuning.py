@@ -87,6 +87,7 @@ def tuned(motion: Motion, tuning: Tuning) -> Motion:
         expression=motion.expression * weight[:, None],
         openness=np.clip(1.0 + (motion.openness - 1.0) * np.float32(eyes), 0.0, 1.3),
         gaze=motion.gaze * np.float32(eyes),
+        shut=motion.shut * min(mouth, 1.0),
     )
 
 

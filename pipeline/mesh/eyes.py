@@ -11,10 +11,15 @@ from ..face import topology as topo
 from ..face.motion import Array, Motion
 from ..frames import Image
 from .geometry import Geometry
-from .layers import Box, affine, blend, draw, polygon_mask
+from .layers import Box, affine, blend, draw, filled, polygon_mask
+from .lids import Lid, make_lid
 from .pose import Pose
+from .tones import LUMA
 
-MAX_GAZE = 0.18  # eye widths: further the iris would leave the eye
+GAZE_GAIN = np.array([1.15, 1.2], np.float32)  # lids and corners hide a part of the iris's way
+GAZE_KNEE = np.array([0.22, 0.06], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
+GAZE_LIMIT = np.array([0.30, 0.10], np.float32)  # where it would leave the eye
+NOTICED = 0.02  # eye widths that lids or iris move before the drawn eye has wholly taken over from the picture's own
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,19 @@ class Eye:
     centre: Array
     width: float
     along: Array
+    lid: Lid
 
-    def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, gaze: Array) -> None:
-        """Draw into the warped crop, between the driven lids."""
+    def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, openness: float, gaze: Array) -> None:
+        """Draw into the warped crop, between the driven lids, and the lid over it as it shuts."""
+        self._draw_ball(image, geometry, pose, driven, gaze)
+        self.lid.draw(image, geometry, pose, driven, openness)
+
+    def _draw_ball(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, gaze: Array) -> None:
         outline = np.concatenate([driven[list(self.upper)], driven[list(self.lower[-2:0:-1])]])
         box = Box.around(outline, 3, geometry.side)
         if box is None:
             return
-        look = MAX_GAZE * np.tanh(gaze / MAX_GAZE) * self.width
+        look = soft_gaze(GAZE_GAIN * gaze) * self.width
         across = np.array([-self.along[1], self.along[0]], np.float32)
         shift = pose.linear[:2, :2] @ (look[0] * self.along + look[1] * across)
         still = affine(pose, geometry.pivot, self.centre, np.zeros(2, np.float32))
@@ -46,14 +56,20 @@ class Eye:
         colour += (iris[..., :3] - colour) * iris[..., 3:]
         mask = polygon_mask(outline, box, self.width / 45)
         opening = float(np.abs(driven[self.upper[4]] - driven[self.lower[4]]).sum()) / self.width
-        blend(image, box, colour, mask * min(opening / 0.06, 1.0))
+        blend(image, box, colour, mask * min(opening / 0.06, 1.0) * self._moved(pose, look))
+
+    def _moved(self, pose: Pose, look: Array) -> float:
+        """0 at rest, where the picture is itself, 1 once lids or iris have moved visibly."""
+        lids = pose.offsets[[*self.upper, *self.lower], :2]
+        most = max(float(np.abs(lids).max()), float(np.abs(look).max()))
+        return min(most / max(NOTICED * self.width, 0.5), 1.0)
 
 
 def make_eyes(crop: Image, geometry: Geometry) -> list[Eye]:
     """Both eyes of the resting portrait; an eye that is hidden or shut gets no layer."""
     eyes = []
-    for (upper, lower), iris in zip(topo.EYES, topo.IRISES, strict=True):
-        eye = _make_eye(crop, geometry.landmarks, upper, lower, iris, geometry.side)
+    for k in range(2):
+        eye = _make_eye(crop, geometry, k)
         if eye is not None:
             eyes.append(eye)
     return eyes
@@ -62,13 +78,18 @@ def make_eyes(crop: Image, geometry: Geometry) -> list[Eye]:
 def draw_eyes(eyes: list[Eye], image: Image, geometry: Geometry, pose: Pose, driven: Array, motion: Motion) -> None:
     """Draw each eye with its own gaze."""
     for eye in eyes:
-        gaze = motion.gaze[0 if eye.upper is topo.RIGHT_UPPER_LID else 1]
-        eye.draw(image, geometry, pose, driven, gaze)
+        k = 0 if eye.upper is topo.RIGHT_UPPER_LID else 1
+        eye.draw(image, geometry, pose, driven, float(motion.openness[k]), motion.gaze[k])
 
 
-def _make_eye(
-    crop: Image, rest: Array, upper: tuple[int, ...], lower: tuple[int, ...], iris: tuple[int, ...], side: int
-) -> Eye | None:
+def soft_gaze(gaze: Array) -> Array:
+    """A gaze in eye widths: as it is up to the knee, then easing to the limit."""
+    size, room = np.abs(gaze), GAZE_LIMIT - GAZE_KNEE
+    return np.asarray(np.sign(gaze) * np.where(size > GAZE_KNEE, GAZE_KNEE + room * np.tanh((size - GAZE_KNEE) / room), size))
+
+
+def _make_eye(crop: Image, geometry: Geometry, k: int) -> Eye | None:
+    (upper, lower), iris, rest, side = topo.EYES[k], topo.IRISES[k], geometry.landmarks, geometry.side
     outline = np.concatenate([rest[list(upper)], rest[list(lower[-2:0:-1])]])[:, :2]
     along = rest[upper[-1], :2] - rest[upper[0], :2]
     width = float(np.linalg.norm(along))
@@ -86,6 +107,7 @@ def _make_eye(
     return Eye(
         upper, lower, box.origin, _white(patch, visible, distance > radius * 1.12),
         _iris(patch, visible, distance, radius), rest[list(iris[:1])].mean(axis=0), width, along / max(width, 1e-6),
+        make_lid(crop, geometry, k),
     )  # fmt: skip
 
 
@@ -94,9 +116,9 @@ def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray) -> Array:
     known = visible & beside_iris
     if known.sum() < 12:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
-    filled = cv2.inpaint(patch, (~known).astype(np.uint8), 3, cv2.INPAINT_TELEA)
-    soft = cv2.GaussianBlur(filled, (0, 0), 1.2)
-    return np.where(known[..., None], patch, soft).astype(np.float32)
+    luma = patch @ LUMA
+    clear = known & (luma > 0.8 * np.median(luma[known]))  # lashes and the lid's shadow do not go on behind the iris
+    return filled(patch, clear, 1.2)
 
 
 def _iris(patch: Image, visible: np.ndarray, distance: Array, radius: float) -> Array:

@@ -55,7 +55,7 @@ class MeshPuppeteer(Follower):
         calibration = Calibration()
         for time_s, image in frames:
             landmarks = self.tracker.track(image, time_s)
-            neutral = None if landmarks is None else calibration.add(landmarks, time_s)
+            neutral = None if landmarks is None else calibration.add(landmarks, time_s, self.tracker.blink)
             if neutral is not None:
                 return neutral
         return calibration.neutral()
@@ -70,13 +70,13 @@ class MeshPuppeteer(Follower):
             return self._last.toward_rest(1.0 - self.keeper.lost(time_s, self.tuning))
         self.keeper.found(time_s, self.tuning)
         if self.keeper.calibration is not None:
-            neutral = self.keeper.calibration.add(landmarks, time_s)
+            neutral = self.keeper.calibration.add(landmarks, time_s, self.tracker.blink)
             if neutral is not None:
                 self._neutral, self._smooth = neutral, MotionSmoother()
                 self.keeper.done()
         if not self.keeper.calibrated or self._neutral is None:
             return self._last.toward_rest(1.0 - self.keeper.presence(time_s, False, math.inf))
-        smooth = self._smooth(self._neutral.motion(landmarks), time_s, self.tuning.smoothing)
+        smooth = self._smooth(self._neutral.motion(landmarks, self.tracker.blink), time_s, self.tuning.smoothing)
         self._last = tuned(smooth, self.tuning)
         return self._last.toward_rest(1.0 - self.keeper.presence(time_s, True))
 

@@ -41,6 +41,10 @@ class Box:
     def origin(self) -> Array:
         return np.array([self.x0, self.y0], np.float32)
 
+    def above_and_below(self, rows: int, side: int) -> Box:
+        """The box with `rows` more at top and bottom, inside the crop."""
+        return Box(self.x0, max(self.y0 - rows, 0), self.x1, min(self.y1 + rows, side))
+
     def of(self, image: Image) -> Image:
         """The box's part of an image, as a view."""
         return image[self.y0 : self.y1, self.x0 : self.x1]
@@ -81,3 +85,24 @@ def blend(image: Image, box: Box, colour: Array, alpha: Array) -> None:
     """Put `colour` (h, w, 3) over the box of `image` with `alpha` (h, w)."""
     under = box.of(image).astype(np.float32)
     box.of(image)[:] = np.clip(under + (colour - under) * alpha[..., None] + 0.5, 0, 255).astype(np.uint8)
+
+
+def placed(points: Array, placement: Array) -> Array:
+    """(n, 2) points under a (2, 3) map."""
+    return np.asarray(points @ placement[:, :2].T + placement[:, 2], np.float32)
+
+
+def filled(image: Image, known: Array, fine: float) -> Array:
+    """(h, w, 3) float32: `image` where `known` (h, w) is true, elsewhere a smooth continuation of it.
+
+    Coarse means first, then ever finer ones as far as they reach, the finest over `fine` pixels.
+    """
+    weight = known.astype(np.float32)
+    seen = image.astype(np.float32) * weight[..., None]
+    out = np.empty_like(seen)
+    out[:] = seen.sum(axis=(0, 1)) / max(float(weight.sum()), 1.0)
+    for scale in (16, 8, 4, 2, 1):
+        reach = cv2.GaussianBlur(weight, (0, 0), scale * fine)
+        mean = cv2.GaussianBlur(seen, (0, 0), scale * fine) / np.maximum(reach, 1e-4)[..., None]
+        out += (mean - out) * np.clip(reach * 4, 0, 1)[..., None]
+    return np.asarray(np.where(known[..., None], image, out), np.float32)

@@ -1,8 +1,8 @@
-"""The mouth layer: what is seen between the lips."""
+"""The mouth layer: what is seen between the lips. Upper teeth belong to the skull, lower ones and the tongue to the jaw."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,122 +13,164 @@ from ..frames import Image
 from .geometry import Geometry
 from .layers import Box, affine, blend, draw, polygon_mask
 from .pose import Pose
+from .teeth import ARCH, CROWN, lower_row, upper_row
+from .tones import Tones, own_teeth
 
-OWN_INTERIOR = 0.07  # a mouth open by this share of its width shows its own interior
+OWN_INTERIOR = 0.11  # a mouth open by this share of its width shows its own interior
+EYES_TO_MOUTH = 0.8  # width of a usual mouth, in eye distances
+SHOWN = 0.04  # how far the upper teeth reach below the resting upper lip, in mouth widths
+OVERBITE = 0.025  # and over the lower ones
+JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
+JAW_SLACK, JAW_GAIN = 0.02, 1.7  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
+JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
+UPPER_LIP_REACH = (-0.125, 0.10)  # up and down on the upper teeth, in mouth widths
+LOWER_LIP_REACH = 0.09  # no lip goes further down on its teeth
 
 
 @dataclass(frozen=True)
 class Mouth:
-    """upper: (h, w, 3) cavity and upper teeth, fixed to the head; lower: (h, w, 4) lower teeth
-    and tongue with coverage, fixed to the jaw; both with their top left corner at `origin`."""
+    """Textures with their top left corner at `origin`. upper: (h, w, 4) upper teeth and gum, fixed to the head; lower:
+    (h, w, 4) lower teeth and tongue, fixed to the jaw; unit: what is a mouth's width for teeth, in pixels;
+    dropped: how far the jaw is down in the picture, in units."""
 
     origin: Array
     upper: Array
     lower: Array
+    cavity: Array
     centre: Array
+    down: Array  # (2,) unit vector
     width: float
+    unit: float
+    dropped: float
 
-    def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array) -> None:
-        """Draw into the warped crop, between the driven lips."""
+    def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, shut: float) -> None:
+        """Draw into the warped crop, between the driven lips. shut: how far the portrait's own lips were brought together."""
         outline = np.concatenate([driven[list(topo.UPPER_INNER_LIP)], driven[list(topo.LOWER_INNER_LIP[-2:0:-1])]])
         gap = float(np.linalg.norm(driven[13] - driven[14])) / self.width
         box = Box.around(outline, 4, geometry.side)
-        if box is None or gap < 0.01:
+        alpha = min(gap / 0.04, 1.0) * self._moved(pose)
+        if box is None or gap < 0.01 or alpha <= 0:
             return
-        jaw = (pose.offsets[[14, 17, topo.CHIN]].mean(axis=0) @ pose.linear.T)[:2]
-        colour = draw(self.upper, self.origin, affine(pose, geometry.pivot, self.centre, np.zeros(2, np.float32)), box)
-        lower = draw(self.lower, self.origin, affine(pose, geometry.pivot, self.centre, jaw), box)
-        colour += (lower[..., :3] - colour) * lower[..., 3:]
+        wide = max(float(np.linalg.norm(driven[78] - driven[308])) / (1.9 * ARCH * self.unit), 1.0)
+        colour = self._interior(geometry, pose, box, wide, self.jaw(pose, geometry) + self.dropped * (1.0 - shut))
         mask = polygon_mask(outline, box, self.width / 90)
-        shade = polygon_mask(outline, box, self.width / 14)  # lips cast a soft shadow on the teeth
-        blend(image, box, colour * (0.35 + 0.65 * shade[..., None]), mask * min(gap / 0.04, 1.0))
+        shade = polygon_mask(outline + 0.015 * self.width * self.down, box, self.width / 20)  # of the lips, more of the upper
+        blend(image, box, colour * (0.62 + 0.38 * shade[..., None]), mask * alpha)
+
+    def _moved(self, pose: Pose) -> float:
+        """0 at rest, where the picture is itself, 1 once lips or jaw have moved visibly."""
+        lips = [*topo.UPPER_INNER_LIP, *topo.LOWER_INNER_LIP, topo.CHIN]
+        return min(float(np.abs(pose.offsets[lips, :2]).max()) / (0.03 * self.width), 1.0)
+
+    def _interior(self, geometry: Geometry, pose: Pose, box: Box, wide: float, jaw: float) -> Array:
+        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth."""
+        down = self.unit * (self.down @ pose.linear[:2, :2].T)
+        still = _widened(affine(pose, geometry.pivot, self.centre, self._slipped(pose, geometry) * down), self.centre, wide)
+        colour = np.empty((*box.size[::-1], 3), np.float32)
+        colour[:] = self.cavity
+        shifted = still + np.column_stack([np.zeros((2, 2)), jaw * down]).astype(np.float32)
+        for texture, placement in ((self.lower, shifted), (self.upper, still)):
+            layer = draw(texture, self.origin, placement, box)
+            colour += (layer[..., :3] - colour) * layer[..., 3:]
+        return colour
+
+    def _slipped(self, pose: Pose, geometry: Geometry) -> float:
+        """How far the rows follow a mouth that has left them, in units: no lip rises or sinks further on its teeth."""
+        lip = float(pose.offsets[13] @ geometry.axes[1]) / self.unit
+        return lip - float(np.clip(lip, *UPPER_LIP_REACH))
+
+    def jaw(self, pose: Pose, geometry: Geometry) -> float:
+        """How far the lower teeth have gone down, in units: as the chin does, whatever the lips do over them."""
+        down = geometry.axes[1] / self.unit
+        chin = float(pose.offsets[list(JAW_POINTS)].mean(axis=0) @ down) - JAW_SLACK
+        lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - self._slipped(pose, geometry)
+        return max(JAW_GAIN * max(chin, 0.0), lip)
 
 
 def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
-    """Draw the interior of the portrait's mouth in its own tones."""
+    """Set teeth into the portrait's mouth, in its own light; what the picture shows of its mouth's interior stays."""
     rest = geometry.landmarks
     left, right = rest[78], rest[308]
     width = max(float(np.linalg.norm(right[:2] - left[:2])), 4.0)
-    centre = (rest[13] + rest[14]) / 2
-    box = Box.around(np.stack([centre[:2] - 0.8 * width, centre[:2] + (0.8 * width, 1.1 * width)]), 0, geometry.side)
-    assert box is not None, "a crop is larger than its mouth"
-    xs, ys = np.meshgrid(np.arange(box.x0, box.x1) + 0.5, np.arange(box.y0, box.y1) + 0.5)
+    unit = max(float(np.sqrt(width * EYES_TO_MOUTH * geometry.eye_distance)), 4.0)
     along = (right[:2] - left[:2]) / width
-    u = ((xs - centre[0]) * along[0] + (ys - centre[1]) * along[1]) / width
-    v = ((ys - centre[1]) * along[0] - (xs - centre[0]) * along[1]) / width
-    gap = float(np.linalg.norm(rest[13, :2] - rest[14, :2])) / width
-    tones = _Tones.of(crop, rest)
-    upper, lower = _upper(u, v + gap / 2, tones), _lower(u, v - gap / 2, tones)
-    if gap > OWN_INTERIOR:
-        outline = np.concatenate([rest[list(topo.UPPER_INNER_LIP), :2], rest[list(topo.LOWER_INNER_LIP[-2:0:-1]), :2]])
-        _keep_own(upper, lower, box.of(crop), polygon_mask(outline, box, 0.0), width)
-    return Mouth(box.origin, upper, lower, centre, width)
+    down = np.array([-along[1], along[0]], np.float32)
+    centre = (rest[13] + rest[14]) / 2
+    box = Box.around(np.stack([centre[:2] - 1.1 * unit, centre[:2] + 1.1 * unit]), 0, geometry.side)
+    assert box is not None, "a crop is larger than its mouth"
+    xs, ys = np.meshgrid(np.arange(box.x0, box.x1) + 0.5 - centre[0], np.arange(box.y0, box.y1) + 0.5 - centre[1])
+    u, v = (xs * along[0] + ys * along[1]) / unit, (xs * down[0] + ys * down[1]) / unit
+    gap = float((rest[14, :2] - rest[13, :2]) @ down)
+    tones = Tones.of(crop, rest)
+    outline = np.concatenate([rest[list(topo.UPPER_INNER_LIP), :2], rest[list(topo.LOWER_INNER_LIP[-2:0:-1]), :2]])
+    inside = polygon_mask(outline, box, 0.0)
+    own = own_teeth(box.of(crop), inside, tones.skin) if gap > OWN_INTERIOR * width else None
+    tones = tones if own is None else replace(tones, teeth=own)
+    v = v + gap / unit / 2  # from the upper lip
+    upper = _upper(u, v - (0 if own is None else max(gap / unit - SHOWN, 0)), tones, unit)
+    lower = _lower(u, v, tones, unit)
+    if own is not None:
+        lip = np.interp(xs, *(rest[list(topo.UPPER_INNER_LIP), :2] - centre[:2]).T)
+        gums = np.clip(lip - ys, 0, 1) * min(max(gap / unit - 0.4 * CROWN, 0) / (0.3 * CROWN), 1.0)
+        _keep_own(upper, box.of(crop), inside, gums, tones)
+    return Mouth(
+        box.origin,
+        upper,
+        lower,
+        tones.cavity,
+        centre,
+        down,
+        width,
+        unit,
+        JAW_SHARE * max(gap, 0.0) / unit if own is None else 0.0,
+    )
 
 
-@dataclass(frozen=True)
-class _Tones:
-    """Colours of the interior, from the portrait's own skin and lips."""
-
-    cavity: Array
-    flesh: Array
-    teeth: Array
-
-    @classmethod
-    def of(cls, crop: Image, rest: Array) -> _Tones:
-        skin = _sample(crop, rest[[50, 280, 205, 425, 151, 9]])
-        lip = _sample(crop, rest[[0, 17, 37, 267, 84, 314]])
-        grey = float(skin.mean())
-        saturation = float(np.ptp(skin)) / max(float(skin.max()), 1.0)
-        warm = np.array([1.0, 1.0 - 0.10 * min(1.0, 2.5 * saturation), 1.0 - 0.30 * min(1.0, 2.5 * saturation)])
-        flesh = 0.55 * lip + 0.45 * grey * np.array([0.8, 0.45, 0.42]) if saturation > 0.12 else 0.6 * lip
-        return cls(
-            cavity=(0.16 * lip + 0.05 * grey).astype(np.float32),
-            flesh=np.clip(0.85 * flesh, 0, 255).astype(np.float32),
-            teeth=np.clip(min(1.02 * grey + 22, 215) * warm, 0, 235).astype(np.float32),
-        )
+def _widened(placement: Array, centre: Array, wide: float) -> Array:
+    """The placement after a stretch along the picture's x axis, about `centre`."""
+    stretch = np.array([[wide, 0, (1 - wide) * centre[0]], [0, 1, 0], [0, 0, 1]], np.float32)
+    return np.asarray(placement @ stretch, np.float32)
 
 
-def _sample(crop: Image, points: Array) -> Array:
-    blurred = cv2.GaussianBlur(crop, (0, 0), max(crop.shape[0] / 200, 0.8))
-    xy = np.clip(points[:, :2].astype(int), 0, crop.shape[0] - 1)
-    return np.median(blurred[xy[:, 1], xy[:, 0]].astype(np.float32), axis=0)
+def _falloff(u: Array) -> Array:
+    """Light on a row of teeth: less the further back they stand."""
+    return np.asarray(1.0 - 0.5 * np.clip((np.abs(u) - 0.16) / (ARCH - 0.16), 0, 1) ** 1.2)
 
 
-def _teeth(u: Array, edge: Array, count: float) -> tuple[Array, Array]:
-    """Shade and coverage of a row of teeth; edge: distance past their biting edge, in mouth widths."""
-    arc = np.arcsin(np.clip(u / 0.5, -1, 1))
-    slot = np.abs(np.sin(arc * count))
-    shade = (0.82 + 0.18 * np.clip(slot * 5, 0, 1)) * (0.55 + 0.45 * np.cos(np.clip(u / 0.5, -1, 1) * 1.45))
-    bite = 0.012 * np.abs(np.cos(arc * count))
-    return shade, np.clip((bite - edge) / 0.02 + 0.5, 0, 1) * np.clip((0.47 - np.abs(u)) / 0.06, 0, 1)
+def _upper(u: Array, v: Array, tones: Tones, unit: float) -> Array:
+    """Upper teeth and the gum above them. v = 0 at the resting upper lip's edge."""
+    past = v - SHOWN + 0.10 * u * u
+    relative, cover = upper_row(u, past, unit)
+    gum = np.clip((-past - 0.74 * CROWN) / 0.02 + 0.5, 0, 1)
+    flesh = tones.gum * _falloff(u)[..., None]
+    shadow = 0.92 + 0.08 * np.clip((past + CROWN) / (0.6 * CROWN), 0, 1)  # of the upper lip
+    colour = flesh + (relative * tones.teeth * (_falloff(u) * shadow)[..., None] - flesh) * cover[..., None]
+    return np.dstack([colour, np.maximum(gum, cover)]).astype(np.float32)
 
 
-def _upper(u: Array, v: Array, tones: _Tones) -> Array:
-    """Cavity, darker the deeper, and the upper teeth. v = 0 at the upper lip's resting edge."""
-    depth = np.clip(1.0 - np.hypot(u / 0.55, (v - 0.35) / 0.75), 0, 1)
-    colour = tones.cavity * (1.25 - 0.95 * depth[..., None])
-    palate = np.clip(1.0 - (v - 0.02) / 0.25, 0, 1)[..., None] * 0.25
-    colour = colour + (tones.flesh * 0.55 - colour) * palate
-    shade, cover = _teeth(u, v - (0.115 - 0.12 * u * u), 6.0)
-    teeth = tones.teeth * shade[..., None]
-    return (colour + (teeth - colour) * cover[..., None]).astype(np.float32)
+def _lower(u: Array, v: Array, tones: Tones, unit: float) -> Array:
+    """Tongue, lower teeth and their gum while the jaw is shut. v = 0 at the resting upper lip's edge."""
+    past = -(v - SHOWN + OVERBITE) - 0.32 * u * u
+    relative, cover = lower_row(u, past, unit)
+    tongue, light = _tongue(u, past)
+    colour = tones.flesh * light[..., None]
+    gum = np.clip((-past - 0.70 * CROWN) / 0.02 + 0.5, 0, 1)
+    colour = colour + (tones.flesh * (0.6 * _falloff(u))[..., None] - colour) * gum[..., None]
+    colour = colour + (relative * tones.teeth * (0.78 * _falloff(u))[..., None] - colour) * cover[..., None]
+    return np.dstack([colour, np.maximum(np.maximum(tongue, gum), cover)]).astype(np.float32)
 
 
-def _lower(u: Array, v: Array, tones: _Tones) -> Array:
-    """Tongue and lower teeth, v = 0 at the lower lip's resting edge."""
-    tongue = np.clip((0.86 - np.hypot(u / 0.36, (v + 0.02) / 0.17)) / 0.3 + 0.5, 0, 1)
-    groove = 1.0 - 0.15 * np.exp(-((u / 0.03) ** 2))
-    colour = tones.flesh * (0.72 * groove * (0.75 + 0.25 * np.clip(-v / 0.15, 0, 1)))[..., None]
-    shade, cover = _teeth(u, -(v + 0.035 - 0.10 * u * u), 7.5)
-    teeth = tones.teeth * (0.78 * shade)[..., None]
-    colour = colour + (teeth - colour) * cover[..., None]
-    return np.dstack([colour, np.maximum(tongue, cover)]).astype(np.float32)
+def _tongue(u: Array, past: Array) -> tuple[Array, Array]:
+    """Coverage and light of the tongue, which lies behind the lower teeth and rises to the back."""
+    tongue = np.clip((1.0 - np.hypot(u / 0.42, (past - 0.14) / 0.34)) / 0.25, 0, 1)
+    groove = 1.0 - 0.07 * np.exp(-((u / 0.05) ** 2)) * np.clip(past / 0.1, 0, 1)
+    behind = np.clip((past + 0.02) / 0.10, 0.35, 1)  # the teeth's own shadow
+    return tongue, np.asarray(1.0 * groove * behind * (1.0 - 0.55 * np.clip((past - 0.10) / 0.36, 0, 1)))
 
 
-def _keep_own(upper: Array, lower: Array, own: Image, inside: Array, width: float) -> None:
-    """Where the portrait shows its mouth's interior, its own pixels stand in for the drawn ones."""
-    radius = max(width / 24, 1.0)
-    core = cv2.erode(inside, np.ones((3, 3)))
-    keep = np.clip(cv2.GaussianBlur(core, (0, 0), radius) * 2 - 0.6, 0, 1) * core
-    upper += (own.astype(np.float32) - upper) * keep[..., None]
-    lower[..., 3] *= 1 - keep
+def _keep_own(upper: Array, own: Image, inside: Array, gums: Array, tones: Tones) -> None:
+    """The teeth that a portrait shows take the place of the upper row in its skull; `gums` (h, w) go above whole crowns."""
+    core = cv2.GaussianBlur(cv2.erode(inside, np.ones((3, 3))), (0, 0), 0.8)[..., None]
+    upper[..., :3] += (tones.gum - upper[..., :3]) * gums[..., None]
+    upper[..., :3] += (own.astype(np.float32) - upper[..., :3]) * core
+    upper[..., 3] = np.maximum(np.maximum(core[..., 0], gums), upper[..., 3] * (1 - gums.max()))

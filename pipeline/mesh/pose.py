@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,15 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array, Motion, rotation_matrix
 from .geometry import Geometry
+from .lips import closing
 
 # Soft limits m · tanh(x / m): yaw, pitch, roll in radians, log scale, x and y in crop sides.
 LIMITS = np.array([0.42, 0.30, 0.55, 0.22, 0.10, 0.10], np.float32)
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
 GAP_GAIN = 1.06  # the warp shows a little less than is asked of it
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
+WIDE_KNEE, WIDE_LIMIT = 0.94, 1.08  # mouth width in eye distances, likewise: a smile on a smile is no wider than a face
+LIPS = [*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308]
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,12 @@ def _offsets(motion: Motion, geometry: Geometry) -> Array:
     expression = motion.expression.copy()
     corners = geometry.landmarks[list(topo.MOUTH_CORNERS)]
     width = float(np.linalg.norm(corners[1] - corners[0])) / geometry.eye_distance
-    lips = [*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308]
-    expression[lips, 0] *= width / max(motion.mouth_width, 0.2)
+    expression[LIPS, 0] *= width / max(motion.mouth_width, 0.2)
     offsets = (expression @ geometry.axes) * np.float32(geometry.eye_distance)
+    if motion.shut > 0:
+        offsets += np.float32(motion.shut) * closing(geometry.landmarks, geometry.axes[1])
     _set_lids(offsets, motion.openness, geometry.landmarks)
+    _limit_width(offsets, geometry)
     _limit_mouth(offsets, geometry)
     return offsets
 
@@ -75,11 +81,26 @@ def _set_lids(offsets: Array, openness: Array, rest: Array) -> None:
         offsets[low] = corner - (1.0 - UPPER_LID_SHARE) * closed * gap
 
 
-def soft_gap(gap: Array) -> Array:
-    """A mouth opening in mouth widths: never negative, linear to the knee, then easing to the limit."""
+def soft_gap(gap: Array, rest: Array) -> Array:
+    """A mouth opening in mouth widths: no narrower than shut, linear to the knee, then easing to the limit. What the picture
+    shows at `rest` is within both: landmarks that cross there, or a mouth that gapes."""
+    knee = np.maximum(GAP_KNEE, rest)
     room = GAP_LIMIT - GAP_KNEE
-    over = np.maximum(gap - GAP_KNEE, 0.0)
-    return np.where(gap > GAP_KNEE, GAP_KNEE + room * np.tanh(over / room), np.maximum(gap, 0.0))
+    over = np.maximum(gap - knee, 0.0)
+    return np.where(gap > knee, knee + room * np.tanh(over / room), np.maximum(gap, np.minimum(rest, 0.0)))
+
+
+def _limit_width(offsets: Array, geometry: Geometry) -> None:
+    """A mouth grows no wider than a face can; one that is so in the picture stays as it is."""
+    across, unit = geometry.axes[0], geometry.eye_distance
+    corners = list(topo.MOUTH_CORNERS)
+    at_rest = float(np.diff(geometry.landmarks[corners] @ across)[0]) / unit
+    change = float(np.diff(offsets[corners] @ across)[0]) / unit
+    knee, room = max(WIDE_KNEE, at_rest), WIDE_LIMIT - WIDE_KNEE
+    over = at_rest + change - knee
+    if over > 0:
+        keep = (knee + room * math.tanh(over / room) - at_rest) / change
+        offsets[LIPS] -= (1.0 - keep) * (offsets[LIPS] @ across)[:, None] * across
 
 
 def _limit_mouth(offsets: Array, geometry: Geometry) -> None:
@@ -91,7 +112,7 @@ def _limit_mouth(offsets: Array, geometry: Geometry) -> None:
     upper, lower = list(topo.UPPER_INNER_LIP[1:-1]), list(topo.LOWER_INNER_LIP[1:-1])
     gap = (placed[lower] - placed[upper]) @ down / width
     at_rest = (geometry.landmarks[lower] - geometry.landmarks[upper]) @ down / width
-    change = (soft_gap(at_rest + GAP_GAIN * (gap - at_rest)) - gap) * width
+    change = (soft_gap(at_rest + GAP_GAIN * (gap - at_rest), at_rest) - gap) * width
     for row, column in zip((upper, lower), (-0.5, 0.5), strict=True):
         offsets[row] += column * change[:, None] * down
     # The rest of each lip follows the middle of its inner edge.

@@ -10,6 +10,7 @@ from ..face.motion import Motion
 from ..frames import Image
 from ..portrait import Portrait, fit
 from .crop import Crop
+from .eyeball import with_whole_eyes
 from .eyes import Eye, draw_eyes, make_eyes
 from .geometry import Geometry
 from .mouth import Mouth, make_mouth
@@ -33,7 +34,7 @@ class MeshPrepared:
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop / Crop.around(portrait.landmarks).side)
         crop = Crop.around(landmarks)
         pixels = crop.cut(still)
-        geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side)
+        geometry = Geometry.of(with_whole_eyes(pixels, landmarks - np.array([crop.x, crop.y, 0], np.float32)), crop.side)
         return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry))
 
     def render(self, motion: Motion) -> Image:
@@ -42,5 +43,5 @@ class MeshPrepared:
         driven = pose.landmarks(self.geometry)
         patch = warp(self.pixels, self.geometry, pose, driven)
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
-        self.mouth.draw(patch, self.geometry, pose, driven)
+        self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)
         return self.crop.paste(patch, self.still)

@@ -11,11 +11,13 @@ from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
 from .geometry import GRID, Geometry
+from .layers import Box
 from .pose import Pose
 
 INVERSION_STEPS = 8
 DAMPING = 0.75
 NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first map
+SLITS = (*topo.EYES, (topo.UPPER_INNER_LIP, topo.LOWER_INNER_LIP))
 
 
 def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
@@ -29,12 +31,26 @@ def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
     inner = _full_size(_invert(_add(rigid, geometry.rows, geometry.inner @ offsets), geometry), side)
     outer = _full_size(_invert(_add(rigid, geometry.rows, geometry.outer @ offsets), geometry), side)
     share = _outer_share(geometry, pose, driven)
-    inner += (outer - inner) * share[..., None]
+    joined = inner + (outer - inner) * share[..., None]
     pixel = np.arange(side, dtype=np.float32)
-    inner[..., 0] += pixel
-    inner[..., 1] += pixel[:, None]
-    out = cv2.remap(crop, inner, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(out, np.uint8)
+    joined[..., 0] += pixel
+    joined[..., 1] += pixel[:, None]
+    out = np.asarray(cv2.remap(crop, joined, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    for upper, lower in SLITS:
+        box = Box.around(driven[[*upper, *lower]], 0, side)
+        if box is not None:
+            _join_colours(out, crop, box.above_and_below(side // 64, side), inner, outer, share)
+    return out
+
+
+def _join_colours(out: Image, crop: Image, box: Box, inner: Array, outer: Array, share: Array) -> None:
+    """At a slit the two sides' colours meet, not their coordinates: what lies between those is the eyeball or the teeth."""
+    origin = box.origin + np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in box.size)), axis=-1)
+    sides = [
+        cv2.remap(crop, box.of(field) + origin, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        for field in (inner, outer)
+    ]
+    box.of(out)[:] = (sides[0] + (sides[1] - sides[0]) * box.of(share)[..., None] + 0.5).astype(np.uint8)
 
 
 def _rigid_field(geometry: Geometry, pose: Pose) -> Array:

@@ -15,7 +15,7 @@ from pipeline.errors import PuppetError
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.mux import Sound
-from pipeline.portrait import find_portrait, load_portrait
+from pipeline.portrait import Portrait, find_portrait, load_portrait
 
 from ..config import Puppet, load_config
 from .console import (
@@ -126,6 +126,8 @@ def animate(
         output = Output(out, max_frames, side_by_side, audio)
         with bar(driver.name) as progress:
             result = animate_file(opened, source, driver, output, progress, tuning, mirror)
+    if isinstance(source, Portrait) and source.eyes_shut:
+        console.print(f"[yellow]warning:[/] the eyes of {source.name} are shut in the picture; they stay shut")
     if not result.tracked:
         console.print(Text.assemble(("warning:", "yellow"), f" no face was followed in {driver}; the portrait rests throughout"))
     console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}")

@@ -22,4 +22,9 @@ def test_the_wheel_is_whole(tmp_path):
     assert (metadata["License-Expression"], metadata.get_all("License-File")) == ("Apache-2.0", ["LICENSE"])
     assert licence == (ROOT / "LICENSE").read_text()
     assert "Apache License" in licence
-    assert {"streamer/_data/web/index.html", "streamer/_data/configs/default.yaml", "pipeline/portraits/demo.mp4"} <= names
+    assert {
+        "streamer/_data/web/index.html",
+        "streamer/_data/configs/default.yaml",
+        "pipeline/portraits/demo.mp4",
+        "pipeline/mesh/teeth.png",
+    } <= names

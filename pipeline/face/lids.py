@@ -1,0 +1,36 @@
+"""How far eyes are open, by their landmarks and by what the face model thinks of blinking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+OPEN_FLOOR = 0.30  # the landmark model still sees this share of the neutral opening on a shut eye
+WIDEST = 1.3
+BLINK = (0.22, 0.50)  # scores above the neutral's between which an eye shuts; squints and glances down stay below
+WINK = (0.24, 0.42)  # differences of the two eyes' scores between which the one shuts and the other does not
+
+
+def driven_openness(ratio: Array, blink: Array | None) -> Array:
+    """(2,) openness of the right and left eye, 1 as the neutral and 0 shut.
+
+    ratio: (2,) lid gaps against the neutral's. blink: (2,) scores of the model above the neutral's, None where it has none.
+    Landmarks alone never see an eye quite shut, nor one of the two alone: the model ties them together.
+    """
+    seen = np.clip((ratio - OPEN_FLOOR) / (1.0 - OPEN_FLOOR), 0.0, WIDEST).astype(np.float32)
+    if blink is None:
+        return seen
+    shut = _ramp(blink, BLINK)
+    wink = _ramp(blink - blink[::-1], WINK)  # of each eye; at most one of them winks
+    other = wink[::-1]
+    seen = np.maximum(seen, other * (1.0 - shut))
+    return np.asarray(np.minimum(seen, WIDEST * (1.0 - np.maximum(shut * (1.0 - other), wink))), np.float32)
+
+
+def _ramp(score: Array, between: tuple[float, float]) -> Array:
+    low, high = between
+    return np.clip((score - low) / (high - low), 0.0, 1.0)

@@ -1,0 +1,229 @@
+"""The mouth and the eyes of a portrait of one picture, under motions made up for each behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.face import canonical
+from pipeline.face import topology as topo
+from pipeline.face.faces import faces_by
+from pipeline.face.lids import driven_openness
+from pipeline.face.mediapipe import MediaPipeTracker
+from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
+from pipeline.mesh.eyes import soft_gaze
+from pipeline.mesh.pose import pose_of
+from pipeline.mesh.prepared import MeshPrepared
+from pipeline.mesh.tones import LUMA, Tones
+from pipeline.portrait import bundled, bundled_names, load_portrait
+
+PICTURES = ("s1", "s5", "s9", "s12", "s22", "s30")
+
+
+def moved(**ways: float) -> Motion:
+    """A motion of the mouth, in eye distances: upper and lower lip, chin, both downward, and wider by `wide` to each side."""
+    motion = rest()
+    face = canonical.face()
+    bow = np.cos(np.clip(face[:, 0] / 0.45, -1, 1) * np.pi / 2)  # less towards the corners
+    for lip, name in ((list(topo.UPPER_LIP), "upper"), (list(topo.LOWER_LIP), "lower")):
+        motion.expression[lip, 1] = ways.get(name, 0.0) * bow[lip]
+    motion.expression[list(topo.JAW), 1] = ways.get("chin", 0.0)
+    motion.expression[[175, 171, 396], 1] = ways.get("chin", 0.0)
+    for corner, inner, side in ((61, 78, -1), (291, 308, 1)):
+        motion.expression[[corner, inner], 0] = side * ways.get("wide", 0.0)
+    return motion
+
+
+def shut_eyes() -> Motion:
+    return replace(rest(), openness=np.zeros(2, np.float32))
+
+
+@pytest.fixture(scope="module", params=bundled_names())
+def prepared(request):
+    return MeshPrepared.of(bundled(request.param), 640, 512)
+
+
+@pytest.fixture(scope="module")
+def smiling():
+    return MeshPrepared.of(bundled("astronaut"), 640, 512)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return MeshPrepared.of(bundled("drawing"), 640, 512)
+
+
+def crop_of(prepared, motion):
+    """The rendered crop, and the driven landmarks in it."""
+    picture = prepared.render(motion)
+    return prepared.crop.cut(picture), pose_of(motion, prepared.geometry).landmarks(prepared.geometry)
+
+
+def jaw_of(prepared, motion):
+    return prepared.mouth.jaw(pose_of(motion, prepared.geometry), prepared.geometry)
+
+
+@pytest.mark.parametrize("name", [*bundled_names(), *PICTURES])
+def test_at_rest_the_picture_is_itself_to_the_pixel(name, model, picture):
+    given = bundled(name) if name in bundled_names() else load_portrait(str(picture(name)), faces_by(model))
+    prepared = MeshPrepared.of(given, 1280, 512)
+    assert np.array_equal(prepared.render(rest()), prepared.still)
+
+
+def test_the_jaw_goes_with_the_chin_and_not_with_the_lips(prepared):
+    lips = moved(upper=-0.06, lower=0.05)
+    assert jaw_of(prepared, lips) == 0, "parting the lips leaves the jaw shut"
+    assert jaw_of(prepared, moved(upper=-0.06, lower=0.05, chin=0.2)) > 0.2
+
+
+def between_lips(prepared, motion):
+    """Brightness down the middle of the open mouth, a little inside the lips."""
+    crop, driven = crop_of(prepared, motion)
+    x = round(float(driven[[13, 14], 0].mean()) + 0.06 * prepared.mouth.unit)  # beside the gap of the front teeth
+    inset = 0.05 * prepared.mouth.unit
+    top, bottom = round(float(driven[13, 1] + inset)), round(float(driven[14, 1] - inset))
+    assert bottom - top > 3
+    return crop[top:bottom, x - 1 : x + 2] @ LUMA
+
+
+def test_clenched_teeth_meet_though_the_lips_part(drawn):
+    clenched = between_lips(drawn, moved(upper=-0.13, lower=0.06))
+    opened = between_lips(drawn, moved(upper=-0.13, lower=0.30, chin=0.25))
+    assert clenched.min() > 0.55 * clenched.max(), "no black between the rows"
+    assert opened.min() < 0.5 * opened.max(), "which there is in an open mouth"
+
+
+def test_teeth_reach_the_corners_of_a_wide_mouth(drawn):
+    crop, driven = crop_of(drawn, moved(upper=-0.13, lower=0.06, wide=0.12))
+    left, right = driven[78], driven[308]
+    middle = (driven[13] + driven[14]) / 2
+    columns = np.linspace(0.06, 0.94, 60)
+    points = left + columns[:, None] * (right - left)
+    points[:, 1] += (middle - (left + right) / 2)[1] * (1 - (2 * columns - 1) ** 2)
+    xy = points.round().astype(int)
+    light = cv2.GaussianBlur(crop, (0, 0), 1.0)[xy[:, 1], xy[:, 0]] @ LUMA
+    assert (light > 1.6 * float(drawn.mouth.cavity @ LUMA)).mean() > 0.9, "no black gaps"
+
+
+def test_own_teeth_keep_their_place_while_the_lip_goes_down(smiling):
+    """They belong to the skull: neither painted over nor dragged along."""
+    crop, _ = crop_of(smiling, moved(lower=0.12, chin=0.1))
+    rested = smiling.geometry.landmarks
+    x, (top, bottom) = round(float(rested[13, 0])), (round(float(rested[k, 1])) for k in (13, 14))
+    width = round(0.15 * smiling.mouth.unit)
+    teeth = np.s_[top + 3 : bottom - 3, x - width : x + width]
+    change = np.abs(crop[teeth].astype(int) - smiling.pixels[teeth])
+    assert change.mean() < 8
+
+
+def test_a_portrait_that_smiles_can_shut_its_mouth(smiling):
+    driven = pose_of(replace(rest(), shut=1.0), smiling.geometry).landmarks(smiling.geometry)
+    gaps = np.linalg.norm(driven[list(topo.UPPER_INNER_LIP)] - driven[list(topo.LOWER_INNER_LIP)], axis=1)
+    assert gaps.max() < 0.03 * smiling.mouth.width
+    crop, _ = crop_of(smiling, replace(rest(), shut=1.0))
+    x = round(float(driven[13, 0]))
+    column = np.s_[round(float(driven[13, 1])) - 2 : round(float(driven[14, 1])) + 3, x - 12 : x + 13]
+    teeth = float(
+        smiling.pixels[round(float(smiling.geometry.landmarks[[13, 14], 1].mean())), x - 12 : x + 13].min(axis=1).mean()
+    )
+    assert crop[column].min(axis=2).mean() < 0.8 * teeth, "no teeth between shut lips"
+
+
+def test_a_driver_with_parted_lips_leaves_them_to_the_portrait():
+    face = bundled("astronaut").landmarks
+    assert Neutral.of(face).shut == 0, "that driver's neutral shows teeth"
+    assert Neutral.of(bundled("drawing").landmarks).shut > 0.85
+
+
+@pytest.mark.parametrize("tint", [(0.75, 0.9, 1.0), (1.0, 0.85, 0.7), (0.8, 0.8, 0.8)])
+def test_teeth_are_in_the_light_of_the_picture_and_never_green(tint, smiling):
+    pixels = np.clip(smiling.pixels * np.array(tint), 0, 255).astype(np.uint8)
+    teeth = Tones.of(pixels, smiling.geometry.landmarks).teeth
+    assert teeth[1] < max(teeth[0], teeth[2]) + 1
+    assert teeth @ LUMA > 0.9 * float(Tones.of(pixels, smiling.geometry.landmarks).skin @ LUMA)
+
+
+def test_a_shut_eye_shows_nothing_of_its_white(prepared):
+    """No crumbs where the lids meet, nor beyond the landmarks of a drawn eye."""
+    crop, _ = crop_of(prepared, shut_eyes())
+    for upper, lower in topo.EYES:
+        eye = prepared.geometry.landmarks[[*upper, *lower], :2]
+        (x0, y0), (x1, y1) = (eye.min(axis=0) - 4).astype(int), (eye.max(axis=0) + 5).astype(int)
+        light = [(picture[y0:y1, x0:x1] @ LUMA).astype(np.uint8) for picture in (prepared.pixels, crop)]
+        specks = [int((grey.astype(int) - cv2.medianBlur(grey, 9) > 34).sum()) for grey in light]
+        assert specks[0] > 40, "an open eye is full of them"
+        assert specks[1] == 0
+
+
+def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
+    tracker = MediaPipeTracker(model)
+    tracker.track(prepared.still, 0.0)
+    assert max(tracker.blink) < 0.3
+    tracker.track(prepared.render(shut_eyes()), 0.1)
+    assert min(tracker.blink) > 0.45
+    tracker.close()
+
+
+def test_lids_shut_without_a_leap(prepared):
+    before, steps = None, []
+    for openness in np.linspace(1, 0, 41):
+        crop, _ = crop_of(prepared, replace(rest(), openness=np.full(2, openness, np.float32)))
+        eye = prepared.geometry.landmarks[[*topo.EYES[0][0], *topo.EYES[0][1]], :2]
+        (x0, y0), (x1, y1) = eye.min(axis=0).astype(int), eye.max(axis=0).astype(int)
+        mean = crop[y0:y1, x0:x1].mean()
+        steps += [] if before is None else [abs(mean - before)]
+        before = mean
+    assert max(steps) < 0.2 * sum(steps), "no step is a fifth of the whole way"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "blink", "expected"),
+    [
+        ((1.0, 1.0), (0.0, 0.0), (1.0, 1.0)),
+        ((1.3, 1.3), (-0.1, -0.1), (1.3, 1.3)),
+        ((0.85, 0.85), (0.15, 0.15), (0.79, 0.79)),  # a squint is no blink
+        ((0.55, 0.60), (0.65, 0.60), (0.0, 0.0)),  # landmarks that stay open
+        ((0.30, 0.25), (0.10, 0.10), (0.0, 0.0)),  # and scores that do
+        ((0.50, 0.70), (0.45, 0.03), (0.0, 1.0)),  # a wink: the model drags the other eye along
+        ((0.70, 0.50), (0.03, 0.45), (1.0, 0.0)),
+    ],
+)
+def test_openness_is_what_landmarks_and_blink_scores_say_together(ratio, blink, expected):
+    seen = driven_openness(np.array(ratio, np.float32), np.array(blink, np.float32))
+    assert seen == pytest.approx(expected, abs=0.05)
+
+
+def test_without_blink_scores_landmarks_alone_tell():
+    assert driven_openness(np.array([0.3, 1.0], np.float32), None) == pytest.approx([0.0, 1.0])
+
+
+def test_the_tracker_tells_blinks(model, clip):
+    tracker, seen = MediaPipeTracker(model), []
+    with av.open(str(clip("d0"))) as given:
+        for frame in given.decode(video=0):
+            tracker.track(frame.to_ndarray(format="rgb24"), float(frame.time))
+            seen.append(tracker.blink)
+    tracker.close()
+    scores = np.array(seen)
+    assert scores.shape[1] == 2
+    assert np.median(scores) < 0.25
+    assert scores.max(axis=0).min() > 0.6, "the driver blinks"
+
+
+def test_gaze_has_its_full_slope_up_to_the_corner():
+    assert soft_gaze(np.array([0.2, 0.05])) == pytest.approx([0.2, 0.05])
+    assert soft_gaze(np.array([-0.2, -0.05])) == pytest.approx([-0.2, -0.05])
+    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.301, 0.101])
+
+
+def test_a_portrait_with_shut_eyes_says_so(smiling, model):
+    assert not any(bundled(name).eyes_shut for name in bundled_names())
+    tracker = MediaPipeTracker(model)
+    landmarks = tracker.track(smiling.render(shut_eyes()), 0.0)
+    tracker.close()
+    assert landmarks is not None
+    assert eyes_look_shut(landmarks)
