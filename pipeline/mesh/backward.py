@@ -1,0 +1,124 @@
+"""Where each node of the grid comes from: the head turned back with what is nearest in view, then the expression undone."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from ..face.motion import Array
+from .geometry import GRID, Geometry
+from .pose import Pose
+
+SMOOTH_STEPS = 6
+EXPRESSION_STEPS = 8
+DAMPING = 0.75
+NEAREST_STEPS = 2  # false-position steps after the search
+EDGE = 0.8  # cells by which the edge of what hides something is blurred: it would follow the nodes in steps
+STEP = 1.2  # cells that the search advances at a time
+NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first map
+
+
+def backward(geometry: Geometry, pose: Pose) -> tuple[Array, Array]:
+    """Two (G, G, 2) displacements from a node to where it comes from, in crop pixels: as it is between the eyes and the
+    mouth, and as above the eyes and below the mouth."""
+    across = pose.linear[:2, 2]
+    flat = pose.offsets[:, :2] + pose.offsets[:, 2:] * np.linalg.solve(pose.linear[:2, :2], across)
+    offsets = flat[list(geometry.handles)].astype(np.float32)
+    inner, outer = (_undone(geometry, weights @ offsets) for weights in (geometry.inner, geometry.outer))
+    relief = _at((geometry.depth - np.float32(geometry.back)) * geometry.head, geometry.grid + outer, geometry)
+    head = turned_back(geometry, pose, relief)
+    there = head - geometry.grid
+    return there + _at(inner, head, geometry), there + _at(outer, head, geometry)
+
+
+def turned_back(geometry: Geometry, pose: Pose, relief: Array) -> Array:
+    """(G, G, 2) where on the resting head each node comes from; of all points in line with it the nearest one.
+
+    relief: (G, G) depth against the head's widest part, times the head's weight. The turn is split in two: a smooth map
+    of the plane, which any point of the relief shares, and a shift along one direction by so much as a point lies deep.
+    """
+    smooth = _smooth_back(geometry, pose)
+    across = pose.linear[:2, 2]
+    if not across.any():
+        return smooth
+    depth = cv2.GaussianBlur(_nearest(_at(relief, smooth, geometry), across, geometry), (0, 0), EDGE)
+    flat = geometry.grid - across * depth[..., None]
+    return flat + _at(smooth - geometry.grid, flat, geometry)
+
+
+def _smooth_back(geometry: Geometry, pose: Pose) -> Array:
+    """(G, G, 2) the inverse of X + head(X) · (change · (X - pivot) + shift), by steps of Newton's kind."""
+    pivot = geometry.pivot[:2]
+    change = pose.linear[:2, :2] - np.eye(2, dtype=np.float32)
+    shift = pose.shift + pose.linear[:2, 2] * np.float32(geometry.back)
+    at, weight = geometry.grid, geometry.head
+    step = _inverse(np.eye(2, dtype=np.float32) + weight[..., None, None] * change)
+    for _ in range(SMOOTH_STEPS):
+        moved = (at - pivot) @ change.T + shift
+        missing = geometry.grid - at - weight[..., None] * moved
+        at = at + (step @ missing[..., None])[..., 0]
+        weight = _at(geometry.head, at, geometry)
+    return at
+
+
+def _inverse(matrices: Array) -> Array:
+    """Of (..., 2, 2)."""
+    a, b, c, d = (matrices[..., i, j] for i in (0, 1) for j in (0, 1))
+    turned = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
+    return np.asarray(turned / (a * d - b * c)[..., None, None], np.float32)
+
+
+def _nearest(relief: Array, across: Array, geometry: Geometry) -> Array:
+    """(G, G) depth d of the first point in view that is shifted to each node: the least root of relief(x - across · d) = d.
+
+    A search from the nearest depth of all to the farthest, as in relief mapping (Policarpo, Oliveira and Comba, "Real-time
+    relief mapping on arbitrary polygonal surfaces", I3D 2005).
+    """
+    near, far = float(relief.min()), float(relief.max())
+    reach = (far - near) * math.hypot(*across.tolist()) * GRID / geometry.side
+    cells = across * np.float32(GRID / geometry.side)
+    found = np.zeros(relief.shape, bool)
+    low = high = over = under = np.zeros_like(relief)
+    for depth in np.linspace(near, far, 2 + math.ceil(reach / STEP)).tolist():
+        place = np.array([[1, 0, -cells[0] * depth], [0, 1, -cells[1] * depth]], np.float32)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        gap = cv2.warpAffine(relief, place, (GRID, GRID), flags=flags, borderMode=cv2.BORDER_REPLICATE) - np.float32(depth)
+        behind = gap > 0
+        low, over = np.where(found | ~behind, low, np.float32(depth)), np.where(found | ~behind, over, gap)
+        here = ~(found | behind)
+        high, under = np.where(here, np.float32(depth), high), np.where(here, gap, under)
+        found |= here
+    for _ in range(NEAREST_STEPS):
+        guess = _between(low, high, over, under)
+        gap = _at(relief, geometry.grid - across * guess[..., None], geometry) - guess
+        behind = gap > 0
+        low, over = np.where(behind, guess, low), np.where(behind, gap, over)
+        high, under = np.where(behind, high, guess), np.where(behind, under, gap)
+    return _between(low, high, over, under)
+
+
+def _between(low: Array, high: Array, over: Array, under: Array) -> Array:
+    """Where a line from `over` at `low` to `under` at `high` is 0."""
+    return np.asarray(low + (high - low) * over / np.maximum(over - under, 1e-6), np.float32)
+
+
+def _undone(geometry: Geometry, expression: Array) -> Array:
+    """(G, G, 2) backward displacement b with b(x) = -field(x + b(x)), by damped fixed-point steps.
+
+    expression: (rows, 2) displacement of the grid nodes that an expression moves.
+    """
+    field = np.zeros((GRID * GRID, 2), np.float32)
+    field[geometry.rows] = expression
+    field = field.reshape(GRID, GRID, 2)
+    back = -field
+    for _ in range(EXPRESSION_STEPS):
+        back = back + np.float32(DAMPING) * (-_at(field, geometry.grid + back, geometry) - back)
+    return np.asarray(back, np.float32)
+
+
+def _at(field: Array, where: Array, geometry: Geometry) -> Array:
+    """A field of the grid at (G, G, 2) positions in crop pixels."""
+    nodes = where * np.float32(GRID / geometry.side) - np.float32(0.5)
+    return np.asarray(cv2.remap(field, nodes, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
