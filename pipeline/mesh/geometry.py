@@ -104,7 +104,7 @@ def limits(landmarks: Array, side: int, free: Array) -> Array:
     return out.astype(np.float32)
 
 
-def _oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
+def oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
     """Centre, unit x and y axes, half width and half height of the face oval in the picture."""
     axes = face_axes(landmarks)[:2, :2]
     x = axes[0] / max(float(np.linalg.norm(axes[0])), 1e-6)
@@ -117,7 +117,7 @@ def _oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
 
 def _head_weight(landmarks: Array, grid: Array, side: int) -> Array:
     """1 inside an ellipse round head and hair, falling smoothly to exactly 0 at the crop's border."""
-    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    centre, x, y, half_w, half_h = oval_frame(landmarks)
     u, v = (grid - centre) @ x, (grid - centre) @ y
     reach = np.where(v < 0, 1.55 * half_h, 1.05 * half_h)
     beyond = np.maximum(np.hypot(u / (1.3 * half_w), v / reach) - 1.0, 0.0) * half_w
@@ -129,14 +129,14 @@ def _head_weight(landmarks: Array, grid: Array, side: int) -> Array:
 
 def _ring(landmarks: Array, scale: float, count: int) -> Array:
     """(count, 2) points on an ellipse round the face oval."""
-    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    centre, x, y, half_w, half_h = oval_frame(landmarks)
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)[:, None]
     return centre + scale * (np.cos(angle) * half_w * x + np.sin(angle) * half_h * y)
 
 
 def _oval_distance(landmarks: Array, points: Array) -> Array:
     """1 on the ellipse of the face oval, 0 at its centre."""
-    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    centre, x, y, half_w, half_h = oval_frame(landmarks)
     return np.hypot((points - centre) @ x / half_w, (points - centre) @ y / half_h)
 
 

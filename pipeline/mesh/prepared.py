@@ -9,6 +9,7 @@ import numpy as np
 from ..face.motion import Motion
 from ..frames import Image
 from ..portrait import Portrait, fit
+from .backdrop import Backdrop
 from .crop import Crop
 from .eyes import Eye, draw_eyes, make_eyes
 from .geometry import Geometry
@@ -27,20 +28,22 @@ class MeshPrepared:
     geometry: Geometry
     eyes: list[Eye]
     mouth: Mouth
+    backdrop: Backdrop
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop / Crop.around(portrait.landmarks).side)
         crop = Crop.around(landmarks)
         pixels = crop.cut(still)
-        geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side)
-        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry))
+        geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side, crop.free(still))
+        backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks))
+        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), backdrop)
 
     def render(self, motion: Motion) -> Image:
         """The whole picture under `motion`."""
         pose = pose_of(motion, self.geometry)
         driven = pose.landmarks(self.geometry)
-        patch = warp(self.pixels, self.geometry, pose, driven)
+        patch = self.backdrop.behind(warp(self.backdrop.head, self.geometry, pose, driven))
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven)
         return self.crop.paste(patch, self.still)
