@@ -11,7 +11,7 @@ from ..face.motion import Array
 from .geometry import GRID, Geometry
 from .pose import Pose
 
-SMOOTH_STEPS = 6
+SMOOTH_STEPS = 5
 EXPRESSION_STEPS = 8
 DAMPING = 0.75
 NEAREST_STEPS = 2  # false-position steps after the search
@@ -25,8 +25,8 @@ def backward(geometry: Geometry, pose: Pose) -> tuple[Array, Array]:
     mouth, and as above the eyes and below the mouth."""
     across = pose.linear[:2, 2]
     flat = pose.offsets[:, :2] + pose.offsets[:, 2:] * np.linalg.solve(pose.linear[:2, :2], across)
-    offsets = flat[list(geometry.handles)].astype(np.float32)
-    inner, outer = (_undone(geometry, weights @ offsets) for weights in (geometry.inner, geometry.outer))
+    offsets = np.ascontiguousarray(flat[list(geometry.handles)].T, np.float32)  # a product with a vector is far quicker
+    inner, outer = (_undone(geometry, [weights @ o for o in offsets]) for weights in (geometry.inner, geometry.outer))
     relief = _at((geometry.depth - np.float32(geometry.back)) * geometry.head, geometry.grid + outer, geometry)
     head = turned_back(geometry, pose, relief)
     there = head - geometry.grid
@@ -50,24 +50,17 @@ def turned_back(geometry: Geometry, pose: Pose, relief: Array) -> Array:
 
 def _smooth_back(geometry: Geometry, pose: Pose) -> Array:
     """(G, G, 2) the inverse of X + head(X) · (change · (X - pivot) + shift), by steps of Newton's kind."""
-    pivot = geometry.pivot[:2]
     change = pose.linear[:2, :2] - np.eye(2, dtype=np.float32)
-    shift = pose.shift + pose.linear[:2, 2] * np.float32(geometry.back)
+    shift = pose.shift + pose.linear[:2, 2] * np.float32(geometry.back) - change @ geometry.pivot[:2]
+    motion = np.column_stack([change, shift])
     at, weight = geometry.grid, geometry.head
-    step = _inverse(np.eye(2, dtype=np.float32) + weight[..., None, None] * change)
+    (a, b), (c, d) = (weight * change[0, 0] + 1, weight * change[0, 1]), (weight * change[1, 0], weight * change[1, 1] + 1)
+    size = 1 / (a * d - b * c)
     for _ in range(SMOOTH_STEPS):
-        moved = (at - pivot) @ change.T + shift
-        missing = geometry.grid - at - weight[..., None] * moved
-        at = at + (step @ missing[..., None])[..., 0]
+        x, y = cv2.split(geometry.grid - at - cv2.transform(at, motion) * weight[..., None])
+        at = at + cv2.merge([(d * x - b * y) * size, (a * y - c * x) * size])
         weight = _at(geometry.head, at, geometry)
     return at
-
-
-def _inverse(matrices: Array) -> Array:
-    """Of (..., 2, 2)."""
-    a, b, c, d = (matrices[..., i, j] for i in (0, 1) for j in (0, 1))
-    turned = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
-    return np.asarray(turned / (a * d - b * c)[..., None, None], np.float32)
 
 
 def _nearest(relief: Array, across: Array, geometry: Geometry) -> Array:
@@ -79,17 +72,17 @@ def _nearest(relief: Array, across: Array, geometry: Geometry) -> Array:
     near, far = float(relief.min()), float(relief.max())
     reach = (far - near) * math.hypot(*across.tolist()) * GRID / geometry.side
     cells = across * np.float32(GRID / geometry.side)
-    found = np.zeros(relief.shape, bool)
-    low = high = over = under = np.zeros_like(relief)
+    waiting = np.ones(relief.shape, bool)
+    low, high, over, under = (np.zeros_like(relief) for _ in range(4))
     for depth in np.linspace(near, far, 2 + math.ceil(reach / STEP)).tolist():
         place = np.array([[1, 0, -cells[0] * depth], [0, 1, -cells[1] * depth]], np.float32)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         gap = cv2.warpAffine(relief, place, (GRID, GRID), flags=flags, borderMode=cv2.BORDER_REPLICATE) - np.float32(depth)
-        behind = gap > 0
-        low, over = np.where(found | ~behind, low, np.float32(depth)), np.where(found | ~behind, over, gap)
-        here = ~(found | behind)
-        high, under = np.where(here, np.float32(depth), high), np.where(here, gap, under)
-        found |= here
+        here = waiting & (gap <= 0)
+        high[here], under[here] = depth, gap[here]
+        waiting ^= here
+        np.copyto(low, np.float32(depth), where=waiting)
+        np.copyto(over, gap, where=waiting)
     for _ in range(NEAREST_STEPS):
         guess = _between(low, high, over, under)
         gap = _at(relief, geometry.grid - across * guess[..., None], geometry) - guess
@@ -104,21 +97,23 @@ def _between(low: Array, high: Array, over: Array, under: Array) -> Array:
     return np.asarray(low + (high - low) * over / np.maximum(over - under, 1e-6), np.float32)
 
 
-def _undone(geometry: Geometry, expression: Array) -> Array:
+def _undone(geometry: Geometry, expression: list[Array]) -> Array:
     """(G, G, 2) backward displacement b with b(x) = -field(x + b(x)), by damped fixed-point steps.
 
-    expression: (rows, 2) displacement of the grid nodes that an expression moves.
+    expression: x and y of the displacement of the grid nodes that it moves.
     """
-    field = np.zeros((GRID * GRID, 2), np.float32)
-    field[geometry.rows] = expression
-    field = field.reshape(GRID, GRID, 2)
-    back = -field
+    rows, columns = np.divmod(geometry.rows, GRID)
+    part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    field = np.zeros((GRID, GRID, 2), np.float32)
+    field[rows, columns, 0], field[rows, columns, 1] = expression
+    out, grid, back = np.zeros_like(field), geometry.grid[part], -field[part]
     for _ in range(EXPRESSION_STEPS):
-        back = back + np.float32(DAMPING) * (-_at(field, geometry.grid + back, geometry) - back)
-    return np.asarray(back, np.float32)
+        back = back + np.float32(DAMPING) * (-_at(field, grid + back, geometry) - back)
+    out[part] = back
+    return out
 
 
 def _at(field: Array, where: Array, geometry: Geometry) -> Array:
-    """A field of the grid at (G, G, 2) positions in crop pixels."""
+    """A field of the grid at (h, w, 2) positions in crop pixels."""
     nodes = where * np.float32(GRID / geometry.side) - np.float32(0.5)
     return np.asarray(cv2.remap(field, nodes, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
