@@ -29,7 +29,7 @@ class Motion:
     expression: (478, 3) offsets in the face's own axes, in eye distances.
     openness: (2,) right and left eye, 1 = as open as the neutral, 0 = shut.
     gaze: (2, 2) right and left iris offset (x, y) in eye widths.
-    mouth_width: width of the neutral mouth in eye distances.
+    mouth_width: width of the neutral mouth in eye distances. wrinkles: how deep the skin folds, 1 for as it would.
     """
 
     pose: Array
@@ -37,6 +37,7 @@ class Motion:
     openness: Array
     gaze: Array
     mouth_width: float
+    wrinkles: float = 1.0
 
     def toward_rest(self, amount: float) -> Motion:
         """The same motion with `amount` (0..1) of it taken away."""

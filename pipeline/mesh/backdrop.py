@@ -9,6 +9,7 @@ import numpy as np
 
 from ..face.motion import Array
 from ..frames import Image
+from .finish import Grain
 
 MARGIN = 0.012  # of the side: hair that the matte misses goes with the head
 FILL_SIDE = 160  # pixels
@@ -25,13 +26,14 @@ class Backdrop:
     ground: Image | None
 
     @classmethod
-    def of(cls, crop: Image, coverage: Array | None) -> Backdrop:
-        """From the crop (side, side, 3) and the person's coverage (side, side) in it, if it is known."""
+    def of(cls, crop: Image, coverage: Array | None, grain: Grain) -> Backdrop:
+        """From the crop (side, side, 3), the person's coverage (side, side) in it, if it is known, and the crop's grain."""
         if coverage is None:
             return cls(crop, None)
         reach = 2 * round(MARGIN * crop.shape[0]) + 1
         band = cv2.dilate((coverage > SEEN).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-        ground = filled(crop, band)
+        grained = np.clip(np.round(grain.on(filled(crop, band))), 0, 255).astype(np.uint8)
+        ground = np.where(band[..., None] > 0, grained, crop)
         # Where the picture is darker than the ground could be through it, there is more of the person than the matte says.
         darker = 1.0 - (crop / np.maximum(ground, 1.0)).min(axis=-1)
         alpha = np.where(band > 0, np.ceil(255 * np.maximum(coverage, darker)), 0).clip(0, 255).astype(np.uint8)

@@ -11,6 +11,7 @@ from ..face.motion import Array, Motion, rotation_matrix
 from .geometry import Geometry
 
 KNEE = 0.7  # of a limit: a pose is the driver's own up to there
+TURN_GAIN = np.array([1.02, 1.08, 1.0, 1.0], np.float32)  # yaw, pitch: a landmarker sees a little less of a turn than is done
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
 GAP_GAIN = 1.06  # the warp shows a little less than is asked of it
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
@@ -39,7 +40,7 @@ class Pose:
 
 def pose_of(motion: Motion, geometry: Geometry) -> Pose:
     """Transfer `motion` to the portrait."""
-    yaw, pitch, roll, log_scale = limited(motion.pose[:4], geometry.limits[:, :4]).tolist()
+    yaw, pitch, roll, log_scale = limited(motion.pose[:4] * TURN_GAIN, geometry.limits[:, :4]).tolist()
     linear = np.float32(np.exp(log_scale)) * rotation_matrix(yaw, pitch, roll)
     swing = linear[:2, 2] * np.float32(geometry.back)  # of the head's middle, about which a head turns, against the face
     middle = limited((motion.pose[4:] * geometry.eye_distance + swing) / geometry.side, geometry.limits[:, 4:])

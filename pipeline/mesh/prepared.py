@@ -12,6 +12,7 @@ from ..portrait import Portrait, fit
 from .backdrop import Backdrop
 from .crop import Crop
 from .eyes import Eye, draw_eyes, make_eyes
+from .finish import Grain, Wrinkles
 from .geometry import Geometry
 from .mouth import Mouth, make_mouth
 from .pose import pose_of
@@ -29,6 +30,7 @@ class MeshPrepared:
     eyes: list[Eye]
     mouth: Mouth
     backdrop: Backdrop
+    wrinkles: Wrinkles | None
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
@@ -36,14 +38,17 @@ class MeshPrepared:
         crop = Crop.around(landmarks)
         pixels = crop.cut(still)
         geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side, crop.free(still))
-        backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks))
-        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), backdrop)
+        grain = Grain.of(pixels)
+        backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), grain)
+        wrinkles = Wrinkles.of(geometry, grain)
+        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), backdrop, wrinkles)
 
     def render(self, motion: Motion) -> Image:
         """The whole picture under `motion`."""
         pose = pose_of(motion, self.geometry)
         driven = pose.landmarks(self.geometry)
-        patch = self.backdrop.behind(warp(self.backdrop.head, self.geometry, pose, driven))
+        head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
+        patch = self.backdrop.behind(warp(head, self.geometry, pose, driven))
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven)
         return self.crop.paste(patch, self.still)
