@@ -11,12 +11,12 @@ from ..face.motion import Array
 from .geometry import GRID, Geometry
 from .pose import Pose
 
-SMOOTH_STEPS = 5
-EXPRESSION_STEPS = 8
+SMOOTH_STEPS = 4
+EXPRESSION_STEPS = 6
 DAMPING = 0.75
 NEAREST_STEPS = 2  # false-position steps after the search
 EDGE = 0.8  # cells by which the edge of what hides something is blurred: it would follow the nodes in steps
-STEP = 1.2  # cells that the search advances at a time
+STEP = 2.0  # cells that the search advances at a time
 NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first map
 
 

@@ -21,7 +21,7 @@ BEHIND_EARS = 0.15  # eye distances from there to the widest part of the head
 SOFT = 2.5  # cells by which the depth is blurred
 WIDEST = 1.35  # its outline against the face oval
 # Limits of yaw, pitch, roll in radians, log scale, x and y in crop sides, for a face from the front amid its picture.
-LIMITS = np.array([0.52, 0.42, 0.60, 0.22, 0.11, 0.11])
+LIMITS = np.array([0.52, 0.42, 0.60, 0.22, 0.11, 0.10])
 OWN_PITCH = 0.2  # that of `face_axes` for a face from the front
 ROOM = 0.12  # crop sides of picture that hair takes beside the face oval
 FREE_HANDLES = 45  # handles chosen by farthest point, beside lips, lids, brows, nose and oval

@@ -7,10 +7,12 @@ import numpy as np
 
 from ..face.motion import Array
 from ..frames import Image
+from .finish import Grain
 from .geometry import oval_frame
 
-SIDE = 224  # the cut is made at this size, and refined at the portrait's own
-ROUNDS = 4
+SIDE = 160  # the cut is made at this size, and refined at the portrait's own
+ROUNDS = 3
+BUSY = 14.0  # grey levels of noise at that size: no colours to tell apart, and the cut would take seconds
 LEAST = 0.02  # of the picture that must be known as ground, to tell one from the other
 SECTORS = 9
 LEAST_HAIR, SOME_HAIR = 0.85, 0.95  # the outline at least, see `_outline`
@@ -23,14 +25,14 @@ EPS = 2e-4  # of the guided filter: variance, of a picture from 0 to 1, that cou
 def person(picture: Image, landmarks: Array) -> Array | None:
     """(h, w) 0..1 coverage of the head and shoulders of (478, 3) landmarks; None where it cannot be trusted.
 
-    It is not where the person reaches the far ground above the shoulders, or where less than MIN_CLEAR of the head's
+    It is not in a picture that is all noise, nor where the person reaches the far ground above the shoulders, or where less than MIN_CLEAR of the head's
     outline parts colours that differ by CONTRAST. A segmenter could take this function's place.
     """
     factor = min(SIDE / max(picture.shape[:2]), 1.0)
     small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     u, v = _places(landmarks * factor, small.shape)
     far = (np.hypot(u / 2.1, v / 2.45) > 1) & (v < 0.9)
-    if far.mean() < LEAST:
+    if far.mean() < LEAST or Grain.of(np.asarray(small, np.uint8)).fine > BUSY:
         return None
     near = (np.hypot(u / 1.6, v / 1.75) < 1) | ((v > 0.9) & (np.abs(u) < 2.2))
     for maybe, least in ((~far, LEAST_HAIR), (near, SOME_HAIR)):
