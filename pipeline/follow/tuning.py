@@ -42,7 +42,6 @@ class Tuning:
     mouth_gain: float = 1.0
     eyes_gain: float = 1.0
     brows_gain: float = 1.0
-    wrinkles_gain: float = 1.0
     region: Region = Region.ALL
     smoothing: float = 0.5
     scale_lock: bool = False
@@ -51,6 +50,7 @@ class Tuning:
     paused: bool = False
     recalibrate_after_s: float = 10.0
     recentre_s: float = 25.0
+    wrinkles_gain: float = 1.0
 
     @property
     def pose(self) -> float:

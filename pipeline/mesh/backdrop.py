@@ -31,7 +31,8 @@ class Backdrop:
         if coverage is None:
             return cls(crop, None)
         reach = 2 * round(MARGIN * crop.shape[0]) + 1
-        band = cv2.dilate((coverage > SEEN).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        band = np.asarray(cv2.dilate((coverage > SEEN).astype(np.uint8), disc), np.uint8)
         grained = np.clip(np.round(grain.on(filled(crop, band))), 0, 255).astype(np.uint8)
         ground = np.where(band[..., None] > 0, grained, crop)
         # Where the picture is darker than the ground could be through it, there is more of the person than the matte says.

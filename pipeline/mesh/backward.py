@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 
 from ..face.motion import Array
-from .geometry import GRID, Geometry
+from .geometry import GRID, Geometry, head_weight
 from .pose import Pose
 
-SMOOTH_STEPS = 4
 EXPRESSION_STEPS = 6
 DAMPING = 0.75
 NEAREST_STEPS = 2  # false-position steps after the search
@@ -49,18 +48,14 @@ def turned_back(geometry: Geometry, pose: Pose, relief: Array) -> Array:
 
 
 def _smooth_back(geometry: Geometry, pose: Pose) -> Array:
-    """(G, G, 2) the inverse of X + head(X) · (change · (X - pivot) + shift), by steps of Newton's kind."""
-    change = pose.linear[:2, :2] - np.eye(2, dtype=np.float32)
-    shift = pose.shift + pose.linear[:2, 2] * np.float32(geometry.back) - change @ geometry.pivot[:2]
-    motion = np.column_stack([change, shift])
-    at, weight = geometry.grid, geometry.head
-    (a, b), (c, d) = (weight * change[0, 0] + 1, weight * change[0, 1]), (weight * change[1, 0], weight * change[1, 1] + 1)
-    size = 1 / (a * d - b * c)
-    for _ in range(SMOOTH_STEPS):
-        x, y = cv2.split(geometry.grid - at - cv2.transform(at, motion) * weight[..., None])
-        at = at + cv2.merge([(d * x - b * y) * size, (a * y - c * x) * size])
-        weight = _at(geometry.head, at, geometry)
-    return at
+    """(G, G, 2) the plane of the head's widest part moved back: all of it where the head comes from, less around it, and
+    nothing at the crop's border."""
+    back = np.linalg.inv(pose.linear[:2, :2])
+    pivot = geometry.pivot[:2]
+    shift = pose.shift + pose.linear[:2, 2] * np.float32(geometry.back)
+    there = cv2.transform(geometry.grid, np.column_stack([back, pivot - back @ (pivot + shift)]))
+    share = head_weight(geometry.border, _at(geometry.beyond, there, geometry))
+    return np.asarray(geometry.grid + share[..., None] * (there - geometry.grid), np.float32)
 
 
 def _nearest(relief: Array, across: Array, geometry: Geometry) -> Array:

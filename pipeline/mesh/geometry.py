@@ -34,7 +34,8 @@ OUTSIDE = frozenset(i for upper, lower in topo.EYES for i in lower[1:-1]) | froz
 class Geometry:
     """The fixed geometry of one portrait.
 
-    grid: (G, G, 2) node positions. head: (G, G) 0..1. depth: (G, G) relative to the pivot. back: that of the head's
+    grid: (G, G, 2) node positions. border, beyond: (G, G) how far a node is from the crop's border and outside the head;
+    head: (G, G) 0..1 of both, see `head_weight`. depth: (G, G) relative to the pivot. back: that of the head's
     widest part. limits: (2, 6) of the pose toward negative and positive values, see `pose.limits`.
     inner, outer: expression weights (len(rows), len(handles)) between the eyes and the mouth,
     and above the eyes or below the mouth; rows: indices of the grid nodes they apply to.
@@ -46,6 +47,8 @@ class Geometry:
     eye_distance: float
     pivot: Array  # (3,)
     grid: Array
+    border: Array
+    beyond: Array
     head: Array
     depth: Array
     back: float
@@ -63,6 +66,7 @@ class Geometry:
         grid = np.stack(np.meshgrid(node, node), axis=-1).astype(np.float32)
         pivot = landmarks[list(topo.RIGID)].mean(axis=0)
         depth, depth_at, back = _depth(landmarks - pivot, grid, pivot, side)
+        border, beyond = _border(grid, side), _beyond_head(landmarks, grid)
         handles = _handles(landmarks)
         ring = _ring(landmarks, 1.32, 48)
         inside = _oval_distance(landmarks, grid.reshape(-1, 2)) < 1.32
@@ -75,7 +79,9 @@ class Geometry:
             eye_distance=eye_distance(landmarks),
             pivot=pivot,
             grid=grid,
-            head=_head_weight(landmarks, grid, side),
+            border=border,
+            beyond=beyond,
+            head=head_weight(border, beyond),
             depth=depth,
             back=back,
             limits=limits(landmarks, side, np.full(4, np.inf) if free is None else free),
@@ -115,16 +121,24 @@ def oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
     return centre, x, y, float(np.ptp(u)) / 2, float(np.ptp(v)) / 2
 
 
-def _head_weight(landmarks: Array, grid: Array, side: int) -> Array:
-    """1 inside an ellipse round head and hair, falling smoothly to exactly 0 at the crop's border."""
+def head_weight(border: Array, beyond: Array) -> Array:
+    """1 on the head, falling to exactly 0 at the crop's border; not much steeper anywhere than it must be, as what moves
+    would fold there."""
+    ramp = border / np.maximum(border + beyond, np.float32(1e-3))
+    return np.asarray(0.5 * ramp + 0.5 * ramp * ramp * (3 - 2 * ramp), np.float32)
+
+
+def _beyond_head(landmarks: Array, grid: Array) -> Array:
+    """(G, G) distance outside an ellipse round head and hair, in pixels."""
     centre, x, y, half_w, half_h = oval_frame(landmarks)
     u, v = (grid - centre) @ x, (grid - centre) @ y
     reach = np.where(v < 0, 1.55 * half_h, 1.05 * half_h)
-    beyond = np.maximum(np.hypot(u / (1.3 * half_w), v / reach) - 1.0, 0.0) * half_w
-    margin = side / GRID / 2  # the outermost nodes lie half a cell inside the border
-    border = np.minimum(grid, side - grid).min(axis=-1) - margin
-    ramp = np.clip(border / np.maximum(border + beyond, 1e-3), 0.0, 1.0)
-    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    return np.asarray(np.maximum(np.hypot(u / (1.3 * half_w), v / reach) - 1.0, 0.0) * half_w, np.float32)
+
+
+def _border(grid: Array, side: int) -> Array:
+    """(G, G) distance from the crop's border: from its outermost nodes, half a cell inside."""
+    return np.asarray(np.minimum(grid, side - grid).min(axis=-1) - side / GRID / 2, np.float32)
 
 
 def _ring(landmarks: Array, scale: float, count: int) -> Array:
@@ -159,7 +173,9 @@ def _depth(relative: Array, grid: Array, pivot: Array, side: int) -> tuple[Array
 def _at_points(field: Array, points: Array, side: int) -> Array:
     """(n,) a field of the grid at (n, 2) points."""
     nodes = (points * (GRID / side) - 0.5).astype(np.float32)[None]
-    return np.asarray(cv2.remap(field, nodes, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0], np.float32)
+    return np.asarray(
+        cv2.remap(field, nodes, np.empty(0, np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0], np.float32
+    )
 
 
 def _ellipsoid(landmarks: Array, relative: Array, back: float) -> tuple[Array, Array]:

@@ -25,8 +25,9 @@ EPS = 2e-4  # of the guided filter: variance, of a picture from 0 to 1, that cou
 def person(picture: Image, landmarks: Array) -> Array | None:
     """(h, w) 0..1 coverage of the head and shoulders of (478, 3) landmarks; None where it cannot be trusted.
 
-    It is not in a picture that is all noise, nor where the person reaches the far ground above the shoulders, or where less than MIN_CLEAR of the head's
-    outline parts colours that differ by CONTRAST. A segmenter could take this function's place.
+    It is not in a picture that is all noise, nor where the person reaches the far ground above the shoulders, lacks the
+    outline of a head, or where less than MIN_CLEAR of that outline parts colours that differ by CONTRAST. A segmenter
+    could take this function's place.
     """
     factor = min(SIDE / max(picture.shape[:2]), 1.0)
     small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
