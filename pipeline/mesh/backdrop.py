@@ -13,7 +13,8 @@ from .finish import Grain
 
 MARGIN = 0.012  # of the side: hair that the matte misses goes with the head
 FILL_SIDE = 160  # pixels
-SEEN = 0.02  # coverage from which a pixel says nothing of the ground
+FADE = 0.05  # of the side: where the picture's border cuts the person, it fades into the ground beyond
+SEEN = 0.08  # coverage from which a pixel says nothing of the ground
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,20 @@ class Backdrop:
     ground: Image | None
 
     @classmethod
-    def of(cls, crop: Image, coverage: Array | None, grain: Grain) -> Backdrop:
-        """From the crop (side, side, 3), the person's coverage (side, side) in it, if it is known, and the crop's grain."""
+    def of(cls, crop: Image, coverage: Array | None, beyond: Array, grain: Grain) -> Backdrop:
+        """From the crop (side, side, 3), the person's coverage (side, side) in it, if it is known, how far a pixel lies
+        beyond the picture's border, and the crop's grain."""
         if coverage is None:
             return cls(crop, None)
         reach = 2 * round(MARGIN * crop.shape[0]) + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
         band = np.asarray(cv2.dilate((coverage > SEEN).astype(np.uint8), disc), np.uint8)
+        band[beyond > 0] = 1
         grained = np.clip(np.round(grain.on(filled(crop, band))), 0, 255).astype(np.uint8)
         ground = np.where(band[..., None] > 0, grained, crop)
+        coverage = coverage * np.clip(1.0 - beyond / FADE, 0.0, 1.0)
+        mixed = ground + (crop - ground.astype(np.float32)) * coverage[..., None]
+        crop = np.where(beyond[..., None] > 0, mixed, crop).astype(np.uint8)
         # Where the picture is darker than the ground could be through it, there is more of the person than the matte says.
         darker = 1.0 - (crop / np.maximum(ground, 1.0)).min(axis=-1)
         alpha = np.where(band > 0, np.ceil(255 * np.maximum(coverage, darker)), 0).clip(0, 255).astype(np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
-from .extend import cut
+from .extend import beyond_border, cut
 from .matte import person
 
 CROP_SCALE = 2.1  # crop side against the larger side of the face oval
@@ -42,6 +42,10 @@ class Crop:
     def cut(self, image: Image) -> Image:
         """The (side, side, 3) pixels of the crop."""
         return cut(image, self.x, self.y, self.side)
+
+    def beyond(self, image: Image) -> Array:
+        """(side, side) how far a pixel of the crop lies outside the picture, in sides."""
+        return beyond_border(image, self.x, self.y, self.side)
 
     def coverage(self, image: Image, landmarks: Array) -> Array | None:
         """(side, side) of the person with (478, 3) landmarks, 0..1, see `matte.person`; beyond the picture's border it goes

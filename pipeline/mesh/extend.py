@@ -15,8 +15,8 @@ def cut(image: Image, x: int, y: int, side: int) -> Image:
     """(side, side, 3) pixels of `image` from (x, y); beyond its border they mirror it, the more blurred the further out."""
     height, width = image.shape[:2]
     columns, rows = np.arange(x, x + side), np.arange(y, y + side)
+    beyond = beyond_border(image, x, y, side)
     out = np.ascontiguousarray(image[_mirrored(rows, height)[:, None], _mirrored(columns, width)[None, :]])
-    beyond = np.hypot(_beyond(columns, width)[None, :], _beyond(rows, height)[:, None]).astype(np.float32) / side
     if not beyond.any():
         return out
     soft = out.astype(np.float32)
@@ -24,6 +24,13 @@ def cut(image: Image, x: int, y: int, side: int) -> Image:
         share = np.clip((beyond - near) / (2 * (blur - near)), 0.0, 1.0)[..., None]
         soft += (cv2.GaussianBlur(out, (0, 0), blur * side).astype(np.float32) - soft) * share
     return np.where(beyond[..., None] > 0, np.round(soft), out).astype(np.uint8)
+
+
+def beyond_border(image: Image, x: int, y: int, side: int) -> Array:
+    """(side, side) how far a pixel of that cut lies outside the picture, in sides."""
+    height, width = image.shape[:2]
+    columns, rows = _beyond(np.arange(x, x + side), width), _beyond(np.arange(y, y + side), height)
+    return np.asarray(np.hypot(columns[None, :], rows[:, None]) / side, np.float32)
 
 
 def _mirrored(index: np.ndarray, count: int) -> np.ndarray:

@@ -108,4 +108,4 @@ def _guided(picture: Image, mask: Array, radius: int) -> Array:
     mean_i, mean_p = mean(guide), mean(mask)
     a = (mean(guide * mask) - mean_i * mean_p) / (mean(guide * guide) - mean_i * mean_i + EPS)
     b = mean_p - a * mean_i
-    return np.clip((mean(a) * guide + mean(b) - 0.04) / 0.92, 0.0, 1.0)
+    return np.clip((mean(a) * guide + mean(b) - 0.08) / 0.84, 0.0, 1.0)

@@ -39,7 +39,7 @@ class MeshPrepared:
         pixels = crop.cut(still)
         geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side, crop.free(still))
         grain = Grain.of(pixels)
-        backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), grain)
+        backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), crop.beyond(still), grain)
         wrinkles = Wrinkles.of(geometry, grain)
         return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), backdrop, wrinkles)
 

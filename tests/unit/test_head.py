@@ -97,7 +97,7 @@ def test_straight_lines_beside_the_head_stay(astronaut):
     coverage = astronaut.crop.coverage(astronaut.still, face.landmarks)
     lined = astronaut.pixels.copy()
     lined[(np.arange(astronaut.crop.side) % 24 < 3)[None, :] & (coverage < 0.01)] = (200, 30, 30)
-    backdrop = Backdrop.of(lined, coverage, Grain.of(astronaut.pixels))
+    backdrop = Backdrop.of(lined, coverage, astronaut.crop.beyond(astronaut.still), Grain.of(astronaut.pixels))
     source = replace(astronaut, backdrop=backdrop, pixels=lined)
     for pose in POSES:
         p = pose_of(posed(*pose), source.geometry)
