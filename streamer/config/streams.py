@@ -37,11 +37,11 @@ class Puppet(Section):
     brows_gain: Gain = Field(
         Tuning.brows_gain, description="Strength of eyebrow motion, multiplied by that of the whole expression."
     )
-    wrinkles_gain: Gain = Field(
-        Tuning.wrinkles_gain,
+    wrinkles_gain: float = Field(
+        Tuning.wrinkles_gain, ge=0, le=3,
         description="Strength of the folds that smile, frown and raised brows shade on the skin; 0 leaves them out. "
         "Mesh engine only.",
-    )
+    )  # fmt: skip
     region: Region = Field(
         Tuning.region,
         description="Part of the driver's motion that is used: all, exp (the expression), pose (head motion), lip or eyes.",
