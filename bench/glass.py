@@ -52,6 +52,7 @@ class StampedEngine:
     """An engine that copies the driver's counter onto its pictures and takes `extra_s` longer for each."""
 
     overlaps = False
+    by_size = False
 
     def __init__(self, engine: Engine, extra_s: float) -> None:
         self.name, self.max_batch, self.on_cpu, self.lacks = engine.name, engine.max_batch, engine.on_cpu, engine.lacks

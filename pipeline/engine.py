@@ -94,13 +94,15 @@ class Engine(Protocol):
     """Prepares portraits, makes puppeteers, and animates for all streams of a device.
 
     max_batch: streams in one call. overlaps: `submit` returns while the device still works. on_cpu: the device is the
-    processor itself. lacks: names of what in `Tuning` has no effect. faces: how drivers' faces are found.
+    processor itself. by_size: a frame of a larger picture takes longer. lacks: names of what in `Tuning` has no effect.
+    faces: how drivers' faces are found.
     """
 
     name: str
     max_batch: int
     overlaps: bool
     on_cpu: bool
+    by_size: bool
     lacks: frozenset[str]
     faces: Faces
 

@@ -87,6 +87,7 @@ class FakeEngine:
     """
 
     on_cpu = True
+    by_size = False
     lacks: frozenset[str] = frozenset()
     faces = faces_by(None)
 

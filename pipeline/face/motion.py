@@ -32,7 +32,7 @@ class Motion:
     openness: (2,) right and left eye, 1 = as open as the neutral, 0 = shut.
     gaze: (2, 2) right and left iris offset (x, y) in eye widths.
     mouth_width: width of the neutral mouth in eye distances. shut: 1 where the neutral's lips touch, so that a portrait's
-    own must, too, for the mouth to be shut; 0 where nothing is known of them.
+    own must, too, for the mouth to be shut; 0 where nothing is known of them. wrinkles: how deep the skin folds, 1 for as it would.
     """
 
     pose: Array
@@ -41,6 +41,7 @@ class Motion:
     gaze: Array
     mouth_width: float
     shut: float = 0.0
+    wrinkles: float = 1.0
 
     def toward_rest(self, amount: float) -> Motion:
         """The same motion with `amount` (0..1) of it taken away."""

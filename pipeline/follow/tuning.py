@@ -33,7 +33,8 @@ class Tuning:
 
     mouth, eyes, brows: times expression_gain. retargeting: open eyes and lips as far as the driver's, whatever the
     portrait's own opening; not in every engine. paused: the driver is not looked at. recalibrate_after_s: a face that
-    comes back after so long gets a new neutral; 0 for never.
+    comes back after so long gets a new neutral; 0 for never. recentre_s: see `recentre.Recentring`. wrinkles_gain: of the
+    folds that an expression shades; both of the mesh engine.
     """
 
     pose_gain: float = 1.0
@@ -48,6 +49,8 @@ class Tuning:
     lip_retargeting: bool = False
     paused: bool = False
     recalibrate_after_s: float = 10.0
+    recentre_s: float = 25.0
+    wrinkles_gain: float = 1.0
 
     @property
     def pose(self) -> float:
@@ -88,6 +91,7 @@ def tuned(motion: Motion, tuning: Tuning) -> Motion:
         openness=np.clip(1.0 + (motion.openness - 1.0) * np.float32(eyes), 0.0, 1.3),
         gaze=motion.gaze * np.float32(eyes),
         shut=motion.shut * min(mouth, 1.0),
+        wrinkles=tuning.wrinkles_gain,
     )
 
 

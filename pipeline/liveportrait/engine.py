@@ -32,6 +32,7 @@ class LivePortraitEngine:
     """See `pipeline.engine.Engine`."""
 
     name = "liveportrait"
+    by_size = False
     lacks: frozenset[str] = frozenset()
 
     def __init__(self, faces: Faces, settings: Settings = Settings()) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
+from .extend import beyond_border, cut
+from .matte import person
 
 CROP_SCALE = 2.1  # crop side against the larger side of the face oval
 RAISE = 0.06  # the crop is raised by this share of its side: hair needs more room than the neck
@@ -16,7 +18,7 @@ RAISE = 0.06  # the crop is raised by this share of its side: hair needs more ro
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of the picture, in whole pixels; parts outside the picture repeat its edge."""
+    """A square of the picture, in whole pixels; it may reach beyond."""
 
     x: int
     y: int
@@ -32,12 +34,31 @@ class Crop:
         x, y = np.round(centre - side / 2).astype(int)
         return cls(int(x), int(y), side)
 
+    def free(self, image: Image) -> Array:
+        """(4,) pixels from the crop's left, top, right and bottom border to the picture's; negative where it ends before."""
+        height, width = image.shape[:2]
+        return np.array([self.x, self.y, width - self.x - self.side, height - self.y - self.side], np.float32)
+
     def cut(self, image: Image) -> Image:
         """The (side, side, 3) pixels of the crop."""
+        return cut(image, self.x, self.y, self.side)
+
+    def beyond(self, image: Image) -> Array:
+        """(side, side) how far a pixel of the crop lies outside the picture, in sides."""
+        return beyond_border(image, self.x, self.y, self.side)
+
+    def coverage(self, image: Image, landmarks: Array) -> Array | None:
+        """(side, side) of the person with (478, 3) landmarks, 0..1, see `matte.person`; beyond the picture's border it goes
+        on as it is there."""
         height, width = image.shape[:2]
-        columns = np.clip(np.arange(self.x, self.x + self.side), 0, width - 1)
-        rows = np.clip(np.arange(self.y, self.y + self.side), 0, height - 1)
-        return np.ascontiguousarray(image[rows[:, None], columns[None, :]])
+        x, y = max(self.x, 0), max(self.y, 0)
+        inside = np.ascontiguousarray(image[y : self.y + self.side, x : self.x + self.side])
+        found = person(inside, landmarks - np.array([x, y, 0], np.float32))
+        if found is None:
+            return None
+        columns = np.clip(np.arange(self.x, self.x + self.side), 0, width - 1) - x
+        rows = np.clip(np.arange(self.y, self.y + self.side), 0, height - 1) - y
+        return found[rows[:, None], columns[None, :]]
 
     def paste(self, patch: Image, image: Image) -> Image:
         """A copy of `image` with `patch` (side, side, 3) put back; pixels outside stay as they are."""

@@ -23,6 +23,7 @@ class MeshEngine:
     max_batch = 1
     overlaps = False
     on_cpu = True
+    by_size = True
     lacks = frozenset({"eye_retargeting", "lip_retargeting"})  # lids and lips are relative to the portrait's own
 
     def __init__(self, faces: Faces, clock: Clock = steady) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..follow.blend import Presence
 from ..follow.calibration import Calibration
 from ..follow.follower import Follower
 from ..follow.neutral import NeutralKeeper
+from ..follow.recentre import Recentring
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
 from ..frames import Driving, Image
@@ -28,7 +30,7 @@ class MeshPuppeteer(Follower):
         super().__init__(open_tracker())
         self._open_tracker = open_tracker
         self._neutral: Neutral | None = None
-        self._smooth = MotionSmoother()
+        self._smooth, self._recentre = MotionSmoother(), Recentring()
         self._last = rest()
         self._shown = rest()
         self._offset: Array = np.zeros(0)
@@ -44,7 +46,7 @@ class MeshPuppeteer(Follower):
         return prepared.render(self._motion(image, time_s))
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
-        self._neutral, self._smooth = self._neutral_of(frames), MotionSmoother()
+        self._neutral, self._smooth, self._recentre = self._neutral_of(frames), MotionSmoother(), Recentring()
         self.tracker.close()
         self.tracker = self._open_tracker()  # one that has not seen the frames that now come again
         self.keeper = NeutralKeeper(self._neutral is not None)
@@ -72,12 +74,13 @@ class MeshPuppeteer(Follower):
         if self.keeper.calibration is not None:
             neutral = self.keeper.calibration.add(landmarks, time_s, self.tracker.blink)
             if neutral is not None:
-                self._neutral, self._smooth = neutral, MotionSmoother()
+                self._neutral, self._smooth, self._recentre = neutral, MotionSmoother(), Recentring()
                 self.keeper.done()
         if not self.keeper.calibrated or self._neutral is None:
             return self._last.toward_rest(1.0 - self.keeper.presence(time_s, False, math.inf))
         smooth = self._smooth(self._neutral.motion(landmarks, self.tracker.blink), time_s, self.tuning.smoothing)
-        self._last = tuned(smooth, self.tuning)
+        centred = replace(smooth, pose=self._recentre(smooth.pose, time_s, self.tuning.recentre_s))
+        self._last = tuned(centred, self.tuning)
         return self._last.toward_rest(1.0 - self.keeper.presence(time_s, True))
 
     def _blended(self, target: Motion, time_s: float) -> Motion:

@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from ..face import topology as topo
-from ..face.motion import Array, eye_distance, face_axes
+from ..face.motion import Array, euler, eye_distance, face_axes
 
 GRID = 128
+EARS = (234, 454)  # landmarks just before them
+BEHIND_EARS = 0.15  # eye distances from there to the widest part of the head
+SOFT = 2.5  # cells by which the depth is blurred
+WIDEST = 1.35  # its outline against the face oval
+# Limits of yaw, pitch, roll in radians, log scale, x and y in crop sides, for a face from the front amid its picture.
+LIMITS = np.array([0.52, 0.42, 0.60, 0.22, 0.11, 0.10])
+OWN_PITCH = 0.2  # that of `face_axes` for a face from the front
+ROOM = 0.12  # crop sides of picture that hair takes beside the face oval
 FREE_HANDLES = 45  # handles chosen by farthest point, beside lips, lids, brows, nose and oval
 # Handles that one side of a slit must not see, so that the slit opens without smearing.
 BELOW_EYES_ABOVE_MOUTH = frozenset(i for upper, lower in topo.EYES for i in upper[1:-1]) | frozenset(topo.LOWER_LIP)
@@ -25,7 +34,9 @@ OUTSIDE = frozenset(i for upper, lower in topo.EYES for i in lower[1:-1]) | froz
 class Geometry:
     """The fixed geometry of one portrait.
 
-    grid: (G, G, 2) node positions. head: (G, G) 0..1. depth: (G, G) relative to the pivot.
+    grid: (G, G, 2) node positions. border, beyond: (G, G) how far a node is from the crop's border and outside the head;
+    head: (G, G) 0..1 of both, see `head_weight`. depth: (G, G) relative to the pivot. back: that of the head's
+    widest part. limits: (2, 6) of the pose toward negative and positive values, see `pose.limits`.
     inner, outer: expression weights (len(rows), len(handles)) between the eyes and the mouth,
     and above the eyes or below the mouth; rows: indices of the grid nodes they apply to.
     """
@@ -36,20 +47,26 @@ class Geometry:
     eye_distance: float
     pivot: Array  # (3,)
     grid: Array
+    border: Array
+    beyond: Array
     head: Array
     depth: Array
+    back: float
+    limits: Array
     handles: tuple[int, ...]
     rows: np.ndarray
     inner: Array
     outer: Array
 
     @classmethod
-    def of(cls, landmarks: Array, side: int) -> Geometry:
-        """Build from (478, 3) landmarks in crop pixels."""
+    def of(cls, landmarks: Array, side: int, free: Array | None = None) -> Geometry:
+        """Build from (478, 3) landmarks in crop pixels. free: (4,) pixels from the crop's left, top, right and bottom
+        border to the picture's, positive where the picture goes on; None for a picture without end."""
         node = (np.arange(GRID, dtype=np.float32) + 0.5) * (side / GRID)
         grid = np.stack(np.meshgrid(node, node), axis=-1).astype(np.float32)
         pivot = landmarks[list(topo.RIGID)].mean(axis=0)
-        depth, depth_at = _depth(landmarks - pivot, grid, pivot, side)
+        depth, depth_at, back = _depth(landmarks - pivot, grid, pivot, side)
+        border, beyond = _border(grid, side), _beyond_head(landmarks, grid)
         handles = _handles(landmarks)
         ring = _ring(landmarks, 1.32, 48)
         inside = _oval_distance(landmarks, grid.reshape(-1, 2)) < 1.32
@@ -62,8 +79,12 @@ class Geometry:
             eye_distance=eye_distance(landmarks),
             pivot=pivot,
             grid=grid,
-            head=_head_weight(landmarks, grid, side),
+            border=border,
+            beyond=beyond,
+            head=head_weight(border, beyond),
             depth=depth,
+            back=back,
+            limits=limits(landmarks, side, np.full(4, np.inf) if free is None else free),
             handles=handles,
             rows=rows,
             inner=_weights(landmarks, handles, BELOW_EYES_ABOVE_MOUTH, ring, points, side),
@@ -71,7 +92,25 @@ class Geometry:
         )
 
 
-def _oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
+def limits(landmarks: Array, side: int, free: Array) -> Array:
+    """(2, 6) limits of a pose toward negative and positive values: yaw, pitch, roll in radians, log scale, x and y of the
+    head's middle in crop sides. A face that is turned already turns less further, and one that the picture's border cuts
+    neither turns nor moves away from it as far: there is nothing to show there."""
+    yaw, pitch, _ = euler(face_axes(landmarks).T)
+    own = np.array([yaw, pitch - OWN_PITCH])
+    turn = LIMITS[:2] - 0.5 * np.maximum(np.abs(own) - 0.1, 0.0)
+    out = np.stack([LIMITS, LIMITS])
+    out[(own > 0).astype(int), [0, 1]] = np.maximum(turn, 0.5 * LIMITS[:2])
+    oval = landmarks[list(topo.OVAL), :2]
+    room = np.concatenate([oval.min(axis=0), side - oval.max(axis=0)]) + free
+    cut = np.clip(1.0 - room / (ROOM * side), 0.0, 1.0)  # left, top, right, bottom
+    out[1, 4:] *= 1.0 - 0.7 * cut[:2]
+    out[0, 4:] *= 1.0 - 0.7 * cut[2:]
+    out[:, :2] *= 1.0 - 0.35 * np.maximum(cut[:2], cut[2:])
+    return out.astype(np.float32)
+
+
+def oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
     """Centre, unit x and y axes, half width and half height of the face oval in the picture."""
     axes = face_axes(landmarks)[:2, :2]
     x = axes[0] / max(float(np.linalg.norm(axes[0])), 1e-6)
@@ -82,41 +121,74 @@ def _oval_frame(landmarks: Array) -> tuple[Array, Array, Array, float, float]:
     return centre, x, y, float(np.ptp(u)) / 2, float(np.ptp(v)) / 2
 
 
-def _head_weight(landmarks: Array, grid: Array, side: int) -> Array:
-    """1 inside an ellipse round head and hair, falling smoothly to exactly 0 at the crop's border."""
-    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+def head_weight(border: Array, beyond: Array) -> Array:
+    """1 on the head, falling to exactly 0 at the crop's border; not much steeper anywhere than it must be, as what moves
+    would fold there."""
+    ramp = border / np.maximum(border + beyond, np.float32(1e-3))
+    return np.asarray(0.5 * ramp + 0.5 * ramp * ramp * (3 - 2 * ramp), np.float32)
+
+
+def _beyond_head(landmarks: Array, grid: Array) -> Array:
+    """(G, G) distance outside an ellipse round head and hair, in pixels."""
+    centre, x, y, half_w, half_h = oval_frame(landmarks)
     u, v = (grid - centre) @ x, (grid - centre) @ y
     reach = np.where(v < 0, 1.55 * half_h, 1.05 * half_h)
-    beyond = np.maximum(np.hypot(u / (1.3 * half_w), v / reach) - 1.0, 0.0) * half_w
-    margin = side / GRID / 2  # the outermost nodes lie half a cell inside the border
-    border = np.minimum(grid, side - grid).min(axis=-1) - margin
-    ramp = np.clip(border / np.maximum(border + beyond, 1e-3), 0.0, 1.0)
-    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    return np.asarray(np.maximum(np.hypot(u / (1.3 * half_w), v / reach) - 1.0, 0.0) * half_w, np.float32)
+
+
+def _border(grid: Array, side: int) -> Array:
+    """(G, G) distance from the crop's border: from its outermost nodes, half a cell inside."""
+    return np.asarray(np.minimum(grid, side - grid).min(axis=-1) - side / GRID / 2, np.float32)
 
 
 def _ring(landmarks: Array, scale: float, count: int) -> Array:
     """(count, 2) points on an ellipse round the face oval."""
-    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    centre, x, y, half_w, half_h = oval_frame(landmarks)
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)[:, None]
     return centre + scale * (np.cos(angle) * half_w * x + np.sin(angle) * half_h * y)
 
 
 def _oval_distance(landmarks: Array, points: Array) -> Array:
     """1 on the ellipse of the face oval, 0 at its centre."""
-    centre, x, y, half_w, half_h = _oval_frame(landmarks)
+    centre, x, y, half_w, half_h = oval_frame(landmarks)
     return np.hypot((points - centre) @ x / half_w, (points - centre) @ y / half_h)
 
 
-def _depth(relative: Array, grid: Array, pivot: Array, side: int) -> tuple[Array, Array]:
-    """Depth against the pivot on the grid and at the landmarks: smoothed, constant outside the face."""
+def _depth(relative: Array, grid: Array, pivot: Array, side: int) -> tuple[Array, Array, float]:
+    """Depth against the pivot on the grid and at the landmarks, smoothed, and that of the head's widest part.
+
+    Outside the face it is an ellipsoid's, from the oval back to the widest part, and constant from there on.
+    """
     landmarks = relative + pivot
-    edge = float(relative[list(topo.OVAL), 2].mean())
-    rings = np.concatenate([_ring(landmarks, s, 24) for s in (1.3, 1.7, 2.4)])
-    nodes = np.concatenate([landmarks[:, :2], rings]) / side
-    values = np.concatenate([relative[:, 2], np.full(len(rings), edge)]) / side
+    back = float(relative[list(EARS), 2].mean()) + BEHIND_EARS * eye_distance(landmarks)
+    nodes, values = _ellipsoid(landmarks, relative, back)
+    nodes = np.concatenate([landmarks[:, :2], nodes]) / side
+    values = np.concatenate([relative[:, 2], values]) / side
     rbf = RBFInterpolator(nodes, values, kernel="linear", smoothing=0.02, neighbors=None, degree=0)
-    on_grid = rbf(grid.reshape(-1, 2) / side).reshape(GRID, GRID) * side
-    return on_grid.astype(np.float32), (rbf(landmarks[:, :2] / side) * side).astype(np.float32)
+    on_grid = (rbf(grid.reshape(-1, 2) / side).reshape(GRID, GRID) * side).astype(np.float32)
+    soft = np.asarray(cv2.GaussianBlur(on_grid, (0, 0), SOFT), np.float32)  # creases between landmarks show when it turns
+    return soft, _at_points(soft, landmarks[:, :2], side), back
+
+
+def _at_points(field: Array, points: Array, side: int) -> Array:
+    """(n,) a field of the grid at (n, 2) points."""
+    nodes = (points * (GRID / side) - 0.5).astype(np.float32)[None]
+    return np.asarray(
+        cv2.remap(field, nodes, np.empty(0, np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0], np.float32
+    )
+
+
+def _ellipsoid(landmarks: Array, relative: Array, back: float) -> tuple[Array, Array]:
+    """(n, 2) points between the oval and far outside, and their depths."""
+    oval = list(topo.OVAL)
+    tree = cKDTree(landmarks[oval, :2])
+    nodes, values = [], []
+    for way in (0.4, 0.75, 1.0, 2.0, 4.0):  # 0 on the oval, 1 at the widest part
+        ring = _ring(landmarks, 1.0 + (WIDEST - 1.0) * way, 24)
+        edge = relative[oval, 2][tree.query(ring)[1]]
+        nodes.append(ring)
+        values.append(back - (back - edge) * np.sqrt(max(1.0 - way * way, 0.0)))
+    return np.concatenate(nodes), np.concatenate(values)
 
 
 def _handles(landmarks: Array) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ from ..face.motion import Array, Motion, rotation_matrix
 from .geometry import Geometry
 from .lips import closing
 
-# Soft limits m · tanh(x / m): yaw, pitch, roll in radians, log scale, x and y in crop sides.
-LIMITS = np.array([0.42, 0.30, 0.55, 0.22, 0.10, 0.10], np.float32)
+KNEE = 0.7  # of a limit: a pose is the driver's own up to there
+TURN_GAIN = np.array([1.02, 1.12, 1.0, 1.0], np.float32)  # yaw, pitch: a landmarker sees a little less of a turn than is done
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
 GAP_GAIN = 1.06  # the warp shows a little less than is asked of it
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
@@ -44,15 +44,23 @@ class Pose:
 
 def pose_of(motion: Motion, geometry: Geometry) -> Pose:
     """Transfer `motion` to the portrait."""
-    raw = motion.pose.copy()
-    raw[4:] *= geometry.eye_distance / geometry.side
-    yaw, pitch, roll, log_scale, x, y = (LIMITS * np.tanh(raw / LIMITS)).tolist()
-    return Pose(
-        linear=np.float32(np.exp(log_scale)) * rotation_matrix(yaw, pitch, roll),
-        shift=np.array([x, y], np.float32) * geometry.side,
-        roll=roll,
-        offsets=_offsets(motion, geometry),
-    )
+    yaw, pitch, roll, log_scale = limited(motion.pose[:4] * TURN_GAIN, geometry.limits[:, :4]).tolist()
+    linear = np.float32(np.exp(log_scale)) * rotation_matrix(yaw, pitch, roll)
+    swing = linear[:2, 2] * np.float32(geometry.back)  # of the head's middle, about which a head turns, against the face
+    middle = limited((motion.pose[4:] * geometry.eye_distance + swing) / geometry.side, geometry.limits[:, 4:])
+    return Pose(linear=linear, shift=middle * geometry.side - swing, roll=roll, offsets=_offsets(motion, geometry))
+
+
+def limited(value: Array, limits: Array) -> Array:
+    """`value` up to a knee, then easing to its limit; the slope is 1 there and nowhere leaps.
+
+    limits: (2, n) toward negative and positive values.
+    """
+    limit = np.where(value < 0, limits[0], limits[1])
+    size = np.abs(value)
+    room = (1.0 - KNEE) * limit
+    over = np.maximum(size - KNEE * limit, 0.0) / room
+    return np.asarray(np.sign(value) * (np.minimum(size, KNEE * limit) + room * np.tanh(over)), np.float32)
 
 
 def _offsets(motion: Motion, geometry: Geometry) -> Array:

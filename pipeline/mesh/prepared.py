@@ -9,9 +9,11 @@ import numpy as np
 from ..face.motion import Motion
 from ..frames import Image
 from ..portrait import Portrait, fit
+from .backdrop import Backdrop
 from .crop import Crop
 from .eyeball import with_whole_eyes
 from .eyes import Eye, draw_eyes, make_eyes
+from .finish import Grain, Wrinkles
 from .geometry import Geometry
 from .mouth import Mouth, make_mouth
 from .pose import pose_of
@@ -28,20 +30,27 @@ class MeshPrepared:
     geometry: Geometry
     eyes: list[Eye]
     mouth: Mouth
+    backdrop: Backdrop
+    wrinkles: Wrinkles | None
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side, max_crop / Crop.around(portrait.landmarks).side)
         crop = Crop.around(landmarks)
         pixels = crop.cut(still)
-        geometry = Geometry.of(with_whole_eyes(pixels, landmarks - np.array([crop.x, crop.y, 0], np.float32)), crop.side)
-        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry))
+        inside = with_whole_eyes(pixels, landmarks - np.array([crop.x, crop.y, 0], np.float32))
+        geometry = Geometry.of(inside, crop.side, crop.free(still))
+        grain = Grain.of(pixels)
+        backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), crop.beyond(still), grain)
+        wrinkles = Wrinkles.of(geometry, grain)
+        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), backdrop, wrinkles)
 
     def render(self, motion: Motion) -> Image:
         """The whole picture under `motion`."""
         pose = pose_of(motion, self.geometry)
         driven = pose.landmarks(self.geometry)
-        patch = warp(self.pixels, self.geometry, pose, driven)
+        head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
+        patch = self.backdrop.behind(warp(head, self.geometry, pose, driven))
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)
         return self.crop.paste(patch, self.still)

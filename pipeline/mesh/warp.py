@@ -1,4 +1,4 @@
-"""The backward warp of a crop: forward fields on the grid, inverted there, joined at the slits."""
+"""The backward warp of a crop: its fields, joined at the slits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
-from .geometry import GRID, Geometry
+from .backward import backward
+from .geometry import Geometry
 from .layers import Box
 from .pose import Pose
 
-INVERSION_STEPS = 8
-DAMPING = 0.75
 NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first map
 SLITS = (*topo.EYES, (topo.UPPER_INNER_LIP, topo.LOWER_INNER_LIP))
 
@@ -26,10 +25,7 @@ def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
     driven: (478, 2) landmarks that `pose` gives, in crop pixels.
     """
     side = geometry.side
-    rigid = _rigid_field(geometry, pose)
-    offsets = (pose.offsets[list(geometry.handles)] @ pose.linear.T)[:, :2].astype(np.float32)
-    inner = _full_size(_invert(_add(rigid, geometry.rows, geometry.inner @ offsets), geometry), side)
-    outer = _full_size(_invert(_add(rigid, geometry.rows, geometry.outer @ offsets), geometry), side)
+    inner, outer = (_full_size(field, side) for field in backward(geometry, pose))
     share = _outer_share(geometry, pose, driven)
     joined = inner + (outer - inner) * share[..., None]
     pixel = np.arange(side, dtype=np.float32)
@@ -51,30 +47,6 @@ def _join_colours(out: Image, crop: Image, box: Box, inner: Array, outer: Array,
         for field in (inner, outer)
     ]
     box.of(out)[:] = (sides[0] + (sides[1] - sides[0]) * box.of(share)[..., None] + 0.5).astype(np.uint8)
-
-
-def _rigid_field(geometry: Geometry, pose: Pose) -> Array:
-    """(G, G, 2) forward displacement of the head, faded out by the head weight."""
-    relative = np.dstack([geometry.grid - geometry.pivot[:2], geometry.depth])
-    moved = relative @ pose.linear[:2].T + pose.shift
-    return ((moved - relative[..., :2]) * geometry.head[..., None]).astype(np.float32)
-
-
-def _add(field: Array, rows: np.ndarray, expression: Array) -> Array:
-    out = field.reshape(-1, 2).copy()
-    out[rows] += expression
-    return out.reshape(GRID, GRID, 2)
-
-
-def _invert(field: Array, geometry: Geometry) -> Array:
-    """(G, G, 2) backward displacement b with b(x) = -field(x + b(x)), by damped fixed-point steps."""
-    cell = np.float32(GRID / geometry.side)
-    back = -field
-    for _ in range(INVERSION_STEPS):
-        at = (geometry.grid + back) * cell - np.float32(0.5)
-        there = cv2.remap(field, at, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        back = back + np.float32(DAMPING) * (-there - back)
-    return back.astype(np.float32)
 
 
 def _full_size(field: Array, side: int) -> Array:

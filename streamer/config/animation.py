@@ -23,11 +23,15 @@ class Engine(Section):
         description="Engine of all streams that name none: mesh, liveportrait, or auto, which takes liveportrait where its "
         "checkpoints and a CUDA device are present and mesh elsewhere.",
     )
-    max_side: int = Field(640, ge=128, le=2048, description="Longest side of the animated picture, in pixels.")
+    max_side: int = Field(
+        1080, ge=128, le=2048,
+        description="Longest side of the animated picture, in pixels. The mesh engine measures at its start what a frame "
+        "takes; on a machine that is too slow for budget.max_frames it takes a smaller side, at least 640, and logs which.",
+    )  # fmt: skip
     max_crop: int = Field(
-        512, ge=128, le=2048,
+        864, ge=128, le=2048,
         description="Longest side, in pixels, of the part of the portrait around the face; larger portraits are scaled down. "
-        "Mesh engine only.",
+        "It shrinks with max_side. Mesh engine only.",
     )  # fmt: skip
 
 

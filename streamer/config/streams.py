@@ -37,6 +37,11 @@ class Puppet(Section):
     brows_gain: Gain = Field(
         Tuning.brows_gain, description="Strength of eyebrow motion, multiplied by that of the whole expression."
     )
+    wrinkles_gain: float = Field(
+        Tuning.wrinkles_gain, ge=0, le=3,
+        description="Strength of the folds that smile, frown and raised brows shade on the skin; 0 leaves them out. "
+        "Mesh engine only.",
+    )  # fmt: skip
     region: Region = Field(
         Tuning.region,
         description="Part of the driver's motion that is used: all, exp (the expression), pose (head motion), lip or eyes.",
@@ -59,6 +64,11 @@ class Puppet(Section):
     recalibrate_after_s: float = Field(
         Tuning.recalibrate_after_s, ge=0, le=3600,
         description="A face that comes back after this many seconds is calibrated anew. 0 never does that.",
+    )  # fmt: skip
+    recentre_s: float = Field(
+        Tuning.recentre_s, ge=0, le=3600,
+        description="Time constant, in seconds, with which a lasting change of the head's place and size is taken for its "
+        "rest. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in 20 seconds.",
     )  # fmt: skip
     max_fps: int | None = Field(
         None, ge=1, le=240, description="Highest frame rate, in frames per second. If not set, that of budget.max_frames."

@@ -33,6 +33,8 @@ from .state import DeviceState, StreamState, device_of, is_demo, state_of
 
 log = logging.getLogger(__name__)
 
+OF_A_FRAME = 0.45  # of a frame's time goes into its picture at most; the rest is for the tracker and the encoder
+
 
 class Control:
     """The streams, the gallery and what can be done with them."""
@@ -44,7 +46,9 @@ class Control:
         self._memory = Memory(config.persistence.file)
         self._watching: asyncio.Task[None] | None = None
         self.outputs = outputs
-        self.gallery = Gallery(config.engine, faces, self._portraits_in_use)
+        budget = config.budget
+        frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
+        self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s)
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
 from pydantic import BaseModel
 
-from pipeline.engine import Engine
+from pipeline.engine import Engine, Prepared
 from pipeline.face.faces import Faces
 from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, make_portrait
 
@@ -17,6 +19,10 @@ from ..config import Engine as Limits
 from ..errors import UnknownPortrait
 from ..stream.stream import Shown
 
+log = logging.getLogger(__name__)
+
+SIDES = (1080, 960, 840, 720, 640)  # of pictures, in pixels, where an engine's speed decides
+FIXED = 0.4  # of a frame's time that does not grow with the picture
 MAX_UPLOADS = 24
 MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB
 
@@ -37,8 +43,11 @@ class PortraitInfo(BaseModel):
 class Gallery:
     """All methods belong to the event loop's thread. in_use: ids that must not be forgotten."""
 
-    def __init__(self, limits: Limits, faces: Faces, in_use: Callable[[], set[str]]) -> None:
+    def __init__(self, limits: Limits, faces: Faces, in_use: Callable[[], set[str]], frame_s: float = math.inf) -> None:
+        """frame_s: what a frame may take of an engine that is slower the larger the picture."""
         self._limits = limits
+        self._frame_s = frame_s
+        self._sides: dict[int, int] = {}  # longest side by engine, where it was measured
         self._faces = faces
         self._in_use = in_use
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
@@ -92,12 +101,36 @@ class Gallery:
         portrait = self.get(key)
         place = (id(engine), key)
         if place not in self._prepared:
-            limits = self._limits
-            prepared = await asyncio.to_thread(engine.prepare, portrait, limits.max_side, limits.max_crop)
-            self._prepared[place] = Shown(key, prepared)
+            self._prepared[place] = Shown(key, await asyncio.to_thread(self._prepare, engine, portrait))
         self._prepared.move_to_end(place)
         self._forget(lambda k: False)
         return self._prepared[place]
+
+    def _prepare(self, engine: Engine, portrait: Portrait) -> Prepared:
+        """As large as the limits and the engine's speed allow; that is measured with its first portrait."""
+        side = self._sides.get(id(engine), self._limits.max_side)
+        prepared = self._scaled(engine, portrait, side)
+        if id(engine) in self._sides:
+            return prepared
+        self._sides[id(engine)] = fitting = self._fitting(engine, prepared, side)
+        if fitting >= max(prepared.still.shape[:2]):
+            return prepared
+        log.info("engine %s: pictures of at most %d pixels; larger ones are too slow here", engine.name, fitting)
+        return self._scaled(engine, portrait, fitting)
+
+    def _scaled(self, engine: Engine, portrait: Portrait, side: int) -> Prepared:
+        return engine.prepare(portrait, side, self._limits.max_crop * side // self._limits.max_side)
+
+    def _fitting(self, engine: Engine, prepared: Prepared, side: int) -> int:
+        """The longest side up to `side` with which a frame may be expected to take no longer than it may."""
+        if not engine.by_size or side <= SIDES[-1] or math.isinf(self._frame_s):
+            return side
+        shown = max(prepared.still.shape[:2])
+        frame_s = engine.warm_up(prepared, lambda done, total: None)
+        for tried in (side, *(s for s in SIDES if s < side)):
+            if frame_s * (FIXED + (1 - FIXED) * (tried / shown) ** 2) <= self._frame_s:
+                return tried
+        return SIDES[-1]
 
     def _forget(self, wanted: Callable[[str], bool]) -> None:
         """Let go of those `wanted`, and of the ones used longest ago where there are too many."""

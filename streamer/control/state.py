@@ -81,11 +81,14 @@ class StreamState(BaseModel):
 
     serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
+    width, height: of the animated picture, in pixels.
     """
 
     serial: int
     name: str
     portrait: str
+    width: int
+    height: int
     previous_portrait: str | None
     engine: str
     lacks: list[str]
@@ -158,6 +161,7 @@ def state_of(stream: Stream, outputs: Outputs) -> StreamState:
     encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamState(
         serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before,
+        width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
         engine=stream.engine.name, lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),

@@ -1,0 +1,81 @@
+"""The person and the ground behind, apart: the ground stands still, and where the head was it shows what it may hide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..face.motion import Array
+from ..frames import Image
+from .finish import Grain
+
+MARGIN = 0.012  # of the side: hair that the matte misses goes with the head
+FILL_SIDE = 160  # pixels
+FADE = 0.05  # of the side: where the picture's border cuts the person, it fades into the ground beyond
+SEEN = 0.08  # coverage from which a pixel says nothing of the ground
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """head: (side, side, 4) the person's colours times coverage, and coverage; ground: (side, side, 3) with the person
+    filled in. head over ground is the portrait, to the pixel. Without a matte the head is all of the picture, three
+    channels, and there is no ground."""
+
+    head: Image
+    ground: Image | None
+
+    @classmethod
+    def of(cls, crop: Image, coverage: Array | None, beyond: Array, grain: Grain) -> Backdrop:
+        """From the crop (side, side, 3), the person's coverage (side, side) in it, if it is known, how far a pixel lies
+        beyond the picture's border, and the crop's grain."""
+        if coverage is None:
+            return cls(crop, None)
+        reach = 2 * round(MARGIN * crop.shape[0]) + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        band = np.asarray(cv2.dilate((coverage > SEEN).astype(np.uint8), disc), np.uint8)
+        band[beyond > 0] = 1
+        grained = np.clip(np.round(grain.on(filled(crop, band))), 0, 255).astype(np.uint8)
+        ground = np.where(band[..., None] > 0, grained, crop)
+        coverage = coverage * np.clip(1.0 - beyond / FADE, 0.0, 1.0)
+        mixed = ground + (crop - ground.astype(np.float32)) * coverage[..., None]
+        crop = np.where(beyond[..., None] > 0, mixed, crop).astype(np.uint8)
+        # Where the picture is darker than the ground could be through it, there is more of the person than the matte says.
+        darker = 1.0 - (crop / np.maximum(ground, 1.0)).min(axis=-1)
+        alpha = np.where(band > 0, np.ceil(255 * np.maximum(coverage, darker)), 0).clip(0, 255).astype(np.uint8)
+        while True:
+            over = crop.astype(np.int16) - _through(ground, alpha)
+            short = (over < 0).any(axis=-1)
+            if not short.any():
+                return cls(np.dstack([over.astype(np.uint8), alpha]), ground)
+            alpha[short] += 1  # rounding
+
+    def behind(self, head: Image) -> Image:
+        """(side, side, 3): `head`, moved, over the ground."""
+        if self.ground is None:
+            return head
+        return np.asarray(cv2.add(cv2.cvtColor(head, cv2.COLOR_RGBA2RGB), _through(self.ground, head[..., 3])), np.uint8)
+
+
+def _through(ground: Image, alpha: Image) -> Image:
+    """What of the ground is seen through a coverage."""
+    clear = cv2.bitwise_not(alpha)
+    return np.asarray(cv2.multiply(ground, cv2.merge([clear, clear, clear]), scale=1 / 255), np.uint8)
+
+
+def filled(picture: Image, hidden: Image) -> Image:
+    """(h, w, 3) the picture, where `hidden` (h, w) is not 0 filled in from around it: at a small size, as it is soft anyway.
+
+    Telea, "An image inpainting technique based on the fast marching method", Journal of Graphics Tools 9(1), 2004.
+    """
+    factor = min(FILL_SIDE / max(hidden.shape), 1.0)
+    small = [cv2.resize(a, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+             for a in (picture * (hidden == 0)[..., None].astype(np.float32), (hidden == 0).astype(np.float32))]  # fmt: skip
+    known = np.clip(small[0] / np.maximum(small[1], 1e-3)[..., None], 0, 255).astype(np.uint8)
+    full = cv2.inpaint(known, (small[1] < 0.2).astype(np.uint8), 4, cv2.INPAINT_TELEA)
+    soft = cv2.resize(cv2.GaussianBlur(full, (0, 0), 1.5), hidden.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    near = cv2.blur((hidden == 0).astype(np.float32), (5, 5))[..., None]  # no step where it begins
+    edge = np.where(hidden[..., None] == 0, picture, 0).astype(np.float32)
+    edge = cv2.blur(edge, (5, 5)) / np.maximum(near, 1e-3)
+    return np.where(hidden[..., None] > 0, np.round(soft + (edge - soft) * near), picture).astype(np.uint8)

@@ -1,0 +1,111 @@
+"""Which pixels of a portrait are the person's: made once, from the place of the face alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..face.motion import Array
+from ..frames import Image
+from .finish import Grain
+from .geometry import oval_frame
+
+SIDE = 160  # the cut is made at this size, and refined at the portrait's own
+ROUNDS = 3
+BUSY = 14.0  # grey levels of noise at that size: no colours to tell apart, and the cut would take seconds
+LEAST = 0.02  # of the picture that must be known as ground, to tell one from the other
+SECTORS = 9
+LEAST_HAIR, SOME_HAIR = 0.85, 0.95  # the outline at least, see `_outline`
+MAX_LEAK = 0.06  # of the far ground's inner edge that the person may touch above the shoulders
+CONTRAST = 22.0  # grey levels between both sides of an outline that can be told
+MIN_CLEAR = 0.7  # of the head's outline that must be told
+EPS = 2e-4  # of the guided filter: variance, of a picture from 0 to 1, that counts as an edge
+
+
+def person(picture: Image, landmarks: Array) -> Array | None:
+    """(h, w) 0..1 coverage of the head and shoulders of (478, 3) landmarks; None where it cannot be trusted.
+
+    It is not in a picture that is all noise, nor where the person reaches the far ground above the shoulders, lacks the
+    outline of a head, or where less than MIN_CLEAR of that outline parts colours that differ by CONTRAST. A segmenter
+    could take this function's place.
+    """
+    factor = min(SIDE / max(picture.shape[:2]), 1.0)
+    small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    u, v = _places(landmarks * factor, small.shape)
+    far = (np.hypot(u / 2.1, v / 2.45) > 1) & (v < 0.9)
+    if far.mean() < LEAST or Grain.of(np.asarray(small, np.uint8)).fine > BUSY:
+        return None
+    near = (np.hypot(u / 1.6, v / 1.75) < 1) | ((v > 0.9) & (np.abs(u) < 2.2))
+    for maybe, least in ((~far, LEAST_HAIR), (near, SOME_HAIR)):
+        mask = _cut(np.asarray(small, np.uint8), u, v, far, maybe)
+        if _trusted(np.asarray(small, np.float32), mask, u, v, far, least):
+            break
+    else:
+        return None
+    grown = cv2.resize(mask.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return _guided(picture, np.asarray(grown, np.float32), max(round(2.5 / factor), 2))
+
+
+def _places(landmarks: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """(h, w) places across and down the face, 1 at the oval's side and at the chin."""
+    centre, x, y, half_w, half_h = oval_frame(landmarks)
+    grid = np.stack(np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5), axis=-1) - centre
+    return grid @ x / half_w, grid @ y / half_h
+
+
+def _cut(picture: Image, u: Array, v: Array, far: np.ndarray, maybe: np.ndarray) -> np.ndarray:
+    """(h, w) bool. Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004, from an oval, a hair ellipse and shoulders."""
+    sure = (np.hypot(u / 0.95, v / np.where(v < 0, 1.2, 0.95)) < 1) | ((np.abs(u) < 0.3) & (v > 0) & (v < 1.5))
+    mask = np.where(maybe, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    mask[far], mask[sure] = cv2.GC_BGD, cv2.GC_FGD
+    mask = mask.astype(np.uint8)
+    cv2.setRNGSeed(0)  # a portrait looks the same each time
+    cv2.grabCut(picture, mask, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
+    person = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
+    person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | sure.astype(np.uint8)
+    _, parts = cv2.connectedComponents(person)
+    whole = parts == np.bincount(parts[sure]).argmax()
+    _, holes = cv2.connectedComponents((~whole).astype(np.uint8), connectivity=4)
+    open_ground = np.unique(holes[far])
+    return whole | ~np.isin(holes, open_ground)
+
+
+def _trusted(picture: Array, mask: np.ndarray, u: Array, v: Array, far: np.ndarray, hair: float) -> bool:
+    near_far = (cv2.dilate(far.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~far & (v < 0.9)
+    leak = float(mask[near_far].mean()) if near_far.any() else 0.0
+    return leak <= MAX_LEAK and _outline(mask, u, v).min() >= hair and _clear(picture, mask, v) >= MIN_CLEAR
+
+
+def _outline(mask: np.ndarray, u: Array, v: Array) -> Array:
+    """How far the person reaches in directions from ear to ear over the crown, 1 for the usual head with its hair."""
+    distance = np.where(mask, np.hypot(u / 1.25, v / 1.5), 0.0)
+    sector = np.floor((np.arctan2(-v, u) / np.pi) * SECTORS).astype(int)
+    return np.array([distance[sector == k].max(initial=0.0) for k in range(SECTORS)])
+
+
+def _clear(picture: Array, mask: np.ndarray, v: Array) -> float:
+    """How much of the outline above the chin parts colours that differ."""
+    person = mask.astype(np.uint8)
+    kernel = np.ones((7, 7), np.uint8)
+    inside = (person - cv2.erode(person, kernel)).astype(np.float32)
+    outside = (cv2.dilate(person, kernel) - person).astype(np.float32)
+    near = [cv2.blur(picture * side[..., None], (9, 9)) / np.maximum(cv2.blur(side, (9, 9)), 1e-3)[..., None]
+            for side in (inside, outside)]  # fmt: skip
+    edge = (person - cv2.erode(person, np.ones((3, 3), np.uint8)) > 0) & (v < 0.8)
+    edge[[0, -1]] = edge[:, [0, -1]] = False  # the picture's border is no outline
+    differs = np.linalg.norm(near[0] - near[1], axis=-1)[edge] > CONTRAST
+    return float(differs.mean()) if differs.size else 0.0
+
+
+def _guided(picture: Image, mask: Array, radius: int) -> Array:
+    """`mask` drawn to the edges of the picture. He, Sun and Tang, "Guided image filtering", PAMI 35(6), 2013, by grey."""
+    guide = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    box = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(a: Array) -> Array:
+        return np.asarray(cv2.blur(a, box), np.float32)
+
+    mean_i, mean_p = mean(guide), mean(mask)
+    a = (mean(guide * mask) - mean_i * mean_p) / (mean(guide * guide) - mean_i * mean_i + EPS)
+    b = mean_p - a * mean_i
+    return np.clip((mean(a) * guide + mean(b) - 0.08) / 0.84, 0.0, 1.0)
