@@ -1,0 +1,172 @@
+"""How near a puppet comes to the person it was made of: the first part of a clip makes it, the rest drives it by its own
+landmarks and is compared with the true frames. `puppetcast bench reenact`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.similarity import ssim_map
+from pipeline.clips import Progress, open_clip, timed
+from pipeline.errors import ClipError
+from pipeline.face import topology as topo
+from pipeline.face.mediapipe import MediaPipeTracker
+from pipeline.face.motion import Array, Motion, Neutral
+from pipeline.frames import Image
+from pipeline.mesh.prepared import MeshPrepared
+from pipeline.portrait import Portrait
+
+SHARE = 0.6  # of the frames makes the puppet
+SIDE = 512
+REGIONS = ("face", "mouth", "eyes")
+EYES_AND_BROWS = tuple(i for upper, lower in topo.EYES for i in (*upper, *lower))
+
+Render = Callable[[Motion, float], Image]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame with a face: seconds from the clip's start, (h, w, 3) RGB, (478, 3) landmarks in pixels."""
+
+    time_s: float
+    image: Image
+    landmarks: Array
+
+
+def seen(clip: Path, model: Path) -> list[Seen]:
+    """The frames of a clip that show a face."""
+    with closing(MediaPipeTracker(model)) as tracker, open_clip(clip) as source:
+        found = [(time_s, image, tracker.track(image, time_s)) for time_s, image in timed(source)]
+    frames = [Seen(time_s, image, landmarks) for time_s, image, landmarks in found if landmarks is not None]
+    if len(frames) < 20:
+        raise ClipError(f"{clip}: shows a face in {len(frames)} frames; at least 20 are needed")
+    return frames
+
+
+def most_neutral(frames: list[Seen]) -> Seen:
+    """The frame with the head as it mostly is, the mouth shut, and the eyes open and as they mostly look."""
+    usual = Neutral.of(np.median([f.landmarks for f in frames], axis=0).astype(np.float32))
+
+    def oddness(frame: Seen) -> float:
+        motion = usual.motion(frame.landmarks)
+        gap = float(np.linalg.norm(frame.landmarks[13] - frame.landmarks[14])) / usual.eye_distance
+        shut = float(np.maximum(1.0 - motion.openness, 0.0).sum())
+        return float(np.abs(motion.pose[:3]).sum()) + 2.0 * gap + 0.5 * shut + float(np.abs(motion.gaze).sum())
+
+    return min(frames, key=oddness)
+
+
+def masks(landmarks: Array, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+    """(h, w) of each of REGIONS and of each eye: hulls of the landmarks, those of mouth and eyes widened."""
+    parts = {
+        "face": (landmarks[list(topo.OVAL), :2], 0.0),
+        "mouth": (landmarks[[*topo.UPPER_OUTER_LIP, *topo.LOWER_OUTER_LIP], :2], 0.15),
+        **{
+            name: (landmarks[[*upper, *lower], :2], 0.35)
+            for name, (upper, lower) in zip(("right", "left"), topo.EYES, strict=True)
+        },
+    }
+    out = {name: _hull(points, wider, shape) for name, (points, wider) in parts.items()}
+    return {**out, "eyes": out["right"] | out["left"]}
+
+
+def _hull(points: Array, wider: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The convex hull, widened by a share of its width."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(points).astype(np.int32)), 1)
+    size = 2 * round(wider * float(np.ptp(points[:, 0]))) + 1
+    return np.asarray(cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0)
+
+
+class Likeness:
+    """Collects how alike pictures are to the true frames, by region."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[tuple[float, float, float]]] = {region: [] for region in REGIONS}
+        self._means: list[tuple[Array, ...]] = []
+
+    def add(self, true: Image, made: Image, regions: dict[str, NDArray[np.bool_]]) -> None:
+        """One frame; both pictures (h, w, 3)."""
+        x0, y0, width, height = cv2.boundingRect(regions["face"].astype(np.uint8))
+        box = np.s_[max(y0 - 8, 0) : y0 + height + 8, max(x0 - 8, 0) : x0 + width + 8]
+        a, b = (cv2.cvtColor(image[box], cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (true, made))
+        likeness, of_gradients = ssim_map(a, b), ssim_map(_gradient(a), _gradient(b))
+        error = ((true.astype(np.float32) - made) ** 2).mean(axis=2)
+        for region in REGIONS:
+            mask = regions[region]
+            psnr = 10 * np.log10(255**2 / max(float(error[mask].mean()), 1e-3))
+            self._rows[region].append((psnr, float(likeness[mask[box]].mean()), float(of_gradients[mask[box]].mean())))
+        watched = ("face", "mouth", "right", "left")
+        self._means.append(tuple(np.stack([image[regions[r]].mean(axis=0) for r in watched]) for image in (true, made)))
+
+    def figures(self) -> dict[str, object]:
+        """Medians by region, and the popping: p99 of the second difference of region means over that of the true clip."""
+        out: dict[str, object] = {}
+        for region, rows in self._rows.items():
+            psnr, ssim, gradients = np.median(rows, axis=0).tolist()
+            out[region] = {"psnr_db": round(psnr, 2), "ssim": round(ssim, 4), "gradient_ssim": round(gradients, 4)}
+        true, made = (np.percentile(np.abs(np.diff(np.stack(m), 2, axis=0)), 99) for m in zip(*self._means, strict=True))
+        return {**out, "popping": round(float(made / max(true, 1e-3)), 3)}
+
+
+def _gradient(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 4, np.float32)
+
+
+def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, object]:
+    """Figures of one clip. sheet: a folder for true frames beside made ones, one PNG picture every fifth frame."""
+    frames = seen(clip, model)
+    cut = round(SHARE * len(frames))
+    renders, neutral = _puppets(frames[:cut])
+    likeness = {name: Likeness() for name in renders}
+    cost_s: dict[str, list[float]] = {name: [] for name in renders}
+    for k, frame in enumerate(frames[cut:]):
+        motion = neutral.motion(frame.landmarks)
+        made = {name: _timed(render, motion, frame.time_s, cost_s[name]) for name, render in renders.items()}
+        height, width = next(iter(made.values())).shape[:2]
+        scale = np.array([width / frame.image.shape[1], height / frame.image.shape[0], 1], np.float32)
+        true = np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        regions = masks(frame.landmarks * scale, (height, width))
+        for name, picture in made.items():
+            likeness[name].add(true, picture, regions)
+        if sheet is not None and k % 5 == 0:
+            row = np.hstack([true, *made.values()])
+            cv2.imwrite(str(sheet / f"{clip.stem}-{k:04d}.png"), cv2.cvtColor(row, cv2.COLOR_RGB2BGR))
+    costs = {name: median(times) for name, times in cost_s.items()}
+    return {
+        "frames": len(frames) - cut,
+        **{name: like.figures() for name, like in likeness.items()},
+        "cost_ratio": {name: round(cost / costs["one"], 2) for name, cost in costs.items()},
+    }
+
+
+def _timed(render: Render, motion: Motion, time_s: float, into: list[float]) -> Image:
+    start = time.perf_counter()
+    picture = render(motion, time_s)
+    into.append(time.perf_counter() - start)
+    return picture
+
+
+def _puppets(frames: list[Seen]) -> tuple[dict[str, Render], Neutral]:
+    """What is compared, by name, and the driver's neutral: the frame that the portrait is."""
+    best = most_neutral(frames)
+    one = MeshPrepared.of(Portrait("neutral", best.image, best.landmarks), SIDE, SIDE)
+    return {"one": lambda motion, time_s: one.render(motion)}, Neutral.of(best.landmarks)
+
+
+def report(clips: list[Path], model: Path, sheets: Path | None, progress: Progress) -> dict[str, object]:
+    """All clips, by name. sheets: a folder for pictures to look at."""
+    out: dict[str, object] = {}
+    for clip in clips:
+        out[clip.stem] = reenact(clip, model, sheets)
+        progress(len(out), len(clips))
+    return out
