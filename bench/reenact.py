@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -22,8 +22,10 @@ from pipeline.face import topology as topo
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array, Motion, Neutral
 from pipeline.frames import Image
+from pipeline.mesh.mixing import Mixer
 from pipeline.mesh.prepared import MeshPrepared
-from pipeline.portrait import Portrait
+from pipeline.portrait import Picture
+from pipeline.puppet.make import of_pictures
 
 SHARE = 0.6  # of the frames makes the puppet
 SIDE = 512
@@ -50,19 +52,6 @@ def seen(clip: Path, model: Path) -> list[Seen]:
     if len(frames) < 20:
         raise ClipError(f"{clip}: shows a face in {len(frames)} frames; at least 20 are needed")
     return frames
-
-
-def most_neutral(frames: list[Seen]) -> Seen:
-    """The frame with the head as it mostly is, the mouth shut, and the eyes open and as they mostly look."""
-    usual = Neutral.of(np.median([f.landmarks for f in frames], axis=0).astype(np.float32))
-
-    def oddness(frame: Seen) -> float:
-        motion = usual.motion(frame.landmarks)
-        gap = float(np.linalg.norm(frame.landmarks[13] - frame.landmarks[14])) / usual.eye_distance
-        shut = float(np.maximum(1.0 - motion.openness, 0.0).sum())
-        return float(np.abs(motion.pose[:3]).sum()) + 2.0 * gap + 0.5 * shut + float(np.abs(motion.gaze).sum())
-
-    return min(frames, key=oddness)
 
 
 def masks(landmarks: Array, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
@@ -158,9 +147,14 @@ def _timed(render: Render, motion: Motion, time_s: float, into: list[float]) -> 
 
 def _puppets(frames: list[Seen]) -> tuple[dict[str, Render], Neutral]:
     """What is compared, by name, and the driver's neutral: the frame that the portrait is."""
-    best = most_neutral(frames)
-    one = MeshPrepared.of(Portrait("neutral", best.image, best.landmarks), SIDE, SIDE)
-    return {"one": lambda motion, time_s: one.render(motion)}, Neutral.of(best.landmarks)
+    puppet = of_pictures("reenact", [Picture(f.image, f.landmarks) for f in frames])
+    many, one = (MeshPrepared.of(p, SIDE, SIDE) for p in (puppet, replace(puppet, more=())))
+    mixer = Mixer()
+
+    def mixed(motion: Motion, time_s: float) -> Image:
+        return many.render(motion, mixer(many, many.weights(motion), time_s))
+
+    return {"one": lambda motion, time_s: one.render(motion), "many": mixed}, Neutral.of(puppet.landmarks)
 
 
 def report(clips: list[Path], model: Path, sheets: Path | None, progress: Progress) -> dict[str, object]:

@@ -31,14 +31,24 @@ Pillow.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is 
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One more picture of a portrait's face. image: (h, w, 3) RGB; landmarks: (478, 3) pixels."""
+
+    image: Image
+    landmarks: Array
+
+
+@dataclass(frozen=True)
 class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
-    of every face in it, from left to right, where there are several."""
+    of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
+    puppet of many pictures."""
 
     name: str
     image: Image
     landmarks: Array
     others: tuple[Array, ...] = ()
+    more: tuple[Picture, ...] = ()
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""

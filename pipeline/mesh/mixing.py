@@ -1,0 +1,64 @@
+"""Which key pictures a frame mixes, region by region: nothing pops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..face.motion import Array
+from .regions import REGIONS
+
+REACH = 1.0  # a key picture so much further away than the nearest has no part any more
+TRACE = 0.02  # a share too small to be seen
+Weights = dict[str, Array]  # by region: (n,) for the n key pictures, the neutral first; the sum is 1
+
+
+def wanted(features: Mapping[str, Array], keys: Sequence[Mapping[str, Array]]) -> Weights:
+    """The weights that suit a motion's features at once: continuous in them, and all on a key picture that equals them.
+
+    Modified Shepard weights: Franke and Nielson, "Smooth interpolation of large sets of scattered data", International
+    Journal for Numerical Methods in Engineering 15(11), 1980.
+    """
+    out = {}
+    for name, region in REGIONS.items():
+        distance = np.linalg.norm(np.stack([key[name] for key in keys]) - features[name], axis=1)
+        nearest = np.sort(distance)
+        reach = nearest[0] + REACH
+        if len(nearest) > region.mixed:
+            reach = min(reach, max(nearest[region.mixed], nearest[0] + 1e-3))
+        near = np.maximum(reach - distance, 0.0) / (reach * np.maximum(distance, 1e-4))
+        out[name] = (near * near / float((near * near).sum())).astype(np.float32)
+    return out
+
+
+def sparse(weights: Weights) -> Weights:
+    """The same without traces, and of no more key pictures than a region mixes and one that is leaving."""
+    out = {}
+    for name, region in REGIONS.items():
+        share = weights[name]
+        too_small = max(TRACE, float(np.sort(share)[-region.mixed - 2])) if len(share) > region.mixed + 1 else TRACE
+        kept = np.maximum(share - too_small, 0.0)
+        out[name] = kept / kept.sum()
+    return out
+
+
+class Mixer:
+    """The weights of one stream, which follow those wanted with each region's time constant."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._weights: Weights = {}
+        self._time_s = 0.0
+
+    def __call__(self, of: object, target: Weights, time_s: float) -> Weights:
+        """Weights at `time_s`. of: whose key pictures they are; at once the target where those are others."""
+        passed_s = time_s - self._time_s
+        if self._of is not of or not 0.0 <= passed_s < 1.0:
+            self._weights = target
+        else:
+            steps = {name: 1.0 - math.exp(-passed_s / region.time_s) for name, region in REGIONS.items()}
+            self._weights = {name: w + np.float32(steps[name]) * (target[name] - w) for name, w in self._weights.items()}
+        self._of, self._time_s = of, time_s
+        return self._weights
