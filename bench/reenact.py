@@ -25,7 +25,7 @@ from pipeline.frames import Image
 from pipeline.mesh.mixing import Mixer
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import Picture
-from pipeline.puppet.make import of_pictures
+from pipeline.puppet.make import Look, assemble, select
 
 SHARE = 0.6  # of the frames makes the puppet
 SIDE = 512
@@ -115,7 +115,7 @@ def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, obj
     """Figures of one clip. sheet: a folder for true frames beside made ones, one PNG picture every fifth frame."""
     frames = seen(clip, model)
     cut = round(SHARE * len(frames))
-    renders, neutral = _puppets(frames[:cut])
+    renders, neutral, pictures = _puppets(frames[:cut])
     likeness = {name: Likeness() for name in renders}
     cost_s: dict[str, list[float]] = {name: [] for name in renders}
     for k, frame in enumerate(frames[cut:]):
@@ -133,6 +133,7 @@ def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, obj
     costs = {name: median(times) for name, times in cost_s.items()}
     return {
         "frames": len(frames) - cut,
+        "pictures": pictures,
         **{name: like.figures() for name, like in likeness.items()},
         "cost_ratio": {name: round(cost / costs["one"], 2) for name, cost in costs.items()},
     }
@@ -145,16 +146,17 @@ def _timed(render: Render, motion: Motion, time_s: float, into: list[float]) -> 
     return picture
 
 
-def _puppets(frames: list[Seen]) -> tuple[dict[str, Render], Neutral]:
-    """What is compared, by name, and the driver's neutral: the frame that the portrait is."""
-    puppet = of_pictures("reenact", [Picture(f.image, f.landmarks) for f in frames])
+def _puppets(frames: list[Seen]) -> tuple[dict[str, Render], Neutral, int]:
+    """What is compared, by name, the driver's neutral (the frame that the portrait is), and the number of pictures."""
+    wanted = select([Look.at(f.image, f.landmarks) for f in frames])
+    puppet = assemble("reenact", [Picture(frames[k].image, frames[k].landmarks) for k in wanted])
     many, one = (MeshPrepared.of(p, SIDE, SIDE) for p in (puppet, replace(puppet, more=())))
     mixer = Mixer()
 
     def mixed(motion: Motion, time_s: float) -> Image:
         return many.render(motion, mixer(many, many.weights(motion), time_s))
 
-    return {"one": lambda motion, time_s: one.render(motion), "many": mixed}, Neutral.of(puppet.landmarks)
+    return {"one": lambda motion, time_s: one.render(motion), "many": mixed}, Neutral.of(puppet.landmarks), 1 + len(puppet.more)
 
 
 def report(clips: list[Path], model: Path, sheets: Path | None, progress: Progress) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +17,22 @@ from ..follow.neutral import NeutralKeeper
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
 from ..frames import Driving, Image
+from .mixing import Mixer
 from .prepared import MeshPrepared
+
+
+@dataclass(frozen=True)
+class Followed(Motion):
+    """A motion of one stream at `time_s`. mixer: the stream's, which keeps its key pictures from changing at once."""
+
+    time_s: float
+    mixer: Mixer
+
+    def render(self, prepared: MeshPrepared) -> Image:
+        """`prepared` under this motion; a stream's motions in their order."""
+        if not prepared.keys:
+            return prepared.render(self)
+        return prepared.render(self, self.mixer(prepared, prepared.weights(self), self.time_s))
 
 
 class MeshPuppeteer(Follower):
@@ -32,16 +48,18 @@ class MeshPuppeteer(Follower):
         self._last = rest()
         self._shown = rest()
         self._offset: Array = np.zeros(0)
+        self._mixer = Mixer()
 
-    def follow(self, driving: Driving) -> Motion:
+    def follow(self, driving: Driving) -> Followed:
         """The motion of the face; rest where there is none."""
-        return self._motion(driving.image, driving.time_s)
+        motion = self._motion(driving.image, driving.time_s)
+        return Followed(**vars(motion), time_s=driving.time_s, mixer=self._mixer)
 
-    def render(self, prepared: MeshPrepared, seen: Motion) -> Image:
-        return prepared.render(seen)
+    def render(self, prepared: MeshPrepared, seen: Followed) -> Image:
+        return seen.render(prepared)
 
     def animate(self, prepared: MeshPrepared, image: Image, time_s: float) -> Image:
-        return prepared.render(self._motion(image, time_s))
+        return self.follow(Driving(image, time_s)).render(prepared)
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         self._neutral, self._smooth = self._neutral_of(frames), MotionSmoother()

@@ -14,6 +14,7 @@ from .layers import Box
 from .mixing import Weights
 from .regions import REGIONS, Region
 from .regions import features as features_of
+from .warp import NO_MAP
 
 RIDGE = 0.004  # eye distances: landmarks are trusted no further
 MARGIN = 0.12  # of the face's size, kept round it
@@ -108,16 +109,17 @@ def _lay_region(out: Image, base: Image, region: Region, driven: Array, keys: tu
     used = np.flatnonzero(share[1:] > 0)
     unit = eye_span(driven)
     maps = _maps(region, driven, [keys[k].landmarks for k in used], box, unit)
-    pictures = [
-        cv2.remap(keys[k].image, m, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for k, m in zip(used, maps, strict=True)
-    ]
+    pictures = [_remapped(keys[k].image, m) for k, m in zip(used, maps, strict=True)]
     shares = [float(share[1 + k]) for k in used]
     if share[0] > 0:
         pictures.append(box.of(base))
         shares.append(float(share[0]))
     mask = _mask(outline, box, region, unit)
     box.of(out)[:] = cv2.blendLinear(box.of(out), _mixed(pictures, shares), 1 - mask, mask)
+
+
+def _remapped(image: Image, at: Array) -> Image:
+    return np.asarray(cv2.remap(image, at, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _mixed(pictures: list[Image], shares: list[float]) -> Image:

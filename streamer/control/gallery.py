@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from pipeline.engine import Engine
 from pipeline.face.faces import Faces
-from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, make_portrait
+from pipeline.portrait import Portrait, bundled, bundled_names, read_portrait
 
 from ..config import Engine as Limits
 from ..errors import UnknownPortrait
@@ -71,7 +71,7 @@ class Gallery:
     async def add(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
         """Take an uploaded picture; PortraitError if it cannot be used. The oldest of too many is forgotten."""
         points = None if marks is None else np.array(marks, np.float32)
-        portrait = await asyncio.to_thread(lambda: make_portrait(name, decode_picture(data, name), self._faces, points))
+        portrait = await asyncio.to_thread(lambda: read_portrait(name, data, self._faces, points))
         self._uploads += 1
         key = f"upload-{self._uploads}"
         self._portraits[key] = portrait
