@@ -44,13 +44,14 @@ class Picture:
 class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
     of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
-    puppet of many pictures."""
+    puppet of many pictures; about: what a puppet file says of itself."""
 
     name: str
     image: Image
     landmarks: Array
     others: tuple[Array, ...] = ()
     more: tuple[Picture, ...] = ()
+    about: puppetfile.About | None = None
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""
@@ -152,8 +153,8 @@ def read_portrait(name: str, data: bytes, faces: Faces, marks: Array | None = No
     """A portrait from a file's bytes: a picture (see `make_portrait`), or a puppet, which brings its landmarks."""
     if not puppetfile.is_puppet(data):
         return make_portrait(name, decode_picture(data, name), faces, marks)
-    _, ((image, landmarks), *others) = puppetfile.unpack(data, name)
-    return Portrait(name, image, landmarks, more=tuple(Picture(*other) for other in others))
+    about, ((image, landmarks), *others) = puppetfile.unpack(data, name)
+    return Portrait(name, image, landmarks, more=tuple(Picture(*other) for other in others), about=about)
 
 
 def save_puppet(portrait: Portrait, path: Path, about: puppetfile.About) -> None:

@@ -72,7 +72,8 @@ def write(path: Path, about: About, pictures: Pictures) -> None:
 
 def pack(about: About, pictures: Pictures) -> bytes:
     """A puppet as a file's bytes. The neutral is kept to the pixel, the others at a quality at which nothing is seen."""
-    known = {**vars(about), "made_by": f"puppetcast {version('puppetcast')}", "made_on": date.today().isoformat()}
+    made = {"made_by": f"puppetcast {version('puppetcast')}", "made_on": date.today().isoformat()}
+    known = {**made, **{key: text for key, text in vars(about).items() if text or key not in made}}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(ABOUT, json.dumps({"kind": "puppet", "version": VERSION, **known, "pictures": len(pictures)}, indent=1))

@@ -108,7 +108,7 @@ def _lay_region(out: Image, base: Image, region: Region, driven: Array, keys: tu
         return
     used = np.flatnonzero(share[1:] > 0)
     unit = eye_span(driven)
-    maps = _maps(region, driven, [keys[k].landmarks for k in used], box, unit)
+    maps = _maps(region, driven, [keys[k].landmarks for k in used], box, unit) if len(used) else []
     pictures = [_remapped(keys[k].image, m) for k, m in zip(used, maps, strict=True)]
     shares = [float(share[1 + k]) for k in used]
     if share[0] > 0:

@@ -10,12 +10,28 @@ import numpy as np
 from ..face.motion import Array
 from .regions import REGIONS
 
+LEAST_REACH = 0.15  # where more than a region mixes are alike far away, none leaves at once
 REACH = 1.0  # a key picture so much further away than the nearest has no part any more
 TRACE = 0.02  # a share too small to be seen
+SAME = 0.3  # pictures of a region that are nearer to each other would only blur each other
+AT_HOME = 0.1  # a motion so near to the neutral shows the neutral picture, whatever the others are
+Spaces = dict[str, Array]  # by region: (n, d) features
 Weights = dict[str, Array]  # by region: (n,) for the n key pictures, the neutral first; the sum is 1
 
 
-def wanted(features: Mapping[str, Array], keys: Sequence[Mapping[str, Array]]) -> Weights:
+def spaces(keys: Sequence[Mapping[str, Array]]) -> Spaces:
+    """By region where key pictures with these features lie, the neutral first; doubles of earlier ones are infinitely far."""
+    out = {}
+    for name in REGIONS:
+        points = np.stack([key[name] for key in keys]).astype(np.float32)
+        for k in range(1, len(points)):
+            if np.linalg.norm(points[:k] - points[k], axis=1).min() < SAME:
+                points[k] = np.inf
+        out[name] = points
+    return out
+
+
+def wanted(features: Mapping[str, Array], known: Spaces) -> Weights:
     """The weights that suit a motion's features at once: continuous in them, and all on a key picture that equals them.
 
     Modified Shepard weights: Franke and Nielson, "Smooth interpolation of large sets of scattered data", International
@@ -23,13 +39,14 @@ def wanted(features: Mapping[str, Array], keys: Sequence[Mapping[str, Array]]) -
     """
     out = {}
     for name, region in REGIONS.items():
-        distance = np.linalg.norm(np.stack([key[name] for key in keys]) - features[name], axis=1)
+        distance = np.linalg.norm(known[name] - features[name], axis=1)
+        distance[0] = max(distance[0] - AT_HOME, 0.0)
         nearest = np.sort(distance)
         reach = nearest[0] + REACH
         if len(nearest) > region.mixed:
-            reach = min(reach, max(nearest[region.mixed], nearest[0] + 1e-3))
-        near = np.maximum(reach - distance, 0.0) / (reach * np.maximum(distance, 1e-4))
-        out[name] = (near * near / float((near * near).sum())).astype(np.float32)
+            reach = min(reach, max(float(nearest[region.mixed]), nearest[0] + LEAST_REACH))
+        near = np.maximum(1 / np.maximum(distance, 1e-4) - 1 / reach, 0.0) ** 2
+        out[name] = (near / float(near.sum())).astype(np.float32)
     return out
 
 

@@ -13,7 +13,7 @@ from .crop import Crop
 from .eyes import Eye, draw_eyes, make_eyes
 from .geometry import Geometry
 from .keys import KeyPicture, eye_span, lay_over, with_irises
-from .mixing import Weights, sparse, wanted
+from .mixing import Spaces, Weights, spaces, sparse, wanted
 from .mouth import Mouth, make_mouth
 from .pose import Pose, pose_of
 from .regions import features
@@ -24,7 +24,8 @@ AT_REST = features(rest())
 
 @dataclass(frozen=True)
 class MeshPrepared:
-    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures."""
+    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures; spaces: what
+    they are chosen by."""
 
     still: Image
     crop: Crop
@@ -32,7 +33,8 @@ class MeshPrepared:
     geometry: Geometry
     eyes: list[Eye]
     mouth: Mouth
-    keys: tuple[KeyPicture, ...] = ()
+    keys: tuple[KeyPicture, ...]
+    spaces: Spaces
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
@@ -42,7 +44,16 @@ class MeshPrepared:
         geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side)
         neutral, size = Neutral.of(landmarks), eye_span(landmarks)
         keys = tuple(KeyPicture.of(p.image, p.landmarks, neutral, size / eye_span(p.landmarks)) for p in portrait.more)
-        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), keys)
+        return cls(
+            still,
+            crop,
+            pixels,
+            geometry,
+            make_eyes(pixels, geometry),
+            make_mouth(pixels, geometry),
+            keys,
+            spaces([AT_REST, *(key.features for key in keys)]),
+        )
 
     def render(self, motion: Motion, weights: Weights | None = None) -> Image:
         """The whole picture under `motion`. weights: of the key pictures; those that suit the motion by default."""
@@ -67,4 +78,4 @@ class MeshPrepared:
         linear = pose.linear / np.cbrt(np.linalg.det(pose.linear))
         expression = pose.offsets @ self.geometry.axes.T / np.float32(self.geometry.eye_distance)
         shown = replace(motion, pose=np.array([*euler(linear), 0, 0, 0], np.float32), expression=expression)
-        return wanted(features(shown), [AT_REST, *(key.features for key in self.keys)])
+        return wanted(features(shown), self.spaces)

@@ -68,8 +68,11 @@ def of_photograph(
     portrait: Portrait, engine: Engine, faces: Faces, work: Path, budget: int = BUDGET,
     progress: Progress = lambda done, total: None,
 ) -> Portrait:  # fmt: skip
-    """The puppet that `engine` renders of a photograph. work: the beginning of the name of a folder for finished pictures, so that a
-    second run goes on where the first was ended; it is removed at the end. PuppetError where the engine's pictures show no face."""
+    """The puppet that `engine` renders of a photograph; PuppetError where its pictures show no face.
+
+    work: how the name of a folder for finished pictures begins; a second run goes on where the first was ended, and the
+    folder is removed at the end.
+    """
     folder = work.with_name(f"{work.name}-{_mark(portrait, engine)}")
     _make(folder)
     prepared = engine.prepare(portrait, max(portrait.image.shape[:2]), SIDE)

@@ -18,20 +18,23 @@ from ..errors import UnknownPortrait
 from ..stream.stream import Shown
 
 MAX_UPLOADS = 24
-MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB
+MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB, a puppet up to 80 more
 
 Box = tuple[float, float, float, float]
 
 
 class PortraitInfo(BaseModel):
     """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
-    right; face: which of them moves."""
+    right; face: which of them moves. pictures: 1, or how many pictures of one face a puppet has; label: what its maker
+    wants viewers to be told."""
 
     id: str
     name: str
     bundled: bool
     faces: list[Box]
     face: int
+    pictures: int
+    label: str
 
 
 class Gallery:
@@ -54,7 +57,11 @@ class Gallery:
         """UnknownPortrait if there is none."""
         portrait = self.get(key)
         own = key in bundled_names()
-        return PortraitInfo(id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face)
+        label = "" if portrait.about is None else portrait.about.label
+        return PortraitInfo(
+            id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face,
+            pictures=1 + len(portrait.more), label=label,
+        )  # fmt: skip
 
     def get(self, key: str) -> Portrait:
         """UnknownPortrait if there is none."""
@@ -69,7 +76,7 @@ class Gallery:
         self._portraits.setdefault(key, portrait)
 
     async def add(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
-        """Take an uploaded picture; PortraitError if it cannot be used. The oldest of too many is forgotten."""
+        """Take an uploaded picture or puppet; PortraitError if it cannot be used. The oldest of too many is forgotten."""
         points = None if marks is None else np.array(marks, np.float32)
         portrait = await asyncio.to_thread(lambda: read_portrait(name, data, self._faces, points))
         self._uploads += 1
