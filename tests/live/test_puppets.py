@@ -19,7 +19,6 @@ from ..waiting import LIMIT_S
 @pytest.fixture
 def small_puppet() -> bytes:
     """Two pictures."""
-    from dataclasses import replace
 
     portrait = bundled("astronaut")
     return pack_puppet(
