@@ -103,6 +103,8 @@ def _believable(share: Array, name: str, driven: Array, keys: tuple[KeyPicture, 
 
 def _lay_region(out: Image, base: Image, region: Region, driven: Array, keys: tuple[KeyPicture, ...], share: Array) -> None:
     outline = driven[list(region.outline)]
+    middle = outline.mean(axis=0)
+    outline = middle + np.float32(region.widen) * (outline - middle)
     box = Box.around(outline, 0, base.shape[0])
     if box is None:
         return

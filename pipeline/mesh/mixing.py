@@ -46,7 +46,10 @@ def wanted(features: Mapping[str, Array], known: Spaces) -> Weights:
         if len(nearest) > region.mixed:
             reach = min(reach, max(float(nearest[region.mixed]), nearest[0] + LEAST_REACH))
         near = np.maximum(1 / np.maximum(distance, 1e-4) - 1 / reach, 0.0) ** 2
-        out[name] = (near / float(near.sum())).astype(np.float32)
+        share = (near / float(near.sum())).astype(np.float32)
+        share[1:] *= 1.0 - min(max(float(distance[1:].min(initial=np.inf)) - region.trust, 0.0), 1.0)
+        share[0] = 1.0 - share[1:].sum()
+        out[name] = share
     return out
 
 
