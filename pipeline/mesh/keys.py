@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ..face import topology as topo
-from ..face.motion import Array, Motion, Neutral, eye_gaze
+from ..face.motion import Array, Motion, Neutral, eye_gaze, rest
 from ..frames import Image
+from ..portrait import Picture
 from .layers import Box
-from .mixing import Weights
+from .mixing import Spaces, Weights, spaces
 from .regions import REGIONS, Region
 from .regions import features as features_of
 from .warp import NO_MAP
 
 RIDGE = 0.004  # eye spans: landmarks are trusted no further
+AT_REST = features_of(rest())
 MARGIN = 0.12  # of the face's size, kept round it
 
 
@@ -42,6 +45,21 @@ class KeyPicture:
         factor = np.array(size, np.float32) / cut.shape[1::-1]
         small = np.asarray(cv2.resize(cut, size, interpolation=method), np.uint8)
         return cls(small, (landmarks[:, :2] - (x0, y0)).astype(np.float32) * factor, features_of(neutral.motion(landmarks)))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All key pictures of a portrait but the neutral, and where they and the neutral lie in each region's space."""
+
+    pictures: tuple[KeyPicture, ...]
+    spaces: Spaces
+
+    @classmethod
+    def of(cls, more: Sequence[Picture], landmarks: Array) -> Keys:
+        """landmarks: (478, 3) of the neutral picture in the portrait's size."""
+        neutral, size = Neutral.of(landmarks), eye_span(landmarks)
+        pictures = tuple(KeyPicture.of(p.image, p.landmarks, neutral, size / eye_span(p.landmarks)) for p in more)
+        return cls(pictures, spaces([AT_REST, *(picture.features for picture in pictures)]))
 
 
 def eye_span(landmarks: Array) -> float:
