@@ -14,7 +14,7 @@ from ..frames import Image
 from ..portrait import Picture
 from .layers import Box
 from .mixing import Spaces, Weights, spaces
-from .regions import REGIONS, Region
+from .regions import BEYOND, REGIONS, Region
 from .regions import features as features_of
 from .warp import NO_MAP
 
@@ -103,8 +103,8 @@ def lay_over(base: Image, driven: Array, keys: tuple[KeyPicture, ...], weights: 
 
 def _lay_region(out: Image, base: Image, region: Region, driven: Array, keys: tuple[KeyPicture, ...], share: Array) -> None:
     outline = driven[list(region.outline)]
-    middle = outline.mean(axis=0)
-    outline = middle + np.float32(region.widen) * (outline - middle)
+    wider = np.array([BEYOND * (k in region.beyond) for k in region.outline], np.float32)[:, None]
+    outline = outline + wider * (outline - outline.mean(axis=0))
     box = Box.around(outline, 0, base.shape[0])
     if box is None:
         return
