@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
+from . import puppetfile
 from .errors import LandmarksNeeded, NoFaceError, PortraitError
 from .face.canonical import from_five_points
 from .face.faces import Faces
@@ -21,6 +22,7 @@ from .face.motion import Array, eyes_look_shut
 from .frames import Image
 
 MAX_BYTES = 20_000_000
+MOST_BYTES = max(MAX_BYTES, puppetfile.MAX_BYTES)
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 2048  # larger pictures are scaled down when they are read
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -31,14 +33,25 @@ Pillow.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is 
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One more picture of a portrait's face. image: (h, w, 3) RGB; landmarks: (478, 3) pixels."""
+
+    image: Image
+    landmarks: Array
+
+
+@dataclass(frozen=True)
 class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
-    of every face in it, from left to right, where there are several."""
+    of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
+    puppet of many pictures; about: what a puppet file says of itself."""
 
     name: str
     image: Image
     landmarks: Array
     others: tuple[Array, ...] = ()
+    more: tuple[Picture, ...] = ()
+    about: puppetfile.About | None = None
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""
@@ -100,6 +113,11 @@ def fit(image: Image, landmarks: Array, max_side: int, most: float = math.inf) -
     return np.asarray(cv2.resize(image, new, interpolation=method), np.uint8), landmarks * scale
 
 
+def is_portrait(path: Path) -> bool:
+    """Whether a file is a picture or a puppet, by its name or its content."""
+    return path.suffix.lower() in (*PICTURES, puppetfile.SUFFIX) or is_picture(path)
+
+
 def is_picture(path: Path) -> bool:
     """Whether a file is a JPEG, PNG or WebP picture, by its content."""
     try:
@@ -111,11 +129,16 @@ def is_picture(path: Path) -> bool:
 
 def read_picture(path: Path) -> Image:
     """(h, w, 3) RGB of a picture file; PortraitError where there is none."""
+    return decode_picture(read_bytes(path), path.name)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes, as many as are taken at most and one more; PortraitError where there are none."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
     except OSError as exc:
         raise PortraitError(f"{path}: {exc.strerror or exc}") from exc
-    return decode_picture(data, path.name)
 
 
 def make_portrait(name: str, image: Image, faces: Faces, marks: Array | None = None) -> Portrait:
@@ -131,10 +154,32 @@ def make_portrait(name: str, image: Image, faces: Faces, marks: Array | None = N
     return Portrait(name, image, largest, tuple(found) if len(found) > 1 else ())
 
 
+def read_portrait(name: str, data: bytes, faces: Faces, marks: Array | None = None) -> Portrait:
+    """A portrait from a file's bytes: a picture (see `make_portrait`), or a puppet, which brings its landmarks."""
+    if not puppetfile.is_puppet(data):
+        return make_portrait(name, decode_picture(data, name), faces, marks)
+    about, ((image, landmarks), *others) = puppetfile.unpack(data, name)
+    return Portrait(name, image, landmarks, more=tuple(Picture(*other) for other in others), about=about)
+
+
+def save_puppet(portrait: Portrait, path: Path, about: puppetfile.About) -> None:
+    """Write a portrait with all its pictures as a puppet file."""
+    puppetfile.write(path, about, _pictures(portrait))
+
+
+def pack_puppet(portrait: Portrait, about: puppetfile.About) -> bytes:
+    """The bytes of a puppet file."""
+    return puppetfile.pack(about, _pictures(portrait))
+
+
+def _pictures(portrait: Portrait) -> puppetfile.Pictures:
+    return [(portrait.image, portrait.landmarks), *((p.image, p.landmarks) for p in portrait.more)]
+
+
 def load_portrait(where: str, faces: Faces) -> Portrait:
-    """A bundled portrait by name, or a picture file by path."""
+    """A bundled portrait by name, or a picture or puppet file by path."""
     path = find_portrait(where)
-    return bundled(where) if path is None else make_portrait(path.name, read_picture(path), faces)
+    return bundled(where) if path is None else read_portrait(path.name, read_bytes(path), faces)
 
 
 def find_portrait(where: str) -> Path | None:

@@ -61,6 +61,10 @@ class UnknownPortrait(StreamerError):
     """No portrait has that name."""
 
 
+class UnknownPuppet(StreamerError):
+    """No puppet of that name is being made."""
+
+
 class BadCommand(StreamerError):
     """A command cannot be understood, or not by this stream."""
 

@@ -32,7 +32,8 @@ class Motion:
     openness: (2,) right and left eye, 1 = as open as the neutral, 0 = shut.
     gaze: (2, 2) right and left iris offset (x, y) in eye widths.
     mouth_width: width of the neutral mouth in eye distances. shut: 1 where the neutral's lips touch, so that a portrait's
-    own must, too, for the mouth to be shut; 0 where nothing is known of them. wrinkles: how deep the skin folds, 1 for as it would.
+    own must, too, for the mouth to be shut; 0 where nothing is known of them. wrinkles: how deep the skin folds, 1 for as it
+    would.
     """
 
     pose: Array

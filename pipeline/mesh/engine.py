@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from ..clips import Progress
 from ..clock import Clock, steady
 from ..face.faces import Faces
-from ..face.motion import Motion, rest
+from ..face.motion import rest
 from ..frames import Image, planar
 from ..portrait import Portrait
 from .follow import MeshPuppeteer
+from .followed import Followed
 from .prepared import MeshPrepared
 
 WARM_UP = 5
@@ -43,6 +44,6 @@ class MeshEngine:
             progress(done + 1, WARM_UP)
         return (self._clock() - start_s) / WARM_UP
 
-    def submit(self, work: Sequence[tuple[MeshPrepared, Motion]]) -> Callable[[], list[Image]]:
-        pictures = [planar(prepared.render(motion)) for prepared, motion in work]
+    def submit(self, work: Sequence[tuple[MeshPrepared, Followed]]) -> Callable[[], list[Image]]:
+        pictures = [planar(seen.render(prepared)) for prepared, seen in work]
         return lambda: pictures

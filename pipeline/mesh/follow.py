@@ -18,6 +18,8 @@ from ..follow.recentre import Recentring
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
 from ..frames import Driving, Image
+from .followed import Followed
+from .mixing import Mixer
 from .prepared import MeshPrepared
 
 
@@ -34,16 +36,18 @@ class MeshPuppeteer(Follower):
         self._last = rest()
         self._shown = rest()
         self._offset: Array = np.zeros(0)
+        self._mixer = Mixer()
 
-    def follow(self, driving: Driving) -> Motion:
+    def follow(self, driving: Driving) -> Followed:
         """The motion of the face; rest where there is none."""
-        return self._motion(driving.image, driving.time_s)
+        motion = self._motion(driving.image, driving.time_s)
+        return Followed(**vars(motion), time_s=driving.time_s, mixer=self._mixer)
 
-    def render(self, prepared: MeshPrepared, seen: Motion) -> Image:
-        return prepared.render(seen)
+    def render(self, prepared: MeshPrepared, seen: Followed) -> Image:
+        return seen.render(prepared)
 
     def animate(self, prepared: MeshPrepared, image: Image, time_s: float) -> Image:
-        return prepared.render(self._motion(image, time_s))
+        return self.follow(Driving(image, time_s)).render(prepared)
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         self._neutral, self._smooth, self._recentre = self._neutral_of(frames), MotionSmoother(), Recentring()

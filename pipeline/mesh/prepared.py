@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..face.motion import Motion
+from ..face.motion import Motion, euler
 from ..frames import Image
 from ..portrait import Portrait, fit
 from .backdrop import Backdrop
@@ -15,14 +15,17 @@ from .eyeball import with_whole_eyes
 from .eyes import Eye, draw_eyes, make_eyes
 from .finish import Grain, Wrinkles
 from .geometry import Geometry
+from .keys import Keys, lay_over, with_irises
+from .mixing import Weights, sparse, wanted
 from .mouth import Mouth, make_mouth
 from .pose import pose_of
+from .regions import features
 from .warp import warp
 
 
 @dataclass(frozen=True)
 class MeshPrepared:
-    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it."""
+    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures."""
 
     still: Image
     crop: Crop
@@ -32,6 +35,7 @@ class MeshPrepared:
     mouth: Mouth
     backdrop: Backdrop
     wrinkles: Wrinkles | None
+    keys: Keys
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
@@ -43,14 +47,26 @@ class MeshPrepared:
         grain = Grain.of(pixels)
         backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), crop.beyond(still), grain)
         wrinkles = Wrinkles.of(geometry, grain)
-        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), backdrop, wrinkles)
+        eyes, mouth = make_eyes(pixels, geometry), make_mouth(pixels, geometry)
+        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, Keys.of(portrait.more, landmarks))
 
-    def render(self, motion: Motion) -> Image:
-        """The whole picture under `motion`."""
+    def render(self, motion: Motion, weights: Weights | None = None) -> Image:
+        """The whole picture under `motion`. weights: of the key pictures; those that suit the motion by default."""
         pose = pose_of(motion, self.geometry)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
         patch = self.backdrop.behind(warp(head, self.geometry, pose, driven))
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)
+        if self.keys.pictures:
+            shares = sparse(self.weights(motion) if weights is None else weights)
+            patch = lay_over(patch, with_irises(driven, self.geometry.landmarks, motion), self.keys.pictures, shares)
         return self.crop.paste(patch, self.still)
+
+    def weights(self, motion: Motion) -> Weights:
+        """How much of each picture suits `motion`, the neutral first, by region."""
+        pose = pose_of(motion, self.geometry)
+        linear = pose.linear / np.cbrt(np.linalg.det(pose.linear))
+        expression = pose.offsets @ self.geometry.axes.T / np.float32(self.geometry.eye_distance)
+        shown = replace(motion, pose=np.array([*euler(linear), 0, 0, 0], np.float32), expression=expression)
+        return wanted(features(shown), self.keys.spaces)

@@ -24,7 +24,7 @@ from ..engine import Engine, Puppeteer
 from ..follow.tuning import Tuning
 from ..frames import Image
 from ..outfile import finished
-from ..portrait import PICTURES, Portrait, is_picture
+from ..portrait import PICTURES, Portrait, is_picture, is_portrait
 from .drivers import MAX_SIDE, Step, at_source_times, more_drivers, open_driver, paired, prepared_frames
 from .mux import Output, Result, sound_of, write_clip
 
@@ -32,8 +32,8 @@ CLIPS = (".mp4",)
 
 
 def is_clip(source: Path) -> bool:
-    """Whether a source is taken for a clip: it is no picture, by name or content."""
-    return source.suffix.lower() not in PICTURES and not is_picture(source)
+    """Whether a source is taken for a clip: it is neither picture nor puppet, by name or content."""
+    return not is_portrait(source)
 
 
 def check_paths(source: Path | None, driver: Path, out: Path) -> None:

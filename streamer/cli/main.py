@@ -12,6 +12,7 @@ from pipeline.errors import PuppetError
 from .animate import animate, template_app
 from .console import one_line_errors
 from .models import models_app, verify
+from .puppet import puppet_app
 from .serve import devices, serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -52,3 +53,4 @@ for command in (serve, devices, animate, verify):
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
 app.add_typer(models_app, name="models")
 app.add_typer(template_app, name="template")
+app.add_typer(puppet_app, name="puppet")

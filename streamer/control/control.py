@@ -30,6 +30,7 @@ from .events import Events
 from .gallery import Gallery
 from .persistence import Memory
 from .state import DeviceState, StreamState, device_of, is_demo, state_of
+from .workshop import Workshop
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Control:
         budget = config.budget
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
         self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s)
+        self.workshop = Workshop(self.gallery)
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
@@ -92,7 +94,8 @@ class Control:
     def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """What is to be ended, with its name; all of it at once. Also after a start that failed."""
         sources = [(f"source of '{stream.name}'", self._end_driver(stream)) for stream, _ in self._drivers()]
-        return [*sources, *self.outputs.parts(), ("streams", self._stop_streams())]
+        making = ("puppets being made", self.workshop.close())
+        return [*sources, *self.outputs.parts(), making, ("streams", self._stop_streams())]
 
     def _drivers(self) -> list[tuple[Stream, Driver]]:
         """The streams that a source drives."""

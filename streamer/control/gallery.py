@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from pipeline.engine import Engine, Prepared
 from pipeline.face.faces import Faces
-from pipeline.portrait import Portrait, bundled, bundled_names, decode_picture, make_portrait
+from pipeline.portrait import Portrait, bundled, bundled_names, read_portrait
 
 from ..config import Engine as Limits
 from ..errors import UnknownPortrait
@@ -24,20 +24,23 @@ log = logging.getLogger(__name__)
 SIDES = (1080, 960, 840, 720, 640)  # of pictures, in pixels, where an engine's speed decides
 FIXED = 0.4  # of a frame's time that does not grow with the picture
 MAX_UPLOADS = 24
-MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB
+MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB, a puppet up to 80 more
 
 Box = tuple[float, float, float, float]
 
 
 class PortraitInfo(BaseModel):
     """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
-    right; face: which of them moves."""
+    right; face: which of them moves. pictures: 1, or how many pictures of one face a puppet has; label: what its maker
+    wants viewers to be told."""
 
     id: str
     name: str
     bundled: bool
     faces: list[Box]
     face: int
+    pictures: int
+    label: str
 
 
 class Gallery:
@@ -63,7 +66,11 @@ class Gallery:
         """UnknownPortrait if there is none."""
         portrait = self.get(key)
         own = key in bundled_names()
-        return PortraitInfo(id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face)
+        label = "" if portrait.about is None else portrait.about.label
+        return PortraitInfo(
+            id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face,
+            pictures=1 + len(portrait.more), label=label,
+        )  # fmt: skip
 
     def get(self, key: str) -> Portrait:
         """UnknownPortrait if there is none."""
@@ -78,9 +85,9 @@ class Gallery:
         self._portraits.setdefault(key, portrait)
 
     async def add(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
-        """Take an uploaded picture; PortraitError if it cannot be used. The oldest of too many is forgotten."""
+        """Take an uploaded picture or puppet; PortraitError if it cannot be used. The oldest of too many is forgotten."""
         points = None if marks is None else np.array(marks, np.float32)
-        portrait = await asyncio.to_thread(lambda: make_portrait(name, decode_picture(data, name), self._faces, points))
+        portrait = await asyncio.to_thread(lambda: read_portrait(name, data, self._faces, points))
         self._uploads += 1
         key = f"upload-{self._uploads}"
         self._portraits[key] = portrait

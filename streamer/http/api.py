@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 import cv2
-from fastapi import APIRouter, File, Form, HTTPException, Response, UploadFile
+from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from pipeline.portrait import MAX_BYTES
+from pipeline.portrait import MOST_BYTES, pack_puppet
+from pipeline.puppetfile import MAX_TEXT, About
 
 from ..control.commands import Change
 from ..control.control import Control
 from ..control.gallery import PortraitInfo
 from ..control.state import DeviceState, StreamState
+from ..control.workshop import MakingState
 
 THUMBNAIL = 512
 EVENTS = "text/event-stream"
@@ -69,16 +72,46 @@ def router(control: Control) -> APIRouter:
         data = cv2.imencode(".jpg", small[..., ::-1])[1].tobytes()
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
 
-    @api.post("/portraits", status_code=201, tags=["portraits"], summary="Upload a portrait")
+    @api.post("/portraits", status_code=201, tags=["portraits"], summary="Upload a portrait: a picture, or a .puppet file")
     async def upload(file: Annotated[UploadFile, File()], marks: Annotated[str | None, Form()] = None) -> PortraitInfo:
         """marks: where there is no face model, JSON of five [x, y]: eye centres, nose tip, mouth corners."""
-        data = await file.read(MAX_BYTES + 1)
+        data = await file.read(MOST_BYTES + 1)
         return await control.gallery.add((file.filename or "picture")[:80], data, _marks(marks))
 
     @api.put("/portraits/{key}/face", tags=["portraits"], summary="Choose which face of a picture moves")
     async def choose_face(key: str, choice: FaceChoice) -> PortraitInfo:
         """Let another face of the picture move, from when it is shown next."""
         return control.gallery.choose_face(key, choice.face)
+
+    @api.get("/portraits/{key}/puppet", tags=["puppets"], summary="A portrait with all its pictures, as a .puppet file")
+    async def puppet_file(key: str) -> Response:
+        portrait = control.gallery.get(key)
+        data = await asyncio.to_thread(pack_puppet, portrait, portrait.about or About(portrait.name, "one picture"))
+        headers = {"Content-Disposition": f'attachment; filename="{key}.puppet"', "Cache-Control": "no-store"}
+        return Response(data, media_type="application/zip", headers=headers)
+
+    @api.post("/puppets", status_code=202, tags=["puppets"], summary="Make a puppet of a clip, whose bytes are the body")
+    async def make_puppet(
+        request: Request,
+        name: Annotated[str, Query(min_length=1, max_length=80)] = "puppet",
+        consent: Annotated[str, Query(max_length=MAX_TEXT)] = "",
+        label: Annotated[str, Query(max_length=MAX_TEXT)] = "",
+    ) -> MakingState:
+        """Made beside the streams, one at a time; at most the clip's first minute is looked at, and nothing of it is kept but
+        the key pictures. consent: what the person shown has agreed to; label: what viewers are to be told."""
+        return await control.workshop.start(About(name, "a clip", consent, label), request.stream())
+
+    @api.get("/puppets", tags=["puppets"], summary="Puppets being made, and the last that were")
+    async def puppets() -> list[MakingState]:
+        return control.workshop.states()
+
+    @api.get("/puppets/{key}", tags=["puppets"], summary="How far a puppet is")
+    async def puppet(key: str) -> MakingState:
+        return control.workshop.state(key)
+
+    @api.delete("/puppets/{key}", status_code=204, tags=["puppets"], summary="End the making of a puppet, or forget it")
+    async def forget_puppet(key: str) -> None:
+        await control.workshop.forget(key)
 
     return api
 

@@ -23,6 +23,7 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownSession: 404,
     errors.StreamBusy: 409,
     errors.UnknownPortrait: 404,
+    errors.UnknownPuppet: 404,
     errors.BadCommand: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,

@@ -15,8 +15,8 @@ from ..conftest import ROOT
 # Higher rooms may import lower ones, never the reverse; a room is a file or folder of the package.
 RANKS = {
     "pipeline": {
-        "runners": 10, "offline": 9, "lane": 9, "stage": 8, "engine": 7, "mesh": 6, "liveportrait": 6,
-        "follow": 5, "portrait": 5, "face": 4, "fade": 6, "clips": 3, "models": 2, "frames": 2,
+        "runners": 10, "offline": 9, "lane": 9, "puppet": 8, "stage": 8, "engine": 7, "mesh": 6, "liveportrait": 6,
+        "follow": 5, "portrait": 5, "puppetfile": 4, "face": 3, "fade": 6, "clips": 3, "models": 2, "frames": 2,
         "outfile": 1, "budget": 1, "clock": 0, "malloc": 1, "threads": 1, "portraits": 0, "errors": 0,
     },
     "streamer": {

@@ -1,0 +1,93 @@
+"""Which pictures of a face make its puppet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ..face.motion import Array, Neutral
+from ..frames import Image
+from ..mesh.regions import REGIONS, features
+from ..portrait import Picture
+
+BUDGET = 64  # pictures, the neutral among them
+COVERED = 0.6  # steps (see `mesh.regions`) from every face to the nearest picture: there are enough
+BLURRED = 0.5  # of the usual sharpness
+EDGE = 0.01  # of the picture's side: a face that comes so near to the border may be cut off
+SHARP_SIDE = 128  # pixels of the face at which sharpness is compared
+MAX_GAIN = 1.5  # exposure is evened no further
+SKIN = (50, 280, 205, 425, 151, 9, 101, 330, 187, 411)
+
+
+def most_neutral(faces: Sequence[Array]) -> int:
+    """Which of (478, 3) landmarks has the head as it mostly is, the mouth shut, and the eyes open and as they mostly look."""
+    upright = [_normal(face) for face in faces]
+    usual = Neutral.of(np.median(upright, axis=0).astype(np.float32))
+
+    def oddness(face: Array) -> float:
+        motion = usual.motion(face)
+        shut = float(np.maximum(1.0 - motion.openness, 0.0).sum())
+        gap = float(np.linalg.norm(face[13] - face[14])) / usual.eye_distance
+        return float(np.abs(motion.pose[:3]).sum()) + 2.0 * gap + 0.5 * shut + float(np.abs(motion.gaze).sum())
+
+    return int(np.argmin([oddness(face) for face in upright]))
+
+
+def _normal(face: Array) -> Array:
+    """In units of the eyes' distance, from between them: pictures of any size can be averaged."""
+    return ((face - face[[33, 263]].mean(axis=0)) / max(float(np.linalg.norm(face[33] - face[263])), 1e-6)).astype(np.float32)
+
+
+def whole(image: Image, landmarks: Array) -> bool:
+    """Whether the face lies inside the picture."""
+    size = np.array(image.shape[1::-1])
+    margin = EDGE * size
+    return bool((landmarks[:, :2] > margin).all() and (landmarks[:, :2] < size - margin).all())
+
+
+def sharpness(image: Image, landmarks: Array) -> float:
+    """Variance of the Laplacian in the face, at one size."""
+    low, high = np.clip(np.stack([landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)]), 0, image.shape[1::-1]).astype(int)
+    grey = cv2.cvtColor(image[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (SHARP_SIDE, SHARP_SIDE), interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(small, cv2.CV_32F).var())
+
+
+def chosen(faces: Sequence[Array], neutral: int, budget: int = BUDGET) -> list[int]:
+    """Indices of at most `budget` faces (478, 3), the neutral first: each next one is the face that is farthest from all
+    that are chosen, in the space of any region, until none is farther than COVERED.
+
+    Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer Science 38, 1985.
+    """
+    reference = Neutral.of(faces[neutral])
+    described = [features(reference.motion(face)) for face in faces]
+    points = {name: np.stack([d[name] for d in described]) for name in REGIONS}
+    out = [neutral]
+    away = {name: np.linalg.norm(p - p[neutral], axis=1) for name, p in points.items()}
+    while len(out) < min(budget, len(faces)):
+        farthest = max(away, key=lambda name: float(away[name].max()))
+        new = int(np.argmax(away[farthest]))
+        if away[farthest][new] < COVERED:
+            break
+        out.append(new)
+        for name, p in points.items():
+            away[name] = np.minimum(away[name], np.linalg.norm(p - p[new], axis=1))
+    return out
+
+
+def evened(picture: Picture, neutral: Picture) -> Picture:
+    """The picture with its skin as bright and as coloured as the neutral's."""
+    gain = np.clip(_skin(neutral) / np.maximum(_skin(picture), 1.0), 1 / MAX_GAIN, MAX_GAIN)
+    table = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)
+    return Picture(np.asarray(cv2.LUT(picture.image, table[None]), np.uint8), picture.landmarks)
+
+
+def _skin(picture: Picture) -> Array:
+    """(3,) median colour of cheeks, forehead and chin."""
+    unit = float(np.linalg.norm(picture.landmarks[33, :2] - picture.landmarks[263, :2]))
+    blurred = cv2.blur(picture.image, (max(round(unit / 8), 1),) * 2)
+    high = np.array(picture.image.shape[1::-1]) - 1
+    xs, ys = np.clip(picture.landmarks[list(SKIN), :2], 0, high).astype(int).T
+    return np.asarray(np.median(blurred[ys, xs], axis=0), np.float32)

@@ -1,0 +1,121 @@
+"""`puppetcast puppet make`: puppets of many pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import models as model_files
+from pipeline import outfile
+from pipeline.engine import ENGINES, open_engine
+from pipeline.errors import ModelError, PuppetError
+from pipeline.face.faces import Faces, faces_by
+from pipeline.liveportrait.options import Settings
+from pipeline.portrait import Portrait, is_picture, load_portrait, save_puppet
+from pipeline.puppetfile import MAX_PICTURES, MAX_TEXT, SUFFIX, About
+
+from .console import Checkpoints, Device, bar, console, log_to_console, one_line_errors, tidy_end
+
+puppet_app = typer.Typer(
+    help="Puppets: portraits of many pictures of one face, with its own teeth, lids and turns.", no_args_is_help=True
+)
+
+
+@puppet_app.callback()
+def _puppet() -> None:
+    """Puppets: portraits of many pictures of one face, with its own teeth, lids and turns."""
+
+
+@puppet_app.command("make")
+def puppet_make(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE…", help="A clip of one person, or several photographs; with --with, one photograph."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--output", help="File to write, ending in .puppet.")],
+    renderer: Annotated[
+        str | None,
+        typer.Option(
+            "--with", metavar="ENGINE", help="Render the pictures from one photograph with this engine, such as liveportrait."
+        ),
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=2, max=MAX_PICTURES, help="Keep at most so many pictures.")] = 64,
+    consent: Annotated[str, typer.Option(help="What the person shown has agreed to; kept in the file, for people.")] = "",
+    label: Annotated[str, typer.Option(help="What viewers are to be told; kept in the file, for people.")] = "",
+    checkpoints: Checkpoints = None,
+    device: Device = None,
+) -> None:
+    """Make a puppet that any portrait's place takes: animate, serve --portrait, the config and the page.
+
+    From a clip: record 10 to 60 seconds in even light. Look straight ahead with a closed mouth; turn slowly left, right,
+    up and down; look about with the eyes alone; blink and shut the eyes; say A, E, I, O, U; smile with teeth. At most the
+    first minute is looked at.
+
+        puppetcast puppet make me.mp4 -o me.puppet
+
+    From photographs of one person, the more different the expressions the better:
+
+        puppetcast puppet make a.jpg b.jpg c.jpg -o me.puppet
+
+    From one photograph, by an engine that renders it once along a grid of expressions. Ended early, the same command
+    goes on where it was:
+
+        puppetcast puppet make face.jpg --with liveportrait -o face.puppet
+
+    The pictures show whom they show: make puppets of people who agree, and say so with --consent.
+    """
+    log_to_console()
+    with one_line_errors(), tidy_end():
+        outfile.check(out, (SUFFIX,), sources)
+        for name, text in (("--consent", consent), ("--label", label)):
+            if len(text) > MAX_TEXT:
+                raise PuppetError(f"{name}: {len(text)} characters; at most {MAX_TEXT} are taken")
+        if renderer is None and (checkpoints is not None or device is not None):
+            raise PuppetError("--checkpoints, --device: only '--with ENGINE' renders; add it or leave them out")
+        faces = _faces()
+        portrait, made_from = _made(sources, faces, renderer, pictures, Settings(checkpoints, device), out)
+        save_puppet(portrait, out, About(out.stem, made_from, consent, label))
+    console.print(f"{out}: {1 + len(portrait.more)} pictures, {out.stat().st_size / 1e6:.1f} MB", highlight=False)
+
+
+def _faces() -> Faces:
+    model = model_files.find(model_files.FACE_LANDMARKER)
+    if model is None:
+        raise ModelError("a puppet needs the face model; run 'puppetcast models fetch'")
+    return faces_by(model)
+
+
+def _made(
+    sources: list[Path], faces: Faces, renderer: str | None, budget: int, settings: Settings, out: Path
+) -> tuple[Portrait, str]:
+    from pipeline.puppet import make
+
+    stills = [is_picture(source) for source in sources]
+    if renderer is not None:
+        return _rendered(sources, faces, renderer, budget, settings, out), f"one photograph, rendered by the engine {renderer}"
+    if len(sources) == 1 and not stills[0]:
+        with bar(sources[0].name) as progress:
+            return make.of_clip(sources[0], faces, budget, progress), "a clip"
+    if not all(stills):
+        raise PuppetError(f"{sources[stills.index(False)]}: no picture; give one clip, or several photographs")
+    if len(sources) == 1:
+        raise PuppetError(
+            f"{sources[0]}: one photograph alone is a portrait; give more of them, or a clip, or '--with liveportrait'"
+        )
+    with bar("photographs") as progress:
+        return make.of_photographs(sources, faces, budget, progress), f"{len(sources)} photographs"
+
+
+def _rendered(sources: list[Path], faces: Faces, renderer: str, budget: int, settings: Settings, out: Path) -> Portrait:
+    from pipeline.puppet.rendered import of_photograph
+
+    if renderer not in ENGINES:
+        raise PuppetError(f"--with {renderer}: no such engine; engines: {', '.join(ENGINES)}")
+    if len(sources) != 1:
+        raise PuppetError(f"--with {renderer}: takes one photograph; {len(sources)} sources are given")
+    portrait = load_portrait(str(sources[0]), faces)
+    engine = open_engine(renderer, faces, settings)
+    with bar("rendering") as progress:
+        return of_photograph(portrait, engine, faces, out.with_name(f".{out.stem}.rendered"), budget, progress)

@@ -1,0 +1,142 @@
+"""Puppets that are being made of clips, each by a process of its own beside the streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from pydantic import BaseModel
+
+from pipeline.errors import PuppetError
+from pipeline.puppetfile import About
+
+from ..errors import Overloaded, TooLarge, UnknownPuppet
+from .gallery import Gallery
+
+MAX_CLIP = 300_000_000  # bytes
+KEPT = 16  # finished ones that are remembered
+
+
+class MakingState(BaseModel):
+    """A puppet in the making. state: receiving (the clip), making, done or failed. done, total: frames looked at, total 0
+    where it is not known; portrait: its id in the gallery once it is done; problem: why it failed, in words."""
+
+    id: str
+    name: str
+    state: Literal["receiving", "making", "done", "failed"] = "receiving"
+    done: int = 0
+    total: int = 0
+    portrait: str | None = None
+    problem: str = ""
+
+
+class Workshop:
+    """All methods belong to the event loop's thread. One puppet at a time; of the clip nothing is kept."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._states: dict[str, MakingState] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._count = 0
+
+    def states(self) -> list[MakingState]:
+        """Oldest first."""
+        return list(self._states.values())
+
+    def state(self, key: str) -> MakingState:
+        """UnknownPuppet if there is none."""
+        if key not in self._states:
+            raise UnknownPuppet(f"no puppet '{key}' is being made; GET /api/puppets lists them")
+        return self._states[key]
+
+    async def start(self, about: About, clip: AsyncIterator[bytes]) -> MakingState:
+        """Take a clip, then make its puppet beside everything else. TooLarge; Overloaded while another is being made."""
+        if any(s.state in ("receiving", "making") for s in self._states.values()):
+            raise Overloaded("a puppet is being made already; try again when it is done")
+        self._count += 1
+        state = MakingState(id=f"puppet-{self._count}", name=about.name)
+        self._states[state.id] = state
+        for old in list(self._states)[:-KEPT]:
+            self._states.pop(old)
+        folder = TemporaryDirectory(prefix="puppetcast-")
+        try:
+            await _receive(clip, Path(folder.name) / "clip")
+        except BaseException:
+            folder.cleanup()
+            self._states.pop(state.id)
+            raise
+        state.state = "making"
+        self._tasks[state.id] = asyncio.create_task(self._make(state, about, folder), name=state.id)
+        return state
+
+    async def forget(self, key: str) -> None:
+        """End a making, or forget what has ended; what came of it stays in the gallery."""
+        self.state(key)
+        await self._end(key)
+        self._states.pop(key, None)
+
+    async def close(self) -> None:
+        """End all that are being made."""
+        await asyncio.gather(*(self._end(key) for key in list(self._tasks)))
+
+    async def _end(self, key: str) -> None:
+        process, task = self._processes.get(key), self._tasks.get(key)
+        if process is not None:
+            process.kill()
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _make(self, state: MakingState, about: About, folder: TemporaryDirectory[str]) -> None:
+        clip, out = Path(folder.name) / "clip", Path(folder.name) / "made.puppet"
+        try:
+            problem = await asyncio.to_thread(self._run, state, about, clip, out)
+            if problem:
+                state.problem, state.state = problem, "failed"
+            else:
+                info = await self._gallery.add(about.name, await asyncio.to_thread(out.read_bytes), None)
+                state.portrait, state.state = info.id, "done"
+        except (PuppetError, OSError) as exc:
+            state.problem, state.state = str(exc), "failed"
+        finally:
+            self._tasks.pop(state.id, None)
+            await asyncio.to_thread(folder.cleanup)
+
+    def _run(self, state: MakingState, about: About, clip: Path, out: Path) -> str:
+        """On a thread: let the process make the puppet; what is wrong, or nothing."""
+        command = [sys.executable, "-m", "pipeline.puppet.process"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        ) as process:
+            self._processes[state.id] = process
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with process.stdin as task:
+                task.write(json.dumps({"clip": str(clip), "out": str(out), "about": asdict(about)}) + "\n")
+            last = ""
+            for line in process.stdout:
+                last = line.strip()
+                first, _, rest = last.partition(" ")
+                if first.isdigit():
+                    state.done, state.total = int(first), int(rest)
+        self._processes.pop(state.id)
+        if last == "made":
+            return ""
+        return last.removeprefix("error ") if last.startswith("error ") else "ended before it was done"
+
+
+async def _receive(clip: AsyncIterator[bytes], path: Path) -> None:
+    size = 0
+    with path.open("wb") as file:
+        async for part in clip:
+            size += len(part)
+            if size > MAX_CLIP:
+                raise TooLarge(f"the clip is larger than {MAX_CLIP // 1_000_000} MB; a minute is enough")
+            await asyncio.to_thread(file.write, part)
