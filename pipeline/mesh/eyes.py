@@ -16,7 +16,7 @@ from .lids import Lid, make_lid
 from .pose import Pose
 from .tones import LUMA
 
-GAZE_GAIN = np.array([1.15, 1.2], np.float32)  # lids and corners hide a part of the iris's way
+GAZE_GAIN = np.array([1.25, 1.3], np.float32)  # lids and corners hide a part of the iris's way
 GAZE_KNEE = np.array([0.22, 0.06], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
 GAZE_LIMIT = np.array([0.30, 0.10], np.float32)  # where it would leave the eye
 NOTICED = 0.02  # eye widths that lids or iris move before the drawn eye has wholly taken over from the picture's own

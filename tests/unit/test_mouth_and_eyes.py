@@ -91,8 +91,8 @@ def between_lips(prepared, motion):
 
 
 def test_clenched_teeth_meet_though_the_lips_part(drawn):
-    clenched = between_lips(drawn, moved(upper=-0.13, lower=0.06))
-    opened = between_lips(drawn, moved(upper=-0.13, lower=0.30, chin=0.25))
+    clenched = between_lips(drawn, moved(upper=-0.10, lower=0.06))
+    opened = between_lips(drawn, moved(upper=-0.10, lower=0.30, chin=0.25))
     assert clenched.min() > 0.55 * clenched.max(), "no black between the rows"
     assert opened.min() < 0.5 * opened.max(), "which there is in an open mouth"
 
