@@ -49,7 +49,7 @@ class Tuning:
     lip_retargeting: bool = False
     paused: bool = False
     recalibrate_after_s: float = 10.0
-    recentre_s: float = 25.0
+    recentre_s: float = 30.0
     wrinkles_gain: float = 1.0
 
     @property

@@ -104,9 +104,9 @@ def limits(landmarks: Array, side: int, free: Array) -> Array:
     oval = landmarks[list(topo.OVAL), :2]
     room = np.concatenate([oval.min(axis=0), side - oval.max(axis=0)]) + free
     cut = np.clip(1.0 - room / (ROOM * side), 0.0, 1.0)  # left, top, right, bottom
-    out[1, 4:] *= 1.0 - 0.7 * cut[:2]
-    out[0, 4:] *= 1.0 - 0.7 * cut[2:]
-    out[:, :2] *= 1.0 - 0.35 * np.maximum(cut[:2], cut[2:])
+    out[1, 4:] *= 1.0 - 0.85 * cut[:2]
+    out[0, 4:] *= 1.0 - 0.85 * cut[2:]
+    out[:, :2] *= 1.0 - 0.45 * np.maximum(cut[:2], cut[2:])
     return out.astype(np.float32)
 
 
