@@ -49,7 +49,7 @@ def _eye(lids: tuple[tuple[int, ...], tuple[int, ...]], iris: tuple[int, ...], r
 
 REGIONS = {
     "face": Region(
-        (*topo.OVAL[::2], *topo.RIGHT_BROW[::2], *topo.LEFT_BROW[::2], *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
+        (*topo.OVAL[::2], *topo.RIGHT_BROW, *topo.LEFT_BROW, *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
          *topo.LOWER_OUTER_LIP[2:-1:2], *MOUTH_RING[::3], *RIGHT_RING[::3], *LEFT_RING[::3], *CHEEKS, 33, 133, 362, 263, 9, 151),
         topo.OVAL, 0.22, 28, 2, 0.12, beyond=HAIRLINE,
     ),
