@@ -10,7 +10,7 @@ from .mixing import Mixer
 from .prepared import MeshPrepared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Followed(Motion):
     """A motion of one stream at `time_s`. mixer: the stream's, which keeps its key pictures from changing at once."""
 
