@@ -16,7 +16,8 @@ import httpx
 import pytest
 import yaml
 
-from pipeline.portrait import BUNDLED
+from pipeline.portrait import BUNDLED, bundled, save_puppet
+from pipeline.puppetfile import About
 from streamer.config import Config
 from tools.reference import pages
 
@@ -66,6 +67,7 @@ def desk(tmp_path_factory, model) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     shutil.copy(BUNDLED / "astronaut.jpg", folder / "face.jpg")
     shutil.copy(BUNDLED / "demo.mp4", folder / "talk.mp4")
+    save_puppet(bundled("astronaut"), folder / "me.puppet", About("me"))
     (folder / "configs").mkdir()
     shutil.copy(ROOT / "configs" / "default.yaml", folder / "configs")
     return folder
