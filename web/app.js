@@ -147,7 +147,7 @@ $("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").c
 $("microphone").addEventListener("change", attempt(switchMicrophone));
 $("upload").addEventListener("change", attempt(chosen));
 $("clip").addEventListener("change", attempt(chosen));
-$("yourself").addEventListener("click", () => studio.ofYourself());
+$("yourself").addEventListener("click", attempt(() => studio.ofYourself()));
 $("making-show").addEventListener("click", attempt(() => puppets.choose()));
 $("making-end").addEventListener("click", attempt(() => puppets.end()));
 onDrop(attempt(take));

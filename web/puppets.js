@@ -10,6 +10,8 @@ const $ = (id) => document.getElementById(id);
 export const isClip = (file) => file.type.startsWith("video/") || CLIP.test(file.name);
 
 const isBusy = (making) => ["receiving", "making"].includes(making?.state);
+// The server tells of every fifth picture, and its total is an estimate.
+const isLookedAt = ({ state, done, total }) => state === "making" && total && done > total - 5;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Puppets {
@@ -38,6 +40,7 @@ export class Puppets {
       this.render();
     });
     this.render();
+    $("making-end").focus(); // what opened the dialog cannot be pressed now
     $("making").scrollIntoView({ block: "nearest" });
     try {
       const begun = await this.upload.answer;
@@ -96,16 +99,18 @@ export class Puppets {
     $("making-text").classList.toggle("bad", state === "failed");
     const bar = $("making-bar");
     bar.hidden = !isBusy(making);
-    if (total && done) Object.assign(bar, { max: total, value: done });
+    if (total && done && !isLookedAt(making)) Object.assign(bar, { max: total, value: done });
     else bar.removeAttribute("value");
     $("making-show").hidden = state !== "done";
     $("making-end").textContent = isBusy(making) ? "End" : "Close";
   }
 
   // How far it is, in words.
-  share({ state, done, total, portrait }) {
+  share(making) {
+    const { state, done, total, portrait } = making;
     if (state === "receiving") return `${Math.round((100 * done) / total)} % of ${(total / 1e6).toFixed(1)} MB`;
     if (state === "making" && !done) return "getting ready…";
+    if (isLookedAt(making)) return "choosing the key pictures…";
     if (state === "making") return `picture ${done}${total ? ` of ${total}` : ""} looked at`;
     const { pictures } = this.gallery.portraits.find(({ id }) => id === portrait) ?? {};
     return pictures ? `${pictures} key pictures; nothing else was kept` : "";

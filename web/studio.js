@@ -10,17 +10,17 @@ const COUNTDOWN = [3, 2, 1];
 // What to do, for how many seconds, and what stands large over the mirror, and where.
 const CUES = [
   ["Look straight ahead, mouth closed", 1.3],
-  ["Turn a little to the left", 1.2, "←", "left"],
-  ["And to the right", 1.2, "→", "right"],
+  ["Look left", 1.2, "←", "left"],
+  ["Look right", 1.2, "→", "right"],
   ["Look up", 1.2, "↑", "top"],
-  ["Look ahead and blink twice", 1.4],
-  ...[..."AEIOU"].map((letter) => [`Say ${letter}`, 0.5, letter, "bottom"]),
+  ["Look ahead, blink twice", 1.4],
+  ...[..."AEIOU"].map((letter) => [`Say ${letter}`, 0.5, letter, "corner"]),
   ["Smile, teeth showing", 1.2],
 ];
 const YOURSELF = {
   title: "Record yourself",
-  what: "Your own pictures become a puppet, and viewers will see them: by this you show your face. The browser records ten "
-    + "seconds, without sound, and this server picks some dozens of key pictures. Nothing else of the recording is kept.",
+  what: "Pictures of you become a puppet, and viewers will see them: by this you show your own face. The browser records "
+    + "ten seconds without sound and sends them to this server, which keeps some dozens of key pictures and nothing else.",
   yes: "The pictures are of me, and viewers may see them",
   go: "Open the camera",
   consent: "The person shown recorded it on the page and agreed that viewers see these pictures.",
@@ -28,11 +28,12 @@ const YOURSELF = {
 const CLIP = {
   title: "A puppet from a clip",
   what: "Pictures of the person in the clip become a puppet, and viewers will see them. This server looks at the first "
-    + "minute and picks some dozens of key pictures. Nothing else of the clip is kept.",
+    + "minute, and keeps some dozens of key pictures and nothing else.",
   yes: "That is me, or the person agrees that viewers see it",
   go: "Make the puppet",
   consent: "Whoever brought the clip said that the person shown agrees that viewers see these pictures.",
 };
+const PREVIEW = "Ten seconds: look ahead, left, right, up; blink; say A, E, I, O, U; smile.";
 const $ = (id) => document.getElementById(id);
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
@@ -158,6 +159,7 @@ export class Studio {
     for (const [k, cue] of CUES.entries()) {
       const left = CUES.slice(k).reduce((sum, [, seconds]) => sum + seconds, 0);
       $("studio-left").textContent = `${Math.ceil(left)} s left`;
+      $("studio-next").textContent = k + 1 < CUES.length ? `Then: ${CUES[k + 1][0]}` : "The last one";
       this.cue(...cue);
       await pause(cue[1]);
       if (recorder.state !== "recording") return;
@@ -180,6 +182,7 @@ export class Studio {
     $("finish").hidden = !on;
     $("finish").disabled = true; // until there is something to finish
     $("studio-left").textContent = "";
+    $("studio-next").textContent = PREVIEW;
     $("studio-mirror").classList.toggle("recording", on);
   }
 
