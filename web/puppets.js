@@ -94,7 +94,7 @@ export class Puppets {
     if (!making) return;
     const { state, done, total, problem } = making;
     const told = { receiving: "Sending", making: "Making", done: "Ready:", failed: "Not made:" }[state];
-    say($("making-text"), problem ? `${told} ${problem}` : `${told} “${making.name}”`); // read aloud when it changes
+    say($("making-text"), `${told} ${problem || `“${making.name}”`}`); // read aloud when it changes
     say($("making-share"), this.share(making));
     $("making-text").classList.toggle("bad", state === "failed");
     const bar = $("making-bar");

@@ -1,5 +1,5 @@
-// The dialog before a puppet is made. It says in words what becomes of the pictures and asks for a yes; then, for a puppet
-// of oneself, there are a mirror, a guide, and a recording of ten seconds.
+// The dialog before a puppet is made. It says in words what becomes of the pictures and asks for a yes; then, for a
+// puppet of oneself, there are a mirror, a guide, and a recording of ten seconds.
 
 import { LOST } from "./camera.js";
 
@@ -19,8 +19,9 @@ const CUES = [
 ];
 const YOURSELF = {
   title: "Record yourself",
-  what: "Pictures of you become a puppet, and viewers will see them: by this you show your own face. The browser records "
-    + "ten seconds without sound and sends them to this server, which keeps some dozens of key pictures and nothing else.",
+  what: "Pictures of you become a puppet, and viewers will see them: by this you show your own face. The browser "
+    + "records ten seconds without sound and sends them to this server, which keeps some dozens of key pictures and "
+    + "nothing else.",
   yes: "The pictures are of me, and viewers may see them",
   go: "Open the camera",
   consent: "The person shown recorded it on the page and agreed that viewers see these pictures.",
@@ -49,7 +50,8 @@ export class Studio {
     });
     $("begin").addEventListener("click", () => this.record());
     $("finish").addEventListener("click", () => this.recorder?.stop());
-    for (const button of this.dialog.querySelectorAll(".cancel")) button.addEventListener("click", () => this.dialog.close());
+    const close = () => this.dialog.close();
+    for (const button of this.dialog.querySelectorAll(".cancel")) button.addEventListener("click", close);
     this.dialog.addEventListener("close", () => {
       this.turn = null;
       this.release();
