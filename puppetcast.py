@@ -38,7 +38,7 @@ __all__ = [
 
 
 def open_portrait(where: str | Path) -> Portrait:
-    """A bundled portrait by name (`bundled_names()`), or a picture file and the face in it; PuppetError otherwise."""
+    """A bundled portrait by name (`bundled_names()`), or a picture or .puppet file; PuppetError otherwise."""
     from pipeline.portrait import bundled, load_portrait
     from streamer.app import find_faces
 

@@ -21,6 +21,7 @@ from pipeline.errors import ClipError
 from pipeline.face import topology as topo
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array, Motion, Neutral
+from pipeline.follow.smoothing import MotionSmoother
 from pipeline.frames import Image
 from pipeline.mesh.mixing import Mixer
 from pipeline.mesh.prepared import MeshPrepared
@@ -30,6 +31,7 @@ from pipeline.puppet.make import Look, assemble, select
 SHARE = 0.6  # of the frames makes the puppet
 SIDE = 512
 REGIONS = ("face", "mouth", "eyes")
+WATCHED = ("face", "mouth", "right", "left")
 EYES_AND_BROWS = tuple(i for upper, lower in topo.EYES for i in (*upper, *lower))
 
 Render = Callable[[Motion, float], Image]
@@ -81,7 +83,6 @@ class Likeness:
 
     def __init__(self) -> None:
         self._rows: dict[str, list[tuple[float, float, float]]] = {region: [] for region in REGIONS}
-        self._means: list[tuple[Array, ...]] = []
 
     def add(self, true: Image, made: Image, regions: dict[str, NDArray[np.bool_]]) -> None:
         """One frame; both pictures (h, w, 3)."""
@@ -94,17 +95,29 @@ class Likeness:
             mask = regions[region]
             psnr = 10 * np.log10(255**2 / max(float(error[mask].mean()), 1e-3))
             self._rows[region].append((psnr, float(likeness[mask[box]].mean()), float(of_gradients[mask[box]].mean())))
-        watched = ("face", "mouth", "right", "left")
-        self._means.append(tuple(np.stack([image[regions[r]].mean(axis=0) for r in watched]) for image in (true, made)))
 
-    def figures(self) -> dict[str, object]:
-        """Medians by region, and the popping: p99 of the second difference of region means over that of the true clip."""
-        out: dict[str, object] = {}
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Medians by region."""
+        out = {}
         for region, rows in self._rows.items():
             psnr, ssim, gradients = np.median(rows, axis=0).tolist()
             out[region] = {"psnr_db": round(psnr, 2), "ssim": round(ssim, 4), "gradient_ssim": round(gradients, 4)}
-        true, made = (np.percentile(np.abs(np.diff(np.stack(m), 2, axis=0)), 99) for m in zip(*self._means, strict=True))
-        return {**out, "popping": round(float(made / max(true, 1e-3)), 3)}
+        return out
+
+
+class Popping:
+    """Collects mean colours of regions: what pops in them is in their second difference."""
+
+    def __init__(self) -> None:
+        self._means: list[Array] = []
+
+    def add(self, image: Image, regions: dict[str, NDArray[np.bool_]]) -> None:
+        """The next frame."""
+        self._means.append(np.stack([image[regions[name]].mean(axis=0) for name in WATCHED]))
+
+    def p99(self) -> float:
+        """p99 of the second difference, in grey levels."""
+        return float(np.percentile(np.abs(np.diff(np.stack(self._means), 2, axis=0)), 99))
 
 
 def _gradient(grey: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,31 +125,47 @@ def _gradient(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, object]:
-    """Figures of one clip. sheet: a folder for true frames beside made ones, one PNG picture every fifth frame."""
+    """Figures of one clip. sheet: a folder for true frames beside made ones, one PNG picture every fifth frame.
+
+    Pictures are compared under the motion as it was seen, as a filter's delay is none of the engine's; popping is measured
+    under the motion as it is smoothed when live.
+    """
     frames = seen(clip, model)
     cut = round(SHARE * len(frames))
     renders, neutral, pictures = _puppets(frames[:cut])
-    likeness = {name: Likeness() for name in renders}
+    smoothed, _, _ = _puppets(frames[:cut])
+    smooth, likeness = MotionSmoother(), {name: Likeness() for name in renders}
+    popping = {name: Popping() for name in ("true", *renders)}
     cost_s: dict[str, list[float]] = {name: [] for name in renders}
     for k, frame in enumerate(frames[cut:]):
         motion = neutral.motion(frame.landmarks)
         made = {name: _timed(render, motion, frame.time_s, cost_s[name]) for name, render in renders.items()}
-        height, width = next(iter(made.values())).shape[:2]
-        scale = np.array([width / frame.image.shape[1], height / frame.image.shape[0], 1], np.float32)
-        true = np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-        regions = masks(frame.landmarks * scale, (height, width))
+        true, regions = _truth(frame, next(iter(made.values())).shape)
+        popping["true"].add(true, regions)
+        live = smooth(motion, frame.time_s)
         for name, picture in made.items():
             likeness[name].add(true, picture, regions)
+            popping[name].add(smoothed[name](live, frame.time_s), regions)
         if sheet is not None and k % 5 == 0:
             row = np.hstack([true, *made.values()])
             cv2.imwrite(str(sheet / f"{clip.stem}-{k:04d}.png"), cv2.cvtColor(row, cv2.COLOR_RGB2BGR))
     costs = {name: median(times) for name, times in cost_s.items()}
+    still = max(popping["true"].p99(), 1e-3)
     return {
         "frames": len(frames) - cut,
         "pictures": pictures,
-        **{name: like.figures() for name, like in likeness.items()},
+        **{name: {**like.figures(), "popping": round(popping[name].p99() / still, 3)} for name, like in likeness.items()},
         "cost_ratio": {name: round(cost / costs["one"], 2) for name, cost in costs.items()},
     }
+
+
+def _truth(frame: Seen, shape: tuple[int, ...]) -> tuple[Image, dict[str, NDArray[np.bool_]]]:
+    """The frame in the size of what is made of it, scaled as portraits are, and its `masks`."""
+    height, width = shape[:2]
+    scale = np.array([width / frame.image.shape[1], height / frame.image.shape[0], 1], np.float32)
+    method = cv2.INTER_AREA if width < frame.image.shape[1] else cv2.INTER_CUBIC
+    true = np.asarray(cv2.resize(frame.image, (width, height), interpolation=method), np.uint8)
+    return true, masks(frame.landmarks * scale, (height, width))
 
 
 def _timed(render: Render, motion: Motion, time_s: float, into: list[float]) -> Image:

@@ -10,7 +10,8 @@ from ..face.faces import Faces
 from ..face.motion import rest
 from ..frames import Image, planar
 from ..portrait import Portrait
-from .follow import Followed, MeshPuppeteer
+from .follow import MeshPuppeteer
+from .followed import Followed
 from .prepared import MeshPrepared
 
 WARM_UP = 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,22 +16,9 @@ from ..follow.neutral import NeutralKeeper
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
 from ..frames import Driving, Image
+from .followed import Followed
 from .mixing import Mixer
 from .prepared import MeshPrepared
-
-
-@dataclass(frozen=True)
-class Followed(Motion):
-    """A motion of one stream at `time_s`. mixer: the stream's, which keeps its key pictures from changing at once."""
-
-    time_s: float
-    mixer: Mixer
-
-    def render(self, prepared: MeshPrepared) -> Image:
-        """`prepared` under this motion; a stream's motions in their order."""
-        if not prepared.keys:
-            return prepared.render(self)
-        return prepared.render(self, self.mixer(prepared, prepared.weights(self), self.time_s))
 
 
 class MeshPuppeteer(Follower):

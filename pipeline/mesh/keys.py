@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ..face import topology as topo
-from ..face.motion import Array, Motion, Neutral, eye_gaze
+from ..face.motion import Array, Motion, Neutral, eye_gaze, rest
 from ..frames import Image
+from ..portrait import Picture
 from .layers import Box
-from .mixing import Weights
-from .regions import REGIONS, Region
+from .mixing import Spaces, Weights, spaces
+from .regions import BEYOND, REGIONS, Region
 from .regions import features as features_of
 from .warp import NO_MAP
 
-RIDGE = 0.004  # eye distances: landmarks are trusted no further
+RIDGE = 0.004  # eye spans: landmarks are trusted no further
+AT_REST = features_of(rest())
 MARGIN = 0.12  # of the face's size, kept round it
-GAP_REACH = 1.4  # a mouth open wider than that times a key picture's is not in that picture
-BARELY = 0.03  # eye distances: lips so little apart show nothing between them
 
 
 @dataclass(frozen=True)
 class KeyPicture:
-    """image: (h, w, 3) RGB of the face alone; landmarks: (478, 2) in its pixels; features: see `regions.features`;
-    gap: between the lips, in eye distances."""
+    """image: (h, w, 3) RGB of the face alone; landmarks: (478, 2) in its pixels; features: see `regions.features`."""
 
     image: Image
     landmarks: Array
     features: dict[str, Array]
-    gap: float
 
     @classmethod
     def of(cls, image: Image, landmarks: Array, neutral: Neutral, scale: float) -> KeyPicture:
@@ -44,10 +43,23 @@ class KeyPicture:
         size = tuple(max(round(side * scale), 8) for side in cut.shape[1::-1])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         factor = np.array(size, np.float32) / cut.shape[1::-1]
-        motion = neutral.motion(landmarks)
-        gap = float(np.linalg.norm(landmarks[13] - landmarks[14])) / eye_span(landmarks)
         small = np.asarray(cv2.resize(cut, size, interpolation=method), np.uint8)
-        return cls(small, (landmarks[:, :2] - (x0, y0)).astype(np.float32) * factor, features_of(motion), gap)
+        return cls(small, (landmarks[:, :2] - (x0, y0)).astype(np.float32) * factor, features_of(neutral.motion(landmarks)))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All key pictures of a portrait but the neutral, and where they and the neutral lie in each region's space."""
+
+    pictures: tuple[KeyPicture, ...]
+    spaces: Spaces
+
+    @classmethod
+    def of(cls, more: Sequence[Picture], landmarks: Array) -> Keys:
+        """landmarks: (478, 3) of the neutral picture in the portrait's size."""
+        neutral, size = Neutral.of(landmarks), eye_span(landmarks)
+        pictures = tuple(KeyPicture.of(p.image, p.landmarks, neutral, size / eye_span(p.landmarks)) for p in more)
+        return cls(pictures, spaces([AT_REST, *(picture.features for picture in pictures)]))
 
 
 def eye_span(landmarks: Array) -> float:
@@ -85,24 +97,14 @@ def lay_over(base: Image, driven: Array, keys: tuple[KeyPicture, ...], weights: 
     for name, region in REGIONS.items():
         if name == "face" and weights[name][0] > 1 - 1e-4:
             continue
-        _lay_region(out, base, region, driven, keys, _believable(weights[name], name, driven, keys))
+        _lay_region(out, base, region, driven, keys, weights[name])
     return out
-
-
-def _believable(share: Array, name: str, driven: Array, keys: tuple[KeyPicture, ...]) -> Array:
-    """Weights of the mouth go back to the drawn one where the driven mouth is open wider than the key pictures'."""
-    if name != "mouth":
-        return share
-    gap = float(np.linalg.norm(driven[13] - driven[14])) / eye_span(driven)
-    known = float(share[1:] @ np.array([key.gap for key in keys], np.float32)) / max(float(share[1:].sum()), 1e-6)
-    excess = (gap - GAP_REACH * known - BARELY) / (0.4 * known + BARELY)
-    trusted = share * np.float32(1.0 - min(max(excess, 0.0), 1.0))
-    trusted[0] = 1.0 - trusted[1:].sum()
-    return trusted
 
 
 def _lay_region(out: Image, base: Image, region: Region, driven: Array, keys: tuple[KeyPicture, ...], share: Array) -> None:
     outline = driven[list(region.outline)]
+    wider = np.array([BEYOND * (k in region.beyond) for k in region.outline], np.float32)[:, None]
+    outline = outline + wider * (outline - outline.mean(axis=0))
     box = Box.around(outline, 0, base.shape[0])
     if box is None:
         return

@@ -8,25 +8,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..face.motion import Array
-from .regions import REGIONS
+from .regions import LIPS, REGIONS
 
 LEAST_REACH = 0.15  # where more than a region mixes are alike far away, none leaves at once
 REACH = 1.0  # a key picture so much further away than the nearest has no part any more
 TRACE = 0.02  # a share too small to be seen
 SAME = 0.3  # pictures of a region that are nearer to each other would only blur each other
 AT_HOME = 0.1  # a motion so near to the neutral shows the neutral picture, whatever the others are
+GAP_REACH = 1.4  # a mouth open wider than that times a key picture's is not in that picture,
+BARELY = 0.4  # and so many steps
+FAR = 1e6
 Spaces = dict[str, Array]  # by region: (n, d) features
 Weights = dict[str, Array]  # by region: (n,) for the n key pictures, the neutral first; the sum is 1
 
 
 def spaces(keys: Sequence[Mapping[str, Array]]) -> Spaces:
-    """By region where key pictures with these features lie, the neutral first; doubles of earlier ones are infinitely far."""
+    """By region where key pictures with these features lie, the neutral first; doubles of earlier ones are far away."""
     out = {}
     for name in REGIONS:
         points = np.stack([key[name] for key in keys]).astype(np.float32)
         for k in range(1, len(points)):
             if np.linalg.norm(points[:k] - points[k], axis=1).min() < SAME:
-                points[k] = np.inf
+                points[k] = FAR
         out[name] = points
     return out
 
@@ -40,14 +43,29 @@ def wanted(features: Mapping[str, Array], known: Spaces) -> Weights:
     out = {}
     for name, region in REGIONS.items():
         distance = np.linalg.norm(known[name] - features[name], axis=1)
+        beyond = np.zeros(len(distance))
+        if name == "mouth":
+            beyond = _beyond(features[name], known[name])
+            distance += beyond
         distance[0] = max(distance[0] - AT_HOME, 0.0)
         nearest = np.sort(distance)
         reach = nearest[0] + REACH
         if len(nearest) > region.mixed:
             reach = min(reach, max(float(nearest[region.mixed]), nearest[0] + LEAST_REACH))
         near = np.maximum(1 / np.maximum(distance, 1e-4) - 1 / reach, 0.0) ** 2
-        out[name] = (near / float(near.sum())).astype(np.float32)
+        share = (near / float(near.sum())).astype(np.float32)
+        trusted = 1.0 - min(max(float(distance[1:].min(initial=np.inf)) - region.trust, 0.0), 1.0)
+        share[1:] *= trusted * np.clip(1.0 - beyond[1:], 0.0, 1.0)
+        share[0] = 1.0 - share[1:].sum()
+        out[name] = share
     return out
+
+
+def _beyond(mouth: Array, known: Array) -> Array:
+    """(n,) steps by which a mouth is open wider than key pictures can be bent to: what they show between the lips would smear."""
+    lower, upper = 2 * LIPS.index(14) + 1, 2 * LIPS.index(13) + 1
+    opening, openings = (np.maximum(m[..., lower] - m[..., upper], 0.0) for m in (mouth, known))
+    return np.asarray(np.maximum(opening - GAP_REACH * openings - BARELY, 0.0))
 
 
 def sparse(weights: Weights) -> Weights:

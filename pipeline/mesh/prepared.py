@@ -6,26 +6,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..face.motion import Array, Motion, Neutral, euler, rest
+from ..face.motion import Motion, euler
 from ..frames import Image
 from ..portrait import Portrait, fit
 from .crop import Crop
 from .eyes import Eye, draw_eyes, make_eyes
 from .geometry import Geometry
-from .keys import KeyPicture, eye_span, lay_over, with_irises
-from .mixing import Spaces, Weights, spaces, sparse, wanted
+from .keys import Keys, lay_over, with_irises
+from .mixing import Weights, sparse, wanted
 from .mouth import Mouth, make_mouth
-from .pose import Pose, pose_of
+from .pose import pose_of
 from .regions import features
 from .warp import warp
-
-AT_REST = features(rest())
 
 
 @dataclass(frozen=True)
 class MeshPrepared:
-    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures; spaces: what
-    they are chosen by."""
+    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures."""
 
     still: Image
     crop: Crop
@@ -33,8 +30,7 @@ class MeshPrepared:
     geometry: Geometry
     eyes: list[Eye]
     mouth: Mouth
-    keys: tuple[KeyPicture, ...]
-    spaces: Spaces
+    keys: Keys
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
@@ -42,35 +38,20 @@ class MeshPrepared:
         crop = Crop.around(landmarks)
         pixels = crop.cut(still)
         geometry = Geometry.of(landmarks - np.array([crop.x, crop.y, 0], np.float32), crop.side)
-        neutral, size = Neutral.of(landmarks), eye_span(landmarks)
-        keys = tuple(KeyPicture.of(p.image, p.landmarks, neutral, size / eye_span(p.landmarks)) for p in portrait.more)
-        return cls(
-            still,
-            crop,
-            pixels,
-            geometry,
-            make_eyes(pixels, geometry),
-            make_mouth(pixels, geometry),
-            keys,
-            spaces([AT_REST, *(key.features for key in keys)]),
-        )
+        keys = Keys.of(portrait.more, landmarks)
+        return cls(still, crop, pixels, geometry, make_eyes(pixels, geometry), make_mouth(pixels, geometry), keys)
 
     def render(self, motion: Motion, weights: Weights | None = None) -> Image:
         """The whole picture under `motion`. weights: of the key pictures; those that suit the motion by default."""
         pose = pose_of(motion, self.geometry)
         driven = pose.landmarks(self.geometry)
-        patch = self._neutral_driven(motion, pose, driven)
-        if self.keys:
-            shares = sparse(self.weights(motion) if weights is None else weights)
-            patch = lay_over(patch, with_irises(driven, self.geometry.landmarks, motion), self.keys, shares)
-        return self.crop.paste(patch, self.still)
-
-    def _neutral_driven(self, motion: Motion, pose: Pose, driven: Array) -> Image:
-        """The crop by the neutral picture alone."""
         patch = warp(self.pixels, self.geometry, pose, driven)
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven)
-        return patch
+        if self.keys.pictures:
+            shares = sparse(self.weights(motion) if weights is None else weights)
+            patch = lay_over(patch, with_irises(driven, self.geometry.landmarks, motion), self.keys.pictures, shares)
+        return self.crop.paste(patch, self.still)
 
     def weights(self, motion: Motion) -> Weights:
         """How much of each picture suits `motion`, the neutral first, by region."""
@@ -78,4 +59,4 @@ class MeshPrepared:
         linear = pose.linear / np.cbrt(np.linalg.det(pose.linear))
         expression = pose.offsets @ self.geometry.axes.T / np.float32(self.geometry.eye_distance)
         shown = replace(motion, pose=np.array([*euler(linear), 0, 0, 0], np.float32), expression=expression)
-        return wanted(features(shown), self.spaces)
+        return wanted(features(shown), self.keys.spaces)

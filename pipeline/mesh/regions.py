@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ MOUTH_RING = (2, 97, 98, 203, 206, 216, 212, 202, 204, 194, 201, 200, 421, 418, 
 RIGHT_RING = (130, 247, 30, 29, 27, 28, 56, 190, 243, 112, 26, 22, 23, 24, 110, 25)
 LEFT_RING = (359, 467, 260, 259, 257, 258, 286, 414, 463, 341, 256, 252, 253, 254, 339, 255)
 LIPS = (13, 14, 0, 17, *topo.MOUTH_CORNERS, 78, 308, 81, 311, 178, 402)
+HAIRLINE = frozenset((21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251))  # below it the oval is the face's outline
+BEYOND = 0.17
+BROWS = (107, 105, 70, 336, 334, 300)  # inner end, middle and outer end of each
 CHEEKS = (205, 425, 50, 280)
 # What counts as one step from one picture to another.
 TURN, TURN_OF_PARTS, ROLL = 0.10, 0.25, 0.30  # radians; a mouth or an eye bears more of another turn than a whole face
@@ -24,7 +28,9 @@ OPENNESS, GAZE = 0.15, 0.06  # of the neutral opening; eye widths
 @dataclass(frozen=True)
 class Region:
     """nodes: landmarks that place it; outline: landmarks round it; feather: width of its soft edge in eye distances, inside
-    the outline; grid: cells of its warp; mixed: how many key pictures mix; time_s: how slowly they change."""
+    the outline; grid: cells of its warp; mixed: how many key pictures mix; time_s: how slowly they change; trust: steps to the
+    nearest key picture beyond which the neutral, bent and drawn as it must be, is better; beyond: landmarks of
+    the outline that lie inside what is to be covered, by a share BEYOND."""
 
     nodes: tuple[int, ...]
     outline: tuple[int, ...]
@@ -32,18 +38,20 @@ class Region:
     grid: int
     mixed: int
     time_s: float
+    trust: float = math.inf
+    beyond: frozenset[int] = frozenset()
 
 
 def _eye(lids: tuple[tuple[int, ...], tuple[int, ...]], iris: tuple[int, ...], ring: tuple[int, ...]) -> Region:
     nodes = (*lids[0], *lids[1][1:-1], *ring, iris[0], iris[1], iris[3])
-    return Region(nodes, ring, 0.06, 20, 2, 0.06)
+    return Region(nodes, ring, 0.06, 20, 2, 0.02, 1.5)  # eyes jump
 
 
 REGIONS = {
     "face": Region(
         (*topo.OVAL[::2], *topo.RIGHT_BROW[::2], *topo.LEFT_BROW[::2], *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
          *topo.LOWER_OUTER_LIP[2:-1:2], *MOUTH_RING[::3], *RIGHT_RING[::3], *LEFT_RING[::3], *CHEEKS, 33, 133, 362, 263, 9, 151),
-        topo.OVAL, 0.28, 28, 2, 0.12,
+        topo.OVAL, 0.22, 28, 2, 0.12, beyond=HAIRLINE,
     ),
     "mouth": Region(
         (*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308, *MOUTH_RING), MOUTH_RING, 0.14, 24, 2, 0.06
@@ -56,7 +64,7 @@ REGIONS = {
 def features(motion: Motion) -> dict[str, Array]:
     """Of each region: a point in a space where a distance of about 1 is a step that one sees. All 0 for the neutral."""
     turn, roll, expression = motion.pose[:2], motion.pose[2:3], motion.expression[:, :2]
-    brows = np.stack([expression[list(brow), 1].mean() for brow in (topo.RIGHT_BROW, topo.LEFT_BROW)])
+    brows = expression[list(BROWS)].ravel()
     lips, cheeks = expression[list(LIPS)].ravel(), expression[list(CHEEKS)].ravel()
     of_parts = turn / TURN_OF_PARTS
     out = {

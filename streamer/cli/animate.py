@@ -41,7 +41,9 @@ template_app = typer.Typer(help="Motion templates: the motion of a clip, stored 
 
 
 def animate(
-    portrait: Annotated[str, typer.Argument(help="Name of a bundled portrait, a picture, or a clip whose face is animated.")],
+    portrait: Annotated[
+        str, typer.Argument(help="Name of a bundled portrait, a picture, a .puppet file, or a clip whose face is animated.")
+    ],
     driver: Annotated[Path, typer.Argument(help="What the portrait follows: a clip, a picture, or a motion template.")],
     out: Annotated[
         Path,

@@ -99,7 +99,7 @@ class Recording(Section):
 class Stream(Section):
     """One stream: a portrait, what drives it, and where it goes."""
 
-    portrait: str = Field("astronaut", description="Name of a bundled portrait, or path of a picture file.")
+    portrait: str = Field("astronaut", description="Name of a bundled portrait, or path of a picture or .puppet file.")
     engine: str = Field("", description="Animation engine: auto, mesh or liveportrait. If empty, that of engine.name.")
     source: Literal["browser", "network", "file", "webcam", "pattern"] = Field(
         "browser",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -18,7 +19,6 @@ from ..waiting import LIMIT_S
 @pytest.fixture
 def small_puppet() -> bytes:
     """Two pictures."""
-    from dataclasses import replace
 
     portrait = bundled("astronaut")
     return pack_puppet(

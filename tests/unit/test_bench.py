@@ -55,3 +55,23 @@ def test_an_installed_package_says_how_to_get_the_benchmarks(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "not part of the installed package" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_picture_is_as_like_itself_as_can_be_and_less_like_a_mouth_moved_aside() -> None:
+    import numpy as np
+
+    from bench.reenact import Likeness, Popping, masks
+    from pipeline.portrait import bundled
+
+    portrait = bundled("astronaut")
+    regions = masks(portrait.landmarks, portrait.image.shape[:2])
+    moved = np.where(regions["mouth"][..., None], np.roll(portrait.image, 12, axis=1), portrait.image)
+    same, other, still, jumping = Likeness(), Likeness(), Popping(), Popping()
+    for k in range(6):
+        same.add(portrait.image, portrait.image, regions)
+        other.add(portrait.image, moved, regions)
+        still.add(portrait.image, regions)
+        jumping.add(moved if k == 3 else portrait.image, regions)
+    assert same.figures()["mouth"] == {"psnr_db": pytest.approx(78, abs=1), "ssim": 1.0, "gradient_ssim": 1.0}
+    assert other.figures()["mouth"]["ssim"] < 0.8 < other.figures()["eyes"]["ssim"]
+    assert still.p99() == 0 < jumping.p99()

@@ -23,8 +23,9 @@ from pipeline.face.motion import Motion, Neutral, rest
 from pipeline.frames import Driving
 from pipeline.liveportrait.options import Settings
 from pipeline.mesh.engine import MeshEngine
+from pipeline.mesh.keys import AT_REST
 from pipeline.mesh.mixing import Mixer, spaces, sparse, wanted
-from pipeline.mesh.prepared import AT_REST, MeshPrepared
+from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.regions import REGIONS, features
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, load_portrait, pack_puppet, read_portrait, save_puppet
 from pipeline.puppet.choose import chosen
@@ -101,7 +102,7 @@ def test_a_stream_comes_to_the_weights_wanted_within_its_time_constant():
 
 def test_a_puppet_at_rest_is_its_neutral_picture_to_the_pixel(demo):
     many, one = (MeshPrepared.of(p, 512, 512) for p in (demo, replace(demo, more=())))
-    assert len(many.keys) == len(demo.more) >= 5
+    assert len(many.keys.pictures) == len(demo.more) >= 5
     assert np.array_equal(many.render(rest()), one.render(rest()))
     puppeteer = MeshEngine(faces_by(None)).open()
     still = puppeteer.render(many, puppeteer.follow(Driving(np.zeros((64, 64, 3), np.uint8), 0.0)))
