@@ -45,6 +45,7 @@ class Workshop:
         self._states: dict[str, MakingState] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._ended: set[str] = set()
         self._count = 0
 
     def states(self) -> list[MakingState]:
@@ -88,11 +89,13 @@ class Workshop:
         await asyncio.gather(*(self._end(key) for key in list(self._tasks)))
 
     async def _end(self, key: str) -> None:
+        self._ended.add(key)  # for one whose process is about to start
         process, task = self._processes.get(key), self._tasks.get(key)
         if process is not None:
             process.kill()
         if task is not None:
             await asyncio.gather(task, return_exceptions=True)
+        self._ended.discard(key)
 
     async def _make(self, state: MakingState, about: About, folder: TemporaryDirectory[str]) -> None:
         clip, out = Path(folder.name) / "clip", Path(folder.name) / "made.puppet"
@@ -116,6 +119,8 @@ class Workshop:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         ) as process:
             self._processes[state.id] = process
+            if state.id in self._ended:
+                process.kill()
             assert process.stdin is not None
             assert process.stdout is not None
             with process.stdin as task:

@@ -55,6 +55,7 @@ def server(model):
 @pytest.fixture
 def http(server) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
+        client.patch("/api/streams/live", json={"portrait": "astronaut"}).raise_for_status()
         yield client
         for making in client.get("/api/puppets").json():
             client.delete(f"/api/puppets/{making['id']}")
@@ -273,7 +274,6 @@ def test_a_puppet_file_is_shown_and_downloaded(opened, http, puppet, tmp_path, w
     assert download.value.suggested_filename == file.name
     about, pictures = unpack(httpx.get(download.value.url).content, file.name)
     assert (about.label, len(pictures)) == ("made for a test", 2)
-    http.patch("/api/streams/live", json={"portrait": "astronaut"}).raise_for_status()
 
 
 def test_only_one_file_is_taken_at_a_time(opened):
