@@ -183,7 +183,7 @@ def _puppets(frames: list[Seen]) -> tuple[dict[str, Render], Neutral, int]:
     mixer = Mixer()
 
     def mixed(motion: Motion, time_s: float) -> Image:
-        return many.render(motion, mixer(many, many.weights(motion), time_s))
+        return many.render(motion, lambda target: mixer(many, target, time_s))
 
     return {"one": lambda motion, time_s: one.render(motion), "many": mixed}, Neutral.of(puppet.landmarks), 1 + len(puppet.more)
 

@@ -94,9 +94,9 @@ def unpack(data: bytes, name: str) -> tuple[About, Pictures]:
             about, count = _about(archive, name)
             _check_members(archive, count, name)
             landmarks = _landmarks(archive.read(LANDMARKS), count, name)
-            images = [Pillow.open(io.BytesIO(archive.read(_picture(k))), formats=("WEBP", "PNG")) for k in range(count)]
-            _check_sizes(images, name)
-            pictures = [np.array(image.convert("RGB")) for image in images]
+            pictures: list[Image] = []
+            for k in range(count):
+                pictures.append(_decoded(archive.read(_picture(k)), k, MAX_PIXELS - sum(p.size // 3 for p in pictures), name))
     except UnidentifiedImageError as exc:
         raise PortraitError(f"{name}: damaged puppet (a picture in it is neither WebP nor PNG)") from exc
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, SyntaxError, NotImplementedError, RuntimeError) as exc:
@@ -149,14 +149,15 @@ def _landmarks(data: bytes, count: int, name: str) -> Array:
     return found
 
 
-def _check_sizes(images: Sequence[Pillow.Image], name: str) -> None:
-    """Before anything is decoded."""
-    for k, image in enumerate(images):
-        limit = MAX_FACE if k else MAX_SIDE
+def _decoded(data: bytes, number: int, pixels: int, name: str) -> Image:
+    """(h, w, 3) RGB. Its size is looked at before it is decoded, and no second one is open meanwhile. pixels: that may come."""
+    limit = MAX_FACE if number else MAX_SIDE
+    with Pillow.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
         if not 16 <= min(image.size) <= max(image.size) <= limit:
-            raise PortraitError(f"{name}: picture {k} has {image.width}x{image.height} pixels; 16 to {limit} are taken")
-    if sum(image.width * image.height for image in images) > MAX_PIXELS:
-        raise PortraitError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels in all")
+            raise PortraitError(f"{name}: picture {number} has {image.width}x{image.height} pixels; 16 to {limit} are taken")
+        if image.width * image.height > pixels:
+            raise PortraitError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels in all")
+        return np.array(image.convert("RGB"))
 
 
 def _check_face(image: Image, landmarks: Array, number: int, name: str) -> None:

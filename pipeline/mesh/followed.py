@@ -10,7 +10,7 @@ from .mixing import Mixer
 from .prepared import MeshPrepared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Followed(Motion):
     """A motion of one stream at `time_s`. mixer: the stream's, which keeps its key pictures from changing at once."""
 
@@ -19,6 +19,4 @@ class Followed(Motion):
 
     def render(self, prepared: MeshPrepared) -> Image:
         """`prepared` under this motion; a stream's motions in their order."""
-        if not prepared.keys.pictures:
-            return prepared.render(self)
-        return prepared.render(self, self.mixer(prepared, prepared.weights(self), self.time_s))
+        return prepared.render(self, lambda target: self.mixer(prepared, target, self.time_s))

@@ -12,7 +12,7 @@ from .regions import LIPS, REGIONS
 
 LEAST_REACH = 0.15  # where more than a region mixes are alike far away, none leaves at once
 REACH = 1.0  # a key picture so much further away than the nearest has no part any more
-TRACE = 0.02  # a share too small to be seen
+TRACE = 0.05  # a share too small to be seen
 SAME = 0.3  # pictures of a region that are nearer to each other would only blur each other
 AT_HOME = 0.1  # a motion so near to the neutral shows the neutral picture, whatever the others are
 GAP_REACH = 1.4  # a mouth open wider than that times a key picture's is not in that picture,
@@ -77,6 +77,11 @@ def sparse(weights: Weights) -> Weights:
         kept = np.maximum(share - too_small, 0.0)
         out[name] = kept / kept.sum()
     return out
+
+
+def at_once(target: Weights) -> Weights:
+    """What a picture without a past shows."""
+    return target
 
 
 class Mixer:

@@ -44,17 +44,17 @@ class Region:
 
 def _eye(lids: tuple[tuple[int, ...], tuple[int, ...]], iris: tuple[int, ...], ring: tuple[int, ...]) -> Region:
     nodes = (*lids[0], *lids[1][1:-1], *ring, iris[0], iris[1], iris[3])
-    return Region(nodes, ring, 0.06, 20, 2, 0.02, 1.5)  # eyes jump
+    return Region(nodes, ring, 0.06, 16, 2, 0.02, 1.5)  # eyes jump
 
 
 REGIONS = {
     "face": Region(
-        (*topo.OVAL[::2], *topo.RIGHT_BROW[::2], *topo.LEFT_BROW[::2], *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
+        (*topo.OVAL[::2], *topo.RIGHT_BROW, *topo.LEFT_BROW, *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
          *topo.LOWER_OUTER_LIP[2:-1:2], *MOUTH_RING[::3], *RIGHT_RING[::3], *LEFT_RING[::3], *CHEEKS, 33, 133, 362, 263, 9, 151),
-        topo.OVAL, 0.22, 28, 2, 0.12, beyond=HAIRLINE,
+        topo.OVAL, 0.22, 22, 2, 0.12, beyond=HAIRLINE,
     ),
     "mouth": Region(
-        (*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308, *MOUTH_RING), MOUTH_RING, 0.14, 24, 2, 0.06
+        (*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308, *MOUTH_RING), MOUTH_RING, 0.14, 20, 2, 0.06
     ),
     "right": _eye(topo.EYES[0], topo.RIGHT_IRIS, RIGHT_RING),
     "left": _eye(topo.EYES[1], topo.LEFT_IRIS, LEFT_RING),

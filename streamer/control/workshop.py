@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,7 +46,7 @@ class Workshop:
         self._states: dict[str, MakingState] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, subprocess.Popen[str]] = {}
-        self._ended: set[str] = set()
+        self._unwanted: set[str] = set()
         self._count = 0
 
     def states(self) -> list[MakingState]:
@@ -70,9 +71,10 @@ class Workshop:
         folder = TemporaryDirectory(prefix="puppetcast-")
         try:
             await _receive(clip, Path(folder.name) / "clip")
+            self.state(state.id)  # it may have been forgotten meanwhile
         except BaseException:
             folder.cleanup()
-            self._states.pop(state.id)
+            self._states.pop(state.id, None)
             raise
         state.state = "making"
         self._tasks[state.id] = asyncio.create_task(self._make(state, about, folder), name=state.id)
@@ -89,13 +91,12 @@ class Workshop:
         await asyncio.gather(*(self._end(key) for key in list(self._tasks)))
 
     async def _end(self, key: str) -> None:
-        self._ended.add(key)  # for one whose process is about to start
-        process, task = self._processes.get(key), self._tasks.get(key)
-        if process is not None:
-            process.kill()
+        task = self._tasks.get(key)
         if task is not None:
+            self._unwanted.add(key)  # its process may be about to start
+            if key in self._processes:
+                self._processes[key].kill()
             await asyncio.gather(task, return_exceptions=True)
-        self._ended.discard(key)
 
     async def _make(self, state: MakingState, about: About, folder: TemporaryDirectory[str]) -> None:
         clip, out = Path(folder.name) / "clip", Path(folder.name) / "made.puppet"
@@ -110,6 +111,7 @@ class Workshop:
             state.problem, state.state = str(exc), "failed"
         finally:
             self._tasks.pop(state.id, None)
+            self._unwanted.discard(state.id)
             await asyncio.to_thread(folder.cleanup)
 
     def _run(self, state: MakingState, about: About, clip: Path, out: Path) -> str:
@@ -119,11 +121,11 @@ class Workshop:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         ) as process:
             self._processes[state.id] = process
-            if state.id in self._ended:
+            if state.id in self._unwanted:
                 process.kill()
             assert process.stdin is not None
             assert process.stdout is not None
-            with process.stdin as task:
+            with suppress(BrokenPipeError), process.stdin as task:  # it may have been killed already
                 task.write(json.dumps({"clip": str(clip), "out": str(out), "about": asdict(about)}) + "\n")
             last = ""
             for line in process.stdout:

@@ -224,6 +224,7 @@ def test_hostile_and_damaged_files_give_one_clear_line(demo):
         changed(good, **{"0001_webp": None}): "'0001.webp' is missing, twice or foreign",
         changed(good, **{"0001_webp": b"no picture"}): "neither WebP nor PNG",
         changed(good, **{"0001_webp": picture_of(5000, 5000)}): "picture 1 has 5000x5000 pixels; 16 to 1024 are taken",
+        changed(good, puppet_json=b"[" * 90_000): "not a puppet, or not whole",
         changed(good, **{"0001_webp": b"\0" * 70_000_000}): "larger than 64 MB when unpacked",
         changed(good, landmarks_safetensors=b"x" * 99): "landmarks.safetensors",
         changed(good, landmarks_safetensors=tensors({"landmarks": nan})): "the landmarks of picture 0 are no face",
