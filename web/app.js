@@ -1,18 +1,20 @@
 // The page, put together: what a click or a key does, and when what is shown.
 
-import { Camera } from "./camera.js";
-import { Control, name } from "./control.js";
+import { Camera, LOST } from "./camera.js";
+import { Control, name, words } from "./control.js";
+import { onDrop } from "./drop.js";
 import { Gallery } from "./gallery.js";
 import { Panel } from "./panel.js";
+import { isClip, Puppets } from "./puppets.js";
 import { watch } from "./rtc.js";
 import { loadSchema } from "./schema.js";
 import { shortcuts } from "./shortcuts.js";
 import { Stats } from "./stats.js";
+import { Studio } from "./studio.js";
 import { renderButtons, renderCalibration, renderDriver, renderEngine, renderNotice } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const live = `/live/${encodeURIComponent(name)}`;
-const words = (problem) => (problem instanceof TypeError ? "The server does not answer." : problem.message);
 
 // Does what a user asks for; a failure is shown until the next thing is asked for.
 const attempt = (work) => async (...args) => {
@@ -27,11 +29,13 @@ const attempt = (work) => async (...args) => {
 
 const control = new Control(() => render());
 const camera = new Camera(`${live}/whip`, attempt(() => {
-  throw new Error("The camera was unplugged or taken away.");
+  throw new Error(LOST);
 }));
 const page = { control, camera, error: "", starting: false };
 const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt);
+const puppets = new Puppets(gallery);
+const studio = new Studio(camera, (...made) => puppets.make(...made));
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -50,6 +54,7 @@ function render() {
   if (state.portrait !== sought && !gallery.portraits.some((each) => each.id === state.portrait)) {
     sought = state.portrait;
     attempt(() => gallery.load())();
+attempt(() => puppets.resume())();
   }
   gallery.render();
   stats.render(state);
@@ -123,16 +128,29 @@ async function switchMicrophone() {
   if (camera.on && !muted && !camera.hasSound) await camera.restart();
 }
 
-async function upload({ target }) {
-  const [file] = target.files;
+// A portrait, a puppet or a clip that was chosen or dropped.
+async function take(files) {
+  if (files.length > 1) throw new Error("Several files: one at a time, please.");
+  if (!isClip(files[0])) await gallery.upload(files[0]);
+  else if (puppets.busy) throw new Error("A puppet is being made already; try again when it is done.");
+  else studio.ofClip(files[0]);
+}
+
+async function chosen({ target }) {
+  const files = [...target.files];
   target.value = "";
-  if (file) await gallery.upload(file);
+  if (files.length) await take(files);
 }
 
 $("engine").addEventListener("change", act(() => ({ engine: $("engine").value })));
 $("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").checked));
 $("microphone").addEventListener("change", attempt(switchMicrophone));
-$("upload").addEventListener("change", attempt(upload));
+$("upload").addEventListener("change", attempt(chosen));
+$("clip").addEventListener("change", attempt(chosen));
+$("yourself").addEventListener("click", attempt(() => studio.ofYourself()));
+$("making-show").addEventListener("click", attempt(() => puppets.choose()));
+$("making-end").addEventListener("click", attempt(() => puppets.end()));
+onDrop(attempt(take));
 $("cameras").addEventListener("change", attempt(() => camera.on && camera.restart()));
 addEventListener("pagehide", () => camera.stop());
 
@@ -140,3 +158,4 @@ navigator.mediaDevices?.enumerateDevices().then(() => camera.list()).catch(() =>
 describe();
 keepWatching();
 attempt(() => gallery.load())();
+attempt(() => puppets.resume())();

@@ -10,6 +10,8 @@ const PLAIN = {
   NotReadableError: "The camera is in use by another program.",
   OverconstrainedError: "That camera is gone. Choose another one.",
 };
+export const LOST = "The camera was unplugged or taken away.";
+const LIVE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 const $ = (id) => document.getElementById(id);
 
 export class Camera {
@@ -30,8 +32,7 @@ export class Camera {
   }
 
   async start() {
-    if (!navigator.mediaDevices) throw new Error("The browser gives a camera only to https or localhost pages.");
-    this.stream = await this.ask();
+    this.stream = await this.ask(LIVE, $("microphone").checked);
     this.stream.getVideoTracks()[0].addEventListener("ended", () => {
       this.stop();
       this.ongone();
@@ -41,13 +42,14 @@ export class Camera {
     await this.connect(this.stream);
   }
 
-  async ask() {
+  // The chosen camera's stream; it is the caller's to end. size: constraints.
+  async ask(size, audio) {
+    if (!navigator.mediaDevices) throw new Error("The browser gives a camera only to https or localhost pages.");
     const deviceId = $("cameras").value;
-    const size = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
     try {
       return await navigator.mediaDevices.getUserMedia({
         video: { ...size, ...(deviceId && { deviceId: { exact: deviceId } }) },
-        audio: $("microphone").checked,
+        audio,
       });
     } catch (problem) {
       throw new Error(PLAIN[problem.name] || problem.message);

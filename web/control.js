@@ -15,7 +15,10 @@ export async function call(method, path, body) {
   return data;
 }
 
-const failure = (text, code) => Object.assign(new Error(text), { code });
+export const failure = (text, code) => Object.assign(new Error(text), { code });
+
+// A problem as one line; `fetch` tells by a TypeError that nobody answers.
+export const words = (problem) => (problem instanceof TypeError ? "The server does not answer." : problem.message);
 
 export class Control {
   constructor(onchange) {

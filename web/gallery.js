@@ -1,4 +1,4 @@
-// The portraits: shown small, chosen by a click, and new ones uploaded.
+// The portraits and puppets: shown small, chosen by a click, uploaded, and puppets downloaded.
 
 import { call } from "./control.js";
 import { chooseFace, mark } from "./marker.js";
@@ -20,7 +20,11 @@ export class Gallery {
 
   // Show the k-th portrait, from 1 on.
   async choose(k) {
-    if (this.portraits[k - 1]) await this.control.send({ portrait: this.portraits[k - 1].id });
+    if (this.portraits[k - 1]) await this.show(this.portraits[k - 1].id);
+  }
+
+  async show(portrait) {
+    await this.control.send({ portrait });
   }
 
   render() {
@@ -29,17 +33,25 @@ export class Gallery {
     if (key !== this.shown) this.box.replaceChildren(...portraits.map((each, k) => this.thumbnail(each, k + 1)));
     this.shown = key;
     const current = control.wanted.get("portrait")?.[0] ?? control.state?.portrait;
-    [...this.box.children].forEach((button, k) => button.setAttribute("aria-pressed", portraits[k].id === current));
+    const buttons = this.box.querySelectorAll("button");
+    buttons.forEach((button, k) => button.setAttribute("aria-pressed", portraits[k].id === current));
   }
 
   thumbnail(portrait, number) {
+    const place = document.createElement("div");
+    place.append(this.button(portrait, number));
+    if (portrait.pictures > 1) place.append(download(portrait));
+    return place;
+  }
+
+  button(portrait, number) {
     const button = document.createElement("button");
     const image = new Image();
     image.addEventListener("load", () => (image.style.objectPosition = around(portrait.faces[portrait.face], image)));
     image.src = withToken(`/api/portraits/${encodeURIComponent(portrait.id)}/image`);
     image.alt = portrait.name;
     button.append(image);
-    button.title = portrait.name;
+    button.title = [portrait.name, portrait.label].filter(Boolean).join(": ");
     button.addEventListener("click", this.attempt(() => this.choose(number)));
     return button;
   }
@@ -63,8 +75,18 @@ export class Gallery {
       if (face !== null && face !== added.face) await call("PUT", `/api/portraits/${added.id}/face`, { face });
     }
     await this.load();
-    await this.control.send({ portrait: added.id });
+    await this.show(added.id);
   }
+}
+
+function download({ id, name, pictures }) {
+  const link = document.createElement("a");
+  link.href = withToken(`/api/portraits/${encodeURIComponent(id)}/puppet`);
+  link.download = "";
+  link.title = `Download “${name}” (${pictures} pictures) as a file`;
+  link.setAttribute("aria-label", link.title);
+  link.textContent = "↓";
+  return link;
 }
 
 // The CSS position by which a square of a long picture shows the face, not the middle. face: x, y, width, height as

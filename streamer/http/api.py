@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated
+from urllib.parse import quote
 
 import cv2
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
@@ -13,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from pipeline.portrait import MOST_BYTES, pack_puppet
-from pipeline.puppetfile import MAX_TEXT, About
+from pipeline.puppetfile import MAX_TEXT, SUFFIX, About
 
 from ..control.commands import Change
 from ..control.control import Control
@@ -87,7 +88,8 @@ def router(control: Control) -> APIRouter:
     async def puppet_file(key: str) -> Response:
         portrait = control.gallery.get(key)
         data = await asyncio.to_thread(pack_puppet, portrait, portrait.about or About(portrait.name, "one picture"))
-        headers = {"Content-Disposition": f'attachment; filename="{key}.puppet"', "Cache-Control": "no-store"}
+        name = quote(portrait.name.removesuffix(SUFFIX) + SUFFIX, safe="")
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Cache-Control": "no-store"}
         return Response(data, media_type="application/zip", headers=headers)
 
     @api.post("/puppets", status_code=202, tags=["puppets"], summary="Make a puppet of a clip, whose bytes are the body")

@@ -1,0 +1,20 @@
+// Files dropped anywhere on the page, and the sign that they may be.
+
+export function onDrop(take) {
+  const sign = document.getElementById("drop");
+  const files = (event) => event.dataTransfer?.types.includes("Files");
+  const show = (on) => (sign.hidden = !on || Boolean(document.querySelector("dialog[open]")));
+  addEventListener("dragover", (event) => {
+    if (!files(event)) return;
+    event.preventDefault(); // or the browser opens the file in place of the page
+    show(true);
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget || show(false)); // null outside the window
+  addEventListener("drop", (event) => {
+    if (!files(event)) return;
+    event.preventDefault();
+    const free = !sign.hidden; // no dialog is open
+    show(false);
+    if (free) take([...event.dataTransfer.files]);
+  });
+}
