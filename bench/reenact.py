@@ -39,18 +39,19 @@ Render = Callable[[Motion, float], Image]
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame with a face: seconds from the clip's start, (h, w, 3) RGB, (478, 3) landmarks in pixels."""
+    """A frame with a face: seconds from the clip's start, (h, w, 3) RGB, (478, 3) landmarks in pixels, blink scores."""
 
     time_s: float
     image: Image
     landmarks: Array
+    blink: Array | None
 
 
 def seen(clip: Path, model: Path) -> list[Seen]:
     """The frames of a clip that show a face."""
     with closing(MediaPipeTracker(model)) as tracker, open_clip(clip) as source:
-        found = [(time_s, image, tracker.track(image, time_s)) for time_s, image in timed(source)]
-    frames = [Seen(time_s, image, landmarks) for time_s, image, landmarks in found if landmarks is not None]
+        found = [(time_s, image, tracker.track(image, time_s), tracker.blink) for time_s, image in timed(source)]
+    frames = [Seen(time_s, image, landmarks, blink) for time_s, image, landmarks, blink in found if landmarks is not None]
     if len(frames) < 20:
         raise ClipError(f"{clip}: shows a face in {len(frames)} frames; at least 20 are needed")
     return frames
@@ -138,7 +139,7 @@ def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, obj
     popping = {name: Popping() for name in ("true", *renders)}
     cost_s: dict[str, list[float]] = {name: [] for name in renders}
     for k, frame in enumerate(frames[cut:]):
-        motion = neutral.motion(frame.landmarks)
+        motion = neutral.motion(frame.landmarks, frame.blink)
         made = {name: _timed(render, motion, frame.time_s, cost_s[name]) for name, render in renders.items()}
         true, regions = _truth(frame, next(iter(made.values())).shape)
         popping["true"].add(true, regions)
@@ -185,7 +186,8 @@ def _puppets(frames: list[Seen]) -> tuple[dict[str, Render], Neutral, int]:
     def mixed(motion: Motion, time_s: float) -> Image:
         return many.render(motion, lambda target: mixer(many, target, time_s))
 
-    return {"one": lambda motion, time_s: one.render(motion), "many": mixed}, Neutral.of(puppet.landmarks), 1 + len(puppet.more)
+    neutral = Neutral.of(frames[wanted[0]].landmarks, frames[wanted[0]].blink)
+    return {"one": lambda motion, time_s: one.render(motion), "many": mixed}, neutral, len(wanted)
 
 
 def report(clips: list[Path], model: Path, sheets: Path | None, progress: Progress) -> dict[str, object]:

@@ -51,7 +51,8 @@ export class Gallery {
     image.src = withToken(`/api/portraits/${encodeURIComponent(portrait.id)}/image`);
     image.alt = portrait.name;
     button.append(image);
-    button.title = [portrait.name, portrait.label].filter(Boolean).join(": ");
+    const shut = portrait.eyes_shut && "its eyes are shut in the picture and stay shut";
+    button.title = [portrait.name, portrait.label, shut].filter(Boolean).join(": ");
     button.addEventListener("click", this.attempt(() => this.choose(number)));
     return button;
   }

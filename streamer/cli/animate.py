@@ -129,10 +129,14 @@ def animate(
         with bar(driver.name) as progress:
             result = animate_file(opened, source, driver, output, progress, tuning, mirror)
     if isinstance(source, Portrait) and source.eyes_shut:
-        console.print(f"[yellow]warning:[/] the eyes of {source.name} are shut in the picture; they stay shut")
+        _warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
     if not result.tracked:
-        console.print(Text.assemble(("warning:", "yellow"), f" no face was followed in {driver}; the portrait rests throughout"))
+        _warn(f"no face was followed in {driver}; the portrait rests throughout")
     console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}")
+
+
+def _warn(text: str) -> None:
+    console.print(Text.assemble(("warning:", "yellow"), f" {text}"))
 
 
 def _refuse_foreign_options(engine: Engine, settings: Settings, tuning: Tuning) -> None:

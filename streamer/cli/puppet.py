@@ -77,7 +77,7 @@ def puppet_make(
         faces = _faces()
         portrait, made_from = _made(sources, faces, renderer, pictures, Settings(checkpoints, device), out)
         save_puppet(portrait, out, About(out.stem, made_from, consent, label))
-    console.print(f"{out}: {1 + len(portrait.more)} pictures, {out.stat().st_size / 1e6:.1f} MB", highlight=False)
+    console.print(f"{out}: {1 + len(portrait.more)} pictures, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _faces() -> Faces:

@@ -31,7 +31,7 @@ Box = tuple[float, float, float, float]
 
 class PortraitInfo(BaseModel):
     """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
-    right; face: which of them moves. pictures: 1, or how many pictures of one face a puppet has; label: what its maker
+    right; face: which of them moves; eyes_shut: in the picture, so that no driver opens them. pictures: 1, or how many pictures of one face a puppet has; label: what its maker
     wants viewers to be told."""
 
     id: str
@@ -39,6 +39,7 @@ class PortraitInfo(BaseModel):
     bundled: bool
     faces: list[Box]
     face: int
+    eyes_shut: bool
     pictures: int
     label: str
 
@@ -69,7 +70,7 @@ class Gallery:
         label = "" if portrait.about is None else portrait.about.label
         return PortraitInfo(
             id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face,
-            pictures=1 + len(portrait.more), label=label,
+            eyes_shut=portrait.eyes_shut, pictures=1 + len(portrait.more), label=label,
         )  # fmt: skip
 
     def get(self, key: str) -> Portrait:
