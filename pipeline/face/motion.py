@@ -103,7 +103,6 @@ class Neutral:
     def of(cls, landmarks: Array, blink: Array | None = None) -> Neutral:
         """Build from (478, 3) averaged landmarks in pixels, and the (2,) blink scores where the tracker has them."""
         distance = eye_distance(landmarks)
-        corners = landmarks[list(topo.MOUTH_CORNERS)]
         return cls(
             landmarks=landmarks,
             eye_distance=distance,
@@ -111,7 +110,7 @@ class Neutral:
             pivot=landmarks[_RIGID].mean(axis=0),
             openness=eye_openness(landmarks),
             gaze=eye_gaze(landmarks),
-            mouth_width=float(np.linalg.norm(corners[1] - corners[0]) / distance),
+            mouth_width=mouth_width(landmarks),
             shut=1.0 - min(lips_apart(landmarks) / PARTED, 1.0),
             blink=blink,
         )
@@ -142,6 +141,12 @@ def eye_distance(landmarks: Array) -> float:
     """Distance of the two eyes, in the unit of the landmarks."""
     right, left = eye_centres(landmarks)
     return max(float(np.linalg.norm(left - right)), 1e-6)
+
+
+def mouth_width(landmarks: Array) -> float:
+    """From corner to corner, in eye distances."""
+    left, right = landmarks[list(topo.MOUTH_CORNERS)]
+    return float(np.linalg.norm(right - left)) / eye_distance(landmarks)
 
 
 def lips_apart(landmarks: Array) -> float:

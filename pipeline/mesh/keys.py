@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..face import topology as topo
-from ..face.motion import Array, Motion, Neutral, eye_gaze, rest
+from ..face.motion import Array, Motion, Neutral, eye_gaze, mouth_width, rest
 from ..frames import Image
 from ..portrait import Picture
 from .layers import Box
@@ -49,17 +49,20 @@ class KeyPicture:
 
 @dataclass(frozen=True)
 class Keys:
-    """All key pictures of a portrait but the neutral, and where they and the neutral lie in each region's space."""
+    """All key pictures of a portrait but the neutral, where they and the neutral lie in each region's space, and the widest
+    mouth among them in eye distances."""
 
     pictures: tuple[KeyPicture, ...]
     spaces: Spaces
+    widest: float
 
     @classmethod
     def of(cls, more: Sequence[Picture], landmarks: Array) -> Keys:
         """landmarks: (478, 3) of the neutral picture in the portrait's size."""
         neutral, size = Neutral.of(landmarks), eye_span(landmarks)
         pictures = tuple(KeyPicture.of(p.image, p.landmarks, neutral, size / eye_span(p.landmarks)) for p in more)
-        return cls(pictures, spaces([AT_REST, *(picture.features for picture in pictures)]))
+        widest = max((mouth_width(p.landmarks) for p in more), default=0.0)
+        return cls(pictures, spaces([AT_REST, *(picture.features for picture in pictures)]), widest)
 
 
 def eye_span(landmarks: Array) -> float:

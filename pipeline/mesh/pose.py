@@ -42,13 +42,13 @@ class Pose:
         return self.place(geometry.landmarks, geometry.pivot) + (self.offsets @ self.linear.T)[:, :2]
 
 
-def pose_of(motion: Motion, geometry: Geometry) -> Pose:
-    """Transfer `motion` to the portrait."""
+def pose_of(motion: Motion, geometry: Geometry, widest: float = 0.0) -> Pose:
+    """Transfer `motion` to the portrait. widest: mouth that other pictures of the face show, in eye distances."""
     yaw, pitch, roll, log_scale = limited(motion.pose[:4] * TURN_GAIN, geometry.limits[:, :4]).tolist()
     linear = np.float32(np.exp(log_scale)) * rotation_matrix(yaw, pitch, roll)
     swing = linear[:2, 2] * np.float32(geometry.back)  # of the head's middle, about which a head turns, against the face
     middle = limited((motion.pose[4:] * geometry.eye_distance + swing) / geometry.side, geometry.limits[:, 4:])
-    return Pose(linear=linear, shift=middle * geometry.side - swing, roll=roll, offsets=_offsets(motion, geometry))
+    return Pose(linear=linear, shift=middle * geometry.side - swing, roll=roll, offsets=_offsets(motion, geometry, widest))
 
 
 def limited(value: Array, limits: Array) -> Array:
@@ -63,7 +63,7 @@ def limited(value: Array, limits: Array) -> Array:
     return np.asarray(np.sign(value) * (np.minimum(size, KNEE * limit) + room * np.tanh(over)), np.float32)
 
 
-def _offsets(motion: Motion, geometry: Geometry) -> Array:
+def _offsets(motion: Motion, geometry: Geometry, widest: float) -> Array:
     """(478, 3) landmark offsets in picture axes of the resting portrait, in pixels."""
     expression = motion.expression.copy()
     corners = geometry.landmarks[list(topo.MOUTH_CORNERS)]
@@ -73,7 +73,7 @@ def _offsets(motion: Motion, geometry: Geometry) -> Array:
     if motion.shut > 0:
         offsets += np.float32(motion.shut) * closing(geometry.landmarks, geometry.axes[1])
     _set_lids(offsets, motion.openness, geometry.landmarks)
-    _limit_width(offsets, geometry)
+    _limit_width(offsets, geometry, widest)
     _limit_mouth(offsets, geometry)
     return offsets
 
@@ -98,13 +98,13 @@ def soft_gap(gap: Array, rest: Array) -> Array:
     return np.where(gap > knee, knee + room * np.tanh(over / room), np.maximum(gap, np.minimum(rest, 0.0)))
 
 
-def _limit_width(offsets: Array, geometry: Geometry) -> None:
-    """A mouth grows no wider than a face can; one that is so in the picture stays as it is."""
+def _limit_width(offsets: Array, geometry: Geometry, widest: float) -> None:
+    """A mouth grows no wider than a face can; one that is so in a picture may be so."""
     across, unit = geometry.axes[0], geometry.eye_distance
     corners = list(topo.MOUTH_CORNERS)
     at_rest = float(np.diff(geometry.landmarks[corners] @ across)[0]) / unit
     change = float(np.diff(offsets[corners] @ across)[0]) / unit
-    knee, room = max(WIDE_KNEE, at_rest), WIDE_LIMIT - WIDE_KNEE
+    knee, room = max(WIDE_KNEE, at_rest, widest), WIDE_LIMIT - WIDE_KNEE
     over = at_rest + change - knee
     if over > 0:
         keep = (knee + room * math.tanh(over / room) - at_rest) / change

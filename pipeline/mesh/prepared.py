@@ -53,7 +53,7 @@ class MeshPrepared:
 
     def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once) -> Image:
         """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it."""
-        pose = pose_of(motion, self.geometry)
+        pose = pose_of(motion, self.geometry, self.keys.widest)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
         patch = self.backdrop.behind(warp(head, self.geometry, pose, driven))
@@ -66,7 +66,7 @@ class MeshPrepared:
 
     def weights(self, motion: Motion) -> Weights:
         """How much of each picture suits `motion`, the neutral first, by region."""
-        return self._wanted(motion, pose_of(motion, self.geometry))
+        return self._wanted(motion, pose_of(motion, self.geometry, self.keys.widest))
 
     def _wanted(self, motion: Motion, pose: Pose) -> Weights:
         linear = pose.linear / np.cbrt(np.linalg.det(pose.linear))

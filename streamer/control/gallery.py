@@ -31,8 +31,8 @@ Box = tuple[float, float, float, float]
 
 class PortraitInfo(BaseModel):
     """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
-    right; face: which of them moves; eyes_shut: in the picture, so that no driver opens them. pictures: 1, or how many pictures of one face a puppet has; label: what its maker
-    wants viewers to be told."""
+    right; face: which of them moves; eyes_shut: in the picture, so that no driver opens them. pictures: 1, or how many
+    pictures of one face a puppet has; label: what its maker wants viewers to be told."""
 
     id: str
     name: str

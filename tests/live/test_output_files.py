@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -20,6 +19,7 @@ from pipeline.offline.mux import Output
 from pipeline.outfile import finished
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
 
+from ..commands import commands
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
@@ -128,11 +128,12 @@ COMMANDS = [
 def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path_factory.mktemp("no-models")))
     before = content(desk)
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda row: ended(start(desk, *row[0].split())), COMMANDS))
-    for (args, message), (code, lines) in zip(COMMANDS, runs, strict=True):
-        assert (code, len(lines)) == (2, 1), (args, lines)
-        assert lines[0].startswith(f"error: {message}"), args
+    with commands() as shell:
+        for args, message in COMMANDS:
+            done = shell.run(args.split(), desk)
+            lines = done.said.splitlines()
+            assert (done.code, len(lines)) == (2, 1), (args, lines)
+            assert lines[0].startswith(f"error: {message}"), args
     assert content(desk) == before
 
 

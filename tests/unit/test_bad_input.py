@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import av
@@ -20,6 +19,7 @@ from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.errors import ConfigError
 
+from ..commands import commands
 from ..conftest import ROOT, run_server
 
 SDP = {"Content-Type": "application/sdp"}
@@ -150,8 +150,6 @@ def test_the_version_is_told():
     assert done.stdout == f"puppetcast {version('puppetcast')}\n"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)  # two dozen processes
 def test_command_line(tmp_path, silent_clip):
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
@@ -196,14 +194,11 @@ def test_command_line(tmp_path, silent_clip):
         ),
     ]
 
-    def run(args: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "streamer", *args], capture_output=True, text=True, cwd=ROOT, check=False)
-
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(run, [args for args, _ in table]))
-    for (args, message), done in zip(table, runs, strict=True):
-        errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-        assert done.returncode == 2, (args, done.stderr)
-        assert len(errors) == 1, done.stderr
-        assert message in errors[0]
-        assert "Traceback" not in done.stderr
+    with commands() as shell:
+        for args, message in table:
+            done = shell.run(args)
+            errors = [line for line in done.said.splitlines() if line.startswith("error:")]
+            assert done.code == 2, (args, done.said)
+            assert len(errors) == 1, done.said
+            assert message in errors[0]
+            assert "Traceback" not in done.said

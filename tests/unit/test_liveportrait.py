@@ -8,21 +8,21 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-import torch._inductor.config
 from safetensors.torch import save_file
 
 from pipeline.errors import ModelError
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait import conformance as verify
 from pipeline.liveportrait import motion
-from pipeline.liveportrait.build import PhaseConv, fold, precisions
+from pipeline.liveportrait.build import FusedSpade, PhaseConv, compiled, fold, precisions
 from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
-from pipeline.liveportrait.networks import TINY, SpadeGenerator
+from pipeline.liveportrait.networks import TINY, Spade, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.runtime import Runtime
 from pipeline.liveportrait.weights import load_networks, read_state
@@ -71,9 +71,10 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]  # to compile
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if "compiled" in n else []) for n in BUILDS])
-@torch._inductor.config.patch(cpp_wrapper=True)  # the same kernels, but 9 runs of a C++ compiler, not 51
 @torch.inference_mode()
-def test_every_build_computes_what_the_plain_networks_do(name, tiny):
+def test_every_build_computes_what_the_plain_networks_do(name, tiny, monkeypatch):
+    """The compiled one is traced whole; what a compiler makes of it, `bench device` holds against the plain networks too."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     build, precision, tolerance = BUILDS[name]
     if precision is Precision.BF16 and Precision.BF16 not in precisions(torch.device("cpu")):
         pytest.skip("this processor has no bf16")
@@ -86,6 +87,16 @@ def test_every_build_computes_what_the_plain_networks_do(name, tiny):
         results.append((runtime.motion(image).keypoints(), runtime.render(features, keypoints[1])))
     for plain, fast in zip(*results, strict=True):
         assert (plain - fast).abs().mean() < tolerance * plain.std()
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_the_compiler_s_own_kernels_compute_it_too():
+    """Of the layer that asks most of it; a whole network takes a minute to compile."""
+    torch.manual_seed(1)
+    spade = FusedSpade(Spade(8, TINY), 2)
+    x, seg = torch.rand(1, 8, 16, 16), torch.rand(1, TINY.warped, 8, 8)
+    assert torch.allclose(compiled(spade, Compile.ON)(x, seg), spade(x, seg), atol=1e-5)
 
 
 def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():

@@ -61,7 +61,7 @@ def test_a_turn_is_seen_by_the_landmarker(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("portrait", "clip_name"), [("s1", "d12"), ("s5", "d10"), ("s12", "d12")])
+@pytest.mark.parametrize(("portrait", "clip_name"), [("s5", "d10")])  # `bench follow` takes many
 def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip, tmp_path):
     out = tmp_path / "out.mp4"
     engine = open_engine("mesh", faces_by(model))
