@@ -65,7 +65,7 @@ class Row:
 
 def compare(kind: str, figures: dict[str, Any], base: dict[str, Any]) -> Iterator[Row]:
     """A row for each figure of LIMITS that both have."""
-    slower = base["speed"] / figures["speed"]
+    slower = base["speed"] / figures["speed"] if "speed" in base else 1.0  # older ones do not say
     for place, (more_is_better, limit, by_speed) in LIMITS[kind].items():
         then, allowed = dict(_at(base, place)), slower if by_speed else 1.0
         for name, now in _at(figures, place):

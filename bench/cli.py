@@ -70,7 +70,7 @@ def _check(kind: str, figures: dict[str, Any]) -> None:
     different = [f"{key}: {figures.get(key)}, there {base.get(key)}" for key in unlike(figures, base)]
     if different:
         raise PuppetError(f"--check: {path.name} was measured otherwise ({'; '.join(different)})")
-    console.print(f"{'speed':34} {figures['speed']:9.2f}  was {base['speed']:9.2f}")
+    console.print(f"{'speed':34} {figures['speed']:9.2f}  was {base.get('speed', 0):9.2f}")
     rows = list(compare(kind, figures, base))
     for row in rows:
         verdict = "ok" if row.ok else "WORSE"

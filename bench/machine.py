@@ -45,7 +45,7 @@ def speed() -> float:
         cv2.remap(cv2.GaussianBlur(picture, (0, 0), 2.0), at, np.empty(0, np.float32), cv2.INTER_LINEAR)
         return time.perf_counter() - start_s
 
-    return round(1 / median(seconds() for _ in range(200)), 1)
+    return round(1 / median(seconds() for _ in range(1000)), 1)
 
 
 def _processor() -> str:

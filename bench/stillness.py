@@ -236,7 +236,7 @@ def report(
         step()
         stretch = frames[calm : calm + QUIET]
         row["quiet_p95_px"] = {str(s): round(bench.quiet(stretch, Tuning(smoothing=s)), 3) for s in (0.0, 0.5)}
-        row["drift_px"] = round(bench.drift(stretch, Tuning(), seconds), 3)
+        row["drift_px"] = round(bench.drift(stretch, Tuning(recentre_s=0), seconds), 3)
         step()
         row["recalibration_px"] = bench.recalibration(frames, max(calm - 15, 0))
         step()
