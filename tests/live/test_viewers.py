@@ -36,7 +36,7 @@ async def test_viewers_of_a_codec_share_one_encoder(model: Path, monkeypatch: py
             await http.patch("/api/streams/live", json={"demo": True})
             viewers = [await stack.enter_async_context(watching(http, c)) for c in ("VP8", "VP8", "VP8", "H264")]
             for _, receiver in viewers:
-                await pictures(receiver, 20)
+                await pictures(receiver, 3)
             await until(lambda: all(s.viewer and s.viewer.estimate for s in server.sessions._sessions.values()))
             assert made == {LiveVp8Encoder: 1, LiveH264Encoder: 1}
             assert (encoder(server, "VP8").viewers, encoder(server, "H264").viewers) == (3, 1)
