@@ -72,7 +72,7 @@ class Workshop:
         try:
             await _receive(clip, Path(folder.name) / "clip")
             self.state(state.id)  # it may have been forgotten meanwhile
-        except BaseException:
+        except BaseException:  # a client that hangs up cancels this: whatever ends it, nothing of the clip stays
             folder.cleanup()
             self._states.pop(state.id, None)
             raise

@@ -56,7 +56,7 @@ def test_crop_and_paste_back_are_the_published_ones(conformance, networks):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_networks_compute_the_published_pictures(conformance, networks, all_cores):
-    """With the first of the file's three driving frames; `puppetcast verify` and `bench device` take all of them."""
+    """With the first of the file's three driving frames; `puppetcast verify` takes all of them."""
     golden = conformance / "golden_networks.npz"
     assert missed(golden, networks, driving_images=verify.load_golden(golden)["driving_images"][:1]) == []
 
@@ -73,7 +73,7 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]  # to compile
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if "compiled" in n else []) for n in BUILDS])
 @torch.inference_mode()
 def test_every_build_computes_what_the_plain_networks_do(name, tiny, monkeypatch):
-    """The compiled one is traced whole; what a compiler makes of it, `bench device` holds against the plain networks too."""
+    """The compiled one is traced whole; `puppetcast verify --compile on` runs what a compiler makes of whole networks."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     build, precision, tolerance = BUILDS[name]
     if precision is Precision.BF16 and Precision.BF16 not in precisions(torch.device("cpu")):
