@@ -1,27 +1,43 @@
 # make run starts the server; make test sets everything up and runs the tests.
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 CHECK_OPTION = $(if $(CHECK),--check)
 
+# The liveportrait engine brings PyTorch along: 'make run' installs it where there is an NVIDIA device, or where asked for.
+ENGINE ?= auto
+HEAVY := $(if $(filter liveportrait,$(ENGINE))$(shell command -v nvidia-smi),liveportrait)
+# A further package index, with PyTorch's processor build; on Linux, PyPI has the one for CUDA, of several gigabytes.
+TORCH_INDEX ?=
+# What the tests are run with; 'make test VENV=.venv-mesh EXTRAS=dev' is without PyTorch, and says what it skips.
+EXTRAS ?= dev,liveportrait
+PIP = $(BIN)/python -m pip install --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
 .PHONY: setup run test quick check bench browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
-	python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+$(BIN)/pip:
+	@python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
 
-run: setup
-	$(BIN)/puppetcast serve --port $(PORT)
+$(VENV)/.ready: $(BIN)/pip pyproject.toml constraints.txt
+	$(PIP) --quiet --editable '.[$(EXTRAS)]'
+	@touch $@ $(VENV)/.run $(VENV)/.runliveportrait
+
+$(VENV)/.run$(HEAVY): $(BIN)/pip pyproject.toml constraints.txt
+	@echo "installing puppetcast into $(VENV), once: about $(if $(HEAVY),1 to 6 GB (PyTorch),300 MB) to download"
+	$(PIP) --quiet --editable '.$(if $(HEAVY),[$(HEAVY)])'
+	@touch $@
+
+run: $(VENV)/.run$(HEAVY)
+	$(BIN)/puppetcast serve --port $(PORT) --engine $(ENGINE)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c "import torch" 2>/dev/null; then $(BIN)/mypy; else echo "*** PyTorch is absent: types are NOT CHECKED ***"; fi
 
 # Chromium comes from the distribution; without it the browser tests are skipped, and say so.
 browser:
