@@ -168,7 +168,7 @@ def test_http(model):
         busy = http.post("/live/live/whip", content=offer, headers=SDP)
         assert (busy.status_code, busy.json()["detail"]) == (
             409,
-            "stream 'live' already has a publisher; end that one first",
+            "stream 'live' already has a publisher; end that one first, or take over (POST …/whip?take_over=true)",
         )
         assert http.patch("/api/streams/live", json={"demo": False}).json()["publisher"] is False
         assert http.get("/readyz").json() == {"ready": True}
