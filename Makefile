@@ -9,11 +9,16 @@ CHECK_OPTION = $(if $(CHECK),--check)
 
 setup: $(VENV)/.ready
 
+# pip shows its progress where somebody can see it.
+PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install $$quiet
+
 $(VENV)/.ready: pyproject.toml constraints.txt
-	python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	@echo "Installing puppetcast and what it needs into $(VENV), once: 2 GB on disk (6 GB where pip gets torch for CUDA, as on" \
+	  "Linux), in two to ten minutes by your network."
+	@python3 -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
 
 run: setup
 	$(BIN)/puppetcast serve --port $(PORT)
