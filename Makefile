@@ -12,7 +12,9 @@ HEAVY := $(if $(filter liveportrait,$(ENGINE))$(shell command -v nvidia-smi),liv
 TORCH_INDEX ?=
 # What the tests are run with; 'make test VENV=.venv-mesh EXTRAS=dev' is without PyTorch, and says what it skips.
 EXTRAS ?= dev,liveportrait
-PIP = $(BIN)/python -m pip install --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# pip shows its progress where somebody can see it.
+PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install $$quiet --constraint constraints.txt \
+  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: setup run test quick check bench browser peers image-check docs clean
 
@@ -23,12 +25,13 @@ $(BIN)/pip:
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.ready: $(BIN)/pip pyproject.toml constraints.txt
-	$(PIP) --quiet --editable '.[$(EXTRAS)]'
+	@echo "Installing puppetcast and what its tests need into $(VENV), once."
+	@$(PIP) --editable '.[$(EXTRAS)]'
 	@touch $@ $(VENV)/.run $(VENV)/.runliveportrait
 
 $(VENV)/.run$(HEAVY): $(BIN)/pip pyproject.toml constraints.txt
-	@echo "installing puppetcast into $(VENV), once: about $(if $(HEAVY),1 to 6 GB (PyTorch),300 MB) to download"
-	$(PIP) --quiet --editable '.$(if $(HEAVY),[$(HEAVY)])'
+	@echo "Installing puppetcast into $(VENV), once: $(if $(HEAVY),2 to 6 GB on disk with PyTorch,0.9 GB on disk), in one to ten minutes by your network."
+	@$(PIP) --editable '.$(if $(HEAVY),[$(HEAVY)])'
 	@touch $@
 
 run: $(VENV)/.run$(HEAVY)

@@ -10,6 +10,7 @@ StreamerError
 ├── StreamBusy           the stream already has a publisher
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
+├── TakenOver            the session was ended for another publisher's
 ├── BadOffer             the SDP offer cannot be used
 │   ├── UnsupportedMedia the body is of another type
 │   └── TooLarge         the body is larger than any offer
@@ -83,6 +84,10 @@ class Overloaded(StreamerError):
 
 class UnknownSession(StreamerError):
     """No such WebRTC session."""
+
+
+class TakenOver(StreamerError):
+    """The session was ended, as another publisher took over the stream."""
 
 
 class BadOffer(StreamerError):

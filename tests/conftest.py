@@ -21,11 +21,12 @@ from playwright.sync_api import Browser, Page
 from pipeline import models, threads
 from pipeline.engine import Engine
 from pipeline.liveportrait.files import is_installed
+from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
 from streamer.config import Config
 
 from . import browser as browsers
-from .media import as_camera
+from .media import as_camera, short_clip
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -185,6 +186,12 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
         if "torch" in sys.modules:  # the server leaves a core to others; the tests after it need not
             sys.modules["torch"].set_num_threads(os.cpu_count() or 1)
         assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory) -> Path:
+    """Twelve frames in which the demo clip moves, with its sound left out."""
+    return short_clip(DEMO_CLIP, tmp_path_factory.mktemp("clips") / "short.mp4", start=60)  # it begins to move there
 
 
 @pytest.fixture

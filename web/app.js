@@ -1,6 +1,6 @@
 // The page, put together: what a click or a key does, and when what is shown.
 
-import { Camera, LOST } from "./camera.js";
+import { Camera } from "./camera.js";
 import { Control, name, words } from "./control.js";
 import { onDrop } from "./drop.js";
 import { Gallery } from "./gallery.js";
@@ -29,8 +29,8 @@ const attempt = (work) => async (...args) => {
 };
 
 const control = new Control(() => render());
-const camera = new Camera(`${live}/whip`, attempt(() => {
-  throw new Error(LOST);
+const camera = new Camera(`${live}/whip`, attempt((reason) => {
+  throw new Error(reason);
 }));
 const page = { control, camera, error: "", starting: false };
 const panel = new Panel(control, attempt);
@@ -88,7 +88,8 @@ async function startOrStop() {
   page.starting = true;
   render();
   try {
-    await camera.start();
+    const { publisher, source, demo } = control.state ?? {};
+    await camera.start(publisher ? (source && !demo ? "source" : "session") : null);
   } finally {
     page.starting = false;
   }

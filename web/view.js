@@ -22,11 +22,24 @@ export function renderNotice(page) {
   $("notice").classList.toggle("bad", Boolean(page.error) || !page.control.state);
 }
 
+// Who else drives, in words; "" where nobody does.
+function otherDriver({ control: { state }, camera }) {
+  if (camera.on || !state?.publisher) return "";
+  if (state.demo) return "The demo drives.";
+  if (!state.source) return "Another page or program drives.";
+  return `${state.source.name[0].toUpperCase()}${state.source.name.slice(1)} drives.`;
+}
+
 // What drives: the own camera, the demo, or something else.
-export function renderDriver({ control: { state }, camera, starting }) {
+export function renderDriver(page) {
+  const { control: { state }, camera, starting } = page;
+  const other = otherDriver(page);
   $("camera").hidden = !camera.on;
-  $("start").textContent = camera.on ? "Stop" : "Start camera";
-  $("start").disabled = starting || (!camera.on && Boolean(state?.publisher));
+  $("start").textContent = camera.on ? "Stop" : other ? "Take over" : "Start camera";
+  $("start").title = other && "Ends what drives now, and starts your camera";
+  $("start").disabled = starting;
+  $("driver").textContent = other;
+  $("driver").hidden = !other;
   $("demo").textContent = state?.demo ? "Stop demo" : "Demo";
   $("demo").disabled = camera.on || (Boolean(state?.publisher) && !state.demo);
 }

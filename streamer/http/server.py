@@ -21,6 +21,7 @@ from .access import Access, refusal
 STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
     errors.UnknownSession: 404,
+    errors.TakenOver: 410,
     errors.StreamBusy: 409,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,

@@ -11,7 +11,7 @@ from typing import IO
 
 import av
 
-from pipeline.frames import AnimatedFrame
+from pipeline.frames import AnimatedFrame, letterboxed
 
 from ..errors import SinkError
 from .container import Container
@@ -38,8 +38,8 @@ def claimed(part: IO[bytes]) -> bool:
 
 
 class Recording:
-    """An `Output`: fragmented MP4 files in a folder, a new one when one is long or large enough, or the picture changes
-    its size. While it is written a file is called NAME.part.mp4; that plays too."""
+    """An `Output`: fragmented MP4 files in a folder, a new one when one is long or large enough. A picture of another size
+    is letterboxed into that of the file's first. While it is written a file is called NAME.part.mp4; that plays too."""
 
     kind = "recording"
     takes_sound = True
@@ -88,10 +88,10 @@ class Recording:
         try:
             size = self._size()
             full = time_s - self._start_s >= self._max_s or size >= self._max_bytes
-            if full or not self._container.fits(frame.yuv):
+            if full:
                 self._finish()
                 self._begin(frame, time_s)
-            self._container.write(frame.yuv, time_s)
+            self._container.write(letterboxed(frame.yuv, *self._container.size), time_s)
         except FAILURES as exc:
             raise self._failure(exc) from exc
 

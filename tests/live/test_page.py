@@ -475,3 +475,40 @@ def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
     page.get_by_role("button", name=f"Delete {made['name']}").click()
     page.locator("#recordings-none").wait_for(timeout=60000)
     assert http.get("/api/recordings").json() == []
+
+
+def test_who_drives_is_told_and_can_be_taken_over(page, http):
+    """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off."""
+    other = page.context.browser.new_page()
+    other.goto(page.url)
+    first, second = page.locator("#start"), other.locator("#start")
+    expect(second).to_have_text("Start camera")
+    http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
+    expect(other.locator("#driver")).to_have_text("The demo drives.")
+    first.click()
+    expect(first).to_have_text("Stop")
+    expect(page.locator("#driver")).to_be_hidden()
+    expect(other.locator("#driver")).to_have_text("Another page or program drives.")
+    assert not http.get("/api/streams/live").json()["demo"]
+    second.click()
+    expect(second).to_have_text("Stop")
+    expect(page.locator("#notice")).to_have_text("Another page or program has taken over; your camera is off.", timeout=15000)
+    expect(first).to_have_text("Take over")
+    assert not page.evaluate("document.getElementById('camera').srcObject")
+    expect(second).to_have_text("Stop")
+    second.click()
+    expect(first).to_have_text("Start camera")
+    other.close()
+
+
+def test_what_the_config_names_drives_again_when_who_took_over_has_gone(browser):
+    with run_server(streams={"live": {"source": "pattern"}}) as server, httpx.Client(base_url=server.url) as http:
+        page = opened(browser, server.url)
+        expect(page.locator("#driver")).to_have_text("Test pattern drives.")
+        page.click("#start")
+        expect(page.locator("#start")).to_have_text("Stop")
+        assert any(state["publisher"] and not state["source"] for state in states(http))
+        page.click("#start")
+        expect(page.locator("#driver")).to_have_text("Test pattern drives.")
+        assert any(state["source"] and state["source"]["state"] == "live" for state in states(http))
+        page.close()

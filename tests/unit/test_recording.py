@@ -38,12 +38,11 @@ def test_files_follow_one_another_by_length(tmp_path: Path) -> None:
     assert sorted(recording.files) == sorted(tmp_path.iterdir()), "each is whole, under a name of its own"
 
 
-def test_files_follow_one_another_by_size_and_when_the_picture_has_another(tmp_path: Path) -> None:
+def test_files_follow_one_another_by_size(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     recording = Recording(tmp_path, "live", max_minutes=60, max_mb=0.1)
     for k in range(60):
-        side = 128 if k < 50 else 64
-        frame = AnimatedFrame(planar(rng.integers(0, 256, (side, side, 3), np.uint8)), 0.0, k, _SEAL)
+        frame = AnimatedFrame(planar(rng.integers(0, 256, (128, 128, 3), np.uint8)), 0.0, k, _SEAL)
         if not k:
             recording.open(frame, 0.0)
         recording.write(frame, k / 10)
@@ -51,7 +50,28 @@ def test_files_follow_one_another_by_size_and_when_the_picture_has_another(tmp_p
     counts = [seconds_of(file)[1] for file in recording.files]
     assert len(counts) >= 3
     assert sum(counts) == 60
-    assert counts[-1] == 10, "the one of another size"
+
+
+def test_a_picture_of_another_size_stays_in_its_file_and_is_letterboxed(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100)
+    red, green = (200, 30, 30), (30, 200, 30)
+    pictures = [(red, (96, 128)), (green, (64, 48)), (green, (90, 30)), (red, (96, 128))]
+    for k, (colour, (height, width)) in enumerate(pictures):
+        frame = AnimatedFrame(planar(np.full((height, width, 3), colour, np.uint8)), 0.0, k, _SEAL)
+        if not k:
+            recording.open(frame, 0.0)
+        recording.write(frame, k / 10)
+    recording.close()
+    [file] = recording.files
+    with av.open(str(file)) as opened:
+        frames = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(96, 128, 3)] * 4
+    for frame, (colour, (height, width)) in zip(frames, pictures, strict=True):
+        shown = np.abs(frame.astype(int) - colour).max(axis=2) < 60
+        wide = width * 96 / height
+        assert shown[4:-4, 64].all(), "from top to bottom"
+        assert shown[48].sum() == pytest.approx(wide, abs=4)
+        assert (frame[48, : max(int(61 - wide / 2), 0)] < 40).all(), "beside it is black"
 
 
 def test_a_file_that_was_not_finished_plays_up_to_the_last_second(tmp_path: Path) -> None:
