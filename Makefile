@@ -12,27 +12,27 @@ HEAVY := $(if $(filter liveportrait,$(ENGINE))$(shell command -v nvidia-smi),liv
 TORCH_INDEX ?=
 # What the tests are run with; 'make test VENV=.venv-mesh EXTRAS=dev' is without PyTorch, and says what it skips.
 EXTRAS ?= dev,liveportrait
+comma := ,
 # pip shows its progress where somebody can see it.
-PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install $$quiet --constraint constraints.txt \
-  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install $$quiet
+define INSTALL
+	@echo "Installing puppetcast$(2) into $(VENV), once, in one to ten minutes by your network."
+	@python3 -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.$(1)'
+	@touch $@
+endef
 
 .PHONY: setup run test quick check bench browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
-$(BIN)/pip:
-	@python3 -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(call INSTALL,[$(EXTRAS)],$(comma) PyTorch and what the tests need (2 GB on disk; 6 GB where pip gets PyTorch for CUDA))
+	@touch $(VENV)/.run $(VENV)/.runliveportrait
 
-$(VENV)/.ready: $(BIN)/pip pyproject.toml constraints.txt
-	@echo "Installing puppetcast and what its tests need into $(VENV), once."
-	@$(PIP) --editable '.[$(EXTRAS)]'
-	@touch $@ $(VENV)/.run $(VENV)/.runliveportrait
-
-$(VENV)/.run$(HEAVY): $(BIN)/pip pyproject.toml constraints.txt
-	@echo "Installing puppetcast into $(VENV), once: $(if $(HEAVY),2 to 6 GB on disk with PyTorch,0.9 GB on disk), in one to ten minutes by your network."
-	@$(PIP) --editable '.$(if $(HEAVY),[$(HEAVY)])'
-	@touch $@
+$(VENV)/.run$(HEAVY): pyproject.toml constraints.txt
+	$(call INSTALL,$(if $(HEAVY),[$(HEAVY)]),$(if $(HEAVY), and PyTorch (2 GB on disk; 6 GB where pip gets it for CUDA), (0.9 GB on disk)))
 
 run: $(VENV)/.run$(HEAVY)
 	$(BIN)/puppetcast serve --port $(PORT) --engine $(ENGINE)
