@@ -17,6 +17,7 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import NackGenerator, RemoteStreamTrack
 from aiortc.rtp import RtpPacket
 
+from pipeline.clock import steady
 from pipeline.frames import CLOCK
 from streamer.limits import Bitrates
 from streamer.webrtc import aiortc_patches
@@ -77,6 +78,24 @@ def test_a_picture_whose_packet_stays_away_is_left_out(patched, monkeypatch):
     assert not any(waited), "it may still come"
     assert any(pli for pli, _ in results), "a key frame is asked for"
     assert results[-1][1] is not None, "and the pictures go on"
+
+
+def test_of_several_layers_one_is_received(patched, monkeypatch):
+    """Each with numbers and times of its own; the other one comes through when the first has fallen silent."""
+    buffer, missing = JitterBuffer(capacity=16, is_video=True), NackGenerator()
+    received = []
+    for k in range(6):
+        for ssrc, first in ((1, 100), (2, 40000)):
+            layer = packet(first + k, 3000 * k + ssrc, b"%d" % ssrc, marker=True)
+            layer.ssrc = ssrc
+            assert not missing.add(layer), "nothing is asked for that was never lost"
+            frame = buffer.add(layer)[1]
+            received += [frame.data] if frame is not None else []
+    assert received == [b"1"] * 6
+    monkeypatch.setattr("streamer.webrtc.aiortc_patches.steady", lambda: steady() + 2)
+    other = packet(50000, 1, b"2", marker=True)
+    other.ssrc = 2
+    assert buffer.add(other)[1].data == b"2"
 
 
 def test_a_lost_packet_is_asked_for_again(patched, monkeypatch):
