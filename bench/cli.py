@@ -14,6 +14,7 @@ from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import faces_by
+from pipeline.liveportrait.files import need_extra
 from pipeline.liveportrait.options import Settings
 from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, load_portrait
 from streamer.cli.console import (
@@ -162,9 +163,10 @@ def bench_amp(
 
     Measures time, memory, and quality against fp32. The table goes to stderr, JSON to stdout or into a file.
     """
-    from bench.amp import markdown, seed
-
     with one_line_errors(), bar("rows") as progress:
+        need_extra()
+        from bench.amp import markdown, seed
+
         figures = seed(Settings(checkpoints, device), bundled("astronaut"), clip or DEMO_CLIP, frames, progress)
     console.print(markdown(figures))
     _report(figures, out)
@@ -181,10 +183,11 @@ def bench_device(
 
     Eager fp32, mixed precision, folded, channels-last, compiled, captured as a CUDA graph, and the published recipe.
     """
-    from bench.device import device as measure
-    from bench.device import markdown
-
     with one_line_errors(), bar("variants") as progress:
+        need_extra()
+        from bench.device import device as measure
+        from bench.device import markdown
+
         figures = measure(Settings(checkpoints, device), bundled("astronaut"), minutes, progress)
     console.print(markdown(figures))
     _report(figures, out)

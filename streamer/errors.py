@@ -66,6 +66,10 @@ class UnknownPuppet(StreamerError):
     """No puppet of that name is being made."""
 
 
+class UnknownRecording(StreamerError):
+    """No recording of that name."""
+
+
 class BadCommand(StreamerError):
     """A command cannot be understood, or not by this stream."""
 

@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page
 
 from pipeline import models, threads
 from pipeline.engine import Engine
+from pipeline.liveportrait.files import is_installed
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
 from streamer.config import Config
@@ -32,6 +33,13 @@ SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
 LONGEST = ("browser", "liveportrait", "device_path")
+
+
+NEED_TORCH = tuple(f"test_{name}.py" for name in ("device_path", "download", "liveportrait", "liveportrait_engine", "template"))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if collection_path.name in NEED_TORCH and not is_installed() else None
 
 
 def pytest_configure() -> None:
@@ -59,6 +67,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("SKIPPED, so not tested here", sep="*")
         for report in skipped:
             terminalreporter.write_line(f"{report.nodeid}: {report.longrepr[2]}")
+    if not is_installed():
+        terminalreporter.section("PyTorch is absent: NOT TESTED", sep="*")
+        terminalreporter.write_line(", ".join(NEED_TORCH))
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +114,7 @@ def conformance() -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of tiny networks, for everything but what comes out of them."""
+    pytest.importorskip("torch", reason="PyTorch is not here; 'make test' installs it")
     from .tiny import make_checkpoints
 
     return make_checkpoints(tmp_path_factory.mktemp("tiny"))

@@ -6,6 +6,7 @@ import { onDrop } from "./drop.js";
 import { Gallery } from "./gallery.js";
 import { Panel } from "./panel.js";
 import { isClip, Puppets } from "./puppets.js";
+import { Recordings } from "./recordings.js";
 import { watch } from "./rtc.js";
 import { loadSchema } from "./schema.js";
 import { shortcuts } from "./shortcuts.js";
@@ -36,6 +37,7 @@ const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
+const recordings = new Recordings(attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -57,6 +59,7 @@ function render() {
 attempt(() => puppets.resume())();
   }
   gallery.render();
+  recordings.render(state);
   stats.render(state);
 }
 

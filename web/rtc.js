@@ -7,7 +7,7 @@ const given = (part) => new URLSearchParams(part.slice(1)).get("token");
 const token = given(location.hash) || given(location.search);
 
 export const authorized = (headers = {}) => (token ? { ...headers, Authorization: `Bearer ${token}` } : headers);
-export const withToken = (url) => (token ? `${url}?token=${encodeURIComponent(token)}` : url);
+export const withToken = (url) => (token ? `${url}${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : url);
 
 // TURN and STUN servers that the server names (RFC 9725 §4.6).
 async function iceServers(url) {

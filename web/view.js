@@ -1,5 +1,7 @@
 // What the page shows of a state, part by part. `page` has: control, camera, error, starting.
 
+import { clock } from "./recordings.js";
+
 const $ = (id) => document.getElementById(id);
 const TRACKER_HINT = " (rough; run “puppetcast models fetch” for the better one)";
 
@@ -58,7 +60,7 @@ export function renderEngine({ control: { state, wanted } }) {
 
 export function renderButtons({ control: { state, puppet } }) {
   const recording = Boolean(state.recording?.running);
-  $("record").textContent = recording ? "Stop recording" : "Record";
+  $("record").textContent = recording ? `Stop recording ${clock(state.recording.seconds)}` : "Record";
   $("record").setAttribute("aria-pressed", recording);
   $("pause").textContent = puppet.paused ? "Resume" : "Pause";
   $("pause").setAttribute("aria-pressed", puppet.paused);

@@ -13,6 +13,7 @@ from pipeline import outfile
 from pipeline.engine import Engine
 from pipeline.errors import PuppetError
 from pipeline.follow.tuning import Region, Tuning
+from pipeline.liveportrait.files import need_extra
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.mux import Sound
 from pipeline.portrait import Portrait, find_portrait, load_portrait
@@ -171,6 +172,7 @@ def template_make(
     log_to_console()
     with one_line_errors(), tidy_end():
         outfile.check(out, (".safetensors",), [clip])
+        need_extra()
         from pipeline.liveportrait import template  # brings torch, which takes seconds
 
         if clip.suffix == ".pkl":

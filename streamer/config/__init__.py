@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-SECRET = re.compile(r"token|password|secret|credential|url$|target$")  # values of such keys are never shown
+SECRET = re.compile(r"token|password|secret|credential|url$|target$|path$")  # values of such keys are never shown
 _S = TypeVar("_S", bound=Section)
 
 
@@ -85,8 +85,8 @@ def _explain(exc: ValidationError, where: str, lines: Lines) -> str:
         else:
             wrong = error["msg"].removeprefix("Value error, ")
             wrong = wrong if error["type"] == "value_error" else wrong.lower()
-            wrong = "a mapping of keys is expected" if "dictionary" in wrong else wrong
-            given = "" if SECRET.search(key) or error["type"] == "value_error" else f" (given: {error['input']!r})"
+            wrong, hidden = ("a mapping of keys is expected", True) if "dictionary" in wrong else (wrong, SECRET.search(key))
+            given = "" if hidden or error["type"] == "value_error" else f" (given: {error['input']!r})"
         problems.append(f"{_place(loc, lines)}{key}: {wrong}{given}")
     return f"{where}: " + "; ".join(problems)
 

@@ -104,6 +104,10 @@ class Recording(Section):
     folder: Path = Field(Path("recordings"), description="Folder for recordings.")
     max_minutes: float = Field(60, gt=0, le=1440, description="Length, in minutes, at which a recording goes on in a new file.")
     max_mb: float = Field(2000, gt=0, le=100000, description="Size, in megabytes, at which a recording goes on in a new file.")
+    max_total_mb: float = Field(
+        0, ge=0, description="Size, in megabytes, of all recordings, beyond which the oldest are deleted. 0 deletes none."
+    )
+    max_days: float = Field(0, ge=0, description="Age, in days, beyond which recordings are deleted. 0 deletes none.")
 
 
 class Stream(Section):

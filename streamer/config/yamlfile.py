@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise ConfigError(f"{path}: line {line}: not YAML ({exc.problem})") from exc
+        problem = re.sub("alias '.*'", "alias", exc.problem or "")  # a password that begins with "*" and is not in quotes
+        raise ConfigError(f"{path}: line {line}: not YAML ({problem})") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: not YAML ({str(exc).splitlines()[0]})") from exc
     except GivenTwice as exc:

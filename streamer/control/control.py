@@ -57,6 +57,8 @@ class Control:
 
     async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
+        await asyncio.to_thread(self.outputs.library.finish_left_over)
+        await asyncio.to_thread(self.outputs.library.keep_limits)
         for name, config in self._config.streams.items():
             self.gallery.put(config.portrait, portraits[name])
             stage = self._engines.open(config.engine or self._config.engine.name)

@@ -16,6 +16,7 @@ from ..errors import ForeignPage, StreamerError, TooManyRequests, Unauthorized, 
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 GUARDED = ("/api", "/live", "/metrics", "/docs", "/openapi.json")
+RECORDINGS = "/api/recordings"  # what somebody else's hour of pictures shows is not for whoever may watch now
 ADDRESSES = 4096  # whose requests are counted at one time
 CORS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
@@ -61,7 +62,7 @@ class Access:
 
     def _knows_token(self, request: Request) -> bool:
         path = request.url.path
-        watching = request.method in SAFE or path.endswith("/whep") or "/sessions/" in path
+        watching = (request.method in SAFE and not path.startswith(RECORDINGS)) or path.endswith("/whep") or "/sessions/" in path
         wanted = (self._auth.view_token or self._auth.token) if watching else self._auth.token
         if not wanted:
             return True

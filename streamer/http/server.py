@@ -15,7 +15,7 @@ from ..control.control import Control
 from ..resources import folder
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, metrics, pictures, whip
+from . import api, metrics, pictures, recordings, whip
 from .access import Access, refusal
 
 STATUS: dict[type[Exception], int] = {
@@ -25,6 +25,7 @@ STATUS: dict[type[Exception], int] = {
     errors.StreamBusy: 409,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
+    errors.UnknownRecording: 404,
     errors.BadCommand: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
@@ -45,6 +46,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
+    app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
 

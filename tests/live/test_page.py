@@ -67,8 +67,9 @@ LOOKS = 12  # the server looks at its streams four times a second
 
 
 @pytest.fixture(scope="module")
-def server():
-    with run_server(auth={"token": TOKEN, "view_token": VIEW_TOKEN}) as running:
+def server(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("recordings"))
+    with run_server(auth={"token": TOKEN, "view_token": VIEW_TOKEN}, recording={"folder": folder}) as running:
         yield running
 
 
@@ -456,6 +457,27 @@ def test_a_camera_that_is_stopped_while_it_reconnects_stays_away(page, http):
     with page.expect_request(lambda request: "/sessions/" in request.url and request.method == "DELETE", timeout=10000):
         held[0].continue_()
     assert any(not state["publisher"] for state in states(http))
+
+
+def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
+    watching = httpx.get(f"{server.url}/api/recordings", headers={"Authorization": f"Bearer {VIEW_TOKEN}"})
+    assert watching.status_code == 401, "who may watch now may not see what was recorded"
+    page.click("#record")
+    page.wait_for_function("/^Stop recording 0:0[1-9]$/.test(document.getElementById('record').textContent)", timeout=60000)
+    page.click("#record")
+    row = page.locator("#recording-list li")
+    row.wait_for(timeout=60000)
+    [made] = http.get("/api/recordings").json()
+    page.get_by_role("button", name=f"Play {made['name']}").click()
+    page.wait_for_function("document.getElementById('player-video').videoWidth > 0", timeout=60000)
+    page.get_by_role("button", name="Close").click()
+    with page.expect_download() as saved:
+        page.get_by_role("link", name=f"Download {made['name']}").click()
+    assert saved.value.path().stat().st_size == made["size"]
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name=f"Delete {made['name']}").click()
+    page.locator("#recordings-none").wait_for(timeout=60000)
+    assert http.get("/api/recordings").json() == []
 
 
 def test_who_drives_is_told_and_can_be_taken_over(page, http):
