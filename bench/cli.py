@@ -102,7 +102,7 @@ def bench_live(
 ) -> None:
     """The whole server from glass to glass over WebRTC on this machine, beside a bare aiortc echo."""
 
-    from bench.glass import live
+    from bench.live import live
 
     with one_line_errors():
         _report(live(clip or DEMO_CLIP, seconds, viewers, extra_ms, mqtt), out, "live" if check else None)
@@ -117,7 +117,7 @@ def bench_viewers(
 ) -> None:
     """What 1, 4 and 8 viewers of one stream cost the server: a stream is encoded once."""
 
-    from bench.glass import viewers
+    from bench.live import viewers
 
     with one_line_errors():
         _report(viewers(clip or DEMO_CLIP, seconds=seconds), out, "viewers" if check else None)
@@ -133,7 +133,7 @@ def bench_sessions(
 ) -> None:
     """How many streams the server keeps at a frame rate before their frames grow old; each has a driver and a viewer."""
 
-    from bench.glass import sessions
+    from bench.live import sessions
 
     with one_line_errors(), bar("streams") as progress:
         figures = sessions(clip or DEMO_CLIP, fps, most, progress=progress)
@@ -165,9 +165,9 @@ def bench_amp(
     """
     with one_line_errors(), bar("rows") as progress:
         need_extra()
-        from bench.amp import markdown, seed
+        from bench.amp import amp, markdown
 
-        figures = seed(Settings(checkpoints, device), bundled("astronaut"), clip or DEMO_CLIP, frames, progress)
+        figures = amp(Settings(checkpoints, device), bundled("astronaut"), clip or DEMO_CLIP, frames, progress)
     console.print(markdown(figures))
     _report(figures, out)
 
@@ -248,7 +248,7 @@ def bench_stability(
 ) -> None:
     """How still the puppet is, in pixels at 512²: jitter and its cure's delay by smoothing strength, drift, steps at a
     recalibration and a change of portrait, and what gains do."""
-    from bench.stillness import report
+    from bench.stability import report
     from pipeline.engine import open_engine
 
     with one_line_errors():

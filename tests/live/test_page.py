@@ -29,7 +29,7 @@ TOKEN, VIEW_TOKEN = "rule", "look"
 ASPECTS = {"3:4": (480, 640), "1:1": (640, 640), "16:9": (1136, 640)}
 WINDOWS = [(1366, 768), (768, 1024), (360, 740), (1920, 1080)]
 AS_CONFIGURED = Puppet().model_dump(exclude={"recalibrate_after_s"}) | {"demo": False}
-GAINS = ["pose_gain", "expression_gain", "mouth_gain", "eyes_gain", "brows_gain", "smoothing"]
+GAINS = ["pose_gain", "expression_gain", "mouth_gain", "eyes_gain", "brows_gain", "wrinkles_gain", "smoothing"]
 # Where the picture itself is drawn, and what there is to see of it: the stage inside the window. Edges in CSS pixels.
 BOXES = """() => {
   const video = document.getElementById('puppet');
@@ -325,6 +325,9 @@ def test_switches_and_numbers_keep_what_was_set(page, http):
     page.keyboard.type("12", delay=400)  # states come in between
     page.locator("[data-key=max_age_ms]").click()
     assert becomes(http, {"max_fps": 12})
+    page.locator("[data-key=recentre_s]").fill("45")
+    page.keyboard.press("Tab")
+    assert becomes(http, {"recentre_s": 45})
     page.locator("[data-key=max_fps]").fill("999")
     page.keyboard.press("Tab")
     expect(page.locator("#notice")).to_contain_text("max_fps")

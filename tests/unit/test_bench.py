@@ -82,3 +82,11 @@ def test_a_picture_is_as_like_itself_as_can_be_and_less_like_a_mouth_moved_aside
     assert same.figures()["mouth"] == {"psnr_db": pytest.approx(78, abs=1), "ssim": 1.0, "gradient_ssim": 1.0}
     assert other.figures()["mouth"]["ssim"] < 0.8 < other.figures()["eyes"]["ssim"]
     assert still.p99() == 0 < jumping.p99()
+
+
+def test_a_command_is_found_in_the_module_of_its_name() -> None:
+    from bench.cli import app
+
+    modules = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    elsewhere = {"viewers", "sessions", "follow"}  # which the package's own docstring tells
+    assert {command.name for command in app.registered_commands} - modules == elsewhere
