@@ -15,6 +15,7 @@ EXPRESSION_STEPS = 6
 DAMPING = 0.75
 NEAREST_STEPS = 2  # false-position steps after the search
 EDGE = 0.8  # cells by which the edge of what hides something is blurred: it would follow the nodes in steps
+FLAT = 1 / 256  # of the side: relief around a head that is no more than this
 STEP = 2.0  # cells that the search advances at a time
 NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first map
 
@@ -53,8 +54,19 @@ def turned_back(geometry: Geometry, pose: Pose, relief: Array) -> Array:
     across = pose.linear[:2, 2] * np.float32(GRID / geometry.side)
     if not across.any():
         return smooth
-    flat = _shifted(across, cv2.GaussianBlur(_nearest(_at(relief, smooth), across), (0, 0), EDGE))
+    depth = _at(relief, smooth)
+    part = _searched(depth, across, geometry.side * FLAT)
+    depth[part] = _nearest(depth[part], across)
+    flat = _shifted(across, cv2.GaussianBlur(depth, (0, 0), EDGE))
     return flat + _at(smooth - NODES, flat)
+
+
+def _searched(relief: Array, across: Array, flat: float) -> Part:
+    """Where what is not flat lies and where it is shifted to: elsewhere nothing hides anything, and a depth is the relief's."""
+    x, y, width, height = cv2.boundingRect((np.abs(relief) > flat).astype(np.uint8))
+    right, down = np.rint(across * relief.min()).astype(int).tolist()
+    rows = slice(max(y + min(down, 0), 0), y + height + max(down, 0))
+    return rows, slice(max(x + min(right, 0), 0), x + width + max(right, 0))
 
 
 def _smooth_back(geometry: Geometry, pose: Pose) -> Array:
@@ -69,7 +81,7 @@ def _smooth_back(geometry: Geometry, pose: Pose) -> Array:
 
 
 def _nearest(relief: Array, across: Array) -> Array:
-    """(G, G) depth d of the first point in view that is shifted to each node: the least root of relief(x - across · d) = d.
+    """(h, w) depth d of the first point in view that is shifted to each node: the least root of relief(x - across · d) = d.
 
     A search from the farthest depth of all to the nearest, whose findings stay, as in relief mapping (Policarpo, Oliveira
     and Comba, "Real-time relief mapping on arbitrary polygonal surfaces", I3D 2005).
@@ -81,7 +93,7 @@ def _nearest(relief: Array, across: Array) -> Array:
     for depth in depths.tolist():
         place = np.array([[1, 0, -across[0] * depth], [0, 1, -across[1] * depth]], np.float32)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        gap = cv2.warpAffine(relief, place, (GRID, GRID), flags=flags, borderMode=cv2.BORDER_REPLICATE) - np.float32(depth)
+        gap = cv2.warpAffine(relief, place, relief.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE) - np.float32(depth)
         np.copyto(over, gap, where=found)
         found = gap <= 0
         np.copyto(high, np.float32(depth), where=found)
@@ -90,9 +102,9 @@ def _nearest(relief: Array, across: Array) -> Array:
     for _ in range(NEAREST_STEPS):
         guess = _between(low, high, over, under)
         gap = _at(relief, _shifted(across, guess)) - guess
-        behind = gap > 0
-        low, over = np.where(behind, guess, low), np.where(behind, gap, over)
-        high, under = np.where(behind, high, guess), np.where(behind, under, gap)
+        for side, (depth, of) in ((gap > 0, (low, over)), (gap <= 0, (high, under))):
+            np.copyto(depth, guess, where=side)
+            np.copyto(of, gap, where=side)
     return _between(low, high, over, under)
 
 
@@ -102,9 +114,9 @@ def _between(low: Array, high: Array, over: Array, under: Array) -> Array:
 
 
 def _shifted(across: Array, depth: Array) -> Array:
-    """(G, G, 2) where nodes come from that are shifted by `across` (2,) times a depth."""
-    x, y = across.tolist()
-    return np.asarray(cv2.merge([LINE - x * depth, LINE[:, None] - y * depth]), np.float32)
+    """(h, w, 2) where nodes come from that are shifted by `across` (2,) times a depth (h, w)."""
+    (x, y), (height, width) = across.tolist(), depth.shape
+    return np.asarray(cv2.merge([LINE[:width] - x * depth, LINE[:height, None] - y * depth]), np.float32)
 
 
 def _undone(geometry: Geometry, expression: list[Array]) -> Array:

@@ -45,23 +45,26 @@ def _join_colours(out: Image, crop: Image, box: Box, geometry: Geometry, fields:
 
     fields: (G, G, 2) the inner and the outer displacement, and (G, G, 1) how far outward a node lies.
     """
-    here, pixels = _enlarged(geometry, fields, box), box.of(geometry.pixels)
-    inner, outer = (_sampled(crop, pixels + here[..., k : k + 2]) for k in (0, 2))
-    share = _share(here[..., 4])
+    *places, distance = _enlarged(geometry, fields, box)
+    x, y = np.arange(box.x0, box.x1, dtype=np.float32), np.arange(box.y0, box.y1, dtype=np.float32)[:, None]
+    inner, outer = (_sampled(crop, x + places[k], y + places[k + 1]) for k in (0, 2))
+    share = _share(distance)
     box.of(out)[:] = cv2.blendLinear(inner, outer, 1 - share, share)
 
 
 def _enlarged(geometry: Geometry, fields: Sequence[Array], box: Box) -> Array:
-    """(h, w, n) the box's part of fields (G, G, ...) at full size: exactly what `cv2.resize` gives there."""
+    """(n, h, w) the box's part of fields (G, G, ...) at full size: exactly what `cv2.resize` gives there."""
     cell = GRID / geometry.side
     ends = (box.y0, box.y1), (box.x0, box.x1)
     rows, columns = (slice(max(int(low * cell - 0.5), 0), int(high * cell + 0.5) + 1) for low, high in ends)
-    nodes = np.concatenate([field[rows, columns] for field in fields], axis=-1)
-    return np.tensordot(geometry.enlarging[slice(*ends[0]), rows], geometry.enlarging[slice(*ends[1]), columns] @ nodes, 1)
+    nodes = np.concatenate([field[rows, columns] for field in fields], axis=-1).transpose(2, 0, 1)
+    down, right = geometry.enlarging[slice(*ends[0]), rows], geometry.enlarging[slice(*ends[1]), columns]
+    return np.asarray(down @ nodes @ right.T, np.float32)
 
 
-def _sampled(crop: Image, at: Array) -> Image:
-    return np.asarray(cv2.remap(crop, at, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+def _sampled(crop: Image, at: Array, y: Array = NO_MAP) -> Image:
+    """The crop's pixels at places (h, w, 2), or at x and y (h, w) apart."""
+    return np.asarray(cv2.remap(crop, at, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _share(distance: Array) -> Array:
@@ -73,7 +76,7 @@ def _outward(geometry: Geometry, part: Part, pose: Pose, driven: Array) -> Array
     """How far nodes of a part of the grid lie above the eye slits or below the mouth slit, in widths of a blend that is soft
     away from the slits; negative between."""
     c, s = math.cos(pose.roll), math.sin(pose.roll)
-    x, y = geometry.grid[part][..., 0], geometry.grid[part][..., 1]
+    x, y = geometry.grid[0, part[1], 0], geometry.grid[part[0], :1, 1]
     u, v = x * c + y * s, y * c - x * s
     pixel = geometry.side / 512
     eyes = [_middle(driven, upper, lower, c, s) for upper, lower in topo.EYES]
@@ -93,8 +96,6 @@ def _signed(u: Array, v: Array, slits: list[Array], pixel: float) -> Array:
     line = np.concatenate(slits)
     order = np.argsort(line[:, 0])
     distance = v - np.interp(u, line[order, 0], line[order, 1])
-    beyond = np.full_like(u, np.inf)
-    for slit in slits:
-        low, high = slit[:, 0].min(), slit[:, 0].max()
-        beyond = np.minimum(beyond, np.maximum(np.maximum(low - u, u - high), 0.0))
-    return np.asarray(distance / (1.5 * pixel + 1.2 * beyond), np.float32)
+    ends = [(slit[:, 0].min(), slit[:, 0].max()) for slit in slits]
+    beyond = np.minimum.reduce([np.abs(u - (low + high) / 2) - (high - low) / 2 for low, high in ends])
+    return np.asarray(distance / (1.5 * pixel + 1.2 * np.maximum(beyond, 0.0)), np.float32)
