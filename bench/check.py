@@ -20,7 +20,6 @@ LIMITS: dict[str, dict[str, tuple[bool, float, bool]]] = {
         "track_p50_ms": (LESS, 1.3, BY_SPEED),
         "warp_p50_ms": (LESS, 1.3, BY_SPEED),
         "frames_per_s": (MORE, 1.3, BY_SPEED),
-        "many_to_one": (LESS, 1.15, FIXED),
     },
     "live": {
         "server.fps": (MORE, 1.1, FIXED),
