@@ -81,12 +81,17 @@ def _check(kind: str, figures: dict[str, Any]) -> None:
 
 
 @app.command("mesh")
-def bench_mesh(clip: _Clip = None, out: _Result = None, check: _Check = False) -> None:
-    """Tracker and warp of the mesh engine, in milliseconds a frame."""
+def bench_mesh(
+    clip: _Clip = None,
+    against: Annotated[Path | None, typer.Option(help="Another checkout of puppetcast, to compare its engine's cost.")] = None,
+    out: _Result = None,
+    check: _Check = False,
+) -> None:
+    """Tracker and warp of the mesh engine, in milliseconds a frame, and what a puppet of many pictures costs against one."""
     from bench.mesh import mesh
 
     with one_line_errors(), bar("mesh") as progress:
-        figures = mesh(clip or DEMO_CLIP, progress)
+        figures = mesh(clip or DEMO_CLIP, against, progress)
     _report(figures, out, "mesh" if check else None)
 
 

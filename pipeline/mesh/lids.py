@@ -46,6 +46,8 @@ class Lid:
         """Draw over the warped crop, from the fold down to the driven lid's edge; nothing while the eye is open."""
         high, low = OVER if self.over else FADE
         shut = float(np.clip((high - openness) / (high - low), 0.0, 1.0))
+        if shut <= 0:
+            return
         shift = (pose.offsets[list(self.corners)].mean(axis=0) @ pose.linear.T)[:2]
         at = affine(pose, geometry.pivot, self.centre, shift)
         edge = driven[list(self.upper)]
@@ -53,7 +55,7 @@ class Lid:
         below = edge + (placed(self.below, at) - edge) * seal
         outline = np.concatenate([placed(self.above, at), below[::-1]])
         box = Box.around(np.concatenate([outline, placed(self.bounds, at)]), 0.12 * self.width, geometry.side)
-        if shut <= 0 or box is None:
+        if box is None:
             return
         colour = draw(self.skin, self.origin, at, box)
         if self.over:
