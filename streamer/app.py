@@ -99,7 +99,8 @@ class Server:
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self._listener = listen(config.http.host, config.http.port)
-        self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
+        host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
         self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
         self._web = WebServer(self.http, REQUESTS_S)
         self._starting: asyncio.Task[None] | None = None

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from ..control.control import Control
 from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
 from ..webrtc.ice import IceServers
-from ..webrtc.sdp import MAX_BYTES, Kind
+from ..webrtc.offer import MAX_BYTES, Kind
 from ..webrtc.sessions import Sessions
 from .access import Access
 

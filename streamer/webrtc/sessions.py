@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -22,7 +21,8 @@ from . import uplink
 from .broadcasts import Broadcasts
 from .datachannel import Commands, obey
 from .ice import IceServers
-from .sdp import Kind, check_offer, finish_answer, read_fragment, with_uplink_bitrates
+from .offer import Kind, Offer
+from .sdp import finish_answer, read_fragment, with_uplink_bitrates
 from .tracks import SoundTrack, ViewerTrack
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Sessions:
     async def publish(self, stream: Stream, offer: str, take_over: bool = False) -> tuple[Session, str]:
         """Take a camera for `stream`; the session and the answer. take_over: end whoever drives it. StreamBusy, BadOffer,
         TooManySessions."""
-        checked = check_offer(offer, "whip")
+        checked = Offer(offer, "whip")
         session = self._new("whip", stream)
         try:
             if take_over:
@@ -92,7 +92,7 @@ class Sessions:
     async def view(self, stream: Stream, offer: str, commands: Commands | None = None) -> tuple[Session, str]:
         """Give the animated picture of `stream`; the session and the answer. commands: answers what comes on data
         channels of a viewer who may control. BadOffer, TooManySessions."""
-        checked = check_offer(offer, "whep")
+        checked = Offer(offer, "whep")
         session = self._new("whep", stream)
         if commands is not None:
             session.connection.on("datachannel", lambda channel: self._spawn(session, obey(channel, stream.name, commands)))
@@ -173,11 +173,11 @@ class Sessions:
         session.tasks.add(task)
         task.add_done_callback(session.tasks.discard)
 
-    async def _answer(self, session: Session, offer: str) -> str:
+    async def _answer(self, session: Session, offer: Offer) -> str:
         connection = session.connection
         try:
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            session.ufrag = re.findall(r"^a=ice-ufrag:(\S+)", offer, re.MULTILINE)[:1]
+            await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            session.ufrag = offer.ufrags
             sender = None if session.viewer is None else connection.addTrack(session.viewer)
             if session.viewer is not None and any(t.kind == "audio" for t in connection.getTransceivers()):
                 session.sound = SoundTrack()
@@ -189,7 +189,7 @@ class Sessions:
             raise BadOffer(f"the offer cannot be used: {str(exc) or type(exc).__name__}") from exc
         if sender is not None:
             self._attach(session, sender)
-        return finish_answer(connection.localDescription.sdp, self._config.host_address)
+        return finish_answer(offer.answered(connection.localDescription.sdp), self._config.host_address)
 
     def _attach(self, session: Session, sender: RTCRtpSender) -> None:
         """Find out what was negotiated. No viewer takes frames before it is connected."""

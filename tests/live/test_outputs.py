@@ -229,6 +229,8 @@ def test_without_a_device_the_virtual_camera_says_what_to_do(model: Path) -> Non
 def test_jpeg_for_dashboards(http_and_server: tuple[httpx.Client, Server, Path]) -> None:
     http, server, _ = http_and_server
     wait_until(lambda: server.control.state("live").animated > 5)
+    for kind in ("snapshot.jpg", "mjpeg"):
+        assert http.head(f"/live/live/{kind}").status_code == 200, "programs ask first"
     reply = http.get("/live/live/snapshot.jpg")
     assert reply.headers["content-type"] == "image/jpeg"
     picture = cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR)
