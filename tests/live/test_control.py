@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import cv2
 import httpx
@@ -290,11 +291,12 @@ def test_of_a_picture_with_two_faces_one_is_chosen(model):
         assert len(added["faces"]) == 2
         key, other = added["id"], 1 - added["face"]
         first = http.patch("/api/streams/live", json={"portrait": key}).json()
-        before = server.control.streams["live"].shown.prepared.crop.x
+        stream: Any = server.control.streams["live"]
+        before = stream.shown.prepared.crop.x
         chosen = http.put(f"/api/portraits/{key}/face", json={"face": other}).json()
         assert chosen["face"] == other
         assert http.patch("/api/streams/live", json={"portrait": key}).json()["portrait"] == first["portrait"]
-        assert abs(server.control.streams["live"].shown.prepared.crop.x - before) > 100
+        assert abs(stream.shown.prepared.crop.x - before) > 100
         refused = http.put(f"/api/portraits/{key}/face", json={"face": 5})
         assert refused.status_code == 422
         assert "no face 5" in refused.json()["detail"]

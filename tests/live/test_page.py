@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import numpy as np
@@ -160,7 +161,7 @@ def cut(page: Page) -> str:
 @pytest.mark.parametrize("aspect", ASPECTS)
 def test_the_whole_puppet_is_seen(page, http, portraits, aspect):
     show(page, http, portraits, aspect)
-    wrong = {}
+    wrong: dict[tuple[int | str, ...], Any] = {}
     for width, height in WINDOWS:
         page.set_viewport_size({"width": width, "height": height})
         wrong[width, height] = cut(page)
@@ -362,7 +363,7 @@ CONTROLS = """() => Object.fromEntries([...document.querySelectorAll('input[data
 
 def limits(key: str) -> list[float]:
     """Least, highest and step, as the config's own type has them."""
-    field = Puppet.model_fields[key]
+    field: Any = Puppet.model_fields[key]
     step = 1 if field.annotation == int | None else field.json_schema_extra[STEP]
     has = {type(limit): limit for limit in field.metadata}
     return [has[Ge].ge if Ge in has else has[Gt].gt + step, has[Le].le, step]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -51,7 +52,7 @@ async def test_a_damaged_puppet_is_refused_in_one_line(server, small_puppet):
 
 async def ended(http: httpx.AsyncClient, key: str) -> list[dict]:
     """The states of a making until it ends."""
-    states = []
+    states: list[dict[str, Any]] = []
     async with asyncio.timeout(120):
         while not states or states[-1]["state"] == "making":
             states.append((await http.get(f"/api/puppets/{key}")).json())

@@ -280,11 +280,17 @@ def test_another_face_gets_its_own_neutral(face):
 def test_the_followed_face_stays_until_the_next_is_asked_for(model):
     image = two_faces()
     tracker = MediaPipeTracker(model)
-    middle = [float(tracker.track(image, k / 30)[:, 0].mean()) for k in range(6)]
+
+    def place(time_s: float) -> float:
+        face = tracker.track(image, time_s)
+        assert face is not None
+        return float(face[:, 0].mean())
+
+    middle = [place(k / 30) for k in range(6)]
     assert tracker.faces == 2
     assert np.ptp(middle) < 20, "always the same one"
     assert tracker.next_face()
-    other = [float(tracker.track(image, 1 + k / 30)[:, 0].mean()) for k in range(6)]
+    other = [place(1 + k / 30) for k in range(6)]
     assert min(abs(np.array(other) - middle[-1])) > 200
     assert np.ptp(other) < 20
     one = image.copy()

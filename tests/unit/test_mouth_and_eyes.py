@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import av
 import cv2
@@ -169,7 +170,8 @@ def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
 
 
 def test_lids_shut_without_a_leap(prepared):
-    before, steps = None, []
+    before: Any = None
+    steps: list[float] = []
     for openness in np.linspace(1, 0, 41):
         crop, _ = crop_of(prepared, replace(rest(), openness=np.full(2, openness, np.float32)))
         eye = prepared.geometry.landmarks[[*topo.EYES[0][0], *topo.EYES[0][1]], :2]

@@ -133,9 +133,8 @@ def test_a_clip_without_a_face_is_named(tmp_path, model):
 
 def test_a_real_clip_makes_a_puppet_with_its_own_open_mouth(clip, model):
     puppet = of_clip(clip("d0"), faces_by(model))
-    openings = [
-        float(np.linalg.norm(p.landmarks[13] - p.landmarks[14]) / np.ptp(p.landmarks[:, 1])) for p in [puppet, *puppet.more]
-    ]
+    faces = [puppet.landmarks, *(p.landmarks for p in puppet.more)]
+    openings = [float(np.linalg.norm(face[13] - face[14]) / np.ptp(face[:, 1])) for face in faces]
     assert 8 < len(puppet.more) < 64
     assert max(openings) > 3 * openings[0]
     assert max(openings) > 0.07
