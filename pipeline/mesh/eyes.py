@@ -17,9 +17,11 @@ from .pose import Pose
 from .tones import LUMA
 
 GAZE_GAIN = np.array([1.25, 1.3], np.float32)  # lids and corners hide a part of the iris's way
-GAZE_KNEE = np.array([0.22, 0.06], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
-GAZE_LIMIT = np.array([0.30, 0.10], np.float32)  # where it would leave the eye
-NOTICED = 0.02  # eye widths that lids or iris move before the drawn eye has wholly taken over from the picture's own
+GAZE_KNEE = np.array([0.30, 0.10], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
+GAZE_LIMIT = np.array([0.40, 0.15], np.float32)  # where it would leave the eye
+# Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
+# lies what noise of a camera moves them, and an eye that came and went with it would flicker.
+NOTICED = (0.015, 0.05)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Eye:
         """0 at rest, where the picture is itself, 1 once lids or iris have moved visibly."""
         lids = pose.offsets[[*self.upper, *self.lower], :2]
         most = max(float(np.abs(lids).max()), float(np.abs(look).max()))
-        return min(most / max(NOTICED * self.width, 0.5), 1.0)
+        low, high = NOTICED
+        return min(max(most / self.width - low, 0.0) / (high - low), 1.0)
 
 
 def make_eyes(crop: Image, geometry: Geometry) -> list[Eye]:
