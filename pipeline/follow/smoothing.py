@@ -51,9 +51,7 @@ class OneEuroFilter:
         return self._value
 
 
-def one_euro(
-    value: Any, last: Any, speed: Any, dt: Any, min_cutoff_hz: Any, beta: Any, quiet: float = 0.0
-) -> tuple[Any, Any]:
+def one_euro(value: Any, last: Any, speed: Any, dt: Any, min_cutoff_hz: Any, beta: Any, quiet: float = 0.0) -> tuple[Any, Any]:
     """One step of the filter, without a state of its own: the filtered value and its speed, `dt` seconds after `last`."""
     speed = speed + gain(DERIVATIVE_CUTOFF_HZ, dt) * ((value - last) / dt - speed)
     cutoff = min_cutoff_hz + beta * (abs(speed) - quiet).clip(0)

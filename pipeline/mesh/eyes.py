@@ -22,6 +22,7 @@ GAZE_LIMIT = np.array([0.40, 0.15], np.float32)  # where it would leave the eye
 # Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
 NOTICED = (0.015, 0.05)
+SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches down the eyeball, and how dark it is at the lid
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Eye:
         iris = draw(self.iris, self.origin, moved, box)
         colour = draw(self.white, self.origin, still, box)
         colour += (iris[..., :3] - colour) * iris[..., 3:]
+        down = np.array([-self.along[1], self.along[0]], np.float32) * (SHADOW * self.width)
+        colour *= 1 - SHADE * (1 - polygon_mask(outline + pose.linear[:2, :2] @ down, box, SHADOW * self.width / 2))[..., None]
         mask = polygon_mask(outline, box, self.width / 45)
         opening = float(np.abs(driven[self.upper[4]] - driven[self.lower[4]]).sum()) / self.width
         blend(image, box, colour, mask * min(opening / 0.06, 1.0) * self._moved(pose, look))
@@ -120,7 +123,8 @@ def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray) -> Array:
     if known.sum() < 12:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
     luma = patch @ LUMA
-    clear = known & (luma > 0.8 * np.median(luma[known]))  # lashes and the lid's shadow do not go on behind the iris
+    bright = np.percentile(luma[known], 65)
+    clear = known & (luma > 0.8 * bright)  # lashes and the lid's shadow do not go on behind the iris
     return filled(patch, clear, 1.2)
 
 
