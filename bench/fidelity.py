@@ -29,6 +29,7 @@ MEASURES = ("mouth", "openness", "brows", "yaw", "pitch", "roll", "x", "y", "gaz
 FIGURES = ("correlation", "slope")
 SHUT = 0.3  # of the opening at rest: what the landmark model still sees of a shut eye
 SHUT_PICTURE = 0.5  # of the neutral picture's: less open ones may be shut, and their lashes must not be painted
+SHADED = 1.6
 TRACE = 16.0  # grey levels of green that compression alone may make
 
 
@@ -119,7 +120,8 @@ def slit(plain: Image, green: Image, landmarks: Array) -> float:
         if box is not None:
             over = [box.of(p)[..., 1].astype(np.float32) - box.of(p)[..., 0] for p in (green, plain)]
             more = over[0] - over[1]
-            heights.append(float(more[more > TRACE].sum()) / 255 / width**2)
+            share = np.minimum(SHADED * more / (255 - over[1]), 1.0)  # an eye is less than green in the shadow of its lid
+            heights.append(float(share[more > TRACE].sum()) / width**2)
     return float(np.mean(heights)) if heights else 0.0
 
 

@@ -14,7 +14,7 @@ WIDEST = 1.3
 BLINK = (0.22, 0.50)  # scores above the neutral's between which an eye shuts; squints and glances down stay below
 # A wink: how much more one eye is shut than the other, by its score and by LIDS of its lids' gap, between which the one shuts
 # and the other does not. Neither tells alone: faint winks have scores of 0.16, and the eyes of a turned head differ as much.
-WINK = (0.20, 0.40)
+WINK = (0.20, 0.36)
 LIDS = 0.5
 NARROW = (0.6, 0.8)  # lid gaps between which an eye may be one that winks: a squint alone stays one
 
