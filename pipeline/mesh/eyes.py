@@ -17,8 +17,8 @@ from .pose import Pose
 from .tones import LUMA
 
 GAZE_GAIN = np.array([1.25, 1.3], np.float32)  # lids and corners hide a part of the iris's way
-GAZE_KNEE = np.array([0.30, 0.10], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
-GAZE_LIMIT = np.array([0.40, 0.15], np.float32)  # where it would leave the eye
+GAZE_KNEE = np.array([0.28, 0.10], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
+GAZE_LIMIT = np.array([0.37, 0.15], np.float32)  # where it would leave the eye
 # Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
 NOTICED = (0.015, 0.05)
