@@ -192,6 +192,8 @@ def test_lids_shut_without_a_leap(prepared):
         ((0.30, 0.25), (0.10, 0.10), (0.0, 0.0)),  # and scores that do
         ((0.50, 0.70), (0.45, 0.03), (0.0, 1.0)),  # a wink: the model drags the other eye along
         ((0.70, 0.50), (0.03, 0.45), (1.0, 0.0)),
+        ((0.43, 0.84), (0.27, 0.00), (0.0, 1.0)),  # a faint one, told by lids and scores together
+        ((1.07, 0.73), (-0.04, 0.15), (1.1, 0.61)),  # one eye that squints
     ],
 )
 def test_openness_is_what_landmarks_and_blink_scores_say_together(ratio, blink, expected):
@@ -217,9 +219,9 @@ def test_the_tracker_tells_blinks(model, clip):
 
 
 def test_gaze_has_its_full_slope_up_to_the_corner():
-    assert soft_gaze(np.array([0.2, 0.05])) == pytest.approx([0.2, 0.05])
-    assert soft_gaze(np.array([-0.2, -0.05])) == pytest.approx([-0.2, -0.05])
-    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.301, 0.101])
+    assert soft_gaze(np.array([0.28, 0.1])) == pytest.approx([0.28, 0.1])
+    assert soft_gaze(np.array([-0.28, -0.1])) == pytest.approx([-0.28, -0.1])
+    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.371, 0.151])
 
 
 def test_a_portrait_with_shut_eyes_says_so(smiling, model):
