@@ -19,7 +19,6 @@ from pipeline.offline.mux import Output
 from pipeline.outfile import finished
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
 
-from ..commands import commands
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
@@ -125,21 +124,21 @@ COMMANDS = [
 ]
 
 
-def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch):
+def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch, shell):
     monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path_factory.mktemp("no-models")))
     before = content(desk)
-    with commands() as shell:
-        for args, message in COMMANDS:
-            done = shell.run(args.split(), desk)
-            lines = done.said.splitlines()
-            assert (done.code, len(lines)) == (2, 1), (args, lines)
-            assert lines[0].startswith(f"error: {message}"), args
+    for args, message in COMMANDS:
+        done = shell.run(args.split(), desk)
+        lines = done.said.splitlines()
+        assert (done.code, len(lines)) == (2, 1), (args, lines)
+        assert lines[0].startswith(f"error: {message}"), args
     assert content(desk) == before
 
 
-def test_a_folder_for_results_that_is_a_file(model, desk):
-    code, lines = ended(start(desk, "bench", "follow", "clip.mp4", "--folder", "face.png"))
-    assert (code, lines[-1]) == (2, "error: face.png: no folder can be made there (File exists)")
+def test_a_folder_for_results_that_is_a_file(model, desk, shell):
+    done = shell.run(["bench", "follow", "clip.mp4", "--folder", "face.png"], desk, PUPPETCAST_DOWNLOADS__FETCH="false")
+    assert done.code == 2
+    assert done.said.splitlines()[-1] == "error: face.png: no folder can be made there (File exists)"
 
 
 def test_the_library_refuses_too(desk):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import pickle
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +24,6 @@ from pipeline.liveportrait.networks import TINY, Spade, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.runtime import Runtime
 from pipeline.liveportrait.weights import load_networks, read_state
-
-from ..conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -117,21 +113,20 @@ def test_folding_leaves_no_norm_behind(tiny):
     assert not [k for root in networks.modules() for k in root.state_dict() if k.endswith("weight_orig")]
 
 
-def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, checkpoints, tiny, tmp_path):
+def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, checkpoints, tiny, tmp_path, shell):
     shutil.copytree(tiny, tmp_path / "c")
     file = tmp_path / "c" / f"{RETARGETING}.pth"
     shutil.copy(checkpoints / f"{RETARGETING}.pth", file)  # of full size whatever the others are
     bundle = torch.load(file, weights_only=True)
-    command = [sys.executable, "-m", "streamer", "verify", "--checkpoints", str(tmp_path / "c")]
-    command += ["--golden", str(conformance / "golden_motion.npz")]
-    good = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert good.returncode == 0, good.stderr
-    assert "x_s " in good.stdout
+    command = ["verify", "--checkpoints", tmp_path / "c", "--golden", conformance / "golden_motion.npz"]
+    good = shell.run(command)
+    assert good.code == 0, good.said
+    assert "x_s " in good.said
     bundle["retarget_shoulder"]["module.mlp.6.weight"] *= 1.01
     torch.save(bundle, file)
-    bad = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert bad.returncode == 1
-    assert "MISSED" in bad.stdout
+    bad = shell.run(command)
+    assert bad.code == 1
+    assert "MISSED" in bad.said
 
 
 def test_safetensors_load_as_well(tiny, tmp_path):
