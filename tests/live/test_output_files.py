@@ -159,16 +159,19 @@ def test_the_library_refuses_too(desk):
         (signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out"),
     ],
 )
-def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk):
+def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, shell):
     (desk / "out").mkdir()
     (desk / "out" / "drawing-clip.mp4").write_bytes(b"of an earlier run")
-    process = start(desk, *args.split())
-    wait_until(lambda: list((desk / "out").glob(".*.part.*")) or process.poll() is not None)
-    process.send_signal(number)
-    process.send_signal(number)  # as from a terminal and a wrapper
-    got, lines = ended(process)
-    assert got == code, lines
-    assert [line for line in lines if "stopped" in line] == [f"stopped by {number.name}; no unfinished file is left"]
+    process = shell.start(args.split(), desk, PUPPETCAST_DOWNLOADS__FETCH="false")
+    wait_until(lambda: list((desk / "out").glob(".*.part.*")))
+    os.kill(process, number)
+    os.kill(process, number)  # as from a terminal and a wrapper
+    done = shell.ended()
+    assert done.code == code, done.said
+    assert "Traceback" not in done.said
+    assert [line for line in done.said.splitlines() if "stopped" in line] == [
+        f"stopped by {number.name}; no unfinished file is left"
+    ]
     assert content(desk / "out") == {"drawing-clip.mp4": b"of an earlier run"}
 
 

@@ -87,8 +87,9 @@ def test_every_build_computes_what_the_plain_networks_do(name, tiny, monkeypatch
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_the_compiler_s_own_kernels_compute_it_too():
+def test_the_compiler_s_own_kernels_compute_it_too(monkeypatch):
     """Of the layer that asks most of it; a whole network takes a minute to compile."""
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # for one kernel no processes are started
     torch.manual_seed(1)
     spade = FusedSpade(Spade(8, TINY), 2)
     x, seg = torch.rand(1, 8, 16, 16), torch.rand(1, TINY.warped, 8, 8)

@@ -117,6 +117,6 @@ def test_the_cascade_tracker_moves_a_bundled_portrait(clip):
     with av.open(str(clip("d10"))) as given:
         frames = [(f.time, f.to_ndarray(format="rgb24")) for f, _ in zip(given.decode(video=0), range(120), strict=False)]
     puppeteer.calibrate(frames[:60])
-    change = [np.abs(puppeteer.animate(source, i, t).astype(int) - source.still).mean() for t, i in frames]
+    change = [np.abs(puppeteer.animate(source, i, t).astype(int) - source.still).mean() for t, i in frames[60:]]
     assert puppeteer.tracker_name == "cascade"
     assert max(change) > 1.5
