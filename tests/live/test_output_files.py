@@ -19,6 +19,7 @@ from pipeline.offline.mux import Output
 from pipeline.outfile import finished
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
 
+from ..media import beginning
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
@@ -162,10 +163,13 @@ def test_the_library_refuses_too(desk):
 def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, shell):
     (desk / "out").mkdir()
     (desk / "out" / "drawing-clip.mp4").write_bytes(b"of an earlier run")
+    beginning(DEMO_CLIP, desk / "clip.mp4", 180)  # all of which the benchmark looks at first
     process = shell.start(args.split(), desk, PUPPETCAST_DOWNLOADS__FETCH="false")
-    wait_until(lambda: list((desk / "out").glob(".*.part.*")))
-    os.kill(process, number)
-    os.kill(process, number)  # as from a terminal and a wrapper
+    try:
+        wait_until(lambda: list((desk / "out").glob(".*.part.*")))
+    finally:
+        os.kill(process, number)
+        os.kill(process, number)  # as from a terminal and a wrapper
     done = shell.ended()
     assert done.code == code, done.said
     assert "Traceback" not in done.said
