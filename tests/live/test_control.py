@@ -158,7 +158,7 @@ def events(http: httpx.Client) -> Iterator[tuple[str, dict]]:
 
 
 def test_events_tell_changes_and_telemetry(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         http.patch("/api/streams/live", json={"demo": True})
         seen: list[tuple[str, dict]] = []
         for event in events(http):
@@ -175,7 +175,7 @@ def test_events_tell_changes_and_telemetry(model):
 
 
 def test_an_open_stream_of_events_is_ended_and_not_cut_off(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         told = events(http)
         next(told)
         server.stop()
@@ -285,7 +285,7 @@ def test_an_engine_that_cannot_be_had_changes_nothing(model, tmp_path):
 
 
 def test_of_a_picture_with_two_faces_one_is_chosen(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
         added = http.post("/api/portraits", files={"file": ("pair.png", data)}).json()
         assert len(added["faces"]) == 2

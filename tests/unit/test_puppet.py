@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +29,7 @@ from pipeline.puppet.make import Look, of_clip, of_photographs, select
 from pipeline.puppet.rendered import grid, of_photograph
 from pipeline.puppetfile import About
 
-from ..conftest import ROOT
+from ..media import beginning
 
 
 def face(opening: float = 0.0, openness: float = 1.0, yaw: float = 0.0) -> Motion:
@@ -238,20 +234,17 @@ def test_hostile_and_damaged_files_give_one_clear_line(demo):
         assert "\n" not in str(caught.value)
 
 
-def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model):
-    made = run("puppet", "make", DEMO_CLIP, "-o", "me.puppet", "--pictures", 8, "--label", "made for a test", folder=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert "me.puppet: 8 pictures" in made.stderr
+def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model, shell):
+    beginning(DEMO_CLIP, tmp_path / "talk.mp4", 120)
+    options = ["-o", "me.puppet", "--pictures", 8, "--label", "made for a test"]
+    made = shell.run(["puppet", "make", "talk.mp4", *options], tmp_path)
+    assert made.code == 0, made.said
+    assert "me.puppet: 8 pictures" in made.said
     about, pictures = puppetfile.unpack((tmp_path / "me.puppet").read_bytes(), "me")
     assert (about.name, about.made_from, about.label, len(pictures)) == ("me", "a clip", "made for a test", 8)
-    shown = run("animate", "me.puppet", DEMO_CLIP, "--engine", "mesh", "--max-frames", 5, "-o", "out.mp4", folder=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+    options = ["--engine", "mesh", "--max-frames", 5, "-o", "out.mp4"]
+    shown = shell.run(["animate", "me.puppet", "talk.mp4", *options], tmp_path)
+    assert shown.code == 0, shown.said
     assert (tmp_path / "out.mp4").stat().st_size > 1000
 
 
@@ -266,10 +259,10 @@ def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model):
         (["a.jpg", "-o", "a.puppet", "--device", "cpu"], "only '--with ENGINE' renders"),
     ],
 )
-def test_a_mistake_gives_one_line(arguments, message, tmp_path, model):
+def test_a_mistake_gives_one_line(arguments, message, tmp_path, model, shell):
     Pillow.fromarray(bundled("astronaut").image).save(tmp_path / "a.jpg")
-    ended = run("puppet", "make", *arguments, folder=tmp_path)
-    assert ended.returncode == 2
-    assert message in " ".join(ended.stderr.split())
-    assert "Traceback" not in ended.stderr
+    ended = shell.run(["puppet", "make", *arguments], tmp_path)
+    assert ended.code == 2
+    assert message in " ".join(ended.said.split())
+    assert "Traceback" not in ended.said
     assert not (tmp_path / "a.puppet").exists()
