@@ -9,7 +9,7 @@ import numpy as np
 
 from ..face.motion import Motion, euler
 from ..frames import Image
-from ..portrait import Portrait, fit
+from ..portrait import Picture, Portrait, fit
 from .backdrop import Backdrop
 from .crop import Crop
 from .eyeball import with_whole_eyes
@@ -49,7 +49,8 @@ class MeshPrepared:
         backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), crop.beyond(still), grain)
         wrinkles = Wrinkles.of(geometry, grain)
         eyes, mouth = make_eyes(pixels, geometry), make_mouth(pixels, geometry)
-        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, Keys.of(portrait.more, landmarks))
+        keys = Keys.of(portrait.more, Picture(still, landmarks), geometry)
+        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys)
 
     def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once) -> Image:
         """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it."""
