@@ -24,9 +24,7 @@ RIDGE = 0.004  # eye spans: landmarks are trusted no further
 AT_REST = features_of(rest())
 RIGID = list(topo.RIGID)
 _BELOW_HAIRLINE = [k for k, i in enumerate(topo.OVAL) if i not in HAIRLINE]
-BEYOND = (
-    0.10  # of the way from the face's middle to its outline, that a key picture reaches beyond it: cheeks and jaw are its own
-)
+BEYOND = 0.10  # of the way from the middle of a face to its outline, that a picture of it may reach further
 SAME_PLACE, NO_EDGE = (20.0, 40.0), (60.0, 100.0)  # grey levels between which it reaches there no more
 MARGIN = 0.12  # of the face's size, kept round it
 
