@@ -7,6 +7,7 @@ import json
 import zipfile
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -19,8 +20,9 @@ from pipeline.face.motion import Motion, Neutral, rest
 from pipeline.frames import Driving
 from pipeline.liveportrait.options import Settings
 from pipeline.mesh.engine import MeshEngine
-from pipeline.mesh.keys import AT_REST
+from pipeline.mesh.keys import AT_REST, eye_span, with_irises
 from pipeline.mesh.mixing import Mixer, spaces, sparse, wanted
+from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.regions import REGIONS, features
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, load_portrait, pack_puppet, read_portrait, save_puppet
@@ -103,6 +105,32 @@ def test_a_puppet_at_rest_is_its_neutral_picture_to_the_pixel(demo):
     puppeteer = MeshEngine(faces_by(None)).open()
     still = puppeteer.render(many, puppeteer.follow(Driving(np.zeros((64, 64, 3), np.uint8), 0.0)))
     assert np.array_equal(still, one.render(rest()))
+
+
+def test_shut_eyes_of_a_key_picture_are_not_bent_under_its_own_motion(demo):
+    many = MeshPrepared.of(demo, 512, 512)
+    pairs = zip(many.keys.pictures, demo.more, strict=True)
+    key, picture = min(pairs, key=lambda pair: float(pair[0].features["right"][0]))
+    motion = Neutral.of(demo.landmarks).motion(picture.landmarks)
+    driven = with_irises(
+        pose_of(motion, many.geometry, many.keys.widest).landmarks(many.geometry), many.geometry.landmarks, motion
+    )
+    eye = list(REGIONS["right"].nodes)
+    bent = (driven[eye] - driven[eye].mean(axis=0)) - (key.landmarks[eye] - key.landmarks[eye].mean(axis=0))
+    assert motion.openness[0] < 0.2
+    assert np.abs(bent).max() < 0.015 * eye_span(driven)
+
+
+def test_a_picture_taken_elsewhere_ends_at_its_face(demo):
+    here = MeshPrepared.of(demo, 512, 512).keys.pictures
+    elsewhere = []
+    for picture in demo.more:
+        face = np.zeros(picture.image.shape[:2], np.uint8)
+        cv2.fillConvexPoly(face, cv2.convexHull(picture.landmarks[:, :2].astype(np.int32)), 1)
+        elsewhere.append(replace(picture, image=np.where(face[..., None] > 0, picture.image, 255 - picture.image)))
+    there = MeshPrepared.of(replace(demo, more=tuple(elsewhere)), 512, 512).keys.pictures
+    assert np.mean([key.reach.max() for key in here]) > 0.8
+    assert max(key.reach.max() for key in there) < 0.1
 
 
 def test_an_open_mouth_comes_from_a_key_picture(demo):
