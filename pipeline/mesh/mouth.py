@@ -30,6 +30,7 @@ DARK, OWN_DARK = 0.42, 0.15  # what it takes of the light, and of that on a port
 SMILE = 0.4  # of a smile's widening, in mouth widths, by which it lowers chin and lower lip and leaves the jaw shut
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
 UPPER_LIP_REACH = (-0.125, 0.10)  # up and down on the upper teeth, in mouth widths
+LEAST_RISE = -0.03  # what is left of it upward for a lip that is up in the picture
 LOWER_LIP_REACH = 0.09  # no lip goes further down on its teeth
 
 
@@ -37,7 +38,8 @@ LOWER_LIP_REACH = 0.09  # no lip goes further down on its teeth
 class Mouth:
     """Textures with their top left corner at `origin`. upper: (h, w, 4) upper teeth and gum, fixed to the head; lower:
     (h, w, 4) lower teeth and tongue, fixed to the jaw; unit: what is a mouth's width for teeth, in pixels;
-    dropped: how far the jaw is down in the picture, in units; dark: share of light that the lips' shadow takes."""
+    dropped: how far the jaw is down in the picture, in units; dark: share of light that the lips' shadow takes;
+    rise: how far up the upper lip slides on the teeth, in units, negative."""
 
     origin: Array
     upper: Array
@@ -49,6 +51,7 @@ class Mouth:
     unit: float
     dropped: float
     dark: float
+    rise: float
 
     def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, shut: float) -> None:
         """Draw into the warped crop, between the driven lips. shut: how far the portrait's own lips were brought together."""
@@ -86,7 +89,7 @@ class Mouth:
     def _slipped(self, pose: Pose, geometry: Geometry) -> float:
         """How far the rows follow a mouth that has left them, in units: no lip rises or sinks further on its teeth."""
         lip = float(pose.offsets[13] @ geometry.axes[1]) / self.unit
-        return lip - float(np.clip(lip, *UPPER_LIP_REACH))
+        return lip - float(np.clip(lip, self.rise, UPPER_LIP_REACH[1]))
 
     def jaw(self, pose: Pose, geometry: Geometry) -> float:
         """How far the lower teeth have gone down, in units: as the chin does, whatever the lips do over them."""
@@ -136,6 +139,7 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
         unit,
         JAW_SHARE * max(gap, 0.0) / unit if own is None else 0.0,
         DARK if own is None else OWN_DARK,
+        UPPER_LIP_REACH[0] if own is None else min(UPPER_LIP_REACH[0] + gap / unit - SHOWN, LEAST_RISE),
     )
 
 
