@@ -61,8 +61,7 @@ class Mouth:
         alpha = min(gap / 0.04, 1.0) * self._moved(pose)
         if box is None or gap < 0.01 or alpha <= 0:
             return
-        across = float(np.linalg.norm(driven[78] - driven[308]))
-        colour = self._interior(geometry, pose, box, across / self.unit, self.jaw(pose, geometry) + self.dropped * (1.0 - shut))
+        colour = self._interior(geometry, pose, box, self.jaw(pose, geometry) + self.dropped * (1.0 - shut))
         mask = polygon_mask(outline, box, self.width / 90)
         light = polygon_mask(outline + SHADOW * self.width * self.down, box, SHADOW_EDGE * self.width)  # less below the upper lip
         blend(image, box, colour * (1 - self.dark * (1 - light[..., None])), mask * alpha)
@@ -72,31 +71,33 @@ class Mouth:
         lips = [*topo.UPPER_INNER_LIP, *topo.LOWER_INNER_LIP, topo.CHIN]
         return min(float(np.abs(pose.offsets[lips, :2]).max()) / (0.03 * self.width), 1.0)
 
-    def _interior(self, geometry: Geometry, pose: Pose, box: Box, across: float, jaw: float) -> Array:
-        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth. across: width of the mouth, in units as `jaw`."""
+    def _interior(self, geometry: Geometry, pose: Pose, box: Box, jaw: float) -> Array:
+        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth."""
+        left, right = (geometry.landmarks + pose.offsets)[[78, 308], :2]
+        across = float(np.linalg.norm(right - left)) / self.unit
         down = self.unit * (self.down @ pose.linear[:2, :2].T)
-        still = affine(pose, geometry.pivot, self.centre, self._slipped(pose, geometry) * down)
-        still = _widened(still, self.centre, max(across / (1.9 * ARCH), 1.0))
         colour = np.empty((*box.size[::-1], 3), np.float32)
         colour[:] = self.cavity
-        shifted = still + np.column_stack([np.zeros((2, 2)), jaw * down]).astype(np.float32)
-        for texture, placement in ((self.lower, shifted), (self.upper, still)):
-            layer = draw(texture, self.origin, placement, box)
+        lower = self._slipped(pose, geometry, UPPER_LIP_REACH[0]) + jaw
+        for texture, way in ((self.lower, lower), (self.upper, self._slipped(pose, geometry, self.rise))):
+            placement = affine(pose, geometry.pivot, self.centre, way * down)
+            layer = draw(texture, self.origin, _widened(placement, self.centre, max(across / (1.9 * ARCH), 1.0)), box)
             colour += (layer[..., :3] - colour) * layer[..., 3:]
         light = min(across / min(NARROW, self.width / self.unit), 1.0) ** 2
         return np.asarray(self.cavity + (colour - self.cavity) * np.float32(light))
 
-    def _slipped(self, pose: Pose, geometry: Geometry) -> float:
-        """How far the rows follow a mouth that has left them, in units: no lip rises or sinks further on its teeth."""
+    def _slipped(self, pose: Pose, geometry: Geometry, rise: float) -> float:
+        """How far a row follows a mouth that has left it, in units: no lip rises (negative) or sinks further on its teeth."""
         lip = float(pose.offsets[13] @ geometry.axes[1]) / self.unit
-        return lip - float(np.clip(lip, self.rise, UPPER_LIP_REACH[1]))
+        return lip - float(np.clip(lip, rise, UPPER_LIP_REACH[1]))
 
     def jaw(self, pose: Pose, geometry: Geometry) -> float:
         """How far the lower teeth have gone down, in units: as the chin does, whatever the lips do over them."""
         across, down = geometry.axes[:2] / self.unit
         smile = SMILE * max(float((pose.offsets[308] - pose.offsets[78]) @ across), 0.0)
         chin = float(pose.offsets[list(JAW_POINTS)].mean(axis=0) @ down) - JAW_SLACK - smile
-        lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - smile - self._slipped(pose, geometry)
+        slipped = self._slipped(pose, geometry, UPPER_LIP_REACH[0])
+        lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - smile - slipped
         return max(JAW_GAIN * max(chin, 0.0), lip)
 
 
