@@ -22,11 +22,13 @@ SHOWN = 0.04  # how far the upper teeth reach below the resting upper lip, in mo
 OVERBITE = 0.09  # and over the lower ones
 JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
 JAW_SLACK, JAW_GAIN = 0.02, 1.7  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
-FRONT, DIM = 0.24, 0.75  # mouth widths beside the middle up to which teeth are in full light, and what the last ones lack
+FRONT, DIM = 0.24, 0.72  # mouth widths beside the middle up to which teeth are in full light, and what the last ones lack
 NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out
 PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further is pushed down its teeth
 SHADOW, SHADOW_EDGE = 0.03, 0.07  # of the lips: mouth widths that it lies lower, and its softness
 DARK, OWN_DARK = 0.42, 0.15  # what it takes of the light, and of that on a portrait's own teeth, which show it already
+COVERED = 0.5  # of its light reaches a lower row behind the lower lip; all of it past this widening of a smile and way of the jaw
+BARED, DOWN = 0.3, 0.5  # in mouth widths
 SMILE = 0.4  # of a smile's widening, in mouth widths, by which it lowers chin and lower lip and leaves the jaw shut
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
 UPPER_LIP_REACH = (-0.125, 0.10)  # up and down on the upper teeth, in mouth widths
@@ -79,10 +81,12 @@ class Mouth:
         colour = np.empty((*box.size[::-1], 3), np.float32)
         colour[:] = self.cavity
         lower = self._slipped(pose, geometry, UPPER_LIP_REACH[0]) + jaw
-        for texture, way in ((self.lower, lower), (self.upper, self._slipped(pose, geometry, self.rise))):
+        bared = COVERED + (1 - COVERED) * min(self._smile(pose, geometry) / BARED + max(jaw, 0.0) / DOWN, 1.0)
+        for texture, way, lit in ((self.lower, lower, bared), (self.upper, self._slipped(pose, geometry, self.rise), 1.0)):
             placement = affine(pose, geometry.pivot, self.centre, way * down)
             layer = draw(texture, self.origin, _widened(placement, self.centre, max(across / (1.9 * ARCH), 1.0)), box)
-            colour += (layer[..., :3] - colour) * layer[..., 3:]
+            shown = layer[..., :3] if lit == 1 else self.cavity + (layer[..., :3] - self.cavity) * np.float32(lit)
+            colour += (shown - colour) * layer[..., 3:]
         light = min(across / min(NARROW, self.width / self.unit), 1.0) ** 2
         return np.asarray(self.cavity + (colour - self.cavity) * np.float32(light))
 
@@ -91,10 +95,14 @@ class Mouth:
         lip = float(pose.offsets[13] @ geometry.axes[1]) / self.unit
         return lip - float(np.clip(lip, rise, UPPER_LIP_REACH[1]))
 
+    def _smile(self, pose: Pose, geometry: Geometry) -> float:
+        """How much wider the mouth has become, in units."""
+        return max(float((pose.offsets[308] - pose.offsets[78]) @ geometry.axes[0]), 0.0) / self.unit
+
     def jaw(self, pose: Pose, geometry: Geometry) -> float:
         """How far the lower teeth have gone down, in units: as the chin does, whatever the lips do over them."""
-        across, down = geometry.axes[:2] / self.unit
-        smile = SMILE * max(float((pose.offsets[308] - pose.offsets[78]) @ across), 0.0)
+        down = geometry.axes[1] / self.unit
+        smile = SMILE * self._smile(pose, geometry)
         chin = float(pose.offsets[list(JAW_POINTS)].mean(axis=0) @ down) - JAW_SLACK - smile
         slipped = self._slipped(pose, geometry, UPPER_LIP_REACH[0])
         lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - smile - slipped
