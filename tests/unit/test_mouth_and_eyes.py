@@ -81,6 +81,12 @@ def test_the_jaw_goes_with_the_chin_and_not_with_the_lips(prepared):
     assert jaw_of(prepared, moved(upper=-0.06, lower=0.05, chin=0.2)) > 0.2
 
 
+def test_a_smile_draws_chin_and_lips_down_and_leaves_the_jaw_shut(prepared):
+    bared = {"upper": -0.12, "lower": 0.15, "chin": 0.09}
+    assert jaw_of(prepared, moved(**bared)) > 0.1, "a mouth that opens"
+    assert jaw_of(prepared, moved(**bared, wide=0.12)) < 0.05, "one that grins"
+
+
 def between_lips(prepared, motion):
     """Brightness down the middle of the open mouth, a little inside the lips."""
     crop, driven = crop_of(prepared, motion)
@@ -107,7 +113,20 @@ def test_teeth_reach_the_corners_of_a_wide_mouth(drawn):
     points[:, 1] += (middle - (left + right) / 2)[1] * (1 - (2 * columns - 1) ** 2)
     xy = points.round().astype(int)
     light = cv2.GaussianBlur(crop, (0, 0), 1.0)[xy[:, 1], xy[:, 0]] @ LUMA
-    assert (light > 1.6 * float(drawn.mouth.cavity @ LUMA)).mean() > 0.9, "no black gaps"
+    assert (light > 1.2 * float(drawn.mouth.cavity @ LUMA)).mean() > 0.9, "no black gaps"
+    assert np.abs(np.diff(light)).max() < 0.2 * np.ptp(light), "they fade towards the corners without an edge"
+
+
+def test_pursed_lips_keep_the_light_out(drawn):
+    around, pursed = (between_lips(drawn, moved(upper=-0.1, lower=0.3, chin=0.25, wide=wide)) for wide in (0.0, -0.15))
+    assert pursed.mean() < 0.8 * around.mean()
+
+
+def test_a_smile_on_a_smile_bares_no_gum(smiling):
+    crop, driven = crop_of(smiling, moved(upper=-0.12, wide=0.05))
+    x, y = driven[13] + (0.08 * smiling.mouth.unit, 0.07 * smiling.mouth.unit)
+    below_lip = crop[round(float(y)) - 2 : round(float(y)) + 3, round(float(x)) - 3 : round(float(x)) + 4].astype(float)
+    assert (below_lip[..., 1] / below_lip[..., 0]).mean() > 0.8, "pale as teeth"
 
 
 def test_own_teeth_keep_their_place_while_the_lip_goes_down(smiling):
