@@ -69,7 +69,7 @@ def test_the_readme_has_no_command_that_is_not_run():
 def desk(tmp_path_factory, model) -> Path:
     """A folder with what the README's commands name."""
     folder = tmp_path_factory.mktemp("desk")
-    shutil.copy(BUNDLED / "astronaut.jpg", folder / "face.jpg")
+    shutil.copy(str(BUNDLED / "astronaut.jpg"), folder / "face.jpg")
     beginning(BUNDLED / "demo.mp4", folder / "talk.mp4", 120)
     save_puppet(bundled("astronaut"), folder / "me.puppet", About("me"))
     (folder / "configs").mkdir()
