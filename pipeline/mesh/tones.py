@@ -15,7 +15,7 @@ from .layers import Box, polygon_mask
 SKIN = (50, 280, 205, 425, 101, 330, 117, 346, 36, 266, 151, 9, 5, 199)  # cheeks, forehead, nose, chin
 LIPS = (0, 17, 37, 267, 84, 314)
 ENAMEL = np.array([1.03, 1.0, 0.94], np.float32)  # teeth under white light, a little warm
-BRIGHT = 1.14  # front teeth against the skin
+BRIGHT = 1.20  # front teeth against the skin
 NO_COLOUR = 0.04  # saturation of a skin below which a picture has no colours
 
 
