@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 os.environ.setdefault("GLOG_minloglevel", "2")
@@ -74,14 +76,18 @@ class MediaPipeTracker:
 
 def find_landmarks(image: Image, model: Path) -> list[Array]:
     """(478, 3) landmarks in pixels of each face in a still picture, from left to right; NoFaceError where there is none."""
-    landmarker = _landmarker(model, vision.RunningMode.IMAGE, MAX_FACES)
-    try:
-        faces = _pixels(landmarker.detect(_image(image)), image)
-    finally:
-        landmarker.close()
+    [faces] = landmarks_of_each([image], model)
     if not faces:
         raise NoFaceError("no face found; use a picture that shows one face from the front")
-    return sorted(faces, key=lambda face: float(_place(face)[0]))
+    return faces
+
+
+def landmarks_of_each(images: Iterable[Image], model: Path) -> Iterator[list[Array]]:
+    """(478, 3) landmarks in pixels of each face in each of some still pictures, from left to right."""
+    with closing(_landmarker(model, vision.RunningMode.IMAGE, MAX_FACES)) as landmarker:
+        for image in images:
+            faces = _pixels(landmarker.detect(_image(image)), image)
+            yield sorted(faces, key=lambda face: float(_place(face)[0]))
 
 
 def _place(face: Array) -> Array:

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PortraitError
-from pipeline.portrait import decode_picture
+from pipeline.pictures.decode import decode_picture
+from pipeline.pictures.formats import taken
 from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.errors import ConfigError
@@ -22,6 +23,7 @@ from streamer.errors import ConfigError
 from ..commands import commands
 from ..conftest import ROOT, run_server
 
+TAKEN = taken()
 SDP = {"Content-Type": "application/sdp"}
 
 
@@ -71,11 +73,11 @@ def test_a_variable_overrides(monkeypatch):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"not a picture", "p: not a JPEG, PNG or WebP picture"),
+        (b"not a picture", f"p: not a {TAKEN} picture"),
         (png(400, 300)[:500], "p: damaged picture"),
         (png(10000, 10000), "p: 100 megapixels; at most 40 are taken"),
         (png(20, 20), "p: 20x20 pixels; at least 64x64 are needed"),
-        (bytes(21_000_000), "p: 21 MB; at most 20 MB are taken"),
+        (bytes(65_000_000), "p: 65 MB; at most 64 MB are taken"),
     ],
 )
 def test_pictures(data, message):
@@ -98,7 +100,7 @@ def test_http(model):
             (http.patch("/api/streams/live", json={"portrait": "x"}), 404, "no portrait 'x'; GET /api/portraits lists them"),
             (http.post("/api/portraits", files=upload), 422,
              "wall.png: no face found; use a picture that shows one face from the front"),
-            (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, "a.txt: not a JPEG, PNG or WebP picture"),
+            (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, f"a.txt: not a {TAKEN} picture"),
             (http.patch("/api/streams/live", json={"calibrate": True}, headers={"Origin": "http://evil.test"}), 403,
              "requests from http://evil.test are not allowed; see http.allowed_origins"),
         ]  # fmt: skip
@@ -179,7 +181,7 @@ def test_command_line(tmp_path, silent_clip):
         (["animate", str(tmp_path), str(silent_clip)], "Is a directory; a picture file is expected"),
         (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
         (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
-        (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], "text.jpg: not a JPEG, PNG or WebP picture"),
+        (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], f"text.jpg: not a {TAKEN} picture"),
         (["animate", "drawing", str(silent_clip)], "has no video track"),
         (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
         (["animate", "drawing", str(silent_clip), "--engine", "x"], "engine 'x' is not known; engines: auto, mesh"),
