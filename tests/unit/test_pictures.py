@@ -39,8 +39,8 @@ def differ(image: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("kind", "options", "most"),
     [
-        ("PNG", {}, 0), ("BMP", {}, 0), ("TIFF", {}, 0), ("WEBP", {"lossless": True}, 0), ("JPEG2000", {"irreversible": False}, 0),
-        ("JPEG", {"quality": 95}, 6), ("MPO", {"quality": 95}, 6), ("AVIF", {"quality": 95}, 6), ("GIF", {}, 12),
+        ("PNG", {}, 0), ("BMP", {}, 0), ("TIFF", {}, 0), ("WEBP", {"lossless": True}, 0),
+        ("JPEG2000", {"irreversible": False}, 0), ("JPEG", {"quality": 95}, 6), ("MPO", {"quality": 95}, 6), ("AVIF", {"quality": 95}, 6), ("GIF", {}, 12),
     ],
 )  # fmt: skip
 def test_a_format_is_read_by_its_content(kind, options, most):
@@ -186,5 +186,5 @@ def test_an_animated_picture_is_a_clip_and_a_portrait_of_its_first_frame(tmp_pat
 @pytest.mark.parametrize("text", ["grey", "#12345", "#1234567", "123456", "#ggg000"])
 def test_a_colour_is_told_as_the_web_does(text):
     assert parse_colour("#ff8000") == (255, 128, 0)
-    with pytest.raises(ValueError, match="colour|hexadecimal"):
+    with pytest.raises(ValueError, match=r"colour|hexadecimal"):
         parse_colour(text)

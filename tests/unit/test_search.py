@@ -117,4 +117,4 @@ def test_the_cases(model, case):
     cat = read_portrait("cat", case("face_cat_marks.jpg"), finder, np.array(CAT, np.float32))
     assert np.abs(five_points(cat.landmarks) - CAT).max() < 0.15 * 94  # of the eyes' distance
     assert decode(case("exif-typeerror.png"), "exif").image.shape == (96, 80, 3)
-    assert read_portrait("cut", case("face_cut_by_left_border.jpg"), finder).landmarks[:, 0].min() < 10
+    assert read_portrait("cut", case("face_cut_by_left_border.jpg"), finder).landmarks[:, 0].min() < 20
