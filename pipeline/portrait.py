@@ -27,7 +27,7 @@ from .pictures.formats import SUFFIXES, moves, opened
 __all__ = [
     "BUNDLED", "DEMO_CLIP", "MAX_SIDE", "MOST_BYTES", "PICTURES", "Picture", "Portrait", "bundled", "bundled_names",
     "decode_picture", "find_portrait", "fit", "is_picture", "is_portrait", "load_portrait", "make_portrait", "pack_puppet",
-    "read_bytes", "read_picture", "read_portrait", "save_puppet",
+    "read_bytes", "read_picture", "read_portrait", "read_puppet", "save_puppet",
 ]  # fmt: skip
 
 MOST_BYTES = max(MAX_BYTES, puppetfile.MAX_BYTES)
@@ -164,6 +164,11 @@ def read_portrait(name: str, data: bytes, faces: Faces, marks: Array | None = No
         return make_portrait(name, decoded.image, faces, scaled)
     if marks is not None:
         raise PortraitError(f"{name}: a puppet brings its face with it; leave the marks out")
+    return read_puppet(name, data)
+
+
+def read_puppet(name: str, data: bytes) -> Portrait:
+    """A puppet from its file's bytes; PortraitError."""
     about, ((image, landmarks), *others) = puppetfile.unpack(data, name)
     return Portrait(name, image, landmarks, more=tuple(Picture(*other) for other in others), about=about)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import JpegImagePlugin
+from PIL import JpegImagePlugin, TiffImagePlugin
 
 from ..errors import PortraitError
 from ..frames import Image
@@ -23,7 +23,7 @@ MAX_PIXELS = 40 * MEGA  # that are decoded; a picture takes up to ten bytes of m
 PIXELS = {"JPEG2000": 16 * MEGA, "HEIF": 50 * MEGA}  # the first takes 16 bytes each; phones make the second as large
 MAX_JPEG = 250 * MEGA  # of a JPEG that is reduced while it is decoded
 MAX_JPEG_HELD = 64 * MEGA  # of one whose coefficients are all held meanwhile, six bytes each
-TILE_TAGS = (322, 323), (256, 278)  # TIFF: width and length of tiles; width and rows of strips
+TILE = (322, 323)  # TIFF: width and length of tiles
 SCAN = 0xDA  # the marker before a scan
 ORIENTATION = 274
 UPRIGHT = {
@@ -79,9 +79,9 @@ def _check_size(picture: Pillow.Image, data: bytes, name: str) -> None:
         picture.draft(picture.mode, (math.ceil(width * factor), math.ceil(height * factor)))
     most = PIXELS.get(picture.format or "", MAX_PIXELS)
     _check_pixels(math.prod(picture.size), most, name)
-    tags = getattr(picture, "tag_v2", None)  # a TIFF's tiles and strips are decoded whole, and may be larger than it is
-    for kind in TILE_TAGS if picture.format == "TIFF" and tags is not None else ():
-        _check_pixels(math.prod(int(tags.get(tag, 0)) for tag in kind if tags.get(tag) != 0xFFFFFFFF), most, name)
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):  # its tiles are decoded whole, and may be larger than it is
+        width, height = (int(picture.tag_v2.get(tag, 0)) for tag in TILE)
+        _check_pixels(width * height, most, name)
 
 
 def _check_pixels(pixels: int, most: int, name: str) -> None:

@@ -40,7 +40,8 @@ def differ(image: np.ndarray, other: np.ndarray) -> float:
     ("kind", "options", "most"),
     [
         ("PNG", {}, 0), ("BMP", {}, 0), ("TIFF", {}, 0), ("WEBP", {"lossless": True}, 0),
-        ("JPEG2000", {"irreversible": False}, 0), ("JPEG", {"quality": 95}, 6), ("MPO", {"quality": 95}, 6), ("AVIF", {"quality": 95}, 6), ("GIF", {}, 12),
+        ("JPEG2000", {"irreversible": False}, 0), ("JPEG", {"quality": 95}, 6), ("MPO", {"quality": 95}, 6),
+        ("AVIF", {"quality": 95}, 6), ("GIF", {}, 12),
     ],
 )  # fmt: skip
 def test_a_format_is_read_by_its_content(kind, options, most):
