@@ -11,7 +11,9 @@ export async function call(method, path, body) {
   const headers = authorized(body && !form ? { "Content-Type": "application/json" } : {});
   const reply = await fetch(path, { method, headers, body: form ? body : body && JSON.stringify(body) });
   const data = await reply.json().catch(() => ({}));
-  if (!reply.ok) throw failure(data.detail || `the server answered ${reply.status}`, data.code);
+  if (!reply.ok) {
+    throw Object.assign(failure(data.detail || `the server answered ${reply.status}`, data.code), { goes: data.goes });
+  }
   return data;
 }
 
@@ -24,6 +26,7 @@ export class Control {
   constructor(onchange) {
     this.state = null;
     this.onchange = onchange;
+    this.onportraits = () => {}; // the gallery has changed
     this.channel = null;
     this.sent = 0;
     this.waiting = new Map(); // number of a command -> what takes its answer
@@ -45,6 +48,7 @@ export class Control {
     };
     events.addEventListener("state", take);
     events.addEventListener("telemetry", take);
+    events.addEventListener("portraits", () => this.onportraits());
     events.addEventListener("error", () => {
       this.state = null;
       this.onchange();

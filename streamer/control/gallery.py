@@ -229,7 +229,7 @@ class Gallery:
 
 def named(name: str) -> str:
     """A name as it is kept; BadCommand if nothing is left of it."""
-    name = "".join(letter for letter in name if letter.isprintable()).strip()[:MAX_NAME]
+    name = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[:MAX_NAME]
     if not name:
         raise BadCommand("name: a portrait's name has at least one letter")
     return name
