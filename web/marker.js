@@ -21,6 +21,7 @@ function asked(title, picture, begin) {
     };
     const told = begin({ say: (text) => ($("ask").textContent = text), redraw: () => viewer.redraw(), done });
     $("marker-title").textContent = title;
+    $("marker-keys").textContent = `Wheel, + and − zoom; dragging moves the picture. ${told.keys}`;
     $("undo").hidden = $("marked").hidden = !told.undo;
     dialog.showModal(); // before the canvas is measured
     viewer = new Viewer($("canvas"), picture, told);
@@ -59,6 +60,7 @@ export function mark(title, picture) {
     };
     tell();
     return {
+      keys: "Arrows move a cross, Enter places a point, Backspace takes one back.",
       draw: (context, at) => drawPoints(context, points.map(at)),
       pick: (point) => points.length < POINTS.length && change(() => points.push(point)),
       undo: () => points.length && change(() => points.pop()),
@@ -73,8 +75,9 @@ export function chooseFace(title, picture, faces, now) {
     [x * picture.width, y * picture.height, width * picture.width, height * picture.height]);
   let chosen = now;
   return asked(title, picture, ({ say, redraw, done }) => {
-    say("Click the face that is to move. Keys: ← → and Enter.");
+    say("Click the face that is to move.");
     return {
+      keys: "Left and right go from face to face, Enter takes one.",
       draw: (context, at) => boxes.forEach((box, k) => drawBox(context, at, box, k === chosen, k + 1)),
       pick: (point) => done(nearest(boxes, point)),
       key: ({ key }) => {
@@ -124,6 +127,7 @@ function drawBox(context, at, [left, top, width, height], chosen, number) {
     context.strokeRect(x, y, right - x, bottom - y);
   }
   Object.assign(context, { font: "600 16px system-ui", fillStyle: chosen ? ACCENT : "#fff", strokeStyle: "#000", lineWidth: 4 });
-  context.strokeText(number, x + 5, y + 19);
-  context.fillText(number, x + 5, y + 19);
+  const place = [x, y < 20 ? bottom + 18 : y - 6];
+  context.strokeText(number, ...place);
+  context.fillText(number, ...place);
 }

@@ -9,7 +9,6 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -89,7 +88,7 @@ async def test_where_it_is_full_what_goes_is_named_before_it_goes(opened):
         await added(gallery, 3)
     assert caught.value.goes == {first.id: "1.png"}
     in_use.add(first.id)
-    with pytest.raises(GalleryFull, match="'2.png' would go"):
+    with pytest.raises(GalleryFull, match=r"'2\.png' would go"):
         await added(gallery, 3, going=[first.id])
     assert await uploads(gallery) == ["1.png", "2.png"]
     await added(gallery, 3, going=[second.id, "nonsense"])
@@ -106,7 +105,7 @@ async def test_bytes_are_bounded_too(opened):
         await added(gallery, seed)
     size = sum(about.size for about in gallery._shelf.look().values())
     gallery = opened(max_mb=size / 1e6 + 0.01)
-    with pytest.raises(GalleryFull, match="'1.png' would go"):
+    with pytest.raises(GalleryFull, match=r"'1\.png' would go"):
         await added(gallery, 3)
 
 
@@ -238,5 +237,5 @@ async def test_a_long_gallery_is_light(opened):
     gallery = opened()
     assert await uploads(gallery) == names
     assert not gallery._loaded, "no picture is read for the list"
-    await asyncio.gather(*(gallery.get(key) for key in gallery.keys() if key not in bundled_names()))
+    await asyncio.gather(*(gallery.get(key) for key in await asyncio.to_thread(gallery.keys) if key not in bundled_names()))
     assert len(gallery._loaded) == galleries.MAX_LOADED + 1
