@@ -17,11 +17,11 @@ from PIL import Image
 
 from pipeline.errors import PortraitError
 from pipeline.face.faces import Faces, faces_by
-from pipeline.portrait import bundled_names
+from pipeline.portrait import bundled_names, make_portrait
 from streamer.config import Engine, Portraits
 from streamer.control import gallery as galleries
 from streamer.control.gallery import Gallery, PortraitInfo
-from streamer.control.shelf import ABANDONED_S, ABOUT, PORTRAIT, SIDE
+from streamer.control.shelf import ABANDONED_S, ABOUT, PORTRAIT, SIDE, thumbnail
 from streamer.errors import BadCommand, CannotKeep, GalleryFull, UnknownPortrait
 
 from ..faces import two_faces
@@ -69,6 +69,20 @@ async def test_uploads_are_there_after_a_restart_with_their_own_pictures(opened)
         small = np.array(Image.open(io.BytesIO(await after.thumbnail(info.id))))
         assert small.shape == (SIDE, SIDE, 3)
     assert (await after.thumbnail(infos[0].id)) != (await after.thumbnail(third.id))
+
+
+@pytest.mark.parametrize(("width", "height"), [(480, 1600), (1300, 640), (200, 200)])
+def test_a_thumbnail_shows_the_whole_face_in_its_middle(width, height):
+    marks = np.array(MARKS, np.float32) + (width - 110, height - 120)
+    dark = make_portrait("dark", np.zeros((height, width, 3), np.uint8), faces_by(None), marks)
+    [(x, y, across, down)] = dark.boxes()
+    left, top = round(x * width), round(y * height)
+    dark.image[top : top + round(down * height), left : left + round(across * width)] = 255
+    small = np.array(Image.open(io.BytesIO(thumbnail(dark))).convert("L")) > 128
+    rows, columns = np.flatnonzero(small.any(axis=1)), np.flatnonzero(small.any(axis=0))
+    ratio = round(down * height) / round(across * width)
+    assert (rows[-1] - rows[0]) / (columns[-1] - columns[0]) == pytest.approx(ratio, rel=0.05), "nothing is cut off"
+    assert 0.35 < (rows[-1] - rows[0]) / SIDE < 0.75, "and it is large"
 
 
 async def test_the_same_upload_again_changes_nothing(opened):
