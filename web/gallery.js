@@ -62,7 +62,7 @@ export class Gallery {
 
   button(portrait) {
     const button = document.createElement("button");
-    const image = new Image(256, 256);
+    const image = new Image(192, 192);
     image.loading = "lazy";
     image.src = withToken(urlOf(portrait, "/thumbnail"));
     image.alt = portrait.name;

@@ -32,9 +32,8 @@ def plain(picture: Pillow.Image) -> Pillow.Image:
     """The picture with 8 bits a channel: grey, RGB, CMYK, or RGBA where any of it is transparent."""
     if picture.mode in DEEP:
         return Pillow.fromarray(_shallow(np.asarray(picture, np.float32)))
-    if picture.has_transparency_data:
-        return picture.convert("RGBA")
-    return picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGB")
+    wanted = "RGBA" if picture.has_transparency_data else picture.mode if picture.mode in ("L", "CMYK") else "RGB"
+    return picture if picture.mode == wanted else picture.convert(wanted)  # `convert` copies in any case
 
 
 def _shallow(values: np.ndarray) -> np.ndarray:

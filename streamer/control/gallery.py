@@ -14,9 +14,10 @@ import numpy as np
 from platformdirs import user_data_path
 from pydantic import BaseModel
 
-from pipeline import puppetfile
+from pipeline import malloc, puppetfile
 from pipeline.engine import Engine
 from pipeline.face.faces import Faces
+from pipeline.pictures.decode import Decoded, decode
 from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
 
 from ..config import Engine as Limits
@@ -144,8 +145,7 @@ class Gallery:
         points = None if marks is None else np.array(marks, np.float32)
         name = named(name)
         async with self._one_at_a_time:
-            portrait = await asyncio.to_thread(read_portrait, name, data, self._faces, points, self._config.ground)
-            packed = await asyncio.to_thread(_packed, portrait, data)
+            portrait, packed = await asyncio.to_thread(self._read, name, data, points)
             key = _key(portrait, packed, points)
             if self._shelf.about(key) is None:
                 for old in self.room_for(len(packed), going):
@@ -155,10 +155,17 @@ class Gallery:
                 self._happened()
         return self.info(key)
 
-    async def alone(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do what needs the memory of a large picture on a thread, one at a time."""
+    async def preview(self, name: str, data: bytes) -> Decoded:
+        """A picture as it is read; PortraitError."""
         async with self._one_at_a_time:
-            return await asyncio.to_thread(work, *args, **kwargs)
+            return await asyncio.to_thread(_tidy, decode, data, name, self._config.ground)
+
+    def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes]:
+        """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came
+        with that."""
+        portrait = _tidy(read_portrait, name, data, self._faces, marks, self._config.ground)
+        about = puppetfile.About(portrait.name, "one picture")
+        return portrait, data if portrait.about is not None else pack_puppet(portrait, about)
 
     def room_for(self, size: int = 10 * MEGA, going: Sequence[str] = ()) -> list[str]:
         """Which uploads have to go for another of `size` bytes; GalleryFull unless all of them are among `going`."""
@@ -242,9 +249,12 @@ def _key(portrait: Portrait, packed: bytes, marks: Any) -> str:
     return f"upload-{content.hexdigest()[:16]}"
 
 
-def _packed(portrait: Portrait, data: bytes) -> bytes:
-    """The puppet file in which a portrait is kept: its own, or one of a single picture, without what else came with it."""
-    return data if portrait.about is not None else pack_puppet(portrait, puppetfile.About(portrait.name, "one picture"))
+def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a picture took while it was decoded goes back to the system; each of the threads would keep as much."""
+    try:
+        return work(*args, **kwargs)
+    finally:
+        malloc.give_back()
 
 
 @cache

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 KEY = re.compile(r"upload-[0-9a-f]{16}")
 PORTRAIT, FACES, ABOUT, THUMBNAIL = "portrait.puppet", "faces.npy", "about.json", "thumbnail.jpg"
-SIDE = 256  # pixels of a thumbnail
+SIDE = 192  # pixels of a thumbnail
 MARGIN = 0.45  # of a face's height, around it in its thumbnail
 ABANDONED_S = 3600  # after so long nobody is still writing
 

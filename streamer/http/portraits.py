@@ -9,10 +9,12 @@ from typing import Annotated
 from urllib.parse import quote
 
 import cv2
+import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
 from pydantic import BaseModel, Field
 
-from pipeline.pictures.decode import MAX_SIDE, Decoded, decode
+from pipeline.frames import Image
+from pipeline.pictures.decode import MAX_SIDE
 from pipeline.portrait import MOST_BYTES, Portrait, pack_puppet
 from pipeline.puppetfile import SUFFIX, About
 
@@ -69,8 +71,10 @@ def router(gallery: Gallery) -> APIRouter:
     async def preview(file: Annotated[UploadFile, File()]) -> Response:
         """To mark a face in: the header X-Scale tells how many pixels of the JPEG one of the picture is."""
         data = await file.read(MOST_BYTES + 1)
-        decoded, jpeg = await gallery.alone(_preview, data, file.filename or "picture")
-        return Response(jpeg, media_type=JPEG, headers={"X-Scale": str(decoded.scale), "Cache-Control": "no-store"})
+        decoded = await gallery.preview(file.filename or "picture", data)
+        return Response(
+            _jpeg(decoded.image), media_type=JPEG, headers={"X-Scale": str(decoded.scale), "Cache-Control": "no-store"}
+        )
 
     @api.get("/{key}/image", summary="A portrait as JPEG", response_class=Response)
     async def image(key: str, request: Request, side: Annotated[int, Query(ge=64, le=MAX_SIDE)] = 512) -> Response:
@@ -106,15 +110,13 @@ def router(gallery: Gallery) -> APIRouter:
     return api
 
 
-def _preview(data: bytes, name: str) -> tuple[Decoded, bytes]:
-    decoded = decode(data, name)
-    return decoded, cv2.imencode(".jpg", decoded.image[..., ::-1])[1].tobytes()
+def _jpeg(image: Image) -> bytes:
+    return cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
 
 
 def _small(portrait: Portrait, side: int) -> bytes:
     factor = min(1.0, side / max(portrait.image.shape[:2]))
-    small = cv2.resize(portrait.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", small[..., ::-1])[1].tobytes()
+    return _jpeg(np.asarray(cv2.resize(portrait.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8))
 
 
 def _cached(jpeg: bytes, request: Request) -> Response:

@@ -86,7 +86,7 @@ def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server
     http.patch("/api/streams/live", json={"portrait": info["id"]}).raise_for_status()
     assert http.patch(key, json={"name": "My face"}).json()["name"] == "My face"
     first = http.get(f"{key}/thumbnail")
-    assert Image.open(io.BytesIO(first.content)).size == (256, 256)
+    assert Image.open(io.BytesIO(first.content)).size == (192, 192)
     again = http.get(f"{key}/thumbnail", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     changes = server.control.gallery.changes
