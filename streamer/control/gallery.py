@@ -63,7 +63,7 @@ class Gallery:
         self._faces = faces
         self._in_use = in_use
         self._config = config
-        folder = config.folder or user_data_path("puppetcast") / "portraits"
+        folder = (config.folder or user_data_path("puppetcast") / "portraits").expanduser()
         self._shelf = Shelf(folder if config.keep else None)
         self._preparing = Preparing(limits, in_use, frame_s)
         self._own: dict[str, Portrait] = {}  # of the config, and bundled ones of which another face was chosen
@@ -148,9 +148,10 @@ class Gallery:
             portrait, packed = await asyncio.to_thread(self._read, name, data, points)
             key = _key(portrait, packed, points)
             if self._shelf.about(key) is None:
-                for old in self.room_for(len(packed), going):
-                    await self._remove(old)
+                gone = self.room_for(len(packed), going)
                 await asyncio.to_thread(self._shelf.put, key, portrait, packed)
+                for old in gone:
+                    await self._remove(old)
                 self._preparing.forget(key)
                 self._happened()
         return self.info(key)
@@ -182,8 +183,9 @@ class Gallery:
         if not set(needed) <= set(going):
             names = ", ".join(f"'{kept[key].name}'" for key in needed)
             raise GalleryFull(
-                f"the gallery is full ({len(kept)} uploads); {names} would go for this one", {k: kept[k].name for k in needed}
-            )
+                f"the gallery is full ({len(kept)} uploads): {names} would have to go for this one; delete some, or name them "
+                "in 'going'", {k: kept[k].name for k in needed},
+            )  # fmt: skip
         return needed
 
     async def choose_face(self, key: str, face: int) -> PortraitInfo:

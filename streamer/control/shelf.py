@@ -103,7 +103,8 @@ class Shelf:
                 (part / ABOUT).write_text(about.model_dump_json(indent=1), "utf-8")
                 if self.about(key) is None:
                     shutil.rmtree(folder / key, ignore_errors=True)  # what is left of a damaged one
-                    part.rename(folder / key)
+                    with suppress(FileExistsError):  # ENOTEMPTY is one: another process has just kept the same
+                        os.rename(part, folder / key)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
 

@@ -98,11 +98,11 @@ async def test_where_it_is_full_what_goes_is_named_before_it_goes(opened):
     in_use: set[str] = set()
     gallery = opened(in_use, max_count=2)
     first, second = await added(gallery, 1), await added(gallery, 2)
-    with pytest.raises(GalleryFull, match=r"full \(2 uploads\); '1.png' would go for this one") as caught:
+    with pytest.raises(GalleryFull, match=r"full \(2 uploads\): '1.png' would have to go for this one; delete") as caught:
         await added(gallery, 3)
     assert caught.value.goes == {first.id: "1.png"}
     in_use.add(first.id)
-    with pytest.raises(GalleryFull, match=r"'2\.png' would go"):
+    with pytest.raises(GalleryFull, match=r"'2\.png' would have to go"):
         await added(gallery, 3, going=[first.id])
     assert await uploads(gallery) == ["1.png", "2.png"]
     await added(gallery, 3, going=[second.id, "nonsense"])
@@ -119,7 +119,7 @@ async def test_bytes_are_bounded_too(opened):
         await added(gallery, seed)
     size = sum(about.size for about in gallery._shelf.look().values())
     gallery = opened(max_mb=size / 1e6 + 0.01)
-    with pytest.raises(GalleryFull, match=r"'1\.png' would go"):
+    with pytest.raises(GalleryFull, match=r"'1\.png' would have to go"):
         await added(gallery, 3)
 
 
