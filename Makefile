@@ -1,27 +1,46 @@
 # make run starts the server; make test sets everything up and runs the tests.
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 CHECK_OPTION = $(if $(CHECK),--check)
+
+# The liveportrait engine brings PyTorch along: 'make run' installs it where there is an NVIDIA device, or where asked for.
+ENGINE ?= auto
+HEAVY := $(if $(filter liveportrait,$(ENGINE))$(shell command -v nvidia-smi),liveportrait)
+# A further package index, with PyTorch's processor build; on Linux, PyPI has the one for CUDA, of several gigabytes.
+TORCH_INDEX ?=
+# What the tests are run with; 'make test VENV=.venv-mesh EXTRAS=dev' is without PyTorch, and says what it skips.
+EXTRAS ?= dev,liveportrait
+comma := ,
+# pip shows its progress where somebody can see it.
+PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install $$quiet
+define INSTALL
+	@echo "Installing puppetcast$(2) into $(VENV), once, in one to ten minutes by your network."
+	@python3 -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.$(1)'
+	@touch $@
+endef
 
 .PHONY: setup run test quick check bench browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	$(call INSTALL,[$(EXTRAS)],$(comma) PyTorch and what the tests need (2 GB on disk; 6 GB where pip gets PyTorch for CUDA))
+	@touch $(VENV)/.run $(VENV)/.runliveportrait
 
-run: setup
-	$(BIN)/puppetcast serve --port $(PORT)
+$(VENV)/.run$(HEAVY): pyproject.toml constraints.txt
+	$(call INSTALL,$(if $(HEAVY),[$(HEAVY)]),$(if $(HEAVY), and PyTorch (2 GB on disk; 6 GB where pip gets it for CUDA), (0.9 GB on disk)))
+
+run: $(VENV)/.run$(HEAVY)
+	$(BIN)/puppetcast serve --port $(PORT) --engine $(ENGINE)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c "import torch" 2>/dev/null; then $(BIN)/mypy; else echo "*** PyTorch is absent: types are NOT CHECKED ***"; fi
 
 # Chromium comes from the distribution; without it the browser tests are skipped, and say so.
 browser:

@@ -41,8 +41,9 @@ def open_portrait(where: str | Path) -> Portrait:
     """A bundled portrait by name (`bundled_names()`), or a picture or .puppet file; PuppetError otherwise."""
     from pipeline.portrait import bundled, load_portrait
     from streamer.app import find_faces
+    from streamer.config import load_config
 
-    return bundled(str(where)) if where in bundled_names() else load_portrait(str(where), find_faces(Config()))
+    return bundled(str(where)) if where in bundled_names() else load_portrait(str(where), find_faces(load_config()))
 
 
 def animate(
@@ -64,11 +65,12 @@ def animate(
     from pipeline.offline.animate import animate as animate_file
     from pipeline.offline.mux import Output
     from streamer.app import find_faces
+    from streamer.config import load_config
 
     portrait = source if isinstance(source, Portrait) else open_portrait(source)
-    faces = find_faces(Config())
+    faces = find_faces(load_config())
     written = Output(Path(output), max_frames)
-    return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress)
+    return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress, tuning)
 
 
 class Serving:

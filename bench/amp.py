@@ -45,7 +45,7 @@ class Row:
     frames: int
 
 
-def seed(
+def amp(
     settings: Settings, portrait: Portrait, clip: Path, frames: int | None = None, progress: Progress = lambda done, total: None
 ) -> dict[str, Any]:
     """fp32 with all frames, mixed precision alone, the frame limit alone, and both; each in a process of its own.
@@ -54,7 +54,7 @@ def seed(
     crop on the host to the last picture on the host, after one frame to warm up; loading and tracking are not in it.
     """
     runtime = Runtime(replace(settings, build=PLAIN, precision=None))
-    device, amp = runtime.device, runtime.precision
+    device, mixed = runtime.device, runtime.precision
     del runtime
     on_cpu = device.type == "cpu"
     total = frames or (CPU_FRAMES if on_cpu else FRAMES)
@@ -64,9 +64,9 @@ def seed(
     plain = replace(settings, device=str(device), build=PLAIN)
     rows = [
         Row("original (fp32, all frames)", replace(plain, precision=Precision.FP32), len(crops)),
-        Row(f"mixed precision alone ({amp})", replace(plain, precision=amp), len(crops)),
+        Row(f"mixed precision alone ({mixed})", replace(plain, precision=mixed), len(crops)),
         Row(f"limit {limit} alone", replace(plain, precision=Precision.FP32), limit),
-        Row("both", replace(plain, precision=amp), limit),
+        Row("both", replace(plain, precision=mixed), limit),
     ]
     measured = []
     for k, row in enumerate(rows, 1):
@@ -192,7 +192,7 @@ def _contributions(original: float, amp: float, limit: float, both: float) -> di
 
 
 def markdown(figures: dict[str, Any]) -> str:
-    """The table of `seed` for people."""
+    """The table of `amp` for people."""
     lines = ["| | time | per frame | speed-up | frames | peak memory | PSNR | SSIM |", "|---|---|---|---|---|---|---|---|"]
     for row in figures["rows"]:
         quality = "identical" if row["psnr_db"] is None else f"{row['psnr_db']} dB"

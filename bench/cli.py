@@ -14,6 +14,7 @@ from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import faces_by
+from pipeline.liveportrait.files import need_extra
 from pipeline.liveportrait.options import Settings
 from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, load_portrait
 from streamer.cli.console import (
@@ -80,12 +81,17 @@ def _check(kind: str, figures: dict[str, Any]) -> None:
 
 
 @app.command("mesh")
-def bench_mesh(clip: _Clip = None, out: _Result = None, check: _Check = False) -> None:
-    """Tracker and warp of the mesh engine, in milliseconds a frame."""
+def bench_mesh(
+    clip: _Clip = None,
+    against: Annotated[Path | None, typer.Option(help="Another checkout of puppetcast, to compare its engine's cost.")] = None,
+    out: _Result = None,
+    check: _Check = False,
+) -> None:
+    """Tracker and warp of the mesh engine, in milliseconds a frame, and what a puppet of many pictures costs against one."""
     from bench.mesh import mesh
 
     with one_line_errors(), bar("mesh") as progress:
-        figures = mesh(clip or DEMO_CLIP, progress)
+        figures = mesh(clip or DEMO_CLIP, against, progress)
     _report(figures, out, "mesh" if check else None)
 
 
@@ -101,7 +107,7 @@ def bench_live(
 ) -> None:
     """The whole server from glass to glass over WebRTC on this machine, beside a bare aiortc echo."""
 
-    from bench.glass import live
+    from bench.live import live
 
     with one_line_errors():
         _report(live(clip or DEMO_CLIP, seconds, viewers, extra_ms, mqtt), out, "live" if check else None)
@@ -116,7 +122,7 @@ def bench_viewers(
 ) -> None:
     """What 1, 4 and 8 viewers of one stream cost the server: a stream is encoded once."""
 
-    from bench.glass import viewers
+    from bench.live import viewers
 
     with one_line_errors():
         _report(viewers(clip or DEMO_CLIP, seconds=seconds), out, "viewers" if check else None)
@@ -132,7 +138,7 @@ def bench_sessions(
 ) -> None:
     """How many streams the server keeps at a frame rate before their frames grow old; each has a driver and a viewer."""
 
-    from bench.glass import sessions
+    from bench.live import sessions
 
     with one_line_errors(), bar("streams") as progress:
         figures = sessions(clip or DEMO_CLIP, fps, most, progress=progress)
@@ -162,10 +168,11 @@ def bench_amp(
 
     Measures time, memory, and quality against fp32. The table goes to stderr, JSON to stdout or into a file.
     """
-    from bench.amp import markdown, seed
-
     with one_line_errors(), bar("rows") as progress:
-        figures = seed(Settings(checkpoints, device), bundled("astronaut"), clip or DEMO_CLIP, frames, progress)
+        need_extra()
+        from bench.amp import amp, markdown
+
+        figures = amp(Settings(checkpoints, device), bundled("astronaut"), clip or DEMO_CLIP, frames, progress)
     console.print(markdown(figures))
     _report(figures, out)
 
@@ -181,10 +188,11 @@ def bench_device(
 
     Eager fp32, mixed precision, folded, channels-last, compiled, captured as a CUDA graph, and the published recipe.
     """
-    from bench.device import device as measure
-    from bench.device import markdown
-
     with one_line_errors(), bar("variants") as progress:
+        need_extra()
+        from bench.device import device as measure
+        from bench.device import markdown
+
         figures = measure(Settings(checkpoints, device), bundled("astronaut"), minutes, progress)
     console.print(markdown(figures))
     _report(figures, out)
@@ -245,7 +253,7 @@ def bench_stability(
 ) -> None:
     """How still the puppet is, in pixels at 512²: jitter and its cure's delay by smoothing strength, drift, steps at a
     recalibration and a change of portrait, and what gains do."""
-    from bench.stillness import report
+    from bench.stability import report
     from pipeline.engine import open_engine
 
     with one_line_errors():

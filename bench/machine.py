@@ -9,6 +9,7 @@ import subprocess
 import time
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +18,8 @@ import cv2
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+MODULES = {"opencv-contrib-python": "cv2"}
+PACKAGES = ("aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python", "torch")  # torch may be absent
 CLASS = ("cpu", "cores")  # figures of machines that differ in one of these are not compared
 
 
@@ -31,7 +34,7 @@ def machine() -> dict[str, Any]:
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python", "torch")},
+        "versions": {p: version(p) for p in PACKAGES if find_spec(MODULES.get(p, p)) is not None},
     }
 
 

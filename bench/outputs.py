@@ -23,7 +23,7 @@ from pipeline.errors import PuppetError
 from pipeline.frames import Image
 
 from . import stamp
-from .glass import FPS, SETTLE_S, SIDE, process, serve
+from .live import FPS, SETTLE_S, SIDE, process, serve
 
 RATE = 48_000
 LOOP_S = 10  # of the clip, which the server plays over and over

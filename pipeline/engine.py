@@ -16,7 +16,7 @@ from .follow.moment import Moment
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
 from .frames import Driving, Image
-from .liveportrait.files import missing_files
+from .liveportrait.files import is_installed, missing_files, need_extra
 from .liveportrait.options import Settings
 from .portrait import Portrait
 
@@ -127,6 +127,7 @@ def _mesh(faces: Faces, settings: Settings) -> Engine:
 
 
 def _liveportrait(faces: Faces, settings: Settings) -> Engine:
+    need_extra()
     from .liveportrait.engine import LivePortraitEngine
 
     return LivePortraitEngine(faces, settings)
@@ -151,11 +152,18 @@ def open_engine(name: str, faces: Faces, settings: Settings = Settings()) -> Eng
 
 def choose(settings: Settings) -> tuple[str, str]:
     """The best engine here, and why it is."""
-    missing = missing_files(settings.checkpoints or models.folder())
-    if missing:
-        return "mesh", "the LivePortrait checkpoints are not here ('puppetcast models fetch liveportrait' gets them)"
+    if not is_installed():
+        return "mesh", "PyTorch, which the liveportrait engine needs, is not installed"
+    if missing_files(settings.checkpoints or models.folder()):
+        return "mesh", "LivePortrait's checkpoints are not here"
+    device = cuda_device()
+    if device is None:
+        return "mesh", "LivePortrait is too slow for live use without a CUDA device ('--engine liveportrait' runs it)"
+    return "liveportrait", f"checkpoints and {device} are here"
+
+
+def cuda_device() -> str | None:
+    """What torch calls the CUDA device here, if there is one."""
     import torch  # takes seconds, so not before it is needed
 
-    if not torch.cuda.is_available():
-        return "mesh", "LivePortrait is too slow for live use without a CUDA device ('--engine liveportrait' runs it)"
-    return "liveportrait", f"checkpoints and {torch.cuda.get_device_name()} are here"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

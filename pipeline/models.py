@@ -83,7 +83,8 @@ def fetch(model: ModelFile, progress: Progress | None = None, timeout_s: float =
             raise ModelError(f"{model.url}: the file differs from the published one (SHA-256); nothing was kept")
         part.replace(path)
     except httpx.HTTPError as exc:
-        raise ModelError(f"{model.url}: {exc or type(exc).__name__}; the download goes on from here next time") from exc
+        problem = str(exc).partition("\n")[0] or type(exc).__name__
+        raise ModelError(f"{model.url}: {problem}; the download goes on from here next time") from exc
     except OSError as exc:
         raise ModelError(f"{exc.filename or path}: {exc.strerror or exc}") from exc
     return path

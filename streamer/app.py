@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,17 +51,21 @@ def find_faces(config: Config) -> Faces:
 def _face_model(config: Config) -> Path | None:
     model = models.FACE_LANDMARKER
     found = models.find(model)
-    if found or not config.downloads.fetch:
-        return found
+    return found or (_fetched(models.path_of(model), config.downloads.timeout_s) if config.downloads.fetch else None)
+
+
+@cache  # a program that opens portraits, animates and serves tries, and hears of it, once
+def _fetched(path: Path, timeout_s: float) -> Path | None:
+    """The face model, downloaded to `path`; None, and one warning, where that fails."""
+    model = models.FACE_LANDMARKER
     try:
         log.info("downloading the face model (%.1f MB)", model.size / 1e6)
-        return models.fetch(model, timeout_s=config.downloads.timeout_s)
+        return models.fetch(model, timeout_s=timeout_s)
     except ModelError as exc:
-        log.warning("%s", exc)
         log.warning(
-            "no face model: the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
+            "no face model (%s): the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
             "For the better one, run 'puppetcast models fetch' with network, or put %s into %s and start again.",
-            model.file, models.folder(),
+            exc, model.file, path.parent,
         )  # fmt: skip
         return None
 
@@ -94,7 +99,8 @@ class Server:
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self._listener = listen(config.http.host, config.http.port)
-        self.url = f"http://{config.http.host}:{self._listener.getsockname()[1]}"
+        host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
         self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
         self._web = WebServer(self.http, REQUESTS_S)
         self._starting: asyncio.Task[None] | None = None

@@ -12,6 +12,7 @@ StreamerError
 ├── StreamBusy           the stream already has a publisher
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
+├── TakenOver            the session was ended for another publisher's
 ├── BadOffer             the SDP offer cannot be used
 │   ├── UnsupportedMedia the body is of another type
 │   └── TooLarge         the body is larger than any offer
@@ -79,6 +80,10 @@ class UnknownPuppet(StreamerError):
     """No puppet of that name is being made."""
 
 
+class UnknownRecording(StreamerError):
+    """No recording of that name."""
+
+
 class BadCommand(StreamerError):
     """A command cannot be understood, or not by this stream."""
 
@@ -93,6 +98,10 @@ class Overloaded(StreamerError):
 
 class UnknownSession(StreamerError):
     """No such WebRTC session."""
+
+
+class TakenOver(StreamerError):
+    """The session was ended, as another publisher took over the stream."""
 
 
 class BadOffer(StreamerError):

@@ -1,13 +1,78 @@
-"""Addresses as they may be shown."""
+"""Addresses with user and password in them: taken apart, checked, and as they may be shown."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from .errors import ConfigError
+
+HIDDEN = "***"
+# Keys whose values are secrets, as cameras have them in path and query, separated by "&" or "_": user=admin_password=x_channel=1
+_NAMES = r"[\w.-]*?(?:pass|pwd|psw|token|key|user|usr|login|secret|auth|sig|cred|streamid)[\w.-]*?"
+_PAIR = re.compile(rf"({_NAMES})=(.*?)(?=[&;]|_[a-z]+=|$)", re.IGNORECASE)
+_SEGMENT = re.compile(rf"(?<=/)({_NAMES})/[^/]+", re.IGNORECASE)
+STREAM_KEYS = ("rtmp", "rtmps", "rtmpt", "rtmpts")  # the last part of their paths says who may publish
+ODD = re.compile(
+    r"[\s#/?\[\]\\\"<>^`{|}]"
+)  # end a user or password for one reader of addresses or another, if written as they are
+
+
+@dataclass(frozen=True)
+class Address:
+    """scheme://user:password@host/path?query. user, password: as they are written; host: with its port; path: from its "/";
+    query: with what may follow it, without "?"."""
+
+    scheme: str
+    user: str
+    password: str
+    host: str
+    path: str
+    query: str
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Of any text. Who may log in is what stands before the last "@", as a password may have every character in it."""
+        scheme, found, rest = url.partition("://")
+        if not found:
+            scheme, rest = "", url
+        before, at, after = rest.rpartition("@")
+        if at and not (":" in before or "/" not in before):  # an "@" in a path
+            before, after = "", rest
+        user, _, password = before.partition(":")
+        cut = re.search(r"[/?#]", after)
+        host, tail = (after, "") if cut is None else (after[: cut.start()], after[cut.start() :])
+        path, query = re.fullmatch(r"([^?#]*)[?#]?(.*)", tail, re.DOTALL).groups()  # type: ignore[union-attr]
+        return cls(scheme.lower(), user, password, host, path, query)
+
+    @property
+    def login(self) -> tuple[str | None, str | None]:
+        """User and password as they are meant: decoded, None where there is none."""
+        return unquote(self.user) or None, unquote(self.password) or None
+
+    def shown(self) -> str:
+        """Without anything that is a secret."""
+        path = _SEGMENT.sub(rf"\1/{HIDDEN}", _PAIR.sub(rf"\1={HIDDEN}", self.path))
+        folder, slash, last = path.rpartition("/")
+        if self.scheme in STREAM_KEYS and folder and last:
+            path = f"{folder}{slash}{HIDDEN}"
+        start = f"{self.scheme}://" if self.scheme else ""
+        login = f"{HIDDEN}@" if self.user or self.password else ""
+        return f"{start}{login}{self.host}{path}{f'?{HIDDEN}' if self.query else ''}"
 
 
 def redacted(url: str) -> str:
-    """The address without user, password and query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    hidden = "***@" if "@" in parts.netloc else ""
-    return urlunsplit((parts.scheme, hidden + host, parts.path, "***" if parts.query else "", ""))
+    """The address without user, password, query, and what else of it is a secret. Takes any text."""
+    return Address.of(url).shown()
+
+
+def check_login(url: str) -> None:
+    """ConfigError, with the cure, where user or password have characters that end them for what opens the address."""
+    address = Address.of(url)
+    odd = ODD.search(f"{address.user}{address.password}")
+    if odd is not None:
+        raise ConfigError(
+            f"'{redacted(url)}': the user or password has '{odd[0]}' in it; write that as {quote(odd[0], safe='')} "
+            "(and an '@' of the path as %40)"
+        )

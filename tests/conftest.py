@@ -20,17 +20,26 @@ from playwright.sync_api import Browser, Page
 
 from pipeline import models, threads
 from pipeline.engine import Engine
+from pipeline.liveportrait.files import is_installed
+from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
 from streamer.config import Config
 
 from . import browser as browsers
-from .media import as_camera
+from .media import as_camera, short_clip
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
 LONGEST = ("browser", "liveportrait", "device_path")
+
+
+NEED_TORCH = tuple(f"test_{name}.py" for name in ("device_path", "download", "liveportrait", "liveportrait_engine", "template"))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if collection_path.name in NEED_TORCH and not is_installed() else None
 
 
 def pytest_configure() -> None:
@@ -58,6 +67,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("SKIPPED, so not tested here", sep="*")
         for report in skipped:
             terminalreporter.write_line(f"{report.nodeid}: {report.longrepr[2]}")
+    if not is_installed():
+        terminalreporter.section("PyTorch is absent: NOT TESTED", sep="*")
+        terminalreporter.write_line(", ".join(NEED_TORCH))
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +114,7 @@ def conformance() -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of tiny networks, for everything but what comes out of them."""
+    pytest.importorskip("torch", reason="PyTorch is not here; 'make test' installs it")
     from .tiny import make_checkpoints
 
     return make_checkpoints(tmp_path_factory.mktemp("tiny"))
@@ -178,6 +191,12 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
         if "torch" in sys.modules:  # the server leaves a core to others; the tests after it need not
             sys.modules["torch"].set_num_threads(os.cpu_count() or 1)
         assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory) -> Path:
+    """Twelve frames in which the demo clip moves, with its sound left out."""
+    return short_clip(DEMO_CLIP, tmp_path_factory.mktemp("clips") / "short.mp4", start=60)  # it begins to move there
 
 
 @pytest.fixture

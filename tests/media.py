@@ -63,6 +63,18 @@ def write_mjpeg(frames: Iterable[av.VideoFrame], out: Path) -> Path:
     return out
 
 
+def short_clip(clip: Path, out: Path, start: int) -> Path:
+    """Twelve pictures of a clip from number `start` on, as MP4 without sound."""
+    with av.open(str(clip)) as given, av.open(str(out), "w") as target:
+        video = target.add_stream("libx264", rate=30)
+        size = given.streams.video[0]
+        video.width, video.height, video.pix_fmt = size.width, size.height, "yuv420p"
+        for frame in islice(given.decode(video=0), start, start + 12):
+            target.mux(video.encode(av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")))
+        target.mux(video.encode(None))
+    return out
+
+
 def seconds_of(path: Path) -> tuple[float, int]:
     """Length and number of pictures of a file, all decoded; as a player does, past the end that was cut off."""
     times: list[float] = []

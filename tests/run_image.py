@@ -2,7 +2,7 @@
 
 COPY copies from the repository, RUN runs with the image's paths moved into the folder, and the result has to serve. The
 packages of the last stage are asked of apt, but not installed. TORCH_INDEX in the environment is the build argument of
-that name.
+that name, of the image that has PyTorch.
 """
 
 import os

@@ -1,11 +1,12 @@
 // The page, put together: what a click or a key does, and when what is shown.
 
-import { Camera, LOST } from "./camera.js";
+import { Camera } from "./camera.js";
 import { Control, name, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
 import { Gallery } from "./gallery.js";
 import { Panel } from "./panel.js";
 import { isClip, Puppets } from "./puppets.js";
+import { Recordings } from "./recordings.js";
 import { watch } from "./rtc.js";
 import { loadSchema } from "./schema.js";
 import { shortcuts } from "./shortcuts.js";
@@ -29,14 +30,15 @@ const attempt = (work) => async (...args) => {
 };
 
 const control = new Control(() => render());
-const camera = new Camera(`${live}/whip`, attempt(() => {
-  throw new Error(LOST);
+const camera = new Camera(`${live}/whip`, attempt((reason) => {
+  throw new Error(reason);
 }));
 const page = { control, camera, error: "", starting: false };
 const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
+const recordings = new Recordings(attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -58,6 +60,7 @@ function render() {
 attempt(() => puppets.resume())();
   }
   gallery.render();
+  recordings.render(state);
   stats.render(state);
 }
 
@@ -86,7 +89,8 @@ async function startOrStop() {
   page.starting = true;
   render();
   try {
-    await camera.start();
+    const { publisher, source, demo } = control.state ?? {};
+    await camera.start(publisher ? (source && !demo ? "source" : "session") : null);
   } finally {
     page.starting = false;
   }

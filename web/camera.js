@@ -11,16 +11,19 @@ const PLAIN = {
   OverconstrainedError: "That camera is gone. Choose another one.",
 };
 export const LOST = "The camera was unplugged or taken away.";
+const TAKEN = "Another page or program has taken over; your camera is off.";
 const LIVE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+const TAKE_OVER = "?take_over=true";
 const $ = (id) => document.getElementById(id);
 
 export class Camera {
-  // url: where it is published (WHIP). ongone: called when it is unplugged or taken away.
+  // url: where it is published (WHIP). ongone: called with the reason when it has stopped by itself.
   constructor(url, ongone) {
     this.url = url;
     this.ongone = ongone;
     this.stream = null;
     this.link = null;
+    this.later = "";
   }
 
   get on() {
@@ -31,15 +34,18 @@ export class Camera {
     return Boolean(this.stream?.getAudioTracks().length);
   }
 
-  async start() {
+  // over: what is taken over, "session" or "source". A source that the config names drives again as soon as nobody else
+  // does, so it is taken over by every later try, too.
+  async start(over = null) {
     this.stream = await this.ask(LIVE, $("microphone").checked);
     this.stream.getVideoTracks()[0].addEventListener("ended", () => {
       this.stop();
-      this.ongone();
+      this.ongone(LOST);
     });
     $("camera").srcObject = this.stream;
     await this.list();
-    await this.connect(this.stream);
+    this.later = over === "source" ? TAKE_OVER : "";
+    await this.connect(this.stream, 0, over ? TAKE_OVER : "");
   }
 
   // The chosen camera's stream; it is the caller's to end. size: constraints.
@@ -57,11 +63,12 @@ export class Camera {
   }
 
   // delay: in ms, until the next try. The first try has none: its failure is told, and stops the camera.
-  async connect(stream, delay = 0) {
+  async connect(stream, delay = 0, query = this.later) {
     if (this.stream !== stream) return; // stopped, or started anew, in the meantime
     const again = (wait) => setTimeout(() => this.connect(stream, wait), wait);
     try {
-      const link = await publish(this.url, stream, () => again(FIRST_MS));
+      const lost = async (code) => ((await code) === "TakenOver" ? this.taken(stream) : again(FIRST_MS));
+      const link = await publish(this.url, stream, lost, query);
       if (this.stream === stream) this.link = link;
       else link.end();
     } catch (problem) {
@@ -74,6 +81,12 @@ export class Camera {
     }
   }
 
+  taken(stream) {
+    if (this.stream !== stream) return;
+    this.stop();
+    this.ongone(TAKEN);
+  }
+
   stop() {
     const { stream, link } = this;
     this.stream = this.link = null;
@@ -84,7 +97,7 @@ export class Camera {
 
   async restart() {
     this.stop();
-    await this.start();
+    await this.start(this.later ? "source" : "session"); // its own, if the server still has that
   }
 
   // Fill the list of cameras, and keep what was chosen.

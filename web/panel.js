@@ -5,7 +5,7 @@ import { limits } from "./schema.js";
 // What the page calls the keys, and their choices. One that has no name here is not shown; a choice shows its own.
 const SLIDERS = {
   pose_gain: "Head", expression_gain: "Expression", mouth_gain: "Mouth", eyes_gain: "Eyes", brows_gain: "Brows",
-  smoothing: "Smoothing",
+  wrinkles_gain: "Folds", smoothing: "Smoothing",
 };
 const CHOICES = {
   region: { all: "Everything", exp: "Expression", pose: "Head", lip: "Lips", eyes: "Eyes" },

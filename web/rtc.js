@@ -1,11 +1,13 @@
 // WHIP (RFC 9725) and WHEP: one POST with the offer, the answer comes back, DELETE ends the session.
 
+const GOODBYE_MS = 3000; // a server that is gone has nothing to say
+
 // A server that wants a token gets the one in the page's address: …/#token=TOKEN or …/?token=TOKEN
 const given = (part) => new URLSearchParams(part.slice(1)).get("token");
 const token = given(location.hash) || given(location.search);
 
 export const authorized = (headers = {}) => (token ? { ...headers, Authorization: `Bearer ${token}` } : headers);
-export const withToken = (url) => (token ? `${url}?token=${encodeURIComponent(token)}` : url);
+export const withToken = (url) => (token ? `${url}${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : url);
 
 // TURN and STUN servers that the server names (RFC 9725 §4.6).
 async function iceServers(url) {
@@ -42,16 +44,14 @@ function gathered(pc) {
   });
 }
 
-// A peer connection with its session; onlost is called once when the connection ends by itself.
+// A peer connection with its session; onlost is called once when the connection ends by itself, with the server's code
+// for what has become of the session, where it has one: a promise.
 class Link {
   constructor(onlost, servers) {
     this.pc = new RTCPeerConnection({ iceServers: servers });
     this.location = null;
     this.pc.addEventListener("connectionstatechange", () => {
-      if (["failed", "closed", "disconnected"].includes(this.pc.connectionState) && !this.ended) {
-        this.end();
-        onlost();
-      }
+      if (["failed", "closed", "disconnected"].includes(this.pc.connectionState) && !this.ended) onlost(this.end());
     });
   }
 
@@ -67,18 +67,19 @@ class Link {
   end() {
     this.ended = true;
     this.pc.close();
-    const goodbye = { method: "DELETE", headers: authorized(), keepalive: true };
-    if (this.location) fetch(this.location, goodbye).catch(() => {});
+    const goodbye = { method: "DELETE", headers: authorized(), keepalive: true, signal: AbortSignal.timeout(GOODBYE_MS) };
+    const said = this.location && fetch(this.location, goodbye).then((reply) => reply.json());
     this.location = null;
+    return Promise.resolve(said).then((data) => data?.code, () => undefined);
   }
 }
 
-export async function publish(url, stream, onlost) {
+export async function publish(url, stream, onlost, query = "") {
   const link = new Link(onlost, await iceServers(url));
   for (const track of [...stream.getVideoTracks(), ...stream.getAudioTracks()]) {
     link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
   }
-  await link.open(url);
+  await link.open(url + query);
   return link;
 }
 

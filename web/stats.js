@@ -69,5 +69,5 @@ function numbers(state) {
 }
 
 function told({ running, seconds, file, detail }) {
-  return running ? `${seconds.toFixed(0)} s · ${file}` : detail || file;
+  return running ? `${seconds.toFixed(0)} s · ${file}` : detail || `saved as ${file}`;
 }

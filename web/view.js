@@ -1,5 +1,7 @@
 // What the page shows of a state, part by part. `page` has: control, camera, error, starting.
 
+import { clock } from "./recordings.js";
+
 const $ = (id) => document.getElementById(id);
 const TRACKER_HINT = " (rough; run “puppetcast models fetch” for the better one)";
 
@@ -20,11 +22,24 @@ export function renderNotice(page) {
   $("notice").classList.toggle("bad", Boolean(page.error) || !page.control.state);
 }
 
+// Who else drives, in words; "" where nobody does.
+function otherDriver({ control: { state }, camera }) {
+  if (camera.on || !state?.publisher) return "";
+  if (state.demo) return "The demo drives.";
+  if (!state.source) return "Another page or program drives.";
+  return `${state.source.name[0].toUpperCase()}${state.source.name.slice(1)} drives.`;
+}
+
 // What drives: the own camera, the demo, or something else.
-export function renderDriver({ control: { state }, camera, starting }) {
+export function renderDriver(page) {
+  const { control: { state }, camera, starting } = page;
+  const other = otherDriver(page);
   $("camera").hidden = !camera.on;
-  $("start").textContent = camera.on ? "Stop" : "Start camera";
-  $("start").disabled = starting || (!camera.on && Boolean(state?.publisher));
+  $("start").textContent = camera.on ? "Stop" : other ? "Take over" : "Start camera";
+  $("start").title = other && "Ends what drives now, and starts your camera";
+  $("start").disabled = starting;
+  $("driver").textContent = other;
+  $("driver").hidden = !other;
   $("demo").textContent = state?.demo ? "Stop demo" : "Demo";
   $("demo").disabled = camera.on || (Boolean(state?.publisher) && !state.demo);
 }
@@ -45,7 +60,7 @@ export function renderEngine({ control: { state, wanted } }) {
 
 export function renderButtons({ control: { state, puppet } }) {
   const recording = Boolean(state.recording?.running);
-  $("record").textContent = recording ? "Stop recording" : "Record";
+  $("record").textContent = recording ? `Stop recording ${clock(state.recording.seconds)}` : "Record";
   $("record").setAttribute("aria-pressed", recording);
   $("pause").textContent = puppet.paused ? "Resume" : "Pause";
   $("pause").setAttribute("aria-pressed", puppet.paused);

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-
-os.environ.setdefault("GLOG_minloglevel", "2")
 
 import mediapipe as mp
 import numpy as np
@@ -17,6 +14,7 @@ from mediapipe.tasks.python import vision
 from ..errors import ModelError, NoFaceError
 from ..frames import Image
 from .motion import Array
+from .quiet import errors_only
 
 # MediaPipe smooths by its timestamps, which costs a frame or two of delay, where it is asked for one face alone. It is
 # not, and frames that seem a second apart would be left alone all the same; our own filters do the smoothing.
@@ -100,7 +98,8 @@ def _landmarker(model: Path, mode: vision.RunningMode, faces: int, blinks: bool 
     base = tasks.BaseOptions(model_asset_path=str(model))
     options = vision.FaceLandmarkerOptions(base_options=base, running_mode=mode, num_faces=faces, output_face_blendshapes=blinks)
     try:
-        return vision.FaceLandmarker.create_from_options(options)
+        with errors_only():
+            return vision.FaceLandmarker.create_from_options(options)
     except (OSError, RuntimeError, ValueError) as exc:
         raise ModelError(f"{model}: not a usable face model; run 'puppetcast models fetch'") from exc
 

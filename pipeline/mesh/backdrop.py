@@ -55,13 +55,14 @@ class Backdrop:
         """(side, side, 3): `head`, moved, over the ground."""
         if self.ground is None:
             return head
-        return np.asarray(cv2.add(cv2.cvtColor(head, cv2.COLOR_RGBA2RGB), _through(self.ground, head[..., 3])), np.uint8)
+        out = _through(self.ground, head[..., 3])
+        return np.asarray(cv2.add(cv2.cvtColor(head, cv2.COLOR_RGBA2RGB), out, dst=out), np.uint8)
 
 
 def _through(ground: Image, alpha: Image) -> Image:
     """What of the ground is seen through a coverage."""
-    clear = cv2.bitwise_not(alpha)
-    return np.asarray(cv2.multiply(ground, cv2.merge([clear, clear, clear]), scale=1 / 255), np.uint8)
+    out = cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.multiply(ground, out, dst=out, scale=1 / 255), np.uint8)
 
 
 def filled(picture: Image, hidden: Image) -> Image:

@@ -15,6 +15,7 @@ from .geometry import Geometry
 DEPTH = 0.11  # how much darker a fold at its deepest is than the skin
 LEAST = 0.04  # of a fold that is drawn at all
 SMOOTH = 1.2  # grey levels of grain below which a face is painted flat, and has no folds either
+UNSHADED = 200  # in bytes, what leaves a colour as it is
 LINE = 0.045  # eye distances: half width of a fold
 # Landmarks along folds, and how far an offset of landmarks goes (in eye distances) until the fold is at its deepest.
 SMILE_FOLDS = ((129, 203, 206, 216), (358, 423, 426, 436))
@@ -79,10 +80,10 @@ class Wrinkles:
         depth = DEPTH * motion.wrinkles * _amounts(motion)
         if not (depth > DEPTH * LEAST).any():
             return picture
-        out = picture.copy()
-        shade = 1.0 + np.tensordot(depth, self.fields, 1)
-        colour = out[self.part][..., :3]
-        out[self.part][..., :3] = np.clip(colour * shade[..., None] + 0.5, 0, 255)
+        out, channels = picture.copy(), picture.shape[2]
+        shade = cv2.convertScaleAbs(1.0 + np.tensordot(depth, self.fields, 1), alpha=UNSHADED)
+        factors = cv2.merge([shade] * 3 + [np.full_like(shade, UNSHADED)] * (channels - 3))
+        out[self.part] = cv2.multiply(out[self.part], factors, scale=1 / UNSHADED)
         return out
 
 

@@ -16,6 +16,9 @@ from ..face import topology as topo
 from ..face.motion import Array, euler, eye_distance, face_axes
 
 GRID = 128
+LINE = np.arange(GRID, dtype=np.float32)
+NODES = np.stack(np.meshgrid(LINE, LINE), axis=-1)  # places in cells
+Part = tuple[slice, slice]  # rows and columns
 EARS = (234, 454)  # landmarks just before them
 BEHIND_EARS = 0.15  # eye distances from there to the widest part of the head
 SOFT = 2.5  # cells by which the depth is blurred
@@ -24,6 +27,7 @@ WIDEST = 1.35  # its outline against the face oval
 LIMITS = np.array([0.52, 0.42, 0.60, 0.22, 0.11, 0.10])
 OWN_PITCH = 0.2  # that of `face_axes` for a face from the front
 ROOM = 0.12  # crop sides of picture that hair takes beside the face oval
+REACH = 1.32  # of an expression, in face ovals
 FREE_HANDLES = 45  # handles chosen by farthest point, beside lips, lids, brows, nose and oval
 # Handles that one side of a slit must not see, so that the slit opens without smearing.
 BELOW_EYES_ABOVE_MOUTH = frozenset(i for upper, lower in topo.EYES for i in upper[1:-1]) | frozenset(topo.LOWER_LIP)
@@ -35,10 +39,12 @@ class Geometry:
     """The fixed geometry of one portrait.
 
     grid: (G, G, 2) node positions. border, beyond: (G, G) how far a node is from the crop's border and outside the head;
-    head: (G, G) 0..1 of both, see `head_weight`. depth: (G, G) relative to the pivot. back: that of the head's
-    widest part. limits: (2, 6) of the pose toward negative and positive values, see `pose.limits`.
-    inner, outer: expression weights (len(rows), len(handles)) between the eyes and the mouth,
-    and above the eyes or below the mouth; rows: indices of the grid nodes they apply to.
+    both give the head's weight, see `head_weight`. back: depth of the head's widest part against the pivot; relief: (G, G)
+    depth against that, times the head's weight. limits: (2, 6) of the pose toward negative and positive values, see `limits`.
+    inner, outer: expression weights (len(handles), nodes) between the eyes and the mouth,
+    and above the eyes or below the mouth; part: of the grid that they apply to, 0 at its border.
+    pixels: (side, side, 2) places of the crop's pixels, as `cv2.remap` takes them. enlarging: (side, G) the share of each
+    node in each pixel, along one side, as `cv2.resize` enlarges the grid.
     """
 
     side: int
@@ -49,29 +55,30 @@ class Geometry:
     grid: Array
     border: Array
     beyond: Array
-    head: Array
-    depth: Array
     back: float
+    relief: Array
     limits: Array
     handles: tuple[int, ...]
-    rows: np.ndarray
+    part: Part
     inner: Array
     outer: Array
+    pixels: Array
+    enlarging: Array
 
     @classmethod
     def of(cls, landmarks: Array, side: int, free: Array | None = None) -> Geometry:
         """Build from (478, 3) landmarks in crop pixels. free: (4,) pixels from the crop's left, top, right and bottom
         border to the picture's, positive where the picture goes on; None for a picture without end."""
+        pixel = np.arange(side, dtype=np.float32)
         node = (np.arange(GRID, dtype=np.float32) + 0.5) * (side / GRID)
         grid = np.stack(np.meshgrid(node, node), axis=-1).astype(np.float32)
         pivot = landmarks[list(topo.RIGID)].mean(axis=0)
         depth, depth_at, back = _depth(landmarks - pivot, grid, pivot, side)
         border, beyond = _border(grid, side), _beyond_head(landmarks, grid)
         handles = _handles(landmarks)
-        ring = _ring(landmarks, 1.32, 48)
-        inside = _oval_distance(landmarks, grid.reshape(-1, 2)) < 1.32
-        rows = np.flatnonzero(inside)
-        points = grid.reshape(-1, 2)[rows]
+        ring = _ring(landmarks, REACH, 48)
+        part = _reach(landmarks, grid)
+        points = grid[part].reshape(-1, 2)
         return cls(
             side=side,
             landmarks=np.column_stack([landmarks[:, :2], depth_at + pivot[2]]).astype(np.float32),
@@ -81,14 +88,15 @@ class Geometry:
             grid=grid,
             border=border,
             beyond=beyond,
-            head=head_weight(border, beyond),
-            depth=depth,
             back=back,
+            relief=(depth - np.float32(back)) * head_weight(border, beyond),
             limits=limits(landmarks, side, np.full(4, np.inf) if free is None else free),
             handles=handles,
-            rows=rows,
+            part=part,
             inner=_weights(landmarks, handles, BELOW_EYES_ABOVE_MOUTH, ring, points, side),
             outer=_weights(landmarks, handles, OUTSIDE, ring, points, side),
+            pixels=np.stack(np.meshgrid(pixel, pixel), axis=-1),
+            enlarging=cv2.resize(np.eye(GRID, dtype=np.float32), (GRID, side), interpolation=cv2.INTER_LINEAR),
         )
 
 
@@ -146,6 +154,12 @@ def _ring(landmarks: Array, scale: float, count: int) -> Array:
     centre, x, y, half_w, half_h = oval_frame(landmarks)
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)[:, None]
     return centre + scale * (np.cos(angle) * half_w * x + np.sin(angle) * half_h * y)
+
+
+def _reach(landmarks: Array, grid: Array) -> Part:
+    """The nodes that an expression moves, in the middle of others."""
+    x, y, width, height = cv2.boundingRect((_oval_distance(landmarks, grid) < REACH).astype(np.uint8))
+    return np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
 
 
 def _oval_distance(landmarks: Array, points: Array) -> Array:
@@ -207,11 +221,11 @@ def _handles(landmarks: Array) -> tuple[int, ...]:
 def _weights(
     landmarks: Array, handles: tuple[int, ...], left_out: frozenset[int], ring: Array, points: Array, side: int
 ) -> Array:
-    """(points, handles): how far each handle's offset moves each point."""
+    """(handles, points): how far each handle's offset moves each point."""
     used = [k for k, i in enumerate(handles) if i not in left_out]
     nodes = np.concatenate([landmarks[[handles[k] for k in used], :2], ring]) / side
     identity = np.zeros((len(nodes), len(handles)), np.float32)
     identity[np.arange(len(used)), used] = 1.0
     rbf = RBFInterpolator(nodes, identity, kernel="linear", smoothing=0.0003, degree=0)
-    fade = np.clip((1.32 - _oval_distance(landmarks, points)) / 0.2, 0.0, 1.0)[:, None]
-    return (rbf(points / side) * fade).astype(np.float32)
+    fade = np.clip((REACH - _oval_distance(landmarks, points)) / 0.2, 0.0, 1.0)[:, None]
+    return np.ascontiguousarray((rbf(points / side) * fade).T, np.float32)

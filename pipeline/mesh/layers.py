@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -26,11 +27,9 @@ class Box:
     @classmethod
     def around(cls, points: Array, pad: float, side: int) -> Box | None:
         """The box around (n, 2) points, inside the crop; None where nothing is left."""
-        low = np.clip(np.floor(points.min(axis=0) - pad), 0, side).astype(int)
-        high = np.clip(np.ceil(points.max(axis=0) + pad), 0, side).astype(int)
-        if (high - low < 2).any():
-            return None
-        return cls(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+        x0, y0 = (min(max(math.floor(low - pad), 0), side) for low in points.min(axis=0).tolist())
+        x1, y1 = (min(max(math.ceil(high + pad), 0), side) for high in points.max(axis=0).tolist())
+        return None if min(x1 - x0, y1 - y0) < 2 else cls(x0, y0, x1, y1)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from .pose import Pose
 from .tones import LUMA
 
 FADE = (0.38, 0.10)  # openness between which the drawn lid takes over from the stretched one
+OVER = (0.95, 0.75)  # the same where the stretched one is not seen
 SEAL = 0.14  # openness below which it covers the rest of the eyeball, too
 LASHES, LINE = 0.08, 0.028  # in eye widths: where a portrait's own lashes are kept, and the line that the lids make
 BALL = 40.0  # colour distance from skin that is eyeball for certain
@@ -25,7 +26,8 @@ MARGIN = 0.07  # the lid's own edge and lashes lie this far outside the eyeball
 @dataclass(frozen=True)
 class Lid:
     """The lid of one eye. skin: (h, w, 3) without the eye, its top left corner at `origin`; above, below: (9, 2) the edges of
-    what it must cover; lash: (3,) colour of the line where lids meet."""
+    what it must cover; lash: (3,) colour of the line where lids meet. over: it comes down over a picture whose own lid
+    stays where it is."""
 
     upper: tuple[int, ...]
     corners: tuple[int, int]
@@ -38,11 +40,14 @@ class Lid:
     lash: Array
     beyond: Array
     bounds: Array
+    over: bool = False
 
     def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, openness: float) -> None:
         """Draw over the warped crop, from the fold down to the driven lid's edge; nothing while the eye is open."""
-        high, low = FADE
+        high, low = OVER if self.over else FADE
         shut = float(np.clip((high - openness) / (high - low), 0.0, 1.0))
+        if shut <= 0:
+            return
         shift = (pose.offsets[list(self.corners)].mean(axis=0) @ pose.linear.T)[:2]
         at = affine(pose, geometry.pivot, self.centre, shift)
         edge = driven[list(self.upper)]
@@ -50,18 +55,35 @@ class Lid:
         below = edge + (placed(self.below, at) - edge) * seal
         outline = np.concatenate([placed(self.above, at), below[::-1]])
         box = Box.around(np.concatenate([outline, placed(self.bounds, at)]), 0.12 * self.width, geometry.side)
-        if shut <= 0 or box is None:
+        if box is None:
             return
         colour = draw(self.skin, self.origin, at, box)
-        under = box.of(image).astype(np.float32)
-        light, lash = colour @ LUMA, float(self.lash @ LUMA)
-        own = np.clip((light - under @ LUMA) / np.maximum(light - lash, 8.0), 0, 1) * _stroke(edge, box, LASHES * self.width)
-        own = cv2.morphologyEx(own, cv2.MORPH_CLOSE, np.ones((2 * round(0.04 * self.width) + 1, 3)))
-        own = cv2.GaussianBlur(own, (0, 0), max(0.012 * self.width, 0.4))
-        line = np.maximum(own, 0.85 * _stroke(edge[1:-1], box, LINE * self.width))
+        if self.over:
+            line = _drawn_line(edge[1:-1], box, self.width)
+        else:
+            line = np.maximum(self._lashes(box.of(image), colour, edge, box), 0.85 * _stroke(edge[1:-1], box, LINE * self.width))
         colour += np.minimum(self.lash - colour, 0) * line[..., None]
         mask = np.maximum(polygon_mask(outline, box, self.width / 28), draw(self.beyond, self.origin, at, box) * seal)
         blend(image, box, colour, mask * (shut * shut * (3 - 2 * shut)))
+
+    def _lashes(self, under: Image, colour: Array, edge: Array, box: Box) -> Array:
+        """(h, w) 0..1 the portrait's own, which the warp has brought to the driven `edge`."""
+        light, lash = colour @ LUMA, float(self.lash @ LUMA)
+        dark = (light - under.astype(np.float32) @ LUMA) / np.maximum(light - lash, 8.0)
+        own = np.clip(dark, 0, 1) * _stroke(edge, box, LASHES * self.width)
+        own = cv2.morphologyEx(own, cv2.MORPH_CLOSE, np.ones((2 * round(0.04 * self.width) + 1, 3)))
+        return np.asarray(cv2.GaussianBlur(own, (0, 0), max(0.012 * self.width, 0.4)))
+
+
+def _drawn_line(points: Array, box: Box, width: float) -> Array:
+    """(h, w) 0..1 the line of a shut eye of `width` pixels without lashes of its own along (n, 2) points: even, thin in a soft
+    shade, and gone at its ends."""
+    way = np.linspace(-1, 1, len(points))
+    even = np.polynomial.polynomial.polyval(way, np.polynomial.polynomial.polyfit(way, points, 2)).T.astype(np.float32)
+    line = np.maximum(0.8 * _stroke(even, box, LINE * width), 0.45 * _stroke(even, box, 3 * LINE * width))
+    xs, ys = np.meshgrid(np.arange(box.x0, box.x1) + 0.5, np.arange(box.y0, box.y1) + 0.5)
+    to_end = np.minimum(*(np.hypot(xs - x, ys - y) for x, y in even[[0, -1]]))
+    return np.asarray(line * np.clip(to_end / (0.25 * width), 0.15, 1))
 
 
 def _stroke(points: Array, box: Box, width: float) -> Array:

@@ -16,6 +16,7 @@ from .eyeball import with_whole_eyes
 from .eyes import Eye, draw_eyes, make_eyes
 from .finish import Grain, Wrinkles
 from .geometry import Geometry
+from .glasses import behind, with_lids_over, worn
 from .keys import Keys, lay_over, with_irises
 from .mixing import Weights, at_once, sparse, wanted
 from .mouth import Mouth, make_mouth
@@ -26,7 +27,8 @@ from .warp import warp
 
 @dataclass(frozen=True)
 class MeshPrepared:
-    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures."""
+    """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures;
+    glasses: whether the face wears some."""
 
     still: Image
     crop: Crop
@@ -37,6 +39,7 @@ class MeshPrepared:
     backdrop: Backdrop
     wrinkles: Wrinkles | None
     keys: Keys
+    glasses: bool
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
@@ -48,15 +51,18 @@ class MeshPrepared:
         grain = Grain.of(pixels)
         backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), crop.beyond(still), grain)
         wrinkles = Wrinkles.of(geometry, grain)
-        eyes, mouth = make_eyes(pixels, geometry), make_mouth(pixels, geometry)
-        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, Keys.of(portrait.more, landmarks))
+        eyes, mouth, glasses = make_eyes(pixels, geometry), make_mouth(pixels, geometry), worn(pixels, geometry.landmarks)
+        eyes = with_lids_over(eyes) if glasses else eyes
+        keys = Keys.of(portrait.more, landmarks)
+        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses)
 
     def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once) -> Image:
         """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it."""
         pose = pose_of(motion, self.geometry, self.keys.widest)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
-        patch = self.backdrop.behind(warp(head, self.geometry, pose, driven))
+        skin = behind(pose, motion) if self.glasses else pose
+        patch = self.backdrop.behind(warp(head, self.geometry, skin, skin.landmarks(self.geometry)))
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)
         if self.keys.pictures:

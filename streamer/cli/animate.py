@@ -16,6 +16,7 @@ from pipeline.engine import Engine
 from pipeline.errors import LandmarksNeeded, NoFaceError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.follow.tuning import Region, Tuning
+from pipeline.liveportrait.files import need_extra
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.mux import Sound
 from pipeline.pictures.colours import Colour, parse_colour
@@ -225,6 +226,7 @@ def template_make(
     log_to_console()
     with one_line_errors(), tidy_end():
         outfile.check(out, (".safetensors",), [clip])
+        need_extra()
         from pipeline.liveportrait import template  # brings torch, which takes seconds
 
         if clip.suffix == ".pkl":

@@ -11,11 +11,12 @@ from pipeline.errors import PuppetError
 
 from .animate import animate, template_app
 from .console import one_line_errors
+from .doctor import doctor
 from .models import models_app, verify
 from .puppet import puppet_app
 from .serve import devices, serve
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -48,7 +49,7 @@ def bench(context: typer.Context) -> None:
     measure(context.args, prog_name="puppetcast bench")
 
 
-for command in (serve, devices, animate, verify):
+for command in (serve, devices, doctor, animate, verify):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
 app.add_typer(models_app, name="models")

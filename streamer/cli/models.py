@@ -9,6 +9,7 @@ import typer
 
 from pipeline import models as model_files
 from pipeline.errors import ModelError
+from pipeline.liveportrait.files import missing_files, need_extra
 from pipeline.liveportrait.options import PLAIN, Build, Precision
 
 from .console import (
@@ -41,11 +42,12 @@ def verify(
     ] = Precision.FP32,
 ) -> None:
     """Compare what LivePortrait computes on this machine with expected results; exit code 1 if anything differs too much."""
-    from pipeline.liveportrait.conformance import load_golden, open_networks
-    from pipeline.liveportrait.conformance import verify as compare
-
     missed = rows = 0
     with one_line_errors():
+        need_extra()
+        from pipeline.liveportrait.conformance import load_golden, open_networks
+        from pipeline.liveportrait.conformance import verify as compare
+
         files = [(path, load_golden(path)) for path in golden]
         build = PLAIN if plain else Build(fold, channels_last, compile_, graph)
         networks = open_networks(checkpoints, build, precision, device)
@@ -77,6 +79,7 @@ def models_fetch(names: _Models = None) -> None:
     with one_line_errors():
         for name in _asked(names):
             if name == LP:
+                need_extra()
                 from pipeline.liveportrait.download import fetch
 
                 for path in fetch(model_files.folder()):
@@ -90,8 +93,6 @@ def models_fetch(names: _Models = None) -> None:
 @models_app.command("list")
 def models_list() -> None:
     """List the model files, and which of them are on this machine."""
-    from pipeline.liveportrait.files import missing_files
-
     for model in model_files.MODELS.values():
         here = "here" if model_files.find(model) else "not downloaded"
         console.print(f"{model.name}  {model.size / 1e6:.1f} MB  {model.licence}  {here}  {model_files.path_of(model)}")
@@ -109,6 +110,7 @@ def models_verify(names: _Models = None) -> None:
     with one_line_errors():
         for name in _asked(names):
             if name == LP:
+                need_extra()
                 from pipeline.liveportrait.weights import load_networks
 
                 load_networks(model_files.folder())

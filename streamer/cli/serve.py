@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +40,7 @@ def serve(
         typer.Option(help="Drive the stream 'live' with a network camera: rtsp://, rtmp://, srt://, http:// or https://."),
     ] = None,
     engine: Annotated[str | None, typer.Option(help=ENGINE_HELP)] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser when it is ready.")] = False,
 ) -> None:
     """Start the server; open the printed address in a browser.
 
@@ -48,11 +51,14 @@ def serve(
     log_to_console()
     with one_line_errors():
         server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine))
-        run(server.serve(_ready))
+        run(server.serve(partial(_ready, open_)))
 
 
-def _ready(url: str) -> None:
+def _ready(wanted: bool, url: str) -> None:
+    """wanted: whether the page is to be opened."""
     console.print(Text.assemble("puppetcast is ready: ", (url, "bold"), "  (Ctrl+C ends it)"))
+    if wanted and not webbrowser.open(url):
+        console.print("no browser could be opened here; open that address by hand")
 
 
 def devices() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -15,6 +15,7 @@ from .animation import Budget, Device, Engine, LivePortrait
 from .section import Section
 from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
 from .streams import STEP, Puppet, Recording, Sink, Stream
+from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
     "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer", "LivePortrait", "Mqtt",
@@ -22,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-SECRET = re.compile(r"token|password|secret|credential|url$|target$")  # values of such keys are never shown
+SECRET = re.compile(r"token|password|secret|credential|url$|target$|path$")  # values of such keys are never shown
 _S = TypeVar("_S", bound=Section)
 
 
@@ -57,12 +58,12 @@ class Config(BaseSettings):
 
 
 def load_config(path: Path | None = None) -> Config:
-    """Read `path`, or take the defaults; ConfigError names the key and what is wrong with it."""
-    data = {} if path is None else _read(path)
+    """Read `path`, or take the defaults; ConfigError names the key, its line, and what is wrong with it."""
+    data, lines = ({}, {}) if path is None else read_yaml(path)
     try:
         return Config(**data)
     except ValidationError as exc:
-        raise ConfigError(_explain(exc, str(path or "environment"))) from exc
+        raise ConfigError(_explain(exc, str(path or "environment"), lines)) from exc
     except ValueError as exc:  # a variable that is not JSON
         raise ConfigError(f"environment: {exc}") from exc
 
@@ -72,33 +73,29 @@ def changed(section: _S, options: dict[str, Any]) -> _S:
     try:
         return type(section).model_validate(section.model_dump() | options)
     except ValidationError as exc:
-        raise ConfigError(_explain(exc, "command line")) from exc
+        raise ConfigError(_explain(exc, "command line", {})) from exc
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text("utf-8")) or {}
-    except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from exc
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise ConfigError(f"{path}: line {line}: not YAML ({exc.problem})") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: not YAML ({str(exc).splitlines()[0]})") from exc
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a mapping of sections is expected, such as 'http:'")
-    return data
-
-
-def _explain(exc: ValidationError, where: str) -> str:
+def _explain(exc: ValidationError, where: str, lines: Lines) -> str:
     problems = []
     for error in exc.errors():
-        key = ".".join(str(part) for part in error["loc"])
+        loc = tuple(part for part in error["loc"] if part != "[key]")
+        key = ".".join(str(part) for part in loc)
         if error["type"] == "extra_forbidden":
-            problems.append(f"{key}: unknown key")
+            wrong, given = "unknown key", ""
         else:
-            wrong = error["msg"].removeprefix("Value error, ").lower()
-            wrong = "a mapping of keys is expected" if "dictionary" in wrong else wrong
-            given = "" if SECRET.search(key) or error["type"] == "value_error" else f" (given: {error['input']!r})"
-            problems.append(f"{key}: {wrong}{given}")
+            wrong = error["msg"].removeprefix("Value error, ")
+            wrong = wrong if error["type"] == "value_error" else wrong.lower()
+            wrong, hidden = ("a mapping of keys is expected", True) if "dictionary" in wrong else (wrong, SECRET.search(key))
+            given = "" if hidden or error["type"] == "value_error" else f" (given: {error['input']!r})"
+        problems.append(f"{_place(loc, lines)}{key}: {wrong}{given}")
     return f"{where}: " + "; ".join(problems)
+
+
+def _place(key: Key, lines: Lines) -> str:
+    """Where a wrong value is from: a variable, which wins over the file, or a line of it."""
+    variables = {name.upper() for name in os.environ}
+    names = ["PUPPETCAST_" + "__".join(map(str, key[:end])).upper() for end in range(len(key), 0, -1)]
+    variable = next((name for name in names if name in variables), None)
+    line = line_of(key, lines)
+    return f"variable {variable}: " if variable else f"line {line}: " if line else ""

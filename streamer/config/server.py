@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.pictures.colours import GROUND, Colour, parse_colour, to_text
 
 from ..limits import Bitrates
 from .section import Section
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Http(Section):
@@ -69,7 +71,9 @@ class WebRtc(Section):
         "",
         description="IP address at which clients reach this machine, if that is not its own: in a container or behind NAT.",
     )
-    ports: tuple[int, int] | None = Field(None, description="First and last UDP port used for media. If not set, any free ports.")
+    ports: tuple[Port, Port] | None = Field(
+        None, description="First and last UDP port used for media. If not set, any free ports."
+    )
     ice_servers: list[IceServer] = Field(
         default_factory=list, description="STUN and TURN servers, for clients and for this server."
     )
@@ -102,6 +106,22 @@ class WebRtc(Section):
     uplink_kbps: tuple[int, int, int] = Field(
         (1500, 2000, 3000), description="Lowest, initial and highest bitrate asked of a publishing browser, in kbit/s."
     )
+
+    @field_validator("ports", "uplink_kbps")
+    @classmethod
+    def _rise(cls, values: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if values is not None and list(values) != sorted(values):
+            raise ValueError(f"the lowest comes first; write {sorted(values)} (given: {list(values)})")
+        return values
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Self:
+        if self.min_bitrate_kbps > self.max_bitrate_kbps:
+            raise ValueError(
+                f"min_bitrate_kbps, {self.min_bitrate_kbps}, is above max_bitrate_kbps, {self.max_bitrate_kbps}; "
+                "lower the one or raise the other"
+            )
+        return self
 
 
 class Mqtt(Section):

@@ -38,7 +38,7 @@ class Puppet(Section):
         Tuning.brows_gain, description="Strength of eyebrow motion, multiplied by that of the whole expression."
     )
     wrinkles_gain: float = Field(
-        Tuning.wrinkles_gain, ge=0, le=3,
+        Tuning.wrinkles_gain, ge=0, le=3, json_schema_extra=SLIDER,
         description="Strength of the folds that smile, frown and raised brows shade on the skin; 0 leaves them out. "
         "Mesh engine only.",
     )  # fmt: skip
@@ -66,7 +66,7 @@ class Puppet(Section):
         description="A face that comes back after this many seconds is calibrated anew. 0 never does that.",
     )  # fmt: skip
     recentre_s: float = Field(
-        Tuning.recentre_s, ge=0, le=3600,
+        Tuning.recentre_s, ge=0, le=3600, json_schema_extra={STEP: 1},
         description="Time constant, in seconds, with which a lasting change of the head's place and size is taken for its "
         "rest. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in 20 seconds.",
     )  # fmt: skip
@@ -104,6 +104,10 @@ class Recording(Section):
     folder: Path = Field(Path("recordings"), description="Folder for recordings.")
     max_minutes: float = Field(60, gt=0, le=1440, description="Length, in minutes, at which a recording goes on in a new file.")
     max_mb: float = Field(2000, gt=0, le=100000, description="Size, in megabytes, at which a recording goes on in a new file.")
+    max_total_mb: float = Field(
+        0, ge=0, description="Size, in megabytes, of all recordings, beyond which the oldest are deleted. 0 deletes none."
+    )
+    max_days: float = Field(0, ge=0, description="Age, in days, beyond which recordings are deleted. 0 deletes none.")
 
 
 class Stream(Section):

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model, field_validator
 
 from pipeline.engine import AUTO, ENGINES
 
 from ..config import Puppet
+from ..config.section import no_switch_for_a_number
 from ..errors import BadCommand, code
 
 MAX_COMMAND = 16 * 1024  # characters
@@ -22,6 +23,8 @@ class Actions(BaseModel):
     """A command: what is to be changed; what is not named stays. All of it is checked before any of it is done."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    _numbers = field_validator("*", mode="wrap")(no_switch_for_a_number)
 
     portrait: str | None = Field(None, description="Id of the portrait to show; GET /api/portraits lists them.")
     previous_portrait: Literal[True] | None = Field(None, description="Shows the portrait that was shown before this one.")
@@ -70,7 +73,9 @@ def explain(errors: Sequence[Any]) -> str:
         elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:
-            parts.append(f"{key}: {error['msg'].lower()} (given: {str(error['input'])[:80]!r})")
+            wrong = error["msg"].removeprefix("Value error, ")
+            own = error["type"] == "value_error"  # says itself what was given
+            parts.append(f"{key}: {wrong}" if own else f"{key}: {wrong.lower()} (given: {str(error['input'])[:80]!r})")
     return "; ".join(parts)
 
 

@@ -57,6 +57,8 @@ class Control:
 
     async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
+        await asyncio.to_thread(self.outputs.library.finish_left_over)
+        await asyncio.to_thread(self.outputs.library.keep_limits)
         for name, config in self._config.streams.items():
             self.gallery.put(config.portrait, portraits[name])
             stage = self._engines.open(config.engine or self._config.engine.name)
@@ -66,7 +68,8 @@ class Control:
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
             self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
-                stream.claim(Driver(sources[name], stream.intake, config.stale_after_s), named=True)
+                stream.named = Driver(sources[name], stream.intake, config.stale_after_s)
+                stream.claim(stream.named, named=True)
             await self._engines.started(stage, shown.prepared)
         for name, stream in self.streams.items():
             stream.start()
@@ -89,11 +92,13 @@ class Control:
         """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
         counts = Counter({"event listener": self.events.listeners, "source": len(self._drivers())})
         self.events.close()
+        for stream in self.streams.values():
+            stream.named = None  # nobody drives again
         return counts + self.outputs.hang_up()
 
     def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """What is to be ended, with its name; all of it at once. Also after a start that failed."""
-        sources = [(f"source of '{stream.name}'", self._end_driver(stream)) for stream, _ in self._drivers()]
+        sources = [(f"source of '{stream.name}'", stream.evict()) for stream, _ in self._drivers()]
         making = ("puppets being made", self.workshop.close())
         return [*sources, *self.outputs.parts(), making, ("streams", self._stop_streams())]
 
@@ -214,13 +219,7 @@ class Control:
 
     async def _stop_demo(self, stream: Stream) -> None:
         if is_demo(stream):
-            await self._end_driver(stream)
-
-    async def _end_driver(self, stream: Stream) -> None:
-        driver = stream.driver
-        if isinstance(driver, Driver):
-            await driver.end()
-            stream.release(driver)
+            await stream.evict()
 
     def _portraits_in_use(self) -> set[str]:
         return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}

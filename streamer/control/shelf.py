@@ -103,10 +103,16 @@ class Shelf:
                 (part / ABOUT).write_text(about.model_dump_json(indent=1), "utf-8")
                 if self.about(key) is None:
                     shutil.rmtree(folder / key, ignore_errors=True)  # what is left of a damaged one
-                    with suppress(FileExistsError):  # ENOTEMPTY is one: another process has just kept the same
-                        os.rename(part, folder / key)
+                    self._name(part, key)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
+
+    def _name(self, part: Path, key: str) -> None:
+        try:
+            part.rename(self._path(key))
+        except OSError:
+            if self.about(key) is None:  # else another process has just kept the same
+                raise
 
     def load(self, key: str) -> Portrait | None:
         """The whole portrait; None where it is gone, PortraitError where it cannot be used."""

@@ -44,7 +44,7 @@ class DriverState(BaseModel):
 
 
 class RecordingState(BaseModel):
-    """The last recording of a stream. file: that is written, or was last; detail: why it ended."""
+    """The last recording of a stream. file: that is written, or was last, with its whole path; detail: why it ended."""
 
     running: bool
     file: str
@@ -197,8 +197,9 @@ def _recording(stream: Stream, outputs: Outputs) -> RecordingState | None:
         return None
     runner, output = last
     status = runner.status
+    file = str(output.path.absolute()) if output.path.name else ""
     return RecordingState(
-        running=status.state not in OVER, file=output.path.name, seconds=round(runner.seconds, 1),
+        running=status.state not in OVER, file=file, seconds=round(runner.seconds, 1),
         frames=status.frames, dropped=status.dropped, detail=status.detail,
     )  # fmt: skip
 

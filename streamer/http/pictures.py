@@ -9,6 +9,8 @@ from ..control.control import Control
 from ..sinks.jpeg import BOUNDARY
 from ..stream.stream import Stream
 
+PARTS = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+
 
 def router(control: Control) -> APIRouter:
     """Endpoints beside WHIP and WHEP."""
@@ -20,6 +22,16 @@ def router(control: Control) -> APIRouter:
             raise HTTPException(503, f"stream '{name}' has no picture yet", {"Retry-After": "1"})
         return stream
 
+    @api.head("/{name}/snapshot.jpg", summary="Whether there is one")
+    async def look_snapshot(name: str) -> Response:
+        shown(name)
+        return Response(media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+    @api.head("/{name}/mjpeg", summary="Whether there are any")
+    async def look_mjpeg(name: str) -> Response:
+        shown(name)
+        return Response(media_type=PARTS)
+
     @api.get("/{name}/snapshot.jpg", summary="The newest picture")
     async def snapshot(name: str) -> Response:
         data = await control.outputs.feed(shown(name)).snapshot()
@@ -28,6 +40,6 @@ def router(control: Control) -> APIRouter:
     @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)")
     async def mjpeg(name: str) -> StreamingResponse:
         parts = control.outputs.feed(shown(name)).parts()
-        return StreamingResponse(parts, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+        return StreamingResponse(parts, media_type=PARTS)
 
     return api

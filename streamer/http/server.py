@@ -15,17 +15,19 @@ from ..control.control import Control
 from ..resources import folder
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, metrics, pictures, portraits, whip
+from . import api, metrics, pictures, portraits, recordings, whip
 from .access import Access, refusal
 
 STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
     errors.UnknownSession: 404,
+    errors.TakenOver: 410,
     errors.StreamBusy: 409,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
     errors.GalleryFull: 409,
     errors.CannotKeep: 507,
+    errors.UnknownRecording: 404,
     errors.BadCommand: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
@@ -47,6 +49,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
     app.include_router(portraits.router(control.gallery))
+    app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from ..control.control import Control
 from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
 from ..webrtc.ice import IceServers
-from ..webrtc.sdp import MAX_BYTES, Kind
+from ..webrtc.offer import MAX_BYTES, Kind
 from ..webrtc.sessions import Sessions
 from .access import Access
 
@@ -24,8 +24,9 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
     api = APIRouter(prefix="/live", tags=["webrtc"])
 
     @api.post("/{name}/whip", status_code=201, summary="Publish a camera (WHIP)")
-    async def whip(name: str, request: Request) -> Response:
-        return await _open(request, name, "whip")
+    async def whip(name: str, request: Request, take_over: bool = False) -> Response:
+        """take_over: end whoever drives the stream; without it, a stream that is driven answers 409."""
+        return await _open(request, name, "whip", take_over)
 
     @api.post("/{name}/whep", status_code=201, summary="Watch the animated picture (WHEP)")
     async def whep(name: str, request: Request) -> Response:
@@ -67,11 +68,11 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         sessions.find(session)
         return Response(status_code=200 if request.method == "HEAD" else 204)
 
-    async def _open(request: Request, name: str, kind: Kind) -> Response:
+    async def _open(request: Request, name: str, kind: Kind, take_over: bool = False) -> Response:
         stream = control.stream(name)
         offer = await _body(request, SDP)
         if kind == "whip":
-            session, description = await sessions.publish(stream, offer)
+            session, description = await sessions.publish(stream, offer, take_over)
         else:
             commands = control.answer_text if access.may_control(request) else None
             session, description = await sessions.view(stream, offer, commands)

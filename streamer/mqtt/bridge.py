@@ -28,7 +28,7 @@ from ..control.commands import BARE
 from ..control.control import Control
 from ..control.state import TELEMETRY, StreamState
 from ..errors import ConfigError
-from ..redaction import redacted
+from ..redaction import Address, redacted
 from ..timers import pause
 from . import homeassistant
 
@@ -61,15 +61,18 @@ class Bridge:
     def __init__(self, config: Mqtt, control: Control) -> None:
         self._config = config
         self._control = control
-        self._url = urlsplit(config.url)
-        if self._url.scheme not in PORTS or not self._url.hostname:
-            raise ConfigError(f"mqtt.url: '{redacted(config.url)}' is not mqtt://, mqtts://, ws:// or wss:// with a host")
+        self._address = Address.of(config.url)
+        try:
+            self._host, self._port = _host_and_port(self._address)
+        except ValueError as exc:
+            expected = "mqtt://, mqtts://, ws:// or wss:// with a host"
+            raise ConfigError(f"mqtt.url: '{redacted(config.url)}' is not {expected}") from exc
         self._tls = self._tls_context()
         self.connected = False
 
     def _tls_context(self) -> ssl.SSLContext | None:
         config = self._config
-        if self._url.scheme not in ("mqtts", "wss"):
+        if self._address.scheme not in ("mqtts", "wss"):
             return None
         try:
             context = ssl.create_default_context(cafile=config.ca_file)
@@ -81,18 +84,19 @@ class Bridge:
         return context
 
     def _client(self) -> aiomqtt.Client:
-        url, config = self._url, self._config
-        websockets = url.scheme in ("ws", "wss")
+        address, config = self._address, self._config
+        websockets = address.scheme in ("ws", "wss")
         five = config.protocol == "5"
+        user, password = address.login
         return aiomqtt.Client(
-            url.hostname or "",
-            url.port or PORTS[url.scheme],
-            username=config.username or url.username or None,
-            password=config.password or url.password or None,
+            self._host,
+            self._port,
+            username=config.username or user,
+            password=config.password or password,
             protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
             will=aiomqtt.Will(self._topic("availability"), "offline", qos=1, retain=True),
             transport="websockets" if websockets else "tcp",
-            websocket_path=url.path or "/mqtt" if websockets else None,
+            websocket_path=address.path or "/mqtt" if websockets else None,
             tls_context=self._tls,
             keepalive=KEEPALIVE_S,
             timeout=TIMEOUT_S,
@@ -137,6 +141,14 @@ class Bridge:
             except asyncio.CancelledError:  # the server ends, and says so itself: a will is for the others
                 await client.publish(self._topic("availability"), "offline", qos=1, retain=True)
                 raise
+
+
+def _host_and_port(address: Address) -> tuple[str, int]:
+    """ValueError where they are none, or the scheme is no broker's."""
+    host = urlsplit(f"//{address.host}")
+    if address.scheme not in PORTS or not host.hostname:
+        raise ValueError(address.scheme)
+    return host.hostname, host.port or PORTS[address.scheme]
 
 
 @dataclass

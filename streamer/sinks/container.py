@@ -19,7 +19,7 @@ KEY_S = 1.0  # a key frame this often: a recording is whole up to the last one, 
 
 
 class Container:
-    """Pictures are planar YUV 4:2:0 (h · 3 / 2, w). One of another size needs another container."""
+    """Pictures are planar YUV 4:2:0 (h · 3 / 2, w). All of them have the size of the container."""
 
     def __init__(
         self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None, sound: bool = False
@@ -33,13 +33,10 @@ class Container:
         self._target, self._video = target, video
         self._audio: AudioStream | None = target.add_stream("aac", rate=RATE) if sound else None
         self._heard = 0  # samples
-        self._size = width, height
+        self.size = width, height
         self._start_s: float | None = None
         self._key_s = float("-inf")
         self._pts = -1
-
-    def fits(self, yuv: Image) -> bool:
-        return self._size == (yuv.shape[1], yuv.shape[0] * 2 // 3)
 
     def write(self, yuv: Image, time_s: float) -> None:
         """time_s: on any steady clock; the first picture is at 0."""

@@ -15,6 +15,7 @@ from ..stream.stream import Stream
 from .base import OVER, OutputStatus, Running
 from .camera import VirtualCamera
 from .jpeg import JpegFeed
+from .library import Library
 from .push import Push
 from .recording import Recording
 from .runner import OutputRunner
@@ -33,6 +34,8 @@ class Outputs:
         self._makers = {"push": self._push, "virtual_camera": self._camera, **makers}
         self._running: dict[str, list[Running]] = {name: [] for name in config.streams}
         self._feeds: dict[str, JpegFeed] = {}
+        kept = config.recording
+        self.library = Library(kept.folder, kept.max_total_mb, kept.max_days)
 
     def check(self) -> None:
         """ConfigError if an output of the config cannot be."""
@@ -59,7 +62,14 @@ class Outputs:
         if last is not None:
             self._running[stream.name].remove(last[0])
         limits = self._config.recording
-        output = Recording(limits.folder, stream.name, limits.max_minutes, limits.max_mb, lambda: stream.audio.has_sound)
+        output = Recording(
+            limits.folder,
+            stream.name,
+            limits.max_minutes,
+            limits.max_mb,
+            lambda: stream.audio.has_sound,
+            self.library.keep_limits,
+        )
         self._run(stream, OutputRunner(output, RECORDING_DEPTH, self._clock))
 
     async def stop_recording(self, stream: Stream) -> None:

@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 from typing import IO
-from urllib.parse import urlsplit
 
 import av
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 from pipeline.frames import AnimatedFrame, Image
 
 from ..errors import ConfigError, SinkError
-from ..redaction import redacted
+from ..redaction import Address, check_login, redacted
 from .container import Container
 
 FORMATS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
@@ -39,8 +38,9 @@ class Push:
 
     def __init__(self, url: str, bitrate: int) -> None:
         self._url, self._bitrate = url, bitrate
-        if urlsplit(url).scheme.lower() not in FORMATS:
+        if Address.of(url).scheme not in FORMATS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in FORMATS)}")
+        check_login(url)
         self._helper: subprocess.Popen[bytes] | None = None
         self._shape: tuple[int, ...] = ()
         self.name = redacted(url)
@@ -107,7 +107,7 @@ class Push:
 def main(given: IO[bytes] = sys.stdin.buffer) -> int:
     """The helper."""
     task = json.loads(given.readline())
-    kind = FORMATS[urlsplit(task["url"]).scheme.lower()]
+    kind = FORMATS[Address.of(task["url"]).scheme]
     width, height = task["width"], task["height"]
     rate = str(task["bitrate"])
     coding = {"preset": "veryfast", "maxrate": rate, "bufsize": rate}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import av
 
-from pipeline.frames import AnimatedFrame
+from pipeline.frames import AnimatedFrame, letterboxed
 
 from ..errors import SinkError
 from .container import Container
@@ -18,20 +20,36 @@ log = logging.getLogger(__name__)
 
 # A file of fragments, each a second long, plays up to the last one.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+WHOLE, PART = ".mp4", ".part.mp4"
 FAILURES = (OSError, ValueError, av.error.FFmpegError)
 
 
+def claimed(part: IO[bytes]) -> bool:
+    """Whether the unfinished file is this process's from now on, until it is closed: another one may be writing to it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows does not rename what is open, so nothing can be taken away there
+        return True
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 class Recording:
-    """An `Output`: fragmented MP4 files in a folder, a new one when one is long or large enough, or the picture changes
-    its size. While it is written a file is called NAME.part.mp4; that plays too."""
+    """An `Output`: fragmented MP4 files in a folder, a new one when one is long or large enough. A picture of another size
+    is letterboxed into that of the file's first. While it is written a file is called NAME.part.mp4; that plays too."""
 
     kind = "recording"
     takes_sound = True
 
     def __init__(
-        self, folder: Path, stream: str, max_minutes: float, max_mb: float, has_sound: Callable[[], bool] = lambda: False
-    ) -> None:
-        """has_sound: whether a file that begins now is to have a track for it."""
+        self, folder: Path, stream: str, max_minutes: float, max_mb: float, has_sound: Callable[[], bool] = lambda: False,
+        on_saved: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """has_sound: whether a file that begins now is to have a track for it. on_saved: called after each file."""
+        self._on_saved = on_saved
         self._has_sound = has_sound
         self._folder, self._stream = folder, stream
         self._max_s, self._max_bytes = 60 * max_minutes, max_mb * 1e6
@@ -56,23 +74,33 @@ class Recording:
     def _begin(self, first: AnimatedFrame, time_s: float) -> None:
         stem = f"{self._stream}-{datetime.now():%Y-%m-%dT%H-%M-%S}"
         count = sum(1 for _ in self._folder.glob(f"{stem}*"))
-        self._part = self._folder / f"{stem}{f'-{count}' if count else ''}.part.mp4"
+        self._part = self._folder / f"{stem}{f'-{count}' if count else ''}{PART}"
         target = av.open(str(self._part), "w", format="mp4", options=FRAGMENTS)
+        self._claim = self._part.open("ab")
+        claimed(self._claim)
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
         self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None, self._has_sound())
         self._start_s = time_s
+        log.info("%s: to %s", self.name, self._part.absolute())
 
     def write(self, frame: AnimatedFrame, time_s: float) -> None:
         assert self._container is not None
         try:
-            size = self._part.stat().st_size if self._part.exists() else 0  # FFmpeg makes it with the first packet
+            size = self._size()
             full = time_s - self._start_s >= self._max_s or size >= self._max_bytes
-            if full or not self._container.fits(frame.yuv):
+            if full:
                 self._finish()
                 self._begin(frame, time_s)
-            self._container.write(frame.yuv, time_s)
+            self._container.write(letterboxed(frame.yuv, *self._container.size), time_s)
         except FAILURES as exc:
             raise self._failure(exc) from exc
+
+    def _size(self) -> int:
+        """Of the file; OSError where it is no more there: one can go on writing to a deleted file for ever."""
+        try:
+            return self._part.stat().st_size
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "the file was deleted, or its folder") from None
 
     def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
         if self._container is None:
@@ -89,10 +117,12 @@ class Recording:
         try:
             container.close()
         finally:
-            whole = self._part.with_name(self._part.name.replace(".part.mp4", ".mp4"))
+            self._claim.close()
+            whole = self._part.with_name(self._part.name.removesuffix(PART) + WHOLE)
             self._part.replace(whole)
             self.files.append(whole)
             log.info("%s: saved as %s", self.name, whole.absolute())
+            self._on_saved()
 
     def close(self) -> None:
         try:
@@ -105,4 +135,9 @@ class Recording:
 
     def _failure(self, exc: Exception) -> SinkError:
         reason = getattr(exc, "strerror", None) or type(exc).__name__
-        return SinkError(f"{self.name}: {self._folder}: {reason}; what was written plays, the stream goes on", retry=False)
+        kept = (
+            "what was written plays"
+            if self.files or (self._part.is_file() and self._part.stat().st_size)
+            else "nothing was recorded"
+        )
+        return SinkError(f"{self.name}: {self._folder.absolute()}: {reason}; {kept}, the stream goes on", retry=False)

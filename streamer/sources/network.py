@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import av
 from av.audio.frame import AudioFrame
@@ -16,7 +15,7 @@ from pipeline.frames import TimedFrame
 
 from ..errors import ConfigError, SourceError
 from ..limits import TRANSPORT, Timeouts, Transport
-from ..redaction import redacted
+from ..redaction import Address, check_login, redacted
 from ..stream.intake import Intake
 
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.
@@ -37,9 +36,10 @@ class NetworkSource:
 
     def __init__(self, url: str, transport: Transport = TRANSPORT, timeouts: Timeouts = TIMEOUTS) -> None:
         self._url = url
-        self._scheme = urlsplit(url).scheme.lower()
+        self._scheme = Address.of(url).scheme
         if self._scheme not in PROTOCOLS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in PROTOCOLS)}")
+        check_login(url)
         self._timeouts = timeouts
         self._options = {**LIVE, "protocol_whitelist": PROTOCOLS[self._scheme]}
         if self._scheme in ("rtsp", "rtsps"):

@@ -64,3 +64,13 @@ class Drives(Protocol):
     @property
     def status(self) -> SourceStatus | None:
         """What there is to say of it now."""
+
+    async def end(self) -> None:
+        """Stop driving; back when nothing more comes."""
+
+
+class Named(Drives, Protocol):
+    """A driver that the config names: it can begin again."""
+
+    def start(self) -> None:
+        """Begin to drive."""

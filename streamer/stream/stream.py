@@ -23,7 +23,7 @@ from .admission import Admission
 from .audio import AudioLine
 from .intake import Intake
 from .stages import Run, Running
-from .status import Drives, Sink
+from .status import Drives, Named, Sink
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ class Stream:
         self.sinks: set[Sink] = set()
         self.latest: AnimatedFrame | None = None
         self.driver: Drives | None = None
+        self.named: Named | None = None  # drives again when another that took over has ended
+        self._evicting = False
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
         self._portrait = shown.id
         self._limits = limits
@@ -143,18 +145,33 @@ class Stream:
         named: by the config, so it is let in all the same; the budget then slows all streams alike.
         """
         if self.driver is not None:
-            raise StreamBusy(f"stream '{self.name}' already has a publisher; end that one first")
+            raise StreamBusy(
+                f"stream '{self.name}' already has a publisher; end that one first, or take over (POST …/whip?take_over=true)"
+            )
         if not named:
             self._admission.check(self.stage)
         self.driver = driver
         self.lane.reset()
 
     def release(self, driver: Drives) -> None:
-        """Stop being the driver; no effect for anyone else."""
+        """Stop being the driver; no effect for anyone else. What the config names then drives again."""
         if self.driver is driver:
             self.driver = None
             self.intake.clear()
             self.audio.clear()
+        if self.driver is None and self.named is not None and not self._evicting:
+            self.claim(self.named, named=True)
+            self.named.start()
+
+    async def evict(self) -> None:
+        """End whoever drives, so that another can."""
+        if (driver := self.driver) is not None:
+            self._evicting = True
+            try:
+                await driver.end()
+                self.release(driver)
+            finally:
+                self._evicting = False
 
     def show(self, shown: Shown) -> None:
         """Change the portrait."""

@@ -33,6 +33,7 @@ CIPHERS = (
 GIVE_UP_S = 0.5  # a picture that is not whole by then is left out, and a key frame asked for
 ASK_AGAIN, ASK_AGAIN_S = 3, 0.12  # how often a lost packet is asked for again, and how soon
 HANDSHAKE_AFTER_S = 0.1  # from ICE being connected
+SILENT_S = 1.0  # after which another stream of the same medium may take its place
 SENT = 512  # packets that a viewer may ask for again; aiortc's 128 are gone when a second repair on a far line is lost
 SOUNDS = 25  # of 20 ms
 STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
@@ -205,8 +206,22 @@ def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
     return None
 
 
+def _is_foreign(receiver: Any, packet: Any) -> bool:
+    """Whether the packet is of another stream than the one that is received, which is the first, for as long as it sends: a
+    sender of several layers (simulcast) may send them though one was answered, and aiortc would decode them as one."""
+    now = steady()
+    if now - getattr(receiver, "_ssrc_s", float("-inf")) > SILENT_S:
+        receiver._ssrc = packet.ssrc
+    foreign: bool = packet.ssrc != receiver._ssrc
+    if not foreign:
+        receiver._ssrc_s = now
+    return foreign
+
+
 def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
     """Give up on a picture whose packets stay away: aiortc waits until 512 others have come, for seconds."""
+    if _is_foreign(self, packet):
+        return False, None
     pli, frame = _original["JitterBuffer.add"](self, packet)
     now = steady()
     if not self._is_video or frame is not None or not hasattr(self, "_complete_s"):
@@ -222,6 +237,8 @@ def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
 
 def _add_to_nacks(self: Any, packet: Any) -> bool:
     """Ask again for packets that stay away: aiortc asks once, and the answer can be lost too (RFC 4585 §6.2.1)."""
+    if _is_foreign(self, packet):
+        return False
     missed: bool = _original["NackGenerator.add"](self, packet)
     now = steady()
     if missed:

@@ -1,83 +1,13 @@
-"""What is checked and changed in session descriptions around aiortc."""
+"""What is changed in answers around aiortc, and what comes after an offer."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from ..errors import BadOffer
 
-MAX_BYTES = 64 * 1024
-MAX_MEDIA = 4
 MAX_CANDIDATES = 64
-
-Kind = Literal["whip", "whep"]
-TRANSPORT = ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:")
-_REFUSED = {"whip": {"recvonly", "inactive"}, "whep": {"sendonly", "inactive"}}
-
-
-def check_offer(sdp: str, kind: Kind) -> str:
-    """The offer, ready for aiortc; BadOffer says what is wrong with it.
-
-    Candidates with mDNS names are taken out: resolving them takes a second each, and the browser
-    behind them reaches us first anyway (peer-reflexive, RFC 8445 §7.3.1.3).
-    """
-    if not sdp.lstrip().startswith("v=0"):
-        raise BadOffer("the body is not SDP: it does not begin with 'v=0'")
-    lines = sdp.replace("\r\n", "\n").strip().split("\n")
-    session, *media = _sections(lines)
-    kinds = [section[0][2:].split(" ")[0] for section in media]
-    if "video" not in kinds:
-        raise BadOffer("the offer has no video")
-    if len(media) > MAX_MEDIA or sum(line.startswith("a=candidate:") for line in lines) > MAX_CANDIDATES:
-        raise BadOffer(f"the offer is too large: at most {MAX_MEDIA} media and {MAX_CANDIDATES} candidates")
-    if kinds.count("video") > 1 or kinds.count("audio") > 1:
-        raise BadOffer("the offer has more than one video or audio; one of each is taken (RFC 9725 §4.4.2)")
-    for section, media_kind in zip(media, kinds, strict=True):
-        _check_direction(section, media_kind, kind)
-        if kind == "whip" and "a=setup:passive" in section:
-            raise BadOffer("the offer is a=setup:passive; actpass or active is expected (RFC 9725 §4.4.4)")
-    if any(_is_mdns(line) for line in lines):
-        session, *media = (
-            [k for k in section if not _is_mdns(k) and k != "a=end-of-candidates"] for section in (session, *media)
-        )
-    _fill_bundled(session, media)
-    return "\r\n".join(line for section in (session, *media) for line in section) + "\r\n"
-
-
-def _sections(lines: list[str]) -> list[list[str]]:
-    """The session's lines, then those of each medium."""
-    sections: list[list[str]] = [[]]
-    for line in lines:
-        if line.startswith("m="):
-            sections.append([])
-        sections[-1].append(line)
-    return sections
-
-
-def _check_direction(section: list[str], media_kind: str, kind: Kind) -> None:
-    direction = next((s[2:] for s in section if s in ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive")), "sendrecv")
-    if media_kind == "video" and direction in _REFUSED[kind]:
-        raise BadOffer(f"the offer's video is {direction}; {kind.upper()} needs the other way")
-
-
-def _fill_bundled(session: list[str], media: list[list[str]]) -> None:
-    """Bundle-only sections say nothing of their transport (RFC 9143 §6, as in the offer of RFC 9725 §4.2); aiortc wants
-    it said: it is that of the section that the group begins with."""
-    bundle = next((line.split()[1:] for line in session if line.startswith("a=group:BUNDLE ")), [])
-    tagged = next((m for m in media if bundle and f"a=mid:{bundle[0]}" in m), None)
-    if tagged is None:
-        return
-    transport = [line for line in tagged if line.startswith(TRANSPORT)]
-    for section in media:
-        if "a=bundle-only" in section and not any(line.startswith("a=ice-ufrag:") for line in section):
-            section[0] = re.sub(r"^(m=\S+) 0 ", r"\1 9 ", section[0])
-            section.extend(transport)
-
-
-def _is_mdns(line: str) -> bool:
-    return line.startswith("a=candidate:") and ".local " in line
 
 
 def finish_answer(answer: str, host_address: str) -> str:
@@ -119,7 +49,7 @@ def read_fragment(text: str) -> Fragment:
             ufrag = line.partition(":")[2]
         elif line.startswith("a=mid:"):
             mid = line.partition(":")[2]
-        elif line.startswith("a=candidate:"):
+        elif line.startswith("a=candidate:") and line != "a=candidate:":
             candidates.append((mid, line.partition(":")[2]))
     if not ufrag:
         raise BadOffer("the fragment has no a=ice-ufrag (RFC 8840 §9)")

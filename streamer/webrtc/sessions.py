@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
@@ -15,18 +15,20 @@ from aiortc.sdp import candidate_from_sdp
 from pipeline.clock import Clock, steady
 
 from ..config import WebRtc
-from ..errors import BadOffer, NoRestart, TooManySessions, UnknownSession
+from ..errors import BadOffer, NoRestart, TakenOver, TooManySessions, UnknownSession
 from ..stream.stream import Stream
 from . import uplink
 from .broadcasts import Broadcasts
 from .datachannel import Commands, obey
 from .ice import IceServers
-from .sdp import Kind, check_offer, finish_answer, read_fragment, with_uplink_bitrates
+from .offer import Kind, Offer
+from .sdp import finish_answer, read_fragment, with_uplink_bitrates
 from .tracks import SoundTrack, ViewerTrack
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
+REMEMBERED = 64  # sessions that others took over, which will ask what has become of them
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Session:
     kind: Kind
     stream: Stream
     connection: RTCPeerConnection
+    close: Callable[[Session], Awaitable[None]]
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     viewer: ViewerTrack | None = None
@@ -45,6 +48,10 @@ class Session:
     ufrag: list[str] = field(default_factory=list)  # of the other side's ICE
     closed: bool = False
     status: None = None  # as a driver: only sources have one
+
+    async def end(self) -> None:
+        """Close it."""
+        await self.close(self)
 
 
 class Sessions:
@@ -56,15 +63,19 @@ class Sessions:
         self._broadcasts = broadcasts
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self._taken: deque[str] = deque(maxlen=REMEMBERED)
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def publish(self, stream: Stream, offer: str) -> tuple[Session, str]:
-        """Take a camera for `stream`; the session and the answer. StreamBusy, BadOffer, TooManySessions."""
-        checked = check_offer(offer, "whip")
+    async def publish(self, stream: Stream, offer: str, take_over: bool = False) -> tuple[Session, str]:
+        """Take a camera for `stream`; the session and the answer. take_over: end whoever drives it. StreamBusy, BadOffer,
+        TooManySessions."""
+        checked = Offer(offer, "whip")
         session = self._new("whip", stream)
         try:
+            if take_over:
+                await self._evict(stream)
             stream.claim(session)
             answer = await self._answer(session, checked)
         except BaseException:
@@ -73,10 +84,15 @@ class Sessions:
         low, first, most = self._config.uplink_kbps
         return session, with_uplink_bitrates(answer, low, first, most)
 
+    async def _evict(self, stream: Stream) -> None:
+        if isinstance(stream.driver, Session):
+            self._taken.append(stream.driver.id)
+        await stream.evict()
+
     async def view(self, stream: Stream, offer: str, commands: Commands | None = None) -> tuple[Session, str]:
         """Give the animated picture of `stream`; the session and the answer. commands: answers what comes on data
         channels of a viewer who may control. BadOffer, TooManySessions."""
-        checked = check_offer(offer, "whep")
+        checked = Offer(offer, "whep")
         session = self._new("whep", stream)
         if commands is not None:
             session.connection.on("datachannel", lambda channel: self._spawn(session, obey(channel, stream.name, commands)))
@@ -93,7 +109,9 @@ class Sessions:
         await self._close(self.find(session_id))
 
     def find(self, session_id: str) -> Session:
-        """UnknownSession if there is none."""
+        """UnknownSession if there is none, TakenOver if another publisher took its place."""
+        if session_id in self._taken:
+            raise TakenOver("another has taken over this stream")
         if session_id not in self._sessions:
             raise UnknownSession("no such session; it may have ended already")
         return self._sessions[session_id]
@@ -131,7 +149,7 @@ class Sessions:
             raise TooManySessions(f"the server has {len(self._sessions)} sessions, its limit (webrtc.max_sessions)")
         # Given even if empty: aiortc would otherwise ask a public STUN server about every session.
         connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice.own()))
-        session = Session(secrets.token_urlsafe(24), kind, stream, connection)
+        session = Session(secrets.token_urlsafe(24), kind, stream, connection, self._close)
         self._sessions[session.id] = session
 
         @connection.on("connectionstatechange")
@@ -155,11 +173,11 @@ class Sessions:
         session.tasks.add(task)
         task.add_done_callback(session.tasks.discard)
 
-    async def _answer(self, session: Session, offer: str) -> str:
+    async def _answer(self, session: Session, offer: Offer) -> str:
         connection = session.connection
         try:
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            session.ufrag = re.findall(r"^a=ice-ufrag:(\S+)", offer, re.MULTILINE)[:1]
+            await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            session.ufrag = offer.ufrags
             sender = None if session.viewer is None else connection.addTrack(session.viewer)
             if session.viewer is not None and any(t.kind == "audio" for t in connection.getTransceivers()):
                 session.sound = SoundTrack()
@@ -171,7 +189,7 @@ class Sessions:
             raise BadOffer(f"the offer cannot be used: {str(exc) or type(exc).__name__}") from exc
         if sender is not None:
             self._attach(session, sender)
-        return finish_answer(connection.localDescription.sdp, self._config.host_address)
+        return finish_answer(offer.answered(connection.localDescription.sdp), self._config.host_address)
 
     def _attach(self, session: Session, sender: RTCRtpSender) -> None:
         """Find out what was negotiated. No viewer takes frames before it is connected."""

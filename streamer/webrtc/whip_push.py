@@ -12,7 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from pipeline.clock import Clock, steady
 
 from ..errors import ConfigError, SinkError
-from ..redaction import redacted
+from ..redaction import check_login, redacted
 from ..sinks.base import OutputState, OutputStatus
 from ..sinks.retry import Retry
 from ..stream.stream import Stream
@@ -32,6 +32,11 @@ class WhipPush:
     def __init__(self, broadcasts: Broadcasts, ice: IceServers, url: str, token: str, clock: Clock = steady) -> None:
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"'{redacted(url)}': the address must begin with http:// or https://")
+        check_login(url)
+        try:
+            httpx.URL(url)
+        except httpx.InvalidURL as exc:
+            raise ConfigError(f"'{redacted(url)}': not an address that can be asked") from exc
         self.status = OutputStatus("whip", redacted(url))
         self._broadcasts, self._ice, self._url, self._clock = broadcasts, ice, url, clock
         self._headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {token}"} if token else {})

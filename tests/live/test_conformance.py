@@ -21,7 +21,8 @@ from aiortc.rtcdtlstransport import certificate_digest
 from streamer.config import IceServer
 from streamer.errors import BadOffer
 from streamer.webrtc.ice import credentials
-from streamer.webrtc.sdp import check_offer, finish_answer
+from streamer.webrtc.offer import Offer
+from streamer.webrtc.sdp import finish_answer
 
 from ..conftest import run_server
 from ..peers import SDP, Camera, connected, negotiate, peer
@@ -252,8 +253,7 @@ async def test_tokens(model):
             published = await http.post("/live/live/whip", content=offer, headers={**SDP, **bearer})
             assert published.status_code == 201
             location = published.headers["location"]
-            assert (await http.delete(location)).status_code == 401
-            assert (await http.delete(location, headers=bearer)).status_code == 200
+            assert (await http.delete(location)).status_code == 200, "who knows a session's address may end it"
             for url, headers in (("/live/live/whep?token=look", {}), ("/live/live/whep", bearer)):
                 seen = await http.post(url, content=watch, headers={**SDP, **headers})
                 assert seen.status_code == 201
@@ -453,4 +453,4 @@ def test_whatever_text_is_refused_in_words():
     rng = random.Random(1)
     for _ in range(2000):
         with suppress(BadOffer):  # anything else fails the test
-            check_offer(mutated(SAMPLE, rng), "whip")
+            Offer(mutated(SAMPLE, rng), "whip")

@@ -57,13 +57,25 @@ def test_a_recording_is_begun_and_finished_by_command(http_and_server: tuple[htt
     ended = http.patch("/api/streams/live", json={"recording": False}).json()["recording"]
     assert not ended["running"]
     [path] = folder.iterdir()
-    assert path.name == ended["file"]
+    assert str(path) == ended["file"]
     assert re.fullmatch(r"live-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.mp4", path.name)
     length, pictures = seconds_of(path)
     assert pictures == ended["frames"], "each that was written is there"
     assert 0 < length <= ended["seconds"] + 0.1
     assert state(http)["recording"] == ended, "nothing of it changes any more"
+    [listed] = http.get("/api/recordings").json()
+    assert (listed["name"], listed["size"], listed["path"]) == (path.name, path.stat().st_size, str(path))
+    part = http.get(f"/api/recordings/{path.name}", headers={"Range": "bytes=4-7"})
+    assert (part.status_code, part.content) == (206, b"ftyp"), "players seek"
+    saved = http.get(f"/api/recordings/{path.name}?download=true")
+    assert saved.content == path.read_bytes()
+    assert saved.headers["content-disposition"] == f'attachment; filename="{path.name}"'
     assert http.patch("/api/streams/live", json={"recording": True}).json()["recording"]["running"], "and another one"
+    assert len(http.get("/api/recordings").json()) == 1, "it is listed when it is finished"
+    assert http.delete(f"/api/recordings/{path.name}").status_code == 204
+    assert not path.exists()
+    gone = http.get(f"/api/recordings/{path.name}")
+    assert (gone.status_code, gone.json()["code"]) == (404, "UnknownRecording")
 
 
 SERVE = """
@@ -217,6 +229,8 @@ def test_without_a_device_the_virtual_camera_says_what_to_do(model: Path) -> Non
 def test_jpeg_for_dashboards(http_and_server: tuple[httpx.Client, Server, Path]) -> None:
     http, server, _ = http_and_server
     wait_until(lambda: server.control.state("live").animated > 5)
+    for kind in ("snapshot.jpg", "mjpeg"):
+        assert http.head(f"/live/live/{kind}").status_code == 200, "programs ask first"
     reply = http.get("/live/live/snapshot.jpg")
     assert reply.headers["content-type"] == "image/jpeg"
     picture = cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR)

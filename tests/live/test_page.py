@@ -29,7 +29,7 @@ TOKEN, VIEW_TOKEN = "rule", "look"
 ASPECTS = {"3:4": (480, 640), "1:1": (640, 640), "16:9": (1136, 640)}
 WINDOWS = [(1366, 768), (768, 1024), (360, 740), (1920, 1080)]
 AS_CONFIGURED = Puppet().model_dump(exclude={"recalibrate_after_s"}) | {"demo": False}
-GAINS = ["pose_gain", "expression_gain", "mouth_gain", "eyes_gain", "brows_gain", "smoothing"]
+GAINS = ["pose_gain", "expression_gain", "mouth_gain", "eyes_gain", "brows_gain", "wrinkles_gain", "smoothing"]
 # Where the picture itself is drawn, and what there is to see of it: the stage inside the window. Edges in CSS pixels.
 BOXES = """() => {
   const video = document.getElementById('puppet');
@@ -67,8 +67,9 @@ LOOKS = 12  # the server looks at its streams four times a second
 
 
 @pytest.fixture(scope="module")
-def server():
-    with run_server(auth={"token": TOKEN, "view_token": VIEW_TOKEN}) as running:
+def server(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("recordings"))
+    with run_server(auth={"token": TOKEN, "view_token": VIEW_TOKEN}, recording={"folder": folder}) as running:
         yield running
 
 
@@ -309,6 +310,9 @@ def test_switches_and_numbers_keep_what_was_set(page, http):
     page.keyboard.type("12", delay=400)  # states come in between
     page.locator("[data-key=max_age_ms]").click()
     assert becomes(http, {"max_fps": 12})
+    page.locator("[data-key=recentre_s]").fill("45")
+    page.keyboard.press("Tab")
+    assert becomes(http, {"recentre_s": 45})
     page.locator("[data-key=max_fps]").fill("999")
     page.keyboard.press("Tab")
     expect(page.locator("#notice")).to_contain_text("max_fps")
@@ -438,3 +442,61 @@ def test_a_camera_that_is_stopped_while_it_reconnects_stays_away(page, http):
     with page.expect_request(lambda request: "/sessions/" in request.url and request.method == "DELETE", timeout=10000):
         held[0].continue_()
     assert any(not state["publisher"] for state in states(http))
+
+
+def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
+    watching = httpx.get(f"{server.url}/api/recordings", headers={"Authorization": f"Bearer {VIEW_TOKEN}"})
+    assert watching.status_code == 401, "who may watch now may not see what was recorded"
+    page.click("#record")
+    page.wait_for_function("/^Stop recording 0:0[1-9]$/.test(document.getElementById('record').textContent)", timeout=60000)
+    page.click("#record")
+    row = page.locator("#recording-list li")
+    row.wait_for(timeout=60000)
+    [made] = http.get("/api/recordings").json()
+    page.get_by_role("button", name=f"Play {made['name']}").click()
+    page.wait_for_function("document.getElementById('player-video').videoWidth > 0", timeout=60000)
+    page.get_by_role("button", name="Close").click()
+    with page.expect_download() as saved:
+        page.get_by_role("link", name=f"Download {made['name']}").click()
+    assert saved.value.path().stat().st_size == made["size"]
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name=f"Delete {made['name']}").click()
+    page.locator("#recordings-none").wait_for(timeout=60000)
+    assert http.get("/api/recordings").json() == []
+
+
+def test_who_drives_is_told_and_can_be_taken_over(page, http):
+    """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off."""
+    other = page.context.browser.new_page()
+    other.goto(page.url)
+    first, second = page.locator("#start"), other.locator("#start")
+    expect(second).to_have_text("Start camera")
+    http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
+    expect(other.locator("#driver")).to_have_text("The demo drives.")
+    first.click()
+    expect(first).to_have_text("Stop")
+    expect(page.locator("#driver")).to_be_hidden()
+    expect(other.locator("#driver")).to_have_text("Another page or program drives.")
+    assert not http.get("/api/streams/live").json()["demo"]
+    second.click()
+    expect(second).to_have_text("Stop")
+    expect(page.locator("#notice")).to_have_text("Another page or program has taken over; your camera is off.", timeout=15000)
+    expect(first).to_have_text("Take over")
+    assert not page.evaluate("document.getElementById('camera').srcObject")
+    expect(second).to_have_text("Stop")
+    second.click()
+    expect(first).to_have_text("Start camera")
+    other.close()
+
+
+def test_what_the_config_names_drives_again_when_who_took_over_has_gone(browser):
+    with run_server(streams={"live": {"source": "pattern"}}) as server, httpx.Client(base_url=server.url) as http:
+        page = opened(browser, server.url)
+        expect(page.locator("#driver")).to_have_text("Test pattern drives.")
+        page.click("#start")
+        expect(page.locator("#start")).to_have_text("Stop")
+        assert any(state["publisher"] and not state["source"] for state in states(http))
+        page.click("#start")
+        expect(page.locator("#driver")).to_have_text("Test pattern drives.")
+        assert any(state["source"] and state["source"]["state"] == "live" for state in states(http))
+        page.close()

@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PortraitError
+from pipeline.liveportrait.files import is_installed
 from pipeline.pictures.decode import decode_picture
 from pipeline.pictures.formats import taken
 from streamer.cli.override import override
 from streamer.config import Config, load_config
-from streamer.errors import ConfigError
+from streamer.control.commands import read_change
+from streamer.errors import BadCommand, ConfigError
 
 from ..commands import commands
 from ..conftest import ROOT, run_server
@@ -36,21 +38,54 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("htttp: {port: 1}", "htttp: unknown key"),
-        ("http: {prot: 1}", "http.prot: unknown key"),
+        ("htttp: {port: 1}", "line 1: htttp: unknown key"),
+        ("http: {prot: 1}", "line 1: http.prot: unknown key"),
         (
             "http: {port: 99999}",
-            "http.port: input should be less than or equal to 65535 (given: 99999)",
+            "line 1: http.port: input should be less than or equal to 65535 (given: 99999)",
         ),
         (
             "streams: {live: {source: tv}}",
-            "streams.live.source: input should be 'browser', 'network', 'file', 'webcam' or 'pattern' (given: 'tv')",
+            "line 1: streams.live.source: input should be 'browser', 'network', 'file', 'webcam' or 'pattern' (given: 'tv')",
         ),
         ("- 1", "a mapping of sections is expected, such as 'http:'"),
         ("a: [1", "line 1: not YAML (expected ',' or ']', but got '<stream end>')"),
-        ("streams: 5", "streams: a mapping of keys is expected (given: 5)"),
-        ("auth: {token: 123}", "auth.token: input should be a valid string"),  # and it is not shown
-        ("streams: {live: {source: file}}", "streams.live: 'path' is missing: with 'source: file' it says where"),
+        ("streams: 5", "line 1: streams: a mapping of keys is expected"),
+        ("auth: {token: 123}", "line 1: auth.token: input should be a valid string"),  # and it is not shown
+        ("streams: {live: {source: file}}", "line 1: streams.live: 'path' is missing: with 'source: file' it says where"),
+        ("1: 2", "a mapping of sections is expected, such as 'http:'"),
+        (
+            "http:\n  port: 1\nauth: {}\nhttp: {}",
+            "line 4: http: given twice, first in line 1; join the two, or take one out",
+        ),
+        (
+            "webrtc:\n  ports: [60000, 50000]",
+            "line 2: webrtc.ports: the lowest comes first; write [50000, 60000] (given: [60000, 50000])",
+        ),
+        (
+            "webrtc: {uplink_kbps: [3, 2, 1]}",
+            "line 1: webrtc.uplink_kbps: the lowest comes first; write [1, 2, 3] (given: [3, 2, 1])",
+        ),
+        (
+            "webrtc: {min_bitrate_kbps: 9000}",
+            "line 1: webrtc: min_bitrate_kbps, 9000, is above max_bitrate_kbps, 4000; lower the one or raise the other",
+        ),
+        (
+            "webrtc: {ports: [0, 5]}",
+            "line 1: webrtc.ports.0: input should be greater than or equal to 1 (given: 0)",
+        ),
+        (
+            "streams:\n  live:\n    puppet: {pose_gain: true}",
+            "line 3: streams.live.puppet.pose_gain: a number is expected, such as 1, not true or false (given: true)",
+        ),
+        (
+            "streams: {live: {size: [640, false]}}",
+            "line 1: streams.live.size: a number is expected, such as 1, not true or false (given: [640, false])",
+        ),
+        (
+            "liveportrait: {max_batch: true}",
+            "line 1: liveportrait.max_batch: a number is expected, such as 1, not true or false (given: true)",
+        ),
     ],
 )
 def test_config(text, message, tmp_path):
@@ -68,6 +103,25 @@ def test_the_shipped_config_equals_the_defaults():
 def test_a_variable_overrides(monkeypatch):
     monkeypatch.setenv("PUPPETCAST_HTTP__PORT", "9000")
     assert load_config().http.port == 9000
+
+
+def test_a_wrong_variable_is_named_and_not_the_line_that_it_overrides(monkeypatch, tmp_path):
+    monkeypatch.setenv("PUPPETCAST_HTTP__PORT", "99999")
+    path = tmp_path / "c.yaml"
+    path.write_text("http: {port: 80}")
+    with pytest.raises(ConfigError, match="variable PUPPETCAST_HTTP__PORT: http"):
+        load_config(path)
+
+
+def test_keys_that_a_merge_repeats_are_not_given_twice(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("streams:\n  live: &same {source: pattern, fps: 10}\n  two: {<<: *same, fps: 20}")
+    assert [stream.fps for stream in load_config(path).streams.values()] == [10, 20]
+
+
+def test_a_command_takes_no_switch_for_a_number():
+    with pytest.raises(BadCommand, match=r"^pose_gain: a number is expected, such as 1, not true or false \(given: true\)$"):
+        read_change({"pose_gain": True})
 
 
 @pytest.mark.parametrize(
@@ -117,7 +171,7 @@ def test_http(model):
         busy = http.post("/live/live/whip", content=offer, headers=SDP)
         assert (busy.status_code, busy.json()["detail"]) == (
             409,
-            "stream 'live' already has a publisher; end that one first",
+            "stream 'live' already has a publisher; end that one first, or take over (POST …/whip?take_over=true)",
         )
         assert http.patch("/api/streams/live", json={"demo": False}).json()["publisher"] is False
         assert http.get("/readyz").json() == {"ready": True}
@@ -162,6 +216,7 @@ def test_command_line(tmp_path, silent_clip):
     (tmp_path / "nobody.yaml").write_text("streams: {live: {portrait: nobody}}")
     (tmp_path / "name.yaml").write_text("streams: {a/b: {}}")
     clip, wall = str(silent_clip), str(tmp_path / "wall.yaml")
+    lacks = "lacks liveportrait/base_models/appearance_feature" if is_installed() else "needs PyTorch, which is not installed"
     no_live = "meant for the stream 'live', which this config does not have; its streams: hall, door"
     table = [
         (["serve", "--config", str(tmp_path / "bad.yaml")], "nope: unknown key"),
@@ -187,12 +242,12 @@ def test_command_line(tmp_path, silent_clip):
         (["animate", "drawing", str(silent_clip), "--engine", "x"], "engine 'x' is not known; engines: auto, mesh"),
         (
             ["serve", "--port", "0", "--engine", "liveportrait", "--config", str(tmp_path / "empty.yaml")],
-            "lacks liveportrait/base_models/appearance_feature_extractor.pth",
+            lacks,
         ),
         (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, liveportrait"),
         (
             ["animate", "drawing", str(tmp_path / "any.safetensors"), "--engine", "liveportrait"],
-            "lacks liveportrait/base_models",
+            lacks,
         ),
     ]
 

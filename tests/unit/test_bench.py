@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from bench.check import LIMITS, compare, unlike
 from bench.machine import CLASS, RESULTS, committed, machine
+from bench.mesh import other_package
+from pipeline.errors import PuppetError
+from pipeline.mesh.geometry import Geometry
 
 from ..conftest import ROOT
 
@@ -24,6 +28,14 @@ def test_a_worse_figure_is_told_from_a_better_one() -> None:
         ("frames_per_s", True),
     ]
     assert rows["track_p50_ms"].worse == pytest.approx(5 / 6)
+
+
+def test_another_checkouts_engine_stands_beside_this_one(tmp_path: Path) -> None:
+    with pytest.raises(PuppetError, match=f"--against {tmp_path}: no checkout"):
+        other_package(tmp_path)
+    there = import_module(f"{other_package(ROOT)}.mesh.geometry")
+    assert Path(there.__file__ or "") == ROOT / "pipeline" / "mesh" / "geometry.py"
+    assert there.Geometry is not Geometry
 
 
 def test_a_slower_machine_is_not_taken_for_a_slower_program() -> None:
@@ -82,3 +94,11 @@ def test_a_picture_is_as_like_itself_as_can_be_and_less_like_a_mouth_moved_aside
     assert same.figures()["mouth"] == {"psnr_db": pytest.approx(78, abs=1), "ssim": 1.0, "gradient_ssim": 1.0}
     assert other.figures()["mouth"]["ssim"] < 0.8 < other.figures()["eyes"]["ssim"]
     assert still.p99() == 0 < jumping.p99()
+
+
+def test_a_command_is_found_in_the_module_of_its_name() -> None:
+    from bench.cli import app
+
+    modules = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    elsewhere = {"viewers", "sessions", "follow"}  # which the package's own docstring tells
+    assert {command.name for command in app.registered_commands} - modules == elsewhere

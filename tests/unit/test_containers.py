@@ -34,20 +34,23 @@ def test_no_package_index_is_named():
     for path in (*DOCKER.glob("Dockerfile.*"), DOCKER / "compose.yaml", ROOT / "constraints.txt", ROOT / "Makefile"):
         hosts = set(re.findall(r"https?://([^\s/:'\"]+)", path.read_text()))
         assert hosts <= {"127.0.0.1", "localhost", "…"}, path.name
-    for path in DOCKER.glob("Dockerfile.*"):
-        assert "\nARG TORCH_INDEX=\n" in path.read_text(), path.name
+    assert "\nARG TORCH_INDEX=\n" in (DOCKER / "Dockerfile.cuda").read_text()
 
 
 @pytest.mark.parametrize(
     ("index", "options"), [("", []), ("https://index.example/cpu", ["--extra-index-url", "https://index.example/cpu"])]
 )
 def test_a_further_index_is_asked_only_if_one_is_given(index, options):
-    for name in ("Dockerfile.cpu", "Dockerfile.cuda"):
-        [command] = [rest for kind, rest in steps((DOCKER / name).read_text()) if kind == "RUN" and rest.endswith("torch")]
-        install = command.split("&&")[1].replace("/opt/puppetcast/bin/pip", "printf '%s\\n'")
-        done = subprocess.run(["sh", "-euc", install], env={"TORCH_INDEX": index}, capture_output=True, text=True, check=True)
-        words = ["install", "--no-cache-dir", "--constraint", "constraints.txt", *options, "torch"]
-        assert done.stdout.split() == words, name
+    text = (DOCKER / "Dockerfile.cuda").read_text()
+    [command] = [rest for kind, rest in steps(text) if kind == "RUN" and rest.endswith("torch")]
+    install = command.split("&&")[1].replace("/opt/puppetcast/bin/pip", "printf '%s\\n'")
+    done = subprocess.run(["sh", "-euc", install], env={"TORCH_INDEX": index}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["install", "--no-cache-dir", "--constraint", "constraints.txt", *options, "torch"]
+
+
+def test_only_the_image_for_cuda_has_torch():
+    assert "torch" not in (DOCKER / "Dockerfile.cpu").read_text()
+    assert "constraints.txt '.[liveportrait]'\n" in (DOCKER / "Dockerfile.cuda").read_text()
 
 
 def test_compose_files_are_by_the_specification():

@@ -113,7 +113,7 @@ def test_straight_lines_beside_the_head_stay(astronaut):
 def test_nothing_that_is_seen_folds_over(astronaut, pose):
     """What neighbouring nodes show lies in the same order: only hidden parts are left out between them."""
     geometry = astronaut.geometry
-    inner, _ = backward(geometry, pose_of(posed(*pose), geometry))
+    inner, *_ = backward(geometry, pose_of(posed(*pose), geometry))
     at = geometry.grid + inner
     across, down = np.diff(at, axis=1)[:-1], np.diff(at, axis=0)[:, :-1]
     area = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]
@@ -126,7 +126,7 @@ def test_nothing_that_is_seen_folds_over(astronaut, pose):
 def test_the_far_cheek_is_hidden_and_not_squeezed(astronaut):
     """At a turn what lies behind the cheek's edge is left out: the map leaps there."""
     geometry = astronaut.geometry
-    inner, _ = backward(geometry, pose_of(posed(0.45, 0, 0, 0, 0, 0), geometry))
+    inner, *_ = backward(geometry, pose_of(posed(0.45, 0, 0, 0, 0, 0), geometry))
     cell = geometry.side / len(geometry.grid)
     steps = np.diff(geometry.grid[..., 0] + inner[..., 0], axis=1) / cell
     row = int(geometry.pivot[1] / cell)

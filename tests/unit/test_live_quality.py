@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.stillness import load
+from bench.stability import load
 from pipeline.face.faces import faces_by
 from pipeline.face.mediapipe import MediaPipeTracker, find_landmarks
 from pipeline.face.motion import euler, eye_openness, rest, rotation_matrix

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import av
@@ -43,7 +42,6 @@ from ..conftest import ROOT, run_server
 CPU = torch.device("cpu")
 FACE_MODEL = models.find(models.FACE_LANDMARKER)  # None in a clone without it: the cascade tracker then follows
 FACE = BUNDLED / "astronaut.jpg"
-START = 60  # the demo clip begins to move there
 # Centre and side of the source rectangle by the 68 landmarks of dlib, which span jaw and brows as the published ones do.
 BY_68 = {"s1": (528, 482, 763), "s5": (354, 241, 334), "s9": (370, 302, 476), "s12": (190, 164, 300)}
 
@@ -117,21 +115,6 @@ def test_quality_measures_agree_with_another_implementation():
 @pytest.fixture(scope="module")
 def engine(tiny) -> LivePortraitEngine:
     return LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", Precision.FP32))
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory) -> Path:
-    """Twelve frames in which the demo clip moves, with its sound left out."""
-    path = tmp_path_factory.mktemp("clips") / "short.mp4"
-    with av.open(str(DEMO_CLIP)) as given, av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=30)
-        size = given.streams.video[0]
-        stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
-        for frame in islice(given.decode(video=0), START, START + 12):
-            new = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")
-            out.mux(stream.encode(new))
-        out.mux(stream.encode(None))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,9 @@ class Camera:
         self._number = 0
         self._next()
 
+    async def end(self) -> None:
+        self.on = False
+
     def _next(self) -> None:
         asyncio.get_running_loop().call_at(self._due_s, self._shoot)
 

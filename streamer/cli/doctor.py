@@ -1,0 +1,125 @@
+"""`puppetcast doctor`: what this machine has, what it lacks, and what will run because of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import models
+from pipeline.engine import choose, cuda_device
+from pipeline.face.faces import faces_by
+from pipeline.liveportrait.files import is_installed, missing_files
+
+from ..config import Config, load_config
+from ..errors import ConfigError
+from ..sources.webcam import cameras
+from .console import one_line_errors
+
+VIRTUAL = Path("/sys/devices/virtual/video4linux")  # where v4l2loopback's devices appear
+
+
+@dataclass(frozen=True)
+class Finding:
+    """ok: None for what is merely not there. cure: what to do about it, where there is something."""
+
+    name: str
+    ok: bool | None
+    what: str
+    cure: str = ""
+
+
+def doctor(
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML) that the server would be started with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what is here, what is missing, and which engine and tracker will run and why. Changes and downloads nothing.
+
+    Exit code 1 if something would keep the server from starting.
+    """
+    with one_line_errors():
+        loaded = load_config(config)
+        found = [check(loaded) for check in CHECKS]
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+    else:
+        for each in found:
+            typer.echo(f"{ {True: 'ok', None: '-', False: 'NO'}[each.ok]:3} {each.name:15} {each.what}")
+            if each.cure:
+                typer.echo(f"{'':19} {each.cure}")
+    if any(each.ok is False for each in found):
+        raise typer.Exit(1)
+
+
+def _system(config: Config) -> Finding:
+    about = f"puppetcast {version('puppetcast')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return Finding("system", True, f"{about}, {os.cpu_count()} processor cores")
+
+
+def _engine(config: Config) -> Finding:
+    name, why = choose(config.liveportrait.settings())
+    return Finding("engine", True, f"{name}: {why}" if config.engine.name == "auto" else f"{config.engine.name}: so configured")
+
+
+def _tracker(config: Config) -> Finding:
+    model = models.FACE_LANDMARKER
+    if (path := models.find(model)) is not None:
+        return Finding("face tracker", True, f"{faces_by(path).name}: its model is here ({path})")
+    if config.downloads.fetch:
+        return Finding("face tracker", None, "its model is not here; the server downloads it at its start (3.8 MB)")
+    cure = "puppetcast models fetch"
+    return Finding("face tracker", None, f"{faces_by(None).name}, which is rough: the better one's model is not here", cure)
+
+
+def _liveportrait(config: Config) -> Finding:
+    name = "liveportrait"
+    if not is_installed():
+        return Finding(name, None, "PyTorch is not installed", "pip install 'puppetcast[liveportrait]', for an NVIDIA GPU")
+    here = f"PyTorch {version('torch')}, {cuda_device() or 'no CUDA device'}"
+    folder = config.liveportrait.settings().checkpoints or models.folder()
+    if missing := missing_files(folder):
+        what = f"{here}; {len(missing)} of its five checkpoint files are not in {folder}"
+        return Finding(name, None, what, "puppetcast models fetch liveportrait (520 MB)")
+    return Finding(name, True, f"{here}; checkpoints in {folder}")
+
+
+def _cameras(config: Config) -> Finding:
+    found = [camera.name for camera in cameras()]
+    if found:
+        return Finding("cameras", True, ", ".join(found))
+    return Finding("cameras", None, "none on this machine; a browser's camera, a clip or a network camera can drive")
+
+
+def _virtual_camera(config: Config) -> Finding:
+    name = "virtual camera"
+    try:
+        package = f"pyvirtualcam {version('pyvirtualcam')}"
+    except PackageNotFoundError:
+        return Finding(name, None, "pyvirtualcam is not installed", "pip install 'puppetcast[camera]'")
+    if sys.platform != "linux":
+        return Finding(name, None, f"{package}; it uses the camera that OBS installs")
+    if any(VIRTUAL.glob("video*")):
+        return Finding(name, True, f"{package}; {', '.join(sorted(node.name for node in VIRTUAL.glob('video*')))}")
+    return Finding(name, None, f"{package}, but no device", "sudo modprobe v4l2loopback exclusive_caps=1")
+
+
+def _port(config: Config) -> Finding:
+    from ..http.web import listen  # brings the web server, which '--help' can do without
+
+    host, port = config.http.host, config.http.port
+    try:
+        listen(host, port).close()
+    except ConfigError as exc:
+        return Finding("port", False, str(exc), "stop what listens there, or take another: puppetcast serve --port 0")
+    return Finding("port", True, f"{port} on {host} is free")
+
+
+CHECKS: tuple[Callable[[Config], Finding], ...] = (_system, _engine, _tracker, _liveportrait, _cameras, _virtual_camera, _port)

@@ -1,0 +1,88 @@
+"""The folder of recordings: what is in it, what goes from it, and what an earlier process left unfinished."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import UnknownRecording
+from .recording import PART, WHOLE, claimed
+
+log = logging.getLogger(__name__)
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class RecordingFile:
+    """A finished recording. ended: when it was last written to."""
+
+    name: str
+    size: int
+    ended: datetime
+
+
+class Library:
+    """max_total_mb, max_days: beyond them the oldest recordings are deleted; 0 for no such limit. now: seconds since 1970,
+    the clock of the files' own times."""
+
+    def __init__(self, folder: Path, max_total_mb: float = 0, max_days: float = 0, now: Callable[[], float] = time.time) -> None:
+        self.folder = folder.absolute()
+        self._max_bytes, self._max_age_s = max_total_mb * 1e6, max_days * DAY_S
+        self._now = now
+
+    def files(self) -> list[RecordingFile]:
+        """What is finished, the newest first."""
+        found = []
+        for path in self.folder.glob(f"*{WHOLE}"):
+            try:
+                stat = path.stat()
+            except OSError:  # somebody has just deleted it
+                continue
+            if not path.name.endswith(PART):
+                found.append(RecordingFile(path.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+        return sorted(found, key=lambda file: (file.ended, file.name), reverse=True)
+
+    def path(self, name: str) -> Path:
+        """Of a finished recording; UnknownRecording where there is none of that name."""
+        if all(file.name != name for file in self.files()):
+            raise UnknownRecording(f"no recording '{name[:80]}'")
+        return self.folder / name
+
+    def delete(self, name: str) -> None:
+        """Delete a finished recording."""
+        self.path(name).unlink(missing_ok=True)
+        log.info("recording deleted: %s", self.folder / name)
+
+    def finish_left_over(self) -> None:
+        """Give what a killed process left its name; it plays up to its last second. Nothing that is still written to."""
+        for part in self.folder.glob(f"*{PART}"):
+            try:
+                with part.open("ab") as file:
+                    if not claimed(file):
+                        continue
+                    empty = not file.tell()
+                if empty:
+                    part.unlink()
+                    continue
+                whole = part.with_name(part.name.removesuffix(PART) + WHOLE)
+                part.replace(whole)
+                log.info("recording of an earlier run finished: %s", whole)
+            except OSError as exc:
+                log.warning("%s: %s", part, exc.strerror)
+
+    def keep_limits(self) -> None:
+        """Delete the oldest recordings beyond the limits."""
+        left = 0.0
+        for file in self.files():
+            left += file.size
+            too_old = self._max_age_s and self._now() - file.ended.timestamp() > self._max_age_s
+            too_much = self._max_bytes and left > self._max_bytes
+            if too_old or too_much:
+                why = "recording.max_days" if too_old else "recording.max_total_mb"
+                log.info("recording deleted by %s: %s", why, self.folder / file.name)
+                (self.folder / file.name).unlink(missing_ok=True)

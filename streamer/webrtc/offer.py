@@ -1,0 +1,225 @@
+"""Offers as they come: checked, put into the form that aiortc takes, and answered in the form that they came in.
+
+Sections that cannot be used (rejected by the offerer, or without a codec known here) are kept from aiortc and rejected in the
+answer, at their place (RFC 8829 §5.3.1). For publishers any H.264 is taken: the decoder knows all profiles and both
+packetization modes, aiortc's table only some.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import BadOffer
+
+MAX_BYTES = 64 * 1024
+MAX_MEDIA = 4
+MAX_CANDIDATES = 64
+
+Kind = Literal["whip", "whep"]
+TRANSPORT = ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:")
+DIRECTIONS = ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive")
+CODECS = {"video": ("VP8", "H264"), "audio": ("OPUS", "PCMU", "PCMA", "G722")}
+REFUSED = {"whip": {"recvonly", "inactive"}, "whep": {"sendonly", "inactive"}}
+EMPTY = re.compile(r"a=(candidate:|ssrc:\d+)$")  # say nothing, and break aiortc's parser
+BASELINE = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+NATIVE = re.compile(r"profile-level-id=42[0-9a-f]{4}", re.IGNORECASE)
+
+
+@dataclass
+class Section:
+    """One medium. lines: of it, the first one being its m-line; mapped: payload type to the fmtp line that was offered, or
+    None, where aiortc gets another; made_up: whether its mid is ours."""
+
+    lines: list[str]
+    mid: str
+    made_up: bool = False
+    mapped: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        return self.lines[0][2:].split(" ")[0]
+
+    @property
+    def protocol(self) -> str:
+        return (*self.lines[0].split(" "), "", "", "")[2]
+
+    @property
+    def is_rejected(self) -> bool:
+        return (*self.lines[0].split(" "), "0")[1] == "0" and "a=bundle-only" not in self.lines
+
+    @property
+    def direction(self) -> str:
+        return next((line[2:] for line in self.lines if line in DIRECTIONS), "sendrecv")
+
+    def codecs(self) -> dict[str, str]:
+        """Payload type -> name, in capitals, in the order of preference."""
+        names = {m[1]: m[2].upper() for line in self.lines if (m := re.match(r"a=rtpmap:(\d+) ([^/]+)/", line))}
+        return {number: names[number] for number in self.lines[0].split(" ")[3:] if number in names}
+
+    def fmtp(self, number: str) -> str:
+        """Parameters of a payload type; nothing where there are none."""
+        return next((m[1] for line in self.lines if (m := re.match(rf"a=fmtp:{number} (.*)", line))), "")
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be handed to aiortc. Data channels can."""
+        known = CODECS.get(self.kind)
+        return not self.is_rejected and (known is None or any(name in known for name in self.codecs().values()))
+
+
+class Offer:
+    """A checked offer. sdp: for aiortc; ufrags: of the other side's ICE."""
+
+    def __init__(self, text: str, kind: Kind) -> None:
+        """BadOffer says what is wrong with it, in words for who sent it."""
+        lines = [line.rstrip() for line in text.removeprefix("\ufeff").strip().splitlines()]
+        if not lines or not lines[0].startswith("v=0"):
+            raise BadOffer("the body is not SDP: it does not begin with 'v=0'")
+        self._session, self._sections = _read([line for line in lines if line and not EMPTY.match(line)])
+        self.ufrags = list(dict.fromkeys(re.findall(r"^a=ice-ufrag:(\S+)", "\n".join(lines), re.MULTILINE)))
+        self._check(kind)
+        for section in self._sections:
+            section.lines = [re.sub(r";\s+", ";", line) if line.startswith("a=fmtp:") else line for line in section.lines]
+            if kind == "whip" and section.is_usable:
+                _map_h264(section)
+        self.sdp = self._for_aiortc()
+
+    def _check(self, kind: Kind) -> None:
+        candidates = sum(line.startswith("a=candidate:") for section in self._sections for line in section.lines)
+        if len(self._sections) > MAX_MEDIA or candidates > MAX_CANDIDATES:
+            raise BadOffer(f"the offer is too large: at most {MAX_MEDIA} media and {MAX_CANDIDATES} candidates")
+        live = [section for section in self._sections if not section.is_rejected]
+        kinds = [section.kind for section in live]
+        if "video" not in kinds:
+            raise BadOffer("the offer has no video")
+        if kinds.count("video") > 1 or kinds.count("audio") > 1:
+            raise BadOffer("the offer has more than one video or audio; one of each is taken (RFC 9725 §4.4.2)")
+        video = live[kinds.index("video")]
+        if video.direction in REFUSED[kind]:
+            raise BadOffer(f"the offer's video is {video.direction}; {kind.upper()} needs the other way")
+        if not video.is_usable:
+            offered = ", ".join(dict.fromkeys(video.codecs().values())) or "no codec"
+            raise BadOffer(f"the offer's video has {offered}; {' and '.join(CODECS['video'])} are taken")
+        self._check_transport(kind, video)
+
+    def _check_transport(self, kind: Kind, video: Section) -> None:
+        if "SAVP" not in video.protocol:
+            raise BadOffer(f"the offer's video is {video.protocol or 'without a protocol'}; UDP/TLS/RTP/SAVPF is expected")
+        said = self._session + video.lines
+        tagged = self._tagged()
+        if "a=bundle-only" in video.lines and tagged is not None:
+            said = said + tagged.lines
+        for needed in ("a=fingerprint:", "a=ice-ufrag:", "a=ice-pwd:"):
+            if not any(line.startswith(needed) and len(line) > len(needed) for line in said):
+                raise BadOffer(f"the offer has no {needed[:-1]}: it is not for WebRTC (RFC 8829 §5.2.1)")
+        if "a=rtcp-mux" not in said and "a=rtcp-mux-only" not in said:
+            raise BadOffer("the offer has no a=rtcp-mux; one port for both is all that is taken (RFC 9725 §4.4.1)")
+        if kind == "whip" and "a=setup:passive" in said:
+            raise BadOffer("the offer is a=setup:passive; actpass or active is expected (RFC 9725 §4.4.4)")
+
+    def _tagged(self) -> Section | None:
+        """The section that a BUNDLE group begins with."""
+        bundle = next((line.split()[1:] for line in self._session if line.startswith("a=group:BUNDLE ")), [])
+        return next((section for section in self._sections if bundle and section.mid == bundle[0]), None)
+
+    def _for_aiortc(self) -> str:
+        usable = [section for section in self._sections if section.is_usable]
+        mids = {section.mid for section in usable}
+        session = [_of_group(line, mids) for line in self._session]
+        _fill_bundled(self._tagged(), usable)
+        parts = [session, *(section.lines for section in usable)]
+        if any(_is_mdns(line) for part in parts for line in part):
+            parts = [[k for k in part if not _is_mdns(k) and k != "a=end-of-candidates"] for part in parts]
+        return "\r\n".join(line for part in parts for line in part) + "\r\n"
+
+    def answered(self, answer: str) -> str:
+        """aiortc's answer, with a section for each that was offered, in the offer's own words."""
+        session, *media = _split(answer.strip().split("\r\n"))
+        given = iter(media)
+        parts = [session]
+        for section in self._sections:
+            parts.append(_own_words(next(given), section) if section.is_usable else _rejection(section))
+        return "\r\n".join(line for part in parts for line in part) + "\r\n"
+
+
+def _split(lines: list[str]) -> list[list[str]]:
+    """The session's lines, then those of each medium."""
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("m="):
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def _read(lines: list[str]) -> tuple[list[str], list[Section]]:
+    session, *media = _split(lines)
+    sections = []
+    for k, part in enumerate(media):
+        mid = next((line[6:] for line in part if line.startswith("a=mid:")), None)
+        sections.append(Section(part, mid or f"m{k}", made_up=mid is None))
+        if mid is None:
+            part.append(f"a=mid:m{k}")
+    return session, sections
+
+
+def _map_h264(section: Section) -> None:
+    """Where a publisher has nothing that aiortc knows, its first H.264 goes for the one that aiortc knows."""
+    codecs = section.codecs()
+    h264 = [number for number, name in codecs.items() if name == "H264"]
+    if not h264 or "VP8" in codecs.values() or any(_is_native(section.fmtp(number)) for number in h264):
+        return
+    number = h264[0]
+    before = [line for line in section.lines if line.startswith(f"a=fmtp:{number} ")]
+    section.mapped[number] = before[0] if before else None
+    section.lines = [line for line in section.lines if line not in before] + [f"a=fmtp:{number} {BASELINE}"]
+
+
+def _is_native(fmtp: str) -> bool:
+    return "packetization-mode=1" in fmtp and ("profile-level-id" not in fmtp or bool(NATIVE.search(fmtp)))
+
+
+def _of_group(line: str, mids: set[str]) -> str:
+    """A BUNDLE group without the sections that are kept from aiortc."""
+    if not line.startswith("a=group:BUNDLE"):
+        return line
+    return " ".join(["a=group:BUNDLE", *(mid for mid in line.split()[1:] if mid in mids)])
+
+
+def _fill_bundled(tagged: Section | None, sections: list[Section]) -> None:
+    """Bundle-only sections say nothing of their transport (RFC 9143 §6, as in the offer of RFC 9725 §4.2); aiortc wants
+    it said: it is that of the section that the group begins with."""
+    if tagged is None:
+        return
+    transport = [line for line in tagged.lines if line.startswith(TRANSPORT)]
+    for section in sections:
+        if "a=bundle-only" in section.lines and not any(line.startswith("a=ice-ufrag:") for line in section.lines):
+            section.lines = [re.sub(r"^(m=\S+) 0 ", r"\1 9 ", section.lines[0]), *section.lines[1:], *transport]
+
+
+def _is_mdns(line: str) -> bool:
+    """Resolving a name takes a second each, and the browser behind it reaches us first anyway (peer-reflexive, RFC 8445
+    §7.3.1.3)."""
+    return line.startswith("a=candidate:") and ".local " in line
+
+
+def _own_words(answer: list[str], section: Section) -> list[str]:
+    """A section of the answer with the parameters that were offered: what they say of the stream is the sender's choice."""
+    out = []
+    for line in answer:
+        mapped = re.match(r"a=fmtp:(\d+) ", line)
+        if mapped and mapped[1] in section.mapped:
+            offered = section.mapped[mapped[1]]
+            if offered is not None:
+                out.append(offered)
+        elif not (section.made_up and line == f"a=mid:{section.mid}"):
+            out.append(line)
+    return out
+
+
+def _rejection(section: Section) -> list[str]:
+    media, _, *rest = section.lines[0].split(" ")
+    mid = [] if section.made_up else [f"a=mid:{section.mid}"]
+    return [" ".join([media, "0", *rest]), "c=IN IP4 0.0.0.0", *mid, "a=inactive"]

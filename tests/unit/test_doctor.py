@@ -1,0 +1,84 @@
+"""What the command line says about this machine, and about an extra that is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streamer.cli.main import app
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where the extra is not installed
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_doctor_says_what_will_run_and_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path))
+    config = tmp_path / "c.yaml"
+    config.write_text("{http: {port: 0}, downloads: {fetch: false}}")
+    done = CliRunner().invoke(app, ["doctor", "--config", str(config), "--json"])
+    assert done.exit_code == 0, done.output
+    found = {each["name"]: each for each in json.loads(done.output)}
+    assert found["engine"]["what"].startswith("mesh: PyTorch")
+    assert found["face tracker"] == {
+        "name": "face tracker", "ok": None, "cure": "puppetcast models fetch",
+        "what": "cascade, which is rough: the better one's model is not here",
+    }  # fmt: skip
+    assert "pip install 'puppetcast[liveportrait]'" in found["liveportrait"]["cure"]
+    assert found["port"]["ok"]
+    assert not list(tmp_path.glob("*.task")), "nothing is downloaded"
+
+
+def test_doctor_finds_what_would_keep_the_server_from_starting(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = tmp_path / "c.yaml"
+        config.write_text(f"http: {{port: {taken.getsockname()[1]}}}")
+        done = CliRunner().invoke(app, ["doctor", "--config", str(config)])
+    assert done.exit_code == 1
+    assert "NO  port" in done.output
+    assert "Address already in use" in done.output
+
+
+@pytest.mark.usefixtures("no_torch")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "serve --port 0 --engine liveportrait",
+        "animate drawing pipeline/portraits/demo.mp4 --engine liveportrait -o {}/x.mp4",
+        "template make pipeline/portraits/demo.mp4 -o {}/x.safetensors",
+        "verify --checkpoints . --golden {}/x.npz",
+        "models fetch liveportrait",
+        "models verify liveportrait",
+        "bench amp",
+        "bench device",
+    ],
+)
+def test_what_needs_pytorch_says_how_to_get_it(command: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, command.format(tmp_path).split())
+    assert done.exit_code == 2, done.output
+    assert "needs PyTorch, which is not installed: pip install 'puppetcast[liveportrait]'" in done.output
+
+
+def test_the_page_is_opened_in_the_browser_of_the_user(tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho $1 > {tmp_path}/opened\n")
+    browser.chmod(0o755)
+    program = "from streamer.cli.serve import _ready; _ready(True, 'http://127.0.0.1:1')"
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "BROWSER": f"{browser} %s"}, check=True)
+    assert (tmp_path / "opened").read_text() == "http://127.0.0.1:1\n"
+
+
+def test_the_engine_of_choice_needs_no_pytorch(no_torch: None) -> None:
+    from pipeline.engine import choose
+    from pipeline.liveportrait.options import Settings
+
+    assert choose(Settings()) == ("mesh", "PyTorch, which the liveportrait engine needs, is not installed")
