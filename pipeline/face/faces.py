@@ -25,7 +25,7 @@ class Faces(Protocol):
         there is none, LandmarksNeeded where they must be given by hand."""
 
     def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
-        """The same of each of several pictures, none where there is none: what finds them is opened once."""
+        """The same of each of several pictures, but only of faces that are large enough in it; none where there is none."""
 
 
 class MediaPipeFaces:
