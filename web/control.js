@@ -26,7 +26,6 @@ export class Control {
   constructor(onchange) {
     this.state = null;
     this.onchange = onchange;
-    this.onportraits = () => {}; // the gallery has changed
     this.channel = null;
     this.sent = 0;
     this.waiting = new Map(); // number of a command -> what takes its answer
@@ -48,7 +47,6 @@ export class Control {
     };
     events.addEventListener("state", take);
     events.addEventListener("telemetry", take);
-    events.addEventListener("portraits", () => this.onportraits());
     events.addEventListener("error", () => {
       this.state = null;
       this.onchange();

@@ -17,7 +17,7 @@ export class Gallery {
     this.shown = ""; // the portraits that have buttons
     this.box = document.getElementById("gallery");
     this.details = new Details(this);
-    control.onportraits = attempt(() => this.load());
+    this.changes = 0; // of the gallery, when it was loaded
   }
 
   async load() {
@@ -41,6 +41,10 @@ export class Gallery {
 
   render() {
     const { portraits, control } = this;
+    if (control.state && control.state.gallery !== this.changes) {
+      this.changes = control.state.gallery;
+      this.load().catch(() => {}); // another page has changed it
+    }
     const key = JSON.stringify(portraits);
     if (key !== this.shown) {
       const focused = this.box.contains(document.activeElement) && document.activeElement.dataset.portrait;

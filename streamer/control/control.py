@@ -121,11 +121,11 @@ class Control:
 
     def state(self, name: str) -> StreamState:
         """What a stream does now."""
-        return state_of(self.stream(name), self.outputs)
+        return state_of(self.stream(name), self.outputs, self.gallery.changes)
 
     def states(self) -> list[StreamState]:
         """What all streams do now."""
-        return [state_of(stream, self.outputs) for stream in self.streams.values()]
+        return [state_of(stream, self.outputs, self.gallery.changes) for stream in self.streams.values()]
 
     def devices(self) -> list[DeviceState]:
         """What animates."""

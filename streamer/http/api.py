@@ -40,8 +40,7 @@ def router(control: Control) -> APIRouter:
         responses={200: {"content": {EVENTS: {}}}},
     )  # fmt: skip
     async def events() -> StreamingResponse:
-        """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state.
-        "portraits" where the gallery has changed, with a number of its own for each time."""
+        """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
         return StreamingResponse(_events(control), media_type=EVENTS, headers={"Cache-Control": "no-store"})
 
     @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")
@@ -75,10 +74,6 @@ def router(control: Control) -> APIRouter:
 
 
 async def _events(control: Control) -> AsyncIterator[str]:
-    changes = control.gallery.changes
     async for news in control.events.listen():
-        if control.gallery.changes != changes:
-            changes = control.gallery.changes
-            yield f"event: portraits\ndata: {changes}\n\n"
         kind = "state" if news.changed else "telemetry"
         yield f"event: {kind}\ndata: {news.state.model_dump_json()}\n\n"

@@ -17,6 +17,7 @@ from pipeline.errors import PortraitError
 from pipeline.liveportrait.files import is_installed
 from pipeline.pictures.decode import decode_picture
 from pipeline.pictures.formats import taken
+from pipeline.portrait import DEMO_CLIP
 from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.control.commands import read_change
@@ -237,6 +238,14 @@ def test_command_line(tmp_path, silent_clip):
         (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
         (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
         (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], f"text.jpg: not a {TAKEN} picture"),
+        (["animate", "drawing", str(silent_clip), "--marks", "1,2", "3,4", "5", "6,7", "8,9"], "--marks: '5' is no point; five"),
+        (
+            ["animate", "drawing", str(silent_clip), "--marks", "9,9", "9,9", "9,9", "9,9", "9,9"],
+            "drawing: the marks are no face",
+        ),
+        (["animate", "drawing", str(silent_clip), "--face", "1"], "drawing: there is no face 1; it shows 1, counted from 0"),
+        (["animate", "drawing", str(silent_clip), "--background", "red"], "--background: 'red': a colour such as #808080"),
+        (["animate", str(DEMO_CLIP), str(silent_clip), "--face", "1"], "a clip; '--marks' and '--face' are for pictures"),
         (["animate", "drawing", str(silent_clip)], "has no video track"),
         (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
         (["animate", "drawing", str(silent_clip), "--engine", "x"], "engine 'x' is not known; engines: auto, mesh"),
