@@ -1,4 +1,4 @@
-// A picture on a canvas that is zoomed and moved: by wheel, drag, buttons and keys. What a click or Enter picks is told in
+// A picture on a canvas that is zoomed and moved: by wheel, two fingers, drag, buttons and keys. What a click or Enter picks is told in
 // the picture's own pixels.
 
 const MOST = 16; // times as large as it fits
@@ -13,6 +13,7 @@ export class Viewer {
   // key: with an event before the keys here, and true where it has dealt with it.
   constructor(canvas, picture, { draw, pick, key = () => false }) {
     Object.assign(this, { canvas, picture, draw, pick, own: key, pressed: null, zoomed: 1 });
+    this.fingers = new Map(); // where pointers are that press
     this.cursor = null; // where the keys are, in the picture's pixels
     this.ended = new AbortController();
     this.middle = [picture.width / 2, picture.height / 2];
@@ -22,7 +23,7 @@ export class Viewer {
     listen(canvas, "pointerdown", (event) => this.press(event));
     listen(canvas, "pointermove", (event) => this.move(event));
     listen(canvas, "pointerup", (event) => this.release(event));
-    listen(canvas, "pointercancel", () => (this.pressed = null));
+    listen(canvas, "pointercancel", (event) => this.lift(event));
     listen(canvas, "keydown", (event) => this.key(event));
     listen(canvas, "blur", () => this.setCursor(null));
     listen(window, "resize", () => this.fit());
@@ -88,10 +89,13 @@ export class Viewer {
 
   press(event) {
     this.canvas.setPointerCapture(event.pointerId);
-    this.pressed = { from: [event.offsetX, event.offsetY], middle: this.middle, moved: false };
+    this.fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
+    if (this.fingers.size > 1) this.pressed = null; // neither a click nor a drag
+    else this.pressed = { from: [event.offsetX, event.offsetY], middle: this.middle, moved: false };
   }
 
   move(event) {
+    if (this.fingers.size === 2 && this.fingers.has(event.pointerId)) return this.pinch(event);
     if (!this.pressed) return;
     const { from, middle } = this.pressed;
     const [dx, dy] = [event.offsetX - from[0], event.offsetY - from[1]];
@@ -101,9 +105,25 @@ export class Viewer {
     this.redraw();
   }
 
+  pinch(event) {
+    const apart = () => {
+      const [[x, y], [u, v]] = this.fingers.values();
+      return [Math.hypot(u - x, v - y) || 1, (x + u) / 2, (y + v) / 2];
+    };
+    const [before] = apart();
+    this.fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
+    const [now, x, y] = apart();
+    this.zoom(now / before, this.pointAt(x, y));
+  }
+
+  lift(event) {
+    this.fingers.delete(event.pointerId);
+    this.pressed = null;
+  }
+
   release(event) {
     const click = this.pressed && !this.pressed.moved;
-    this.pressed = null;
+    this.lift(event);
     if (!click) return;
     this.setCursor(null);
     this.pick(this.pointAt(event.offsetX, event.offsetY));
