@@ -177,7 +177,7 @@ def test_a_face_that_is_not_found_is_placed_by_hand(page, server, http):
     current(page, "wall.bmp")
     [info] = [each for each in http.get("/api/portraits").json() if each["uploaded"]]
     seen = five_points(httpx_landmarks(http, info["id"]))
-    assert np.abs(seen / (640, 400) - POINTS).max() < 0.05
+    assert np.abs(seen / (640, 400) - POINTS).max() < 0.02
 
 
 def httpx_landmarks(http: httpx.Client, key: str) -> np.ndarray:
