@@ -22,7 +22,7 @@ from .face.search import find_faces
 from .frames import Image
 from .pictures.colours import GROUND, Colour
 from .pictures.decode import MAX_BYTES, MAX_SIDE, decode, decode_picture
-from .pictures.formats import SUFFIXES, moves, opened
+from .pictures.formats import DAMAGED, SUFFIXES, moves, opened
 
 __all__ = [
     "BUNDLED", "DEMO_CLIP", "MAX_SIDE", "MOST_BYTES", "PICTURES", "Picture", "Portrait", "bundled", "bundled_names",
@@ -112,7 +112,7 @@ def _opens(path: Path, holds: Callable[[Pillow.Image], bool]) -> bool:
     try:
         with opened(path, path.name) as picture:
             return holds(picture)
-    except (OSError, ValueError, SyntaxError, EOFError, PortraitError):
+    except (*DAMAGED, PortraitError):
         return False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import JpegImagePlugin, TiffImagePlugin
 from ..errors import PortraitError
 from ..frames import Image
 from .colours import GROUND, Colour, plain, to_rgb
-from .formats import opened
+from .formats import DAMAGED, opened
 
 MAX_BYTES = 64_000_000
 MAX_SIDE = 2048  # larger pictures are scaled down when they are read
@@ -55,8 +54,9 @@ def decode(data: bytes, name: str, ground: Colour = GROUND) -> Decoded:
             profile = picture.info.get("icc_profile")
             small = plain(picture)
             small.thumbnail((MAX_SIDE, MAX_SIDE), Pillow.Resampling.LANCZOS)
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as exc:
-        raise PortraitError(f"{name}: damaged picture ({str(exc) or type(exc).__name__})") from exc
+    except DAMAGED as exc:
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        raise PortraitError(f"{name}: damaged picture ({reason[:200]})") from exc
     upright = to_rgb(small, profile, ground)
     upright = upright if turned is None else upright.transpose(turned)
     return Decoded(np.array(upright), max(upright.size) / longest)
@@ -107,6 +107,6 @@ def _orientation(picture: Pillow.Image) -> int:
     """1 to 8 as EXIF counts; what cannot be read is upright."""
     try:
         found = picture.getexif().get(ORIENTATION, 1)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, struct.error):
+    except DAMAGED:
         return 1
     return found if isinstance(found, int) else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -24,6 +25,8 @@ SUFFIXES = (
 MOVING = ("GIF", "WEBP", "PNG", "AVIF")  # may be clips; several pictures of a TIFF or a JPEG are not one after the other
 _NEEDED = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}  # what Pillow may have been built without
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO/IEC 23008-12, annex B: brands of pictures coded as HEVC
+# What Pillow's readers raise for files that are damaged, or made to harm.
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, RuntimeError, struct.error)
 HEIC_CURE = "a HEIC picture; reading those needs one more package: pip install 'puppetcast[heic]'"
 
 

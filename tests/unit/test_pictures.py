@@ -164,6 +164,15 @@ def test_bombs_and_foreign_formats_are_refused_in_one_line(data, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_avif_is_refused_in_one_line():
+    """Its decoder raises what no other does."""
+    data = encoded(SMALL, "AVIF")
+    start = data.index(b"mdat") + 4
+    for broken in (data.replace(b"pitm", b"xitm"), data[:start] + bytes(200) + data[start + 200 :]):
+        with pytest.raises(PortraitError, match=r"^p: damaged picture \(.+\)$"):
+            decode(broken, "p")
+
+
 def test_heic_is_read_or_the_cure_is_told():
     if "HEIF" in known():
         assert differ(decode_picture(encoded(SMALL, "HEIF", quality=95), "p"), SEEN) < 6
