@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
@@ -27,6 +27,9 @@ from streamer.config import Config
 
 from . import browser as browsers
 from .media import as_camera, short_clip
+
+if TYPE_CHECKING:
+    from .commands import Commands
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -118,6 +121,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from .tiny import make_checkpoints
 
     return make_checkpoints(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shell() -> Iterator[Commands]:
+    """Runs the program's commands."""
+    from .commands import commands
+
+    with commands() as running:
+        yield running
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import httpx
@@ -68,7 +69,7 @@ class Microphone(AudioStreamTrack):
     """A tone of 440 Hz."""
 
     async def recv(self) -> av.AudioFrame:
-        frame = await super().recv()
+        frame: Any = await super().recv()
         time_s = (frame.pts + np.arange(frame.samples)) / frame.sample_rate
         wave = (8000 * np.sin(2 * np.pi * 440 * time_s)).astype(np.int16)
         loud = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")

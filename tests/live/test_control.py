@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import cv2
 import httpx
@@ -157,7 +158,7 @@ def events(http: httpx.Client) -> Iterator[tuple[str, dict]]:
 
 
 def test_events_tell_changes_and_telemetry(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         http.patch("/api/streams/live", json={"demo": True})
         seen: list[tuple[str, dict]] = []
         for event in events(http):
@@ -174,7 +175,7 @@ def test_events_tell_changes_and_telemetry(model):
 
 
 def test_an_open_stream_of_events_is_ended_and_not_cut_off(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         told = events(http)
         next(told)
         server.stop()
@@ -284,17 +285,18 @@ def test_an_engine_that_cannot_be_had_changes_nothing(model, tmp_path):
 
 
 def test_of_a_picture_with_two_faces_one_is_chosen(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
         added = http.post("/api/portraits", files={"file": ("pair.png", data)}).json()
         assert len(added["faces"]) == 2
         key, other = added["id"], 1 - added["face"]
         first = http.patch("/api/streams/live", json={"portrait": key}).json()
-        before = server.control.streams["live"].shown.prepared.crop.x
+        stream: Any = server.control.streams["live"]
+        before = stream.shown.prepared.crop.x
         chosen = http.put(f"/api/portraits/{key}/face", json={"face": other}).json()
         assert chosen["face"] == other
         assert http.patch("/api/streams/live", json={"portrait": key}).json()["portrait"] == first["portrait"]
-        assert abs(server.control.streams["live"].shown.prepared.crop.x - before) > 100
+        assert abs(stream.shown.prepared.crop.x - before) > 100
         refused = http.put(f"/api/portraits/{key}/face", json={"face": 5})
         assert refused.status_code == 422
         assert "no face 5" in refused.json()["detail"]

@@ -134,7 +134,7 @@ async def test_reboots_leave_nothing_behind(camera):
             await until(lambda: status.state is not SourceState.LIVE)
             received = out.received
             camera.start()
-            await until(lambda n=received: out.received > n and status.state is SourceState.LIVE)
+            await until(lambda n=received: out.received > n and status.state is SourceState.LIVE)  # type: ignore[misc]
         await until(lambda: threading.active_count(), holds=lambda now: now <= threads)
         await until(sockets, holds=lambda now: now <= held)
     await until(lambda: not [t for t in threading.enumerate() if t.name.startswith("source-")])

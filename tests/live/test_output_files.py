@@ -19,7 +19,7 @@ from pipeline.offline.mux import Output
 from pipeline.outfile import finished
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
 
-from ..commands import commands
+from ..media import beginning
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
@@ -125,21 +125,21 @@ COMMANDS = [
 ]
 
 
-def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch):
+def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch, shell):
     monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path_factory.mktemp("no-models")))
     before = content(desk)
-    with commands() as shell:
-        for args, message in COMMANDS:
-            done = shell.run(args.split(), desk)
-            lines = done.said.splitlines()
-            assert (done.code, len(lines)) == (2, 1), (args, lines)
-            assert lines[0].startswith(f"error: {message}"), args
+    for args, message in COMMANDS:
+        done = shell.run(args.split(), desk)
+        lines = done.said.splitlines()
+        assert (done.code, len(lines)) == (2, 1), (args, lines)
+        assert lines[0].startswith(f"error: {message}"), args
     assert content(desk) == before
 
 
-def test_a_folder_for_results_that_is_a_file(model, desk):
-    code, lines = ended(start(desk, "bench", "follow", "clip.mp4", "--folder", "face.png"))
-    assert (code, lines[-1]) == (2, "error: face.png: no folder can be made there (File exists)")
+def test_a_folder_for_results_that_is_a_file(model, desk, shell):
+    done = shell.run(["bench", "follow", "clip.mp4", "--folder", "face.png"], desk, PUPPETCAST_DOWNLOADS__FETCH="false")
+    assert done.code == 2
+    assert done.said.splitlines()[-1] == "error: face.png: no folder can be made there (File exists)"
 
 
 def test_the_library_refuses_too(desk):
@@ -160,16 +160,22 @@ def test_the_library_refuses_too(desk):
         (signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out"),
     ],
 )
-def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk):
+def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, shell):
     (desk / "out").mkdir()
     (desk / "out" / "drawing-clip.mp4").write_bytes(b"of an earlier run")
-    process = start(desk, *args.split())
-    wait_until(lambda: list((desk / "out").glob(".*.part.*")) or process.poll() is not None)
-    process.send_signal(number)
-    process.send_signal(number)  # as from a terminal and a wrapper
-    got, lines = ended(process)
-    assert got == code, lines
-    assert [line for line in lines if "stopped" in line] == [f"stopped by {number.name}; no unfinished file is left"]
+    beginning(DEMO_CLIP, desk / "clip.mp4", 180)  # all of which the benchmark looks at first
+    process = shell.start(args.split(), desk, PUPPETCAST_DOWNLOADS__FETCH="false")
+    try:
+        wait_until(lambda: list((desk / "out").glob(".*.part.*")))
+    finally:
+        os.kill(process, number)
+        os.kill(process, number)  # as from a terminal and a wrapper
+    done = shell.ended()
+    assert done.code == code, done.said
+    assert "Traceback" not in done.said
+    assert [line for line in done.said.splitlines() if "stopped" in line] == [
+        f"stopped by {number.name}; no unfinished file is left"
+    ]
     assert content(desk / "out") == {"drawing-clip.mp4": b"of an earlier run"}
 
 

@@ -209,7 +209,7 @@ def test_it_publishes_by_whip_and_is_back_when_the_server_is(model: Path) -> Non
         for _ in range(2):
             before = output("frames")
             with run_server(**other) as receiver:
-                wait_until(lambda r=receiver: r.control.state("live").frames_in, holds=lambda count: count > 40)
+                wait_until(lambda r=receiver: r.control.state("live").frames_in, holds=lambda count: count > 40)  # type: ignore[misc]
                 wait_until(lambda: output("state") == "live")
                 assert server.control.state("live").viewers == 1
                 assert output("frames") > before

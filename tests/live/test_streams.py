@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 
@@ -14,7 +15,7 @@ from ..fakes import FakeEngine, WallTime
 
 
 def test_a_driver_that_would_slow_the_others_down_is_refused(model) -> None:
-    streams = {"live": {}, "second": {}}
+    streams: dict[str, Any] = {"live": {}, "second": {}}
     engine = FakeEngine(WallTime(), open_engine("mesh", faces_by(model)), seconds=0.06)
     with run_server(engine, streams=streams) as server, httpx.Client(base_url=server.url) as http:
         assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200

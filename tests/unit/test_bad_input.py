@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import av
 import httpx
@@ -23,7 +24,6 @@ from streamer.config import Config, load_config
 from streamer.control.commands import read_change
 from streamer.errors import BadCommand, ConfigError
 
-from ..commands import commands
 from ..conftest import ROOT, run_server
 
 TAKEN = taken()
@@ -203,11 +203,12 @@ def test_options_of_the_command_line_win_and_are_checked(monkeypatch):
 
 
 def test_the_version_is_told():
-    done = subprocess.run([sys.executable, "-m", "streamer", "--version"], capture_output=True, text=True, check=True)
+    installed = Path(sys.executable).parent / "puppetcast"
+    done = subprocess.run([str(installed), "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"puppetcast {version('puppetcast')}\n"
 
 
-def test_command_line(tmp_path, silent_clip):
+def test_command_line(tmp_path, silent_clip, shell):
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
@@ -260,11 +261,10 @@ def test_command_line(tmp_path, silent_clip):
         ),
     ]
 
-    with commands() as shell:
-        for args, message in table:
-            done = shell.run(args)
-            errors = [line for line in done.said.splitlines() if line.startswith("error:")]
-            assert done.code == 2, (args, done.said)
-            assert len(errors) == 1, done.said
-            assert message in errors[0]
-            assert "Traceback" not in done.said
+    for args, message in table:
+        done = shell.run(args)
+        errors = [line for line in done.said.splitlines() if line.startswith("error:")]
+        assert done.code == 2, (args, done.said)
+        assert len(errors) == 1, done.said
+        assert message in errors[0]
+        assert "Traceback" not in done.said

@@ -17,7 +17,7 @@ from pipeline.fade import cross_faded
 from pipeline.follow.blend import BLEND_S, Leap, Presence
 from pipeline.follow.calibration import Calibration
 from pipeline.follow.neutral import FaceState
-from pipeline.follow.smoothing import OFF, RotationFilter, ratio
+from pipeline.follow.smoothing import OFF, OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning, region_weights, tuned
 from pipeline.frames import Driving, planar
 from pipeline.mesh.follow import MeshPuppeteer
@@ -100,6 +100,15 @@ def test_rotations_are_filtered_along_the_shortest_turn():
     turned = rotation_matrix(0.3, 0.2, 0.1)
     assert np.allclose(still(turned, 0.0), turned)
     assert np.allclose(still(turned, 0.1), turned, atol=1e-6)
+
+
+def test_noise_opens_no_filter_and_motion_does():
+    rng = np.random.default_rng(3)
+    noise, turn = rng.normal(0, 0.02, 300), np.linspace(0, 3.0, 30)
+    loud, quiet = ([f(v, k / 30) for k, v in enumerate(noise)] for f in (OneEuroFilter(4, 40), OneEuroFilter(4, 40, quiet=0.1)))
+    assert np.std(quiet[30:]) < 0.9 * np.std(loud[30:])
+    follows = OneEuroFilter(4, 40, quiet=0.1)
+    assert abs([follows(v, k / 30) for k, v in enumerate(turn)][-1] - turn[-1]) < 0.02
 
 
 def test_presence_and_leaps_never_jump():
@@ -280,11 +289,17 @@ def test_another_face_gets_its_own_neutral(face):
 def test_the_followed_face_stays_until_the_next_is_asked_for(model):
     image = two_faces()
     tracker = MediaPipeTracker(model)
-    middle = [float(tracker.track(image, k / 30)[:, 0].mean()) for k in range(6)]
+
+    def place(time_s: float) -> float:
+        face = tracker.track(image, time_s)
+        assert face is not None
+        return float(face[:, 0].mean())
+
+    middle = [place(k / 30) for k in range(6)]
     assert tracker.faces == 2
     assert np.ptp(middle) < 20, "always the same one"
     assert tracker.next_face()
-    other = [float(tracker.track(image, 1 + k / 30)[:, 0].mean()) for k in range(6)]
+    other = [place(1 + k / 30) for k in range(6)]
     assert min(abs(np.array(other) - middle[-1])) > 200
     assert np.ptp(other) < 20
     one = image.copy()

@@ -64,14 +64,14 @@ def test_a_picture_of_another_size_stays_in_its_file_and_is_letterboxed(tmp_path
     recording.close()
     [file] = recording.files
     with av.open(str(file)) as opened:
-        frames = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
-    assert [frame.shape for frame in frames] == [(96, 128, 3)] * 4
-    for frame, (colour, (height, width)) in zip(frames, pictures, strict=True):
-        shown = np.abs(frame.astype(int) - colour).max(axis=2) < 60
+        images = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+    assert [image.shape for image in images] == [(96, 128, 3)] * 4
+    for image, (colour, (height, width)) in zip(images, pictures, strict=True):
+        shown = np.abs(image.astype(int) - colour).max(axis=2) < 60
         wide = width * 96 / height
         assert shown[4:-4, 64].all(), "from top to bottom"
         assert shown[48].sum() == pytest.approx(wide, abs=4)
-        assert (frame[48, : max(int(61 - wide / 2), 0)] < 40).all(), "beside it is black"
+        assert (image[48, : max(int(61 - wide / 2), 0)] < 40).all(), "beside it is black"
 
 
 def test_a_file_that_was_not_finished_plays_up_to_the_last_second(tmp_path: Path) -> None:

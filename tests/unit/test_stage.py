@@ -395,7 +395,7 @@ def test_requests_are_done_between_two_frames_in_their_order() -> None:
     done: list[str] = []
     rig.puppeteer.reset = lambda: done.append("reset")  # type: ignore[method-assign]
     rig.puppeteer.recalibrate = lambda: done.append("recalibrate")  # type: ignore[method-assign]
-    rig.puppeteer.next_face = lambda: broken()  # type: ignore[method-assign,return-value]
+    rig.puppeteer.next_face = lambda: broken()  # type: ignore[method-assign,assignment,return-value]
     rig.lane.recalibrate()
     rig.lane.next_face()
     rig.lane.reset()
