@@ -74,8 +74,8 @@ def test_pictures_come_by_content_and_marks_win(http):
     own = five_points(bundled("astronaut").landmarks) + 40
     moved = post(http, "c.png", encoded(image), marks=json.dumps(own.tolist())).json()
     assert moved["faces"][0][0] > upright["faces"][0][0] + 0.02, "not where the model finds it"
-    for marks in ("[1]", "[" * 100_000, "[[1,2],[3,4]]", "[[NaN,1],[3,4],[5,6],[7,8],[9,9]]", json.dumps([[5, 5]] * 5)):
-        refused = post(http, "wall.png", encoded(WALL), marks=marks)
+    for wrong in ("[1]", "[" * 100_000, "[[1,2],[3,4]]", "[[NaN,1],[3,4],[5,6],[7,8],[9,9]]", json.dumps([[5, 5]] * 5)):
+        refused = post(http, "wall.png", encoded(WALL), marks=wrong)
         assert refused.status_code == 422, refused.text
         assert "marks" in refused.json()["detail"]
 
