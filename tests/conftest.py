@@ -171,7 +171,12 @@ def checkpoints(conformance, made_once) -> Path:
 @contextmanager
 def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Server]:
     """A server of its own on a free port, media on the loopback address."""
-    data: dict[str, Any] = {"http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]}}
+    data: dict[str, Any] = {
+        "http": {"port": 0},
+        "downloads": {"fetch": False},
+        "portraits": {"keep": False},
+        "webrtc": {"bind_addresses": ["127.0.0.1"]},
+    }
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process

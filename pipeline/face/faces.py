@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,9 @@ class Faces(Protocol):
         """(478, 3) landmarks in pixels of each face in a still picture (h, w, 3) RGB, from left to right. NoFaceError where
         there is none, LandmarksNeeded where they must be given by hand."""
 
+    def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
+        """The same of each of several pictures, but only of faces that are large enough in it; none where there is none."""
+
 
 class MediaPipeFaces:
     """By MediaPipe's landmarker. See `Faces`."""
@@ -42,6 +46,11 @@ class MediaPipeFaces:
 
         return find_landmarks(image, self._model)
 
+    def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
+        from .mediapipe import landmarks_of_each
+
+        return landmarks_of_each(images, self._model)
+
 
 class CascadeFaces:
     """Roughly, by what OpenCV brings along: drivers are followed, portraits are marked by hand. See `Faces`."""
@@ -57,6 +66,9 @@ class CascadeFaces:
         raise LandmarksNeeded(
             "without the face model, mark both eye centres, the nose tip and the mouth corners (or run 'puppetcast models fetch')"
         )
+
+    def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
+        return (self.find(image) for image in images)
 
 
 def faces_by(model: Path | None) -> Faces:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mediapipe as mp
@@ -13,6 +15,7 @@ from ..errors import ModelError, NoFaceError
 from ..frames import Image
 from .motion import Array
 from .quiet import errors_only
+from .views import everywhere
 
 # MediaPipe smooths by its timestamps, which costs a frame or two of delay, where it is asked for one face alone. It is
 # not, and frames that seem a second apart would be left alone all the same; our own filters do the smoothing.
@@ -72,14 +75,19 @@ class MediaPipeTracker:
 
 def find_landmarks(image: Image, model: Path) -> list[Array]:
     """(478, 3) landmarks in pixels of each face in a still picture, from left to right; NoFaceError where there is none."""
-    landmarker = _landmarker(model, vision.RunningMode.IMAGE, MAX_FACES)
-    try:
-        faces = _pixels(landmarker.detect(_image(image)), image)
-    finally:
-        landmarker.close()
+    with closing(_landmarker(model, vision.RunningMode.IMAGE, MAX_FACES)) as landmarker:
+        faces = everywhere(image, lambda part: _pixels(landmarker.detect(_image(part)), part))
     if not faces:
         raise NoFaceError("no face found; use a picture that shows one face from the front")
     return sorted(faces, key=lambda face: float(_place(face)[0]))
+
+
+def landmarks_of_each(images: Iterable[Image], model: Path) -> Iterator[list[Array]]:
+    """(478, 3) landmarks in pixels of each face that is large enough in each of some still pictures, from left to right."""
+    with closing(_landmarker(model, vision.RunningMode.IMAGE, MAX_FACES)) as landmarker:
+        for image in images:
+            faces = _pixels(landmarker.detect(_image(image)), image)
+            yield sorted(faces, key=lambda face: float(_place(face)[0]))
 
 
 def _place(face: Array) -> Array:

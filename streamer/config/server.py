@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.pictures.colours import GROUND, Colour, parse_colour, to_text
+
 from ..limits import Bitrates
 from .section import Section
 
@@ -153,6 +155,32 @@ class Persistence(Section):
     """Settings changed while live, kept for the next start."""
 
     file: Path | None = Field(None, description="JSON file that keeps changed settings. If not set, they are lost at the end.")
+
+
+class Portraits(Section):
+    """Uploaded portraits and puppets."""
+
+    keep: bool = Field(True, description="Whether uploads are there again at the next start.")
+    folder: Path | None = Field(
+        None, description="Folder of the uploads that are kept. If not set, 'portraits' in the user's data folder."
+    )
+    max_count: int = Field(
+        200,
+        ge=1,
+        le=2000,
+        description="Largest number of uploads. When it is reached, one more has to name those that go for it.",
+    )
+    max_mb: int = Field(
+        1000, ge=64, le=1_000_000, description="Largest size of all uploads together, in MB. Reached, it is the same."
+    )
+    background: str = Field(
+        to_text(GROUND), pattern=r"^#[0-9a-fA-F]{6}$", description="Colour behind the transparent parts of a picture."
+    )
+
+    @property
+    def ground(self) -> Colour:
+        """The background's red, green and blue."""
+        return parse_colour(self.background)
 
 
 class Downloads(Section):

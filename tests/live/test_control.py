@@ -306,16 +306,16 @@ def test_of_a_picture_with_two_faces_one_is_chosen(model):
 async def test_prepared_portraits_are_bounded(model, monkeypatch):
     from pipeline.engine import open_engine
     from streamer.config import Engine
-    from streamer.control import gallery
+    from streamer.control import gallery, preparing
 
-    monkeypatch.setattr(gallery, "MAX_PREPARED", 2)
+    monkeypatch.setattr(preparing, "MAX_PREPARED", 2)
     shelf = gallery.Gallery(Engine(max_side=128), faces_by(model), lambda: {"astronaut"})
     engine = open_engine("mesh", faces_by(model))
-    names = [info.id for info in shelf.infos()]
-    for name in ("astronaut", *names):
+    for name in ("astronaut", *shelf.keys()):
         await shelf.prepared(engine, name)
-    assert len(shelf._prepared) == 2
-    assert (id(engine), "astronaut") in shelf._prepared, "what is shown is kept"
+    prepared = shelf._preparing._prepared
+    assert len(prepared) == 2
+    assert (id(engine), "astronaut") in prepared, "what is shown is kept"
 
 
 def test_bad_commands_name_the_key():

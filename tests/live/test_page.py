@@ -187,21 +187,6 @@ def test_a_low_window_shows_the_whole_puppet_and_then_the_controls(page, http, p
     assert covered == 0, "the puppet lies over the controls"
 
 
-@pytest.mark.parametrize(("width", "height"), [(480, 1600), (1300, 640)])
-def test_a_thumbnail_shows_the_face(browser, server, http, width, height):
-    added = upload(http, width, height)
-    page = opened(browser, f"{server.url}/#token={TOKEN}")
-    seen = """([id, [left, top, width, height]]) => {
-      const image = document.querySelector(`#gallery img[src*='${id}']`);
-      const side = Math.min(image.naturalWidth, image.naturalHeight);
-      const [x, y] = getComputedStyle(image).objectPosition.split(' ').map((part) => parseFloat(part) / 100);
-      const within = (at, share, from, extent) => at * (1 - share) <= from && from + extent <= at * (1 - share) + share;
-      return within(x, side / image.naturalWidth, left, width) && within(y, side / image.naturalHeight, top, height);
-    }"""
-    page.wait_for_function(seen, arg=[added["id"], added["faces"][0]], timeout=60_000)
-    page.close()
-
-
 def test_a_portrait_chosen_by_key_keeps_the_focus(page, http):
     """Portraits are gone through with Tab and Enter; a gallery made anew would begin from the top of the page."""
     button = page.locator("#gallery button[title=drawing]")

@@ -23,7 +23,8 @@ from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.warp import warp
 from pipeline.portrait import Portrait, bundled, bundled_names, load_portrait
 from streamer.config import Engine
-from streamer.control.gallery import SIDES, Gallery
+from streamer.control.gallery import Gallery
+from streamer.control.preparing import SIDES
 
 POSES = [(0.4, 0, 0, 0, 0, 0), (-0.5, 0.2, 0, 0, 0, 0), (0, -0.4, 0.5, 0.2, 0.5, 0), (0.3, 0.3, -0.2, -0.1, -0.4, 0.3)]
 
