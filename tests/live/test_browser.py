@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def keys(page: Page, http: httpx.Client) -> None:
     until_state(http, lambda state: state["face"] != "paused")
     page.keyboard.press("r")
     until_state(http, lambda state: (state["recording"] or {}).get("running"))
-    expect(page.locator("#record")).to_have_text("Stop recording")
+    expect(page.locator("#record")).to_have_text(re.compile("^Stop recording"))
     page.keyboard.press("r")
     until_state(http, lambda state: not state["recording"]["running"])
     page.keyboard.press("?")

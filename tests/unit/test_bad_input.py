@@ -166,9 +166,11 @@ def test_http(model):
         assert no_json.json()["detail"].startswith("the body is not JSON (")
         broken = http.post("/live/live/whip", content=offer, headers=SDP)
         assert broken.status_code == 400
-        assert broken.json()["detail"].startswith("the offer cannot be used:")
+        assert broken.json()["detail"] == "the offer's video has no codec; VP8 and H264 are taken"
         assert len(server.sessions) == 0
         assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
+        offer += "a=rtpmap:96 VP8/90000\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=rtcp-mux\r\n"
+        offer += "a=fingerprint:sha-256 " + ":".join(32 * ["AB"]) + "\r\na=setup:actpass\r\n"
         busy = http.post("/live/live/whip", content=offer, headers=SDP)
         assert (busy.status_code, busy.json()["detail"]) == (
             409,
