@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import LandmarksNeeded
+from .. import models, wheel
+from ..errors import LandmarksNeeded, ModelError
 from ..frames import Image
 from .motion import Array
 from .tracker import Tracker
+
+TRACKERS = ("mediapipe", "litert", "cascade")  # the better ones first
 
 
 class Faces(Protocol):
@@ -43,6 +47,25 @@ class MediaPipeFaces:
         return find_landmarks(image, self._model)
 
 
+class LitertFaces:
+    """By MediaPipe's single networks in LiteRT. See `Faces`."""
+
+    name = "litert"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open_tracker(self) -> Tracker:
+        from .litert import LitertTracker
+
+        return LitertTracker(self._folder)
+
+    def find(self, image: Image) -> list[Array]:
+        from .litert import find_landmarks
+
+        return find_landmarks(image, self._folder)
+
+
 class CascadeFaces:
     """Roughly, by what OpenCV brings along: drivers are followed, portraits are marked by hand. See `Faces`."""
 
@@ -60,5 +83,21 @@ class CascadeFaces:
 
 
 def faces_by(model: Path | None) -> Faces:
-    """MediaPipe's where its model is at hand, else the cascade's."""
-    return CascadeFaces() if model is None else MediaPipeFaces(model)
+    """The best way there is on this machine: by MediaPipe's landmarker where its model is at hand, by LiteRT where its
+    models and the runtime are, else by the cascade."""
+    if model is not None:
+        return MediaPipeFaces(model)
+    return LitertFaces(models.folder()) if litert_is_here() else CascadeFaces()
+
+
+def faces_named(name: str, model: Path) -> Faces:
+    """The way of that name, of TRACKERS; model: of MediaPipe's landmarker. ModelError where its models are not here."""
+    if name == LitertFaces.name and not litert_is_here():
+        raise ModelError("the litert tracker needs its models and ai-edge-litert; run 'puppetcast models fetch litert'")
+    ways: list[Faces] = [MediaPipeFaces(model), LitertFaces(models.folder()), CascadeFaces()]
+    return next(way for way in ways if way.name == name)
+
+
+def litert_is_here() -> bool:
+    """Whether LiteRT and its models are on this machine."""
+    return wheel.LITERT.is_here() and find_spec("ai_edge_litert") is not None
