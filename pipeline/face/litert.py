@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import NoFaceError
 from ..frames import Image
 from . import topology as topo
+from .canonical import mirrored
 from .choice import Choice
 from .detector import Detectors
 from .motion import Array
@@ -63,14 +64,24 @@ class Nets:
         They are best where the square fits: looks again where it did not, after a fast motion or a detector's guess.
         """
         for _ in range(LOOKS):
-            raw, score = self._mesh(square.cut(image, self._mesh.side))
-            if float(score.ravel()[0]) < PRESENT:
+            seen, score = self._look(image, square)
+            if score < PRESENT:
                 return None
-            mesh, before = square.back(raw.reshape(-1, 3) / self._mesh.side), square
-            square = square_of(mesh)
+            before, square = square, square_of(square.back(seen))
             if before.fits(square):
                 break
+        mesh = before.back((seen + self._mirrored(image, before)) / 2)
         return self._with_eyes(image, np.concatenate([mesh, np.zeros((topo.COUNT - len(mesh), 3), np.float32)]))
+
+    def _look(self, image: Image, square: Square, mirror: bool = False) -> tuple[Array, float]:
+        raw, score = self._mesh(square.cut(image, self._mesh.side, mirror))
+        return raw.reshape(-1, 3) / self._mesh.side, float(score.ravel()[0])
+
+    def _mirrored(self, image: Image, square: Square) -> Array:
+        """The points as the network sees them in the mirror: what it does to one side more than to the other cancels out."""
+        seen = self._look(image, square, mirror=True)[0][mirrored()]
+        seen[:, 0] = 1 - seen[:, 0]
+        return seen
 
     def faces(self, image: Image, squares: Iterable[Square]) -> list[Array]:
         """The landmarks of what a detector took for faces, of those that are."""

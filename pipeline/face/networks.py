@@ -77,7 +77,7 @@ class Square:
                 return np.zeros((size, size, 3), np.float32)
             height, width = (max(round(n / shrink), 1) for n in part.shape[:2])
             scale = np.array([width / part.shape[1], height / part.shape[0]])
-            part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+            part = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         else:
             scale = np.ones(2)
         step = self.axes * (self.side / size)
