@@ -13,7 +13,7 @@ from bench.machine import CLASS, committed, machine, speed
 from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
-from pipeline.face.faces import TRACKERS, faces_by, faces_named
+from pipeline.face.faces import TRACKERS, faces_by, faces_if_here
 from pipeline.liveportrait.options import Settings
 from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, load_portrait
 from streamer.cli.console import (
@@ -208,7 +208,10 @@ def bench_follow(
         model = _face_model_to_measure()
         _make(folder)
         portraits = [load_portrait(p, faces_by(model)) for p in portrait or bundled_names()]
-        engine = open_engine("mesh", faces_named(tracker, model))
+        faces = faces_if_here(tracker, model)
+        if faces is None:
+            raise ModelError(f"the models of the {tracker} tracker are not here; run 'puppetcast models fetch {tracker}'")
+        engine = open_engine("mesh", faces)
         with bar("pairs") as progress:
             figures = report(portraits, clips, engine, model, folder, progress)
     _report({"tracker": tracker, **figures}, out)

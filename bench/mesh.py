@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from pipeline import models
 from pipeline.clips import Progress, open_clip
-from pipeline.face.faces import faces_by
+from pipeline.face.faces import TRACKERS, Faces, faces_by, faces_if_here
 from pipeline.face.motion import rest
 from pipeline.follow.calibration import Calibration
 from pipeline.frames import Image
@@ -24,9 +25,24 @@ FRAMES = 300
 def mesh(clip: Path, progress: Progress = lambda done, total: None) -> dict[str, Any]:
     """Milliseconds a frame for tracker and warp at 512², and frames per second of both in turn."""
     frames = _frames(clip)
+    faces = faces_by(models.find(models.FACE_LANDMARKER))
+    figures = _measure(frames, faces, progress)
+    return {"clip": clip.name, "frames": len(frames), "tracker": faces.name, **figures, "cpu_ms": _costs(frames)}
+
+
+def _costs(frames: list[Image]) -> dict[str, float]:
+    """Milliseconds of processor time a frame for each tracker that is here, frame by frame in turn."""
     model = models.find(models.FACE_LANDMARKER)
-    figures = _measure(frames, model, progress)
-    return {"clip": clip.name, "frames": len(frames), "tracker": "mediapipe" if model else "cascade", **figures}
+    with ExitStack() as stack:
+        ways = [way for name in TRACKERS if (way := faces_if_here(name, model)) is not None]
+        trackers = {way.name: stack.enter_context(closing(way.open_tracker())) for way in ways}
+        spent: dict[str, list[float]] = {name: [] for name in trackers}
+        for k, image in enumerate(frames):
+            for name, tracker in trackers.items():
+                start = time.process_time()
+                tracker.track(image, k / 30)
+                spent[name].append(time.process_time() - start)
+    return {name: round(1000 * sum(each) / len(each), 2) for name, each in spent.items()}
 
 
 def _frames(clip: Path) -> list[Image]:
@@ -39,9 +55,9 @@ def _frames(clip: Path) -> list[Image]:
         return out
 
 
-def _measure(frames: list[Image], model: Path | None, progress: Progress) -> dict[str, float]:
+def _measure(frames: list[Image], faces: Faces, progress: Progress) -> dict[str, float]:
     source = MeshPrepared.of(bundled("astronaut"), 512, 512)
-    tracker, calibration = faces_by(model).open_tracker(), Calibration()
+    tracker, calibration = faces.open_tracker(), Calibration()
     neutral = None
     track_s, warp_s = [], []
     start = time.perf_counter()

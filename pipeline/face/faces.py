@@ -99,12 +99,14 @@ def faces_for(what: str) -> Faces:
     return faces
 
 
-def faces_named(name: str, model: Path) -> Faces:
-    """The way of that name, of TRACKERS; model: of MediaPipe's landmarker. ModelError where its models are not here."""
-    if name == LitertFaces.name and not litert_is_here():
-        raise ModelError("the litert tracker needs its models and ai-edge-litert; run 'puppetcast models fetch litert'")
-    ways: list[Faces] = [MediaPipeFaces(model), LitertFaces(models.folder()), CascadeFaces()]
-    return next(way for way in ways if way.name == name)
+def faces_if_here(name: str, model: Path | None) -> Faces | None:
+    """The way of that name, of TRACKERS, where its models are here; model: of MediaPipe's landmarker."""
+    ways: list[Faces] = [CascadeFaces()]
+    if model is not None:
+        ways.append(MediaPipeFaces(model))
+    if litert_is_here():
+        ways.append(LitertFaces(models.folder()))
+    return next((way for way in ways if way.name == name), None)
 
 
 def litert_is_here() -> bool:
