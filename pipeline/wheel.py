@@ -8,6 +8,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -110,11 +111,10 @@ def _download(wheel: Wheel, temporary: Path, progress: Progress, timeout_s: floa
 
 def _bytes_in(path: Path) -> int:
     total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.stat().st_size
-        except OSError:  # pip has just moved it
-            continue
+    for where, _, names in os.walk(path):  # which passes over a folder that is gone
+        for name in names:
+            with suppress(OSError):  # pip has just moved it
+                total += os.stat(os.path.join(where, name)).st_size
     return total
 
 

@@ -187,7 +187,7 @@ def test_command_line(tmp_path, silent_clip):
             ["serve", "--port", "0", "--engine", "liveportrait", "--config", str(tmp_path / "empty.yaml")],
             "lacks liveportrait/base_models/appearance_feature_extractor.pth",
         ),
-        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, liveportrait"),
+        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, litert, liveportrait"),
         (
             ["animate", "drawing", str(tmp_path / "any.safetensors"), "--engine", "liveportrait"],
             "lacks liveportrait/base_models",
