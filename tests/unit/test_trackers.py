@@ -29,7 +29,9 @@ GOOD = TRACKERS[:2]
 @pytest.fixture
 def faces(request, model, litert, monkeypatch) -> Faces:
     monkeypatch.setenv("PUPPETCAST_MODELS", str(litert))
-    return faces_if_here(request.param, model)
+    found = faces_if_here(request.param, model)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
