@@ -47,7 +47,7 @@ class MediaPipeTracker:
         found = [view.back(face) for face in _pixels(result, view.of(image))]
         self.faces = len(found)
         chosen = self._choice.of(found, time_s)
-        self._search.saw(image, chosen)
+        self._search.saw(image, chosen, len(found))
         if chosen is not None:
             self.blink = _blink(result, next(k for k, face in enumerate(found) if face is chosen))
         return chosen

@@ -86,11 +86,13 @@ class Search:
         self._tile = (self._tile + 1) % len(every)
         return every[self._tile]
 
-    def saw(self, image: Image, face: Array | None) -> None:
-        """What was found there."""
+    def saw(self, image: Image, face: Array | None, faces: int) -> None:
+        """What was found there: the face that is followed, and how many in all."""
         if face is None:
             self._missed += 1
             self._view = None if self._missed > PATIENCE else self._view
+            if faces and self._view is None:
+                self._missed = PATIENCE  # the whole picture is good enough: it shows somebody else
             return
         self._missed = 0
         x, y, width = place(face).tolist()
