@@ -18,8 +18,10 @@ import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, Page
 
-from pipeline import models, threads
+from pipeline import models, threads, wheel
 from pipeline.engine import Engine
+from pipeline.errors import ModelError
+from pipeline.face.faces import litert_can_run
 from pipeline.liveportrait.files import is_installed
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
@@ -81,6 +83,25 @@ def model() -> Path:
     if found is None:
         pytest.skip("the face model is not here; run 'puppetcast models fetch'")
     return found
+
+
+@pytest.fixture(scope="session")
+def litert(made_once) -> Path:
+    """The folder of the litert tracker's models, taken out of their package where they are not here."""
+    if not litert_can_run():
+        pytest.skip("ai-edge-litert is not here: the litert tracker is not tested")
+    if wheel.LITERT.is_here():
+        return models.folder()
+
+    def fill(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PUPPETCAST_MODELS", str(folder))
+            wheel.fetch(timeout_s=5)
+
+    try:
+        return made_once("litert", fill)
+    except ModelError as exc:
+        pytest.skip(f"the litert tracker's models cannot be had: {exc}")
 
 
 @pytest.fixture(scope="session")

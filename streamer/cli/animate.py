@@ -42,6 +42,7 @@ def _gain(key: str) -> Any:
 
 
 DEFAULT_BACKGROUND = f"Default: that of the configuration, {Portraits().background}."
+MOSTLY = 0.5  # share of the frames in which a face should be followed
 # Options that are given by their opposite.
 _OFF = {"relative": "--absolute"} | {n: f"--no-{n.replace('_', '-')}" for n in ("paste_back", "stitching", "close_lips")}
 template_app = typer.Typer(help="Motion templates: the motion of a clip, stored without its pictures.", no_args_is_help=True)
@@ -154,7 +155,10 @@ def animate(
         _warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
     if not result.tracked:
         _warn(f"no face was followed in {driver}; the portrait rests throughout")
-    console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}")
+    elif result.tracked < MOSTLY * result.frames:
+        _warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
+    followed = f"followed in {result.tracked} of {result.frames} frames"
+    console.print(f"{out}: {followed}, engine {opened.name}, tracker {result.tracker}")
 
 
 def _source(

@@ -186,7 +186,11 @@ class Portraits(Section):
 class Downloads(Section):
     """Model files. Their folder is named by the variable PUPPETCAST_MODELS."""
 
-    fetch: bool = Field(True, description="Whether the face model is downloaded at the first start.")
+    fetch: bool = Field(
+        True,
+        description="Whether the face model is downloaded at the first start, or, where its host cannot be reached, those of "
+        "the litert tracker, with pip.",
+    )
     timeout_s: float = Field(
         4, gt=0, le=600, description="Time without an answer, in seconds, after which a download is given up."
     )

@@ -256,7 +256,7 @@ def test_command_line(tmp_path, silent_clip, shell):
             ["serve", "--port", "0", "--engine", "liveportrait", "--config", str(tmp_path / "empty.yaml")],
             lacks,
         ),
-        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, liveportrait"),
+        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, litert, liveportrait"),
         (
             ["animate", "drawing", str(tmp_path / "any.safetensors"), "--engine", "liveportrait"],
             lacks,

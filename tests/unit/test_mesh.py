@@ -9,7 +9,7 @@ import pytest
 from bench.fidelity import MEASURES, follow, measures
 from pipeline.engine import open_engine
 from pipeline.face.canonical import five_points
-from pipeline.face.faces import faces_by
+from pipeline.face.faces import CascadeFaces, faces_by
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, rest
 from pipeline.mesh.prepared import MeshPrepared
@@ -112,7 +112,7 @@ def test_five_marks_place_a_face_without_the_model(model):
 
 
 def test_the_cascade_tracker_moves_a_bundled_portrait(clip):
-    engine = open_engine("mesh", faces_by(None))
+    engine = open_engine("mesh", CascadeFaces())
     source, puppeteer = engine.prepare(bundled("drawing"), 640, 512), engine.open()
     with av.open(str(clip("d10"))) as given:
         frames = [(f.time, f.to_ndarray(format="rgb24")) for f, _ in zip(given.decode(video=0), range(120), strict=False)]
