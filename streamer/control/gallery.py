@@ -69,7 +69,7 @@ class Gallery:
         own = key in bundled_names()
         label = "" if portrait.about is None else portrait.about.label
         return PortraitInfo(
-            id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face,
+            id=key, name=portrait.title or portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face,
             eyes_shut=portrait.eyes_shut, pictures=1 + len(portrait.more), label=label,
         )  # fmt: skip
 

@@ -203,7 +203,7 @@ def test_a_thumbnail_shows_the_face(browser, server, http, width, height):
 
 def test_a_portrait_chosen_by_key_keeps_the_focus(page, http):
     """Portraits are gone through with Tab and Enter; a gallery made anew would begin from the top of the page."""
-    button = page.locator("#gallery button[title=drawing]")
+    button = page.locator("#gallery button[title=Poster]")
     button.focus()
     page.keyboard.press("Enter")
     assert any(state["portrait"] == "drawing" for state in states(http))

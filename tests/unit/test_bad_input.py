@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.errors import PortraitError
 from pipeline.liveportrait.files import is_installed
-from pipeline.portrait import decode_picture
+from pipeline.portrait import bundled_names, decode_picture
 from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.control.commands import read_change
@@ -233,7 +233,7 @@ def test_command_line(tmp_path, silent_clip):
         (["animate", "drawing", "[red]no[/red].mp4"], "[red]no[/red].mp4: No such file or directory"),
         (["animate", str(tmp_path), str(silent_clip)], "Is a directory; a picture file is expected"),
         (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
-        (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
+        (["animate", "nobody", str(silent_clip)], f"nobody: No such file or directory; bundled portraits: {', '.join(bundled_names())}"),
         (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], "text.jpg: not a JPEG, PNG or WebP picture"),
         (["animate", "drawing", str(silent_clip)], "has no video track"),
         (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
