@@ -205,6 +205,7 @@ def test_the_version_is_told():
 
 
 def test_command_line(tmp_path, silent_clip):
+    names = ", ".join(bundled_names())
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
@@ -233,7 +234,7 @@ def test_command_line(tmp_path, silent_clip):
         (["animate", "drawing", "[red]no[/red].mp4"], "[red]no[/red].mp4: No such file or directory"),
         (["animate", str(tmp_path), str(silent_clip)], "Is a directory; a picture file is expected"),
         (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
-        (["animate", "nobody", str(silent_clip)], f"nobody: No such file or directory; bundled portraits: {', '.join(bundled_names())}"),
+        (["animate", "nobody", str(silent_clip)], f"nobody: No such file or directory; bundled portraits: {names}"),
         (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], "text.jpg: not a JPEG, PNG or WebP picture"),
         (["animate", "drawing", str(silent_clip)], "has no video track"),
         (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
