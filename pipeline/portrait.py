@@ -34,6 +34,7 @@ MOST_BYTES = max(MAX_BYTES, puppetfile.MAX_BYTES)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # that are written
 MARKS = "the eye on the left, the eye on the right, the tip of the nose, the left and the right corner of the mouth"
 BUNDLED = files("pipeline") / "portraits"
+DEFAULT = "collins"  # a photograph with its mouth shut: driven, it smiles and talks as the driver does
 DEMO_CLIP = Path(str(BUNDLED / "demo.mp4"))
 
 
@@ -49,7 +50,7 @@ class Picture:
 class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
     of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
-    puppet of many pictures; about: what a puppet file says of itself."""
+    puppet of many pictures; about: what a puppet file says of itself; title: what people call it, where that is another name."""
 
     name: str
     image: Image
@@ -57,6 +58,7 @@ class Portrait:
     others: tuple[Array, ...] = ()
     more: tuple[Picture, ...] = ()
     about: puppetfile.About | None = None
+    title: str = ""
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""
@@ -208,12 +210,13 @@ def find_portrait(where: str) -> Path | None:
 
 
 def bundled_names() -> list[str]:
-    """Names of the portraits that come with the package."""
-    return sorted(p.name.removesuffix(".json") for p in BUNDLED.iterdir() if p.name.endswith(".json"))
+    """Names of the portraits that come with the package, DEFAULT first."""
+    names = (p.name.removesuffix(".json") for p in BUNDLED.iterdir() if p.name.endswith(".json"))
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def bundled(name: str) -> Portrait:
     """A portrait that comes with the package; its landmarks lie beside it."""
     described = json.loads((BUNDLED / f"{name}.json").read_text("utf-8"))
     image = decode_picture((BUNDLED / described["file"]).read_bytes(), name)
-    return Portrait(name, image, np.array(described["landmarks"], np.float32))
+    return Portrait(name, image, np.array(described["landmarks"], np.float32), title=described["title"])

@@ -17,6 +17,7 @@ from playwright.sync_api import Page, expect
 
 from bench.fidelity import follow
 from pipeline.mesh.prepared import MeshPrepared
+from pipeline.portrait import DEFAULT
 
 from ..browser import RECORD
 from ..conftest import run_server
@@ -197,12 +198,12 @@ def presets_and_others(page: Page, http: httpx.Client) -> None:
 
 
 def portraits_and_calibration(page: Page, http: httpx.Client) -> None:
-    page.locator("#gallery button[title=drawing]").click()
+    page.locator("#gallery button[title=Poster]").click()
     until_state(http, lambda state: state["portrait"] == "drawing")
-    expect(page.locator("#gallery button[title=drawing]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#gallery button[title=Poster]")).to_have_attribute("aria-pressed", "true")
     page.locator("#stage").click()
     page.keyboard.press("b")
-    until_state(http, lambda state: state["portrait"] == "astronaut")
+    until_state(http, lambda state: state["portrait"] == DEFAULT)
     page.keyboard.press("c")
     until_state(http, lambda state: state["face"] == "calibrating")
     expect(page.locator("#ring")).to_be_visible()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.face.faces import faces_by
-from pipeline.portrait import bundled
+from pipeline.portrait import DEFAULT, bundled
 from streamer.config import Puppet
 from streamer.control.commands import Change
 from streamer.control.state import StreamState
@@ -97,11 +97,11 @@ async def test_one_command_by_every_transport_gives_the_same_state(controlled, t
         change = {"pose_gain": 1.5, "region": "exp", "smoothing": 0.25, "portrait": "drawing", "max_fps": 12, "muted": True}
         state = StreamState.model_validate(await send(change))
         assert state.puppet == Puppet(pose_gain=1.5, region="exp", smoothing=0.25, max_fps=12, muted=True)
-        assert (state.portrait, state.previous_portrait) == ("drawing", "astronaut")
+        assert (state.portrait, state.previous_portrait) == ("drawing", DEFAULT)
         assert state.rate_limit == 12
         assert state.puppet == server.control.state("live").puppet
         back = await send({"previous_portrait": True, "max_fps": None})
-        assert (back["portrait"], back["rate_limit"]) == ("astronaut", 30)
+        assert (back["portrait"], back["rate_limit"]) == (DEFAULT, 30)
         assert (await send({"demo": True}))["demo"]
         assert (await send({"recording": False}))["recording"] is None
         assert not (await send({"demo": False}))["publisher"]
@@ -196,11 +196,11 @@ def test_what_was_changed_is_there_after_a_restart(model, tmp_path, caplog):
     kept.write_text('{"live": {"portrait": "gone", "smoothing": 0.25}}')
     with run_server(persistence={"file": str(kept)}) as server:
         state = server.control.state("live")
-        assert (state.portrait, state.puppet.smoothing) == ("astronaut", 0.25)
+        assert (state.portrait, state.puppet.smoothing) == (DEFAULT, 0.25)
     assert "'portrait' cannot be used (no portrait 'gone'" in caplog.text
     kept.write_text("{")
     with run_server(persistence={"file": str(kept)}) as server:
-        assert server.control.state("live").portrait == "astronaut"
+        assert server.control.state("live").portrait == DEFAULT
     assert "kept.json cannot be used" in caplog.text
 
 
@@ -225,7 +225,7 @@ def test_pause_rests_and_another_portrait_goes_on(model, monkeypatch):
         until_state(http, lambda state: state["face"] == "tracking")
         prepared, prepare = [], stream.engine.prepare
         monkeypatch.setattr(stream.engine, "prepare", lambda portrait, *a: (prepared.append(portrait), prepare(portrait, *a))[1])
-        for name in ("drawing", "astronaut", "drawing"):
+        for name in ("drawing", DEFAULT, "drawing"):
             assert http.patch("/api/streams/live", json={"portrait": name}).json()["portrait"] == name
         assert len(prepared) == 1, "what was shown before is still prepared"
         shape = stream.shown.prepared.still.shape

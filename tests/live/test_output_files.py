@@ -17,7 +17,7 @@ from pipeline.errors import PuppetError
 from pipeline.offline.animate import animate, check_paths
 from pipeline.offline.mux import Output
 from pipeline.outfile import finished
-from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
+from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled, bundled_names
 
 from ..media import beginning
 from ..waiting import wait_until
@@ -116,7 +116,7 @@ COMMANDS = [
     ("animate drawing clip.mp4 -o . --engine liveportrait", ".: is a folder; name the file to write, such as out.mp4"),
     ("animate drawing clip.mp4 -o x.gif --engine liveportrait", "x.gif: choose a name that ends in .mp4"),
     ("animate drawing none.mp4 --engine liveportrait", "none.mp4: No such file or directory"),
-    ("animate nobody.mp4 clip.mp4", "nobody.mp4: No such file or directory; bundled portraits: astronaut, drawing"),
+    ("animate nobody.mp4 clip.mp4", f"nobody.mp4: No such file or directory; bundled portraits: {', '.join(bundled_names())}"),
     ("template make clip.mp4 -o hard.safetensors", "hard.safetensors: would replace clip.mp4, which is read"),
     ("template make clip.mp4 -o x.mp4", "x.mp4: choose a name that ends in .safetensors"),
     ("template make none.mp4", "none.mp4: No such file or directory"),

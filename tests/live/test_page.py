@@ -189,7 +189,7 @@ def test_a_low_window_shows_the_whole_puppet_and_then_the_controls(page, http, p
 
 def test_a_portrait_chosen_by_key_keeps_the_focus(page, http):
     """Portraits are gone through with Tab and Enter; a gallery made anew would begin from the top of the page."""
-    button = page.locator("#gallery button[title=drawing]")
+    button = page.locator("#gallery button[title=Poster]")
     button.focus()
     page.keyboard.press("Enter")
     assert any(state["portrait"] == "drawing" for state in states(http))

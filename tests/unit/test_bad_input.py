@@ -18,7 +18,7 @@ from pipeline.errors import PortraitError
 from pipeline.liveportrait.files import is_installed
 from pipeline.pictures.decode import decode_picture
 from pipeline.pictures.formats import taken
-from pipeline.portrait import DEMO_CLIP
+from pipeline.portrait import DEMO_CLIP, bundled_names
 from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.control.commands import read_change
@@ -211,6 +211,7 @@ def test_the_version_is_told():
 
 
 def test_command_line(tmp_path, silent_clip, shell):
+    names = ", ".join(bundled_names())
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
@@ -239,7 +240,7 @@ def test_command_line(tmp_path, silent_clip, shell):
         (["animate", "drawing", "[red]no[/red].mp4"], "[red]no[/red].mp4: No such file or directory"),
         (["animate", str(tmp_path), str(silent_clip)], "Is a directory; a picture file is expected"),
         (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
-        (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
+        (["animate", "nobody", str(silent_clip)], f"nobody: No such file or directory; bundled portraits: {names}"),
         (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], f"text.jpg: not a {TAKEN} picture"),
         (["animate", "drawing", str(silent_clip), "--marks", "1,2", "3,4", "5", "6,7", "8,9"], "--marks: '5' is no point; five"),
         (

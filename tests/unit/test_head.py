@@ -68,7 +68,7 @@ def test_a_face_that_is_cut_or_turned_moves_less():
     assert left[0, 0] < whole[0, 0]
 
 
-@pytest.mark.parametrize("name", [*bundled_names(), "s1", "s5", "s9", "s12", "s22", "s30"])
+@pytest.mark.parametrize("name", ["astronaut", "drawing", "s1", "s5", "s9", "s12", "s22", "s30"])
 def test_at_rest_head_and_ground_are_the_portrait(name, request):
     if name in bundled_names():
         portrait = bundled(name)
