@@ -266,8 +266,8 @@ def _of_bundled(name: str) -> PortraitInfo:
 
 def _of(key: str, portrait: Portrait) -> PortraitInfo:
     return PortraitInfo(
-        id=key, name=portrait.title or portrait.name, bundled=key in bundled_names(), uploaded=False, faces=portrait.boxes(), face=portrait.face,
-        eyes_shut=portrait.eyes_shut, pictures=1 + len(portrait.more),
+        id=key, name=portrait.title or portrait.name, bundled=key in bundled_names(), uploaded=False, faces=portrait.boxes(),
+        face=portrait.face, eyes_shut=portrait.eyes_shut, pictures=1 + len(portrait.more),
         label="" if portrait.about is None else portrait.about.label,
     )  # fmt: skip
 
