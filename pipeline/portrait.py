@@ -20,6 +20,7 @@ from .face.canonical import from_five_points
 from .face.faces import Faces
 from .face.motion import Array, eyes_look_shut
 from .frames import Image
+from .media.animated import is_animated
 
 MAX_BYTES = 20_000_000
 MOST_BYTES = max(MAX_BYTES, puppetfile.MAX_BYTES)
@@ -119,10 +120,10 @@ def is_portrait(path: Path) -> bool:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a JPEG, PNG or WebP picture, by its content."""
+    """Whether a file is one JPEG, PNG or WebP picture, by its content; one that moves is a clip."""
     try:
         with Pillow.open(path, formats=FORMATS):
-            return True
+            return not is_animated(path)
     except (OSError, ValueError, SyntaxError):  # Pillow's own error is an OSError
         return False
 

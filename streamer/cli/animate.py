@@ -133,6 +133,8 @@ def animate(
         _warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
     if not result.tracked:
         _warn(f"no face was followed in {driver}; the portrait rests throughout")
+    if result.note:
+        console.print(Text(result.note))
     console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}")
 
 
