@@ -72,6 +72,8 @@ def choose(wanted: str, found: list[Camera]) -> str:
 class WebcamSource:
     """See `Source`. wanted: see `choose`; asked again at each opening, so a camera may be plugged in anew."""
 
+    live = True
+
     def __init__(self, wanted: str, size: tuple[int, int], fps: int) -> None:
         self._wanted = wanted
         self._format = FORMATS.get(sys.platform, "v4l2")

@@ -26,6 +26,7 @@ class Scripted:
     """A source whose every opening does the next act of a script; the last one again and again."""
 
     name = "scripted"
+    live = True
 
     def __init__(self, *acts: Act) -> None:
         self.acts = list(acts)
