@@ -62,14 +62,16 @@ class Reader:
         """Packets of both tracks, with times on the line of time, and last an empty one of each track. FFmpegError."""
         tracks = [self.video] if self.audio is None else [self.video, self.audio]
         for packet in self._container.demux(tracks):
-            at = packet.pts if packet.dts is None else packet.dts
-            if at is not None and packet.time_base:
-                length_s = float((packet.duration or 0) * packet.time_base)
-                correction = self._timeline.correction(packet.stream_index, float(at * packet.time_base), length_s)
-                ticks = round(correction / packet.time_base)
-                packet.pts = None if packet.pts is None else packet.pts + ticks
-                packet.dts = None if packet.dts is None else packet.dts + ticks
+            if packet.time_base:
+                self._put_right(packet)
             yield packet
+
+    def _put_right(self, packet: av.Packet) -> None:
+        base = packet.time_base
+        due_s = None if packet.dts is None else float(packet.dts * base)  # pts go to and fro
+        ticks = round(self._timeline.correction(packet.stream_index, due_s, float((packet.duration or 0) * base)) / base)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
 
     def decode(self, packet: av.Packet) -> Iterator[Moment]:
         """What a packet completes; times of each track strictly increase."""

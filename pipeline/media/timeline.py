@@ -21,28 +21,31 @@ class Timeline:
         self._may_jump = may_jump
         self._corrections = [0.0]  # the newest last
         self._current: dict[int, float] = {}  # of each track
-        self._ends: dict[int, float] = {}  # on the line, of each track's last packet
+        self._last: dict[int, tuple[float, float]] = {}  # where on the line each track's last packet begins and ends
 
-    def correction(self, track: int, at_s: float, length_s: float) -> float:
-        """Seconds to add to a packet's times. at_s: when it is due by its own clock; length_s: 0 if not known."""
+    def correction(self, track: int, due_s: float | None, length_s: float) -> float:
+        """Seconds to add to a packet's times. due_s: when it is to be decoded by its own clock, if it says so; length_s: 0
+        if not known."""
         current = self._current.get(track, self._corrections[-1])
-        if track in self._ends:
-            current = self._fitting(at_s, self._ends[track], current)
-        self._current[track], self._ends[track] = current, at_s + current + length_s
+        if due_s is None:
+            return current
+        if track in self._last:
+            current = self._fitting(due_s, *self._last[track], current)
+        begin_s = due_s + current
+        self._current[track], self._last[track] = current, (begin_s, begin_s + min(length_s, FORWARD_S))
         return current
 
-    def _fitting(self, at_s: float, end_s: float, current: float) -> float:
-        gap_s = at_s + current - end_s
-        if abs(gap_s) <= CLOSE_S:
+    def _fitting(self, due_s: float, begin_s: float, end_s: float, current: float) -> float:
+        if begin_s - CLOSE_S <= due_s + current <= end_s + CLOSE_S:
             return current
-        nearest = min(self._corrections, key=lambda c: abs(at_s + c - end_s))
-        if abs(at_s + nearest - end_s) <= CLOSE_S:
+        nearest = min(self._corrections, key=lambda c: abs(due_s + c - end_s))
+        if abs(due_s + nearest - end_s) <= CLOSE_S:
             return nearest
-        if gap_s >= -CLOSE_S and not (self._may_jump and gap_s > FORWARD_S):
+        if due_s + current > end_s and not (self._may_jump and due_s + current - end_s > FORWARD_S):
             return current  # an honest pause
         known = self._corrections
         for newer in known[known.index(current) + 1 :] if current in known else known:
-            if abs(at_s + newer - end_s) <= FORWARD_S:
+            if abs(due_s + newer - end_s) <= FORWARD_S:
                 return newer  # another track has been here already
-        self._corrections = [*self._corrections[-KEPT + 1 :], end_s - at_s]
+        self._corrections = [*self._corrections[-KEPT + 1 :], end_s - due_s]
         return self._corrections[-1]
