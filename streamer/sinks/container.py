@@ -12,9 +12,12 @@ from av.video.stream import VideoStream
 
 from pipeline.frames import CLOCK, Image
 
+from ..stream.audio import silence
+
 DECLARED_FPS = 30
 RATE = 48_000
 OFF = RATE // 20  # samples by which sound may be off its time before it is put right
+PRIMING = 1024  # samples by which AAC begins before its sound; FLV takes no time before that of the first picture
 KEY_S = 1.0  # a key frame this often: a recording is whole up to the last one, a late viewer of a server sees soon
 
 
@@ -54,10 +57,19 @@ class Container:
             return
         at = round((time_s - self._start_s) * RATE)
         if not self._heard or abs(at - self._heard) > OFF:  # the sound began, or was away
-            self._heard = max(at, self._heard)
+            self._heard = max(at, self._heard, PRIMING)
         chunk.pts, chunk.time_base = self._heard, Fraction(1, RATE)
         self._heard += chunk.samples
         self._target.mux(self._audio.encode(chunk))
+
+    def write_silence(self, until_s: float) -> None:
+        """Where no sound came."""
+        if self._audio is None or self._start_s is None:
+            return
+        while self._start_s + self._heard / RATE < until_s:
+            chunk = silence()
+            chunk.sample_rate = RATE
+            self.write_sound(chunk, self._start_s + self._heard / RATE)
 
     def close(self) -> None:
         try:
