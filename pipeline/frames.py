@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 CLOCK = Fraction(1, 90_000)
+DECLARE_RATE = {"x264-params": "force-cfr=1"}  # in H.264, instead of the clock: players would expect 90 000 frames a second
 _SEAL = object()
 
 

@@ -14,7 +14,7 @@ from av.container import OutputContainer
 from ..clips import open_clip
 from ..engine import Puppeteer
 from ..errors import ClipError
-from ..frames import CLOCK, Image
+from ..frames import CLOCK, DECLARE_RATE, Image
 from ..media.reader import file_url
 from ..outfile import finished
 from ..portrait import Portrait, is_picture
@@ -68,7 +68,7 @@ def write_clip(
 def _encode(
     frames: Iterator[tuple[float, Image, bool]], target: OutputContainer, rate: Fraction, track: SoundTrack | None
 ) -> tuple[int, int]:
-    video = target.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "fast"})
+    video = target.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "fast", **DECLARE_RATE})
     count = tracked = 0
     end_s = 0.0
     for time_s, image, followed in frames:

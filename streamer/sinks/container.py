@@ -10,7 +10,7 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from pipeline.frames import CLOCK, Image
+from pipeline.frames import CLOCK, DECLARE_RATE, Image
 
 from ..stream.audio import silence
 
@@ -27,7 +27,9 @@ class Container:
     def __init__(
         self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None, sound: bool = False
     ) -> None:
-        video: VideoStream = target.add_stream("libx264", rate=DECLARED_FPS, options={"tune": "zerolatency", **coding})
+        video: VideoStream = target.add_stream(
+            "libx264", rate=DECLARED_FPS, options={"tune": "zerolatency", **DECLARE_RATE, **coding}
+        )
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.time_base = CLOCK
         video.codec_context.thread_count = 1
