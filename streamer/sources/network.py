@@ -29,7 +29,7 @@ PROTOCOLS = {
     "rtmps": "rtmps,rtmp,tls,tcp,crypto", "srt": "srt,udp", "http": "http,tcp,hls,crypto,data",
     "https": "https,http,tls,tcp,hls,crypto,data",
 }  # fmt: skip
-LIVE = {"fflags": "nobuffer", "flags": "low_delay"}
+LIVE = {"flags": "low_delay"}
 LUMPS = ("hls",)  # FFmpeg's names of formats that come a segment at a time; all others come as they are taken
 NEWEST = {"live_start_index": "-1"}  # of the segments in a playlist
 KEY_FRAME_S = 60.0  # after which a stream without one is opened anew
@@ -58,7 +58,8 @@ class NetworkSource:
         if self._scheme in ("rtsp", "rtsps"):
             # The session description says what is needed; waiting for more only costs a second.
             self._options |= {"rtsp_transport": transport, "analyzeduration": "0", "probesize": "32", "max_delay": "100000"}
-        else:
+            self._options |= {"fflags": "nobuffer"}
+        else:  # what is looked at is kept: the only key frame for a while may be in it
             self._options |= {"analyzeduration": "1000000"}
         self.name = redacted(url)
 
@@ -114,6 +115,8 @@ class NetworkSource:
                 return SourceError(f"{self.name}: there is nothing at this path", retry=True, slow=True)
             case ConnectionRefusedError():
                 return SourceError(f"{self.name}: nothing listens there", retry=True)
+            case OSError(errno=errno.EPROTONOSUPPORT):
+                return SourceError(f"{self.name}: it takes RTSP neither over tcp nor over udp", retry=True, slow=True)
             case av.error.ExitError() | TimeoutError() | av.error.InvalidDataError():
                 return SourceError(f"{self.name}: {silent}", retry=True)
             case av.error.ProtocolNotFoundError():
