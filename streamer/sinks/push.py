@@ -22,7 +22,7 @@ from pipeline.frames import AnimatedFrame
 from ..errors import ConfigError, SinkError
 from ..redaction import Address, check_login, redacted
 from ..stream.audio import silence
-from .container import RATE, Container
+from .container import Container
 
 FORMATS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "flv": {"flvflags": "no_duration_filesize"}}
@@ -32,7 +32,6 @@ END_S = 3.0
 PICTURE, SOUND = b"p", b"s"
 HEAD = struct.Struct("<cd")
 SOUND_BYTES = silence().planes[0].buffer_size
-QUIET_S = 1.0  # without sound, after which silence is sent: players and platforms wait for a track that was announced
 
 
 class Push:
@@ -130,7 +129,7 @@ def main(given: IO[bytes] = sys.stdin.buffer) -> int:
 def _publish(given: IO[bytes], container: Container) -> None:
     width, height = container.size
     sizes = {PICTURE: width * height * 3 // 2, SOUND: SOUND_BYTES}
-    heard_s, live = float("-inf"), False
+    live = False
     while len(head := given.read(HEAD.size)) == HEAD.size:
         part, time_s = HEAD.unpack(head)
         data = np.frombuffer(given.read(sizes[part]), np.uint8)
@@ -138,12 +137,9 @@ def _publish(given: IO[bytes], container: Container) -> None:
             break
         if part == SOUND:
             chunk = av.AudioFrame.from_ndarray(data.view(np.int16)[None], format="s16", layout="stereo")
-            chunk.sample_rate, heard_s = RATE, time_s
             container.write_sound(chunk, time_s)
             continue
         container.write(data.reshape(height * 3 // 2, width), time_s)
-        if time_s - heard_s > QUIET_S:
-            container.write_silence(time_s)
         if not live:
             live = True
             print("live", flush=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +18,16 @@ from PIL import Image as Pillow
 
 from pipeline.clips import Clip, open_clip, pictures, timed
 from pipeline.errors import ClipError
-from pipeline.frames import TimedFrame
+from pipeline.face.mediapipe import MediaPipeTracker
+from pipeline.face.motion import Array
+from pipeline.frames import Image, TimedFrame
+from pipeline.lane import rgb
 from pipeline.media.timeline import Timeline
 from pipeline.offline.mux import Output, Result, Sound, sound_of, write_clip
 from pipeline.portrait import is_picture
 from streamer.errors import SourceError
+from streamer.sinks.container import RATE, Container
+from streamer.sinks.push import HEAD, PICTURE, SOUND, _publish
 from streamer.sources.file import FileSource
 from streamer.stream.intake import Intake
 
@@ -304,6 +312,35 @@ def test_a_colon_in_a_name_is_no_address(tmp_path: Path) -> None:
     assert len(played(clip, 0.99).shown) == FPS
 
 
+@pytest.mark.parametrize("sound_s", [1.0, 0.4], ids=["throughout", "for a while"])
+def test_a_push_has_the_flash_with_the_beep(sound_s: float, tmp_path: Path) -> None:
+    """As the helper writes it, to a file in the place of a server."""
+    parts: list[tuple[float, bytes]] = []
+    with open_clip(Recorder(sound="aac").write(tmp_path / "a.mp4")) as clip:
+        resampler = av.AudioResampler("s16", "stereo", RATE, frame_size=960)
+        heard = 0
+        for at, frame in clip.moments(sound=True):
+            if isinstance(frame, av.VideoFrame):
+                planes = frame.reformat(format="yuv420p").to_ndarray()
+                parts.append((at, HEAD.pack(PICTURE, 50 + at) + planes.tobytes()))
+                parts.append((at + 3, HEAD.pack(PICTURE, 53 + at) + planes.tobytes()))
+                continue
+            frame.pts = None
+            for chunk in resampler.resample(frame):
+                at, heard = heard / RATE, heard + chunk.samples
+                if at < sound_s or at > FLASH_S:
+                    parts.append((at, HEAD.pack(SOUND, 50 + at) + chunk.to_ndarray().tobytes()))
+    out = tmp_path / "out.flv"
+    container = Container(av.open(str(out), "w"), WIDTH, HEIGHT, {}, None, sound=True)
+    _publish(io.BytesIO(b"".join(part for _, part in sorted(parts))), container)
+    flash, beep = light_and_sound(out)
+    assert flash == pytest.approx([FLASH_S, FLASH_S + 3], abs=HALF_A_FRAME_S)
+    assert beep == pytest.approx(flash[:1], abs=LIP_S)
+    with av.open(str(out)) as opened:
+        ends = [float(p.pts * p.time_base) for p in opened.demux(audio=0) if p.pts is not None]
+    assert ends[-1] == pytest.approx(4, abs=0.1), "silence where no sound came"
+
+
 @pytest.fixture
 def case() -> Path:
     if not CASES.is_dir():
@@ -331,3 +368,42 @@ def test_cases(case: Path, name: str, count: int, last_s: float, sound_s: float 
     assert all(a < b for a, b in pairwise(shown))
     assert (heard[-1] if heard else None) == pytest.approx(sound_s, abs=0.06)
     assert not is_picture(case / name)
+
+
+@pytest.fixture
+def tracked(model: Path, case: Path) -> Callable[[Iterable[Image]], list[Array | None]]:
+    def track(images: Iterable[Image]) -> list[Array | None]:
+        with closing(MediaPipeTracker(model)) as tracker:
+            return [tracker.track(image, k / FPS) for k, image in enumerate(images)]
+
+    return track
+
+
+def test_a_face_of_oblong_pixels_is_followed(case: Path, tracked: Callable[[Iterable[Image]], list[Array | None]]) -> None:
+    with open_clip(case / "sar.mp4") as clip:
+        found = tracked(image for _, image in timed(clip))
+    assert len(found) == 60
+    assert sum(face is None for face in found) == 0
+
+
+def test_a_turned_face_stands_upright_live(case: Path, tracked: Callable[[Iterable[Image]], list[Array | None]]) -> None:
+    out, play = Intake(), Play(0.5)
+    images: list[Image] = []
+    out.put = lambda frame: images.append(rgb(frame, 512))  # type: ignore[method-assign]
+    FileSource(case / "rot1.mp4", play.time).read(out, play)
+    found = [face for face in tracked(images) if face is not None]
+    assert len(found) == len(images)
+    across = np.array([face[263, :2] - face[33, :2] for face in found])  # from the outer corner of one eye to the other's
+    assert (np.abs(across[:, 1]) < 0.3 * across[:, 0]).all()
+
+
+def test_the_beep_of_a_recording_cut_in_the_middle(case: Path, tmp_path: Path) -> None:
+    written(case / "avsync_midgop.ts", tmp_path / "out.mp4")
+    assert light_and_sound(tmp_path / "out.mp4")[1] == pytest.approx([1.0], abs=LIP_S)
+
+
+def test_a_browsers_recording_has_a_sane_rate_and_level(case: Path, tmp_path: Path) -> None:
+    written(case / "mediarec.webm", tmp_path / "out.mp4")
+    assert times(tmp_path / "out.mp4") == pytest.approx(times(case / "mediarec.webm"), abs=0.001)
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert out.streams.video[0].codec_context.level <= 31
