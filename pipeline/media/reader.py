@@ -52,6 +52,11 @@ class Reader:
         self._last: dict[int, tuple[float, float]] = {}  # when each track's last frame began and ended
 
     @property
+    def jumps(self) -> int:
+        """How often the clock went back, or leapt."""
+        return self._timeline.jumps
+
+    @property
     def rate(self) -> Fraction:
         """Frames per second, as the stream says."""
         # Without a clock FFmpeg takes 25; what is coded is better, unless a stranger's encoder put its clock's rate there.

@@ -14,11 +14,12 @@ class Timeline:
     Where a track's clock goes back, its packets follow on from the last ones, and the other tracks, whose clock goes
     back a few packets earlier or later, with the same correction: picture and sound stay together. A glitch that the
     clock itself takes back is forgotten with it. may_jump: a step forward beyond FORWARD_S is treated alike, and not as
-    a pause.
+    a pause. jumps: how many there were.
     """
 
     def __init__(self, may_jump: bool) -> None:
         self._may_jump = may_jump
+        self.jumps = 0
         self._corrections = [0.0]  # the newest last
         self._current: dict[int, float] = {}  # of each track
         self._last: dict[int, tuple[float, float]] = {}  # where on the line each track's last packet begins and ends
@@ -47,5 +48,6 @@ class Timeline:
         for newer in known[known.index(current) + 1 :] if current in known else known:
             if abs(due_s + newer - end_s) <= FORWARD_S:
                 return newer  # another track has been here already
+        self.jumps += 1
         self._corrections = [*self._corrections[-KEPT + 1 :], end_s - due_s]
         return self._corrections[-1]

@@ -131,7 +131,7 @@ class _Door:
         self.reader = reader
         self.seen = False  # a picture
         self._pace = Pace() if lumps else None
-        self._lag = Lag()
+        self._lag, self._jumps = Lag(), 0
         self._out, self._stop, self._clock = out, stop, clock
         self._behind_s: float | None = None  # our clock less the source's, by the last picture
 
@@ -150,6 +150,8 @@ class _Door:
         now_s = self._clock()
         self.seen = True
         if self.reader.has_clock:
+            if self.reader.jumps != self._jumps:  # or the line was broken: nothing can be compared with what was before
+                self._lag, self._jumps = Lag(), self.reader.jumps
             self._behind_s = now_s - at_s
             self._out.lag_s = self._lag.seen(at_s, now_s)
         self._out.put(TimedFrame(frame, now_s))
@@ -157,5 +159,6 @@ class _Door:
     def _captured_s(self, at_s: float, frame: AudioFrame) -> float:
         """With the picture of the same time; as it comes where the two have clocks of their own."""
         now_s = self._clock()
-        with_picture_s = now_s if self._behind_s is None else at_s + self._behind_s
-        return with_picture_s if abs(with_picture_s - now_s) < APART_S else now_s - frame.samples / frame.sample_rate
+        if self._behind_s is not None and abs(at_s + self._behind_s - now_s) < APART_S:
+            return at_s + self._behind_s
+        return now_s - frame.samples / frame.sample_rate

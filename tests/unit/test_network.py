@@ -22,7 +22,7 @@ from streamer.sources.pace import Lag, Pace
 from streamer.stream.intake import Intake
 
 from ..fakes import ManualTime
-from ..recorded import FPS, Recorder
+from ..recorded import FPS, Recorder, joined
 
 LIVE = {"bf": "0"}  # as cameras code: no picture waits for another
 Answer = Callable[[socket.socket, bytes], None]
@@ -140,6 +140,15 @@ def test_a_burst_is_over_at_once(tmp_path: Path) -> None:
     assert set(door.shown) == {0.0}
     assert len(door.heard) > 40
     assert door.lag_s == pytest.approx(0)
+
+
+def test_a_line_that_was_broken_is_no_lag(tmp_path: Path) -> None:
+    parts = [Recorder(start_s=s, options=LIVE).write(tmp_path / f"{s}.ts") for s in (5.0, 100.0)]
+    both = joined(tmp_path / "both.ts", *parts)
+    with server(http({"/": ("video/mp2t", both.read_bytes())})) as there:
+        door, _ = read(f"http://{there}/", each_s=0.001)
+    assert len(door.shown) == 2 * FPS
+    assert door.lag_s == pytest.approx(0, abs=0.01)
 
 
 def test_segments_are_spread(tmp_path: Path) -> None:
