@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -20,6 +21,7 @@ from .media.reader import FASTEST, USUAL, Moment, Reader, file_url, video_of
 
 Progress = Callable[[int, int | None], None]  # frames so far, frames in all where the file says so
 CALIBRATION_S = 3.0  # the neutral face is looked for in so much of a clip
+MOST_EARLY = 2000  # frames of sound, some forty seconds
 COUNTED = 90  # packets, to find the rate of pictures whose clock is finer than they are
 
 
@@ -64,7 +66,7 @@ class Clip:
         What is damaged is left out, as players do; ClipError where nothing can be decoded.
         """
         first_s: float | None = None
-        early: list[Moment] = []  # sound that is stored before the first picture may belong after it
+        early: deque[Moment] = deque(maxlen=MOST_EARLY)  # sound that is stored before the first picture may belong after it
         for at, frame in self._moments(sound):
             if first_s is None and isinstance(frame, av.AudioFrame):
                 early.append((at, frame))

@@ -31,18 +31,19 @@ class Timeline:
         if due_s is None:
             return current
         if track in self._last:
-            current = self._fitting(due_s, *self._last[track], current)
+            current = self._fitting(track, due_s, current)
         begin_s = due_s + current
         self._current[track], self._last[track] = current, (begin_s, begin_s + min(length_s, FORWARD_S))
         return current
 
-    def _fitting(self, due_s: float, begin_s: float, end_s: float, current: float) -> float:
+    def _fitting(self, track: int, due_s: float, current: float) -> float:
+        begin_s, end_s = self._last[track]
         if begin_s - CLOSE_S <= due_s + current <= end_s + CLOSE_S:
             return current
         nearest = min(self._corrections, key=lambda c: abs(due_s + c - end_s))
         if abs(due_s + nearest - end_s) <= CLOSE_S:
             return nearest
-        if due_s + current > end_s and not (self._may_jump and due_s + current - end_s > FORWARD_S):
+        if due_s + current > end_s and (not self._may_jump or self._goes_on(due_s + current, current)):
             return current  # an honest pause
         known = self._corrections
         for newer in known[known.index(current) + 1 :] if current in known else known:
@@ -51,3 +52,8 @@ class Timeline:
         self.jumps += 1
         self._corrections = [*self._corrections[-KEPT + 1 :], end_s - due_s]
         return self._corrections[-1]
+
+    def _goes_on(self, at_s: float, current: float) -> bool:
+        """Whether some track was near a time on the line before it came, by the same correction."""
+        ends_s = (end_s for track, (_, end_s) in self._last.items() if self._current[track] == current)
+        return any(abs(at_s - end_s) <= FORWARD_S for end_s in ends_s)

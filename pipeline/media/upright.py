@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 
-from ..frames import Image, planes_of
+from ..frames import Image, yuv_planes
 
 AS_IT_IS = [1 << 16, 0, 0, 1 << 16]  # a display matrix, without its offsets
 ODDEST = 8  # times as wide as high, or the reverse: beyond this the shape of pixels is a mistake in the file
@@ -29,7 +29,7 @@ def upright(frame: av.VideoFrame, pixel: Fraction | None = None) -> av.VideoFram
         return frame
     width, height = (max(n & ~1, 2) for n in size)
     flat = frame.reformat(width, height, "yuv420p")
-    planes = [placed(plane, *turns) for plane in planes_of(np.asarray(flat.to_ndarray(), np.uint8))]
+    planes = [placed(plane, *turns) for plane in yuv_planes(np.asarray(flat.to_ndarray(), np.uint8))]
     stacked = np.concatenate([plane.ravel() for plane in planes]).reshape(-1, planes[0].shape[1])
     made = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
     made.colorspace, made.color_range = flat.colorspace, flat.color_range

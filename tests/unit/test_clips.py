@@ -166,6 +166,12 @@ def test_short_recordings_one_after_the_other_do_not_fit_old_corrections() -> No
     assert placed == pytest.approx([k / 4 for k in range(36)])
 
 
+def test_pictures_may_be_rare_where_the_sound_goes_on() -> None:
+    line = Timeline(may_jump=True)
+    due = sorted([(k / 2, 1, 0.5) for k in range(40)] + [(5.0 * k, 0, 0.04) for k in range(4)])
+    assert [line.correction(track, at, length_s) for at, track, length_s in due] == [0.0] * len(due)
+
+
 def test_a_wrong_length_of_packets_is_no_jump() -> None:
     line = Timeline(may_jump=True)
     assert [line.correction(0, k / 30, 1.0) for k in range(60)] == [0.0] * 60
