@@ -23,7 +23,7 @@ define INSTALL
 	@touch $@
 endef
 
-.PHONY: setup run test quick check bench browser peers image-check docs clean
+.PHONY: setup run test quick check style bench browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
@@ -37,10 +37,14 @@ $(VENV)/.run$(HEAVY): pyproject.toml constraints.txt
 run: $(VENV)/.run$(HEAVY)
 	$(BIN)/puppetcast serve --port $(PORT) --engine $(ENGINE)
 
-check: setup
+TYPES = if $(BIN)/python -c "import torch" 2>/dev/null; then $(BIN)/mypy; \
+  else echo "*** PyTorch is absent: types are NOT CHECKED ***"; fi
+check: style
+	@$(TYPES)
+
+style: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@if $(BIN)/python -c "import torch" 2>/dev/null; then $(BIN)/mypy; else echo "*** PyTorch is absent: types are NOT CHECKED ***"; fi
 
 # Chromium comes from the distribution; without it the browser tests are skipped, and say so.
 browser:
@@ -60,10 +64,16 @@ peers:
 	    && (command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm >/dev/null)) \
 	  || echo "*** other people's servers and clients cannot be installed: network cameras and foreign peers will not be tested ***"
 
-# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process.
+# Tests start the program again and again: it is to be read from bytecode, whatever the shell around has set.
+test quick: export PYTHONDONTWRITEBYTECODE :=
+
+# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
+# minute, so it works beside them, and speaks after them.
 WORKERS ?= 3
-test: setup browser peers check
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+test: setup browser peers style
+	@{ $(TYPES); } >$(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \
+	wait $$types; types=$$?; echo mypy:; cat $(VENV)/mypy.log; exit $$((tests | types))
 
 # The everyday part, in a minute or two: without servers, browsers and whole networks.
 quick: check

@@ -13,7 +13,7 @@ from bench.machine import CLASS, committed, machine, speed
 from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
-from pipeline.face.faces import faces_by
+from pipeline.face.faces import TRACKERS, faces_by, faces_if_here
 from pipeline.liveportrait.files import need_extra
 from pipeline.liveportrait.options import Settings
 from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, load_portrait
@@ -202,7 +202,7 @@ def bench_device(
 def bench_follow(
     clips: Annotated[list[Path], typer.Argument(help="Driving clips.")],
     portrait: Annotated[list[str] | None, typer.Option(help="Portraits; all the bundled ones by default.")] = None,
-    tracker: Annotated[str, typer.Option(help="mediapipe or cascade: what drives. MediaPipe measures.")] = "mediapipe",
+    tracker: Annotated[str, typer.Option(help="mediapipe, litert or cascade: what drives. MediaPipe measures.")] = "mediapipe",
     folder: Annotated[Path, typer.Option(help="Where the animated clips go.")] = Path("out"),
     out: _Result = None,
 ) -> None:
@@ -211,12 +211,15 @@ def bench_follow(
     from pipeline.engine import open_engine
 
     with one_line_errors(), tidy_end():
-        if tracker not in ("mediapipe", "cascade"):
-            raise PuppetError(f"tracker '{tracker}' is not known; trackers: mediapipe, cascade")
+        if tracker not in TRACKERS:
+            raise PuppetError(f"tracker '{tracker}' is not known; trackers: {', '.join(TRACKERS)}")
         model = _face_model_to_measure()
         _make(folder)
         portraits = [load_portrait(p, faces_by(model)) for p in portrait or bundled_names()]
-        engine = open_engine("mesh", faces_by(model if tracker == "mediapipe" else None))
+        faces = faces_if_here(tracker, model)
+        if faces is None:
+            raise ModelError(f"the models of the {tracker} tracker are not here; run 'puppetcast models fetch {tracker}'")
+        engine = open_engine("mesh", faces)
         with bar("pairs") as progress:
             figures = report(portraits, clips, engine, model, folder, progress)
     _report({"tracker": tracker, **figures}, out)

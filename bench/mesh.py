@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,7 +16,7 @@ from typing import Any
 from pipeline import models
 from pipeline.clips import Progress, open_clip, timed
 from pipeline.errors import PuppetError
-from pipeline.face.faces import faces_by
+from pipeline.face.faces import TRACKERS, Faces, faces_by, faces_if_here
 from pipeline.face.motion import Array, Neutral, rest
 from pipeline.follow.calibration import Calibration
 from pipeline.frames import Image
@@ -36,17 +37,27 @@ def mesh(clip: Path, against: Path | None = None, progress: Progress = lambda do
     a puppet of the clip's own pictures to one of them. against: another checkout, whose engine draws the one picture, too."""
     there = None if against is None else other_package(against)
     frames = _frames(clip)
-    model = models.find(models.FACE_LANDMARKER)
+    faces = faces_by(models.find(models.FACE_LANDMARKER))
     seen: list[Array | None] = []
-    figures: dict[str, Any] = _measure(frames, model, seen, progress)
+    figures: dict[str, Any] = _measure(frames, faces, seen, progress)
     found = [Picture(image, face) for image, face in zip(frames, seen, strict=True) if face is not None]
-    return {
-        "clip": clip.name,
-        "frames": len(frames),
-        "tracker": "mediapipe" if model else "cascade",
-        **figures,
-        **(_pictures(found, there) if found else {}),
-    }
+    figures |= {"cpu_ms": _costs(frames), **(_pictures(found, there) if found else {})}
+    return {"clip": clip.name, "frames": len(frames), "tracker": faces.name, **figures}
+
+
+def _costs(frames: list[Image]) -> dict[str, float]:
+    """Milliseconds of processor time a frame for each tracker that is here, frame by frame in turn."""
+    model = models.find(models.FACE_LANDMARKER)
+    with ExitStack() as stack:
+        ways = [way for name in TRACKERS if (way := faces_if_here(name, model)) is not None]
+        trackers = {way.name: stack.enter_context(closing(way.open_tracker())) for way in ways}
+        spent: dict[str, list[float]] = {name: [] for name in trackers}
+        for k, image in enumerate(frames):
+            for name, tracker in trackers.items():
+                start = time.process_time()
+                tracker.track(image, k / 30)
+                spent[name].append(time.process_time() - start)
+    return {name: round(1000 * sum(each) / len(each), 2) for name, each in spent.items()}
 
 
 def other_package(checkout: Path) -> str:
@@ -104,10 +115,10 @@ def _frames(clip: Path) -> list[Image]:
         return out
 
 
-def _measure(frames: list[Image], model: Path | None, seen: list[Array | None], progress: Progress) -> dict[str, float]:
+def _measure(frames: list[Image], faces: Faces, seen: list[Array | None], progress: Progress) -> dict[str, float]:
     """seen: gets the landmarks of each frame."""
     source = MeshPrepared.of(bundled("astronaut"), SIDE, SIDE)
-    tracker, calibration = faces_by(model).open_tracker(), Calibration()
+    tracker, calibration = faces.open_tracker(), Calibration()
     neutral = None
     track_s, warp_s = [], []
     start = time.perf_counter()

@@ -24,6 +24,7 @@ from pipeline.face.motion import Array, Motion, Neutral
 from pipeline.follow.smoothing import MotionSmoother
 from pipeline.frames import Image
 from pipeline.mesh.mixing import Mixer
+from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import Picture
 from pipeline.puppet.make import Look, assemble, select
@@ -129,12 +130,12 @@ def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, obj
     """Figures of one clip. sheet: a folder for true frames beside made ones, one PNG picture every fifth frame.
 
     Pictures are compared under the motion as it was seen, as a filter's delay is none of the engine's; popping is measured
-    under the motion as it is smoothed when live.
+    under the motion as it is smoothed when live, where the face then is: a head goes only as far as its picture has room.
     """
     frames = seen(clip, model)
     cut = round(SHARE * len(frames))
-    renders, neutral, pictures = _puppets(frames[:cut])
-    smoothed, _, _ = _puppets(frames[:cut])
+    puppet, neutral = _puppet(frames[:cut])
+    renders, smoothed = _renders(puppet), _renders(puppet)
     smooth, likeness = MotionSmoother(), {name: Likeness() for name in renders}
     popping = {name: Popping() for name in ("true", *renders)}
     cost_s: dict[str, list[float]] = {name: [] for name in renders}
@@ -144,9 +145,10 @@ def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, obj
         true, regions = _truth(frame, next(iter(made.values())).shape)
         popping["true"].add(true, regions)
         live = smooth(motion, frame.time_s)
+        shown = _shown(puppet, live)
         for name, picture in made.items():
             likeness[name].add(true, picture, regions)
-            popping[name].add(smoothed[name](live, frame.time_s), regions)
+            popping[name].add(smoothed[name](live, frame.time_s), shown)
         if sheet is not None and k % 5 == 0:
             row = np.hstack([true, *made.values()])
             cv2.imwrite(str(sheet / f"{clip.stem}-{k:04d}.png"), cv2.cvtColor(row, cv2.COLOR_RGB2BGR))
@@ -154,7 +156,7 @@ def reenact(clip: Path, model: Path, sheet: Path | None = None) -> dict[str, obj
     still = max(popping["true"].p99(), 1e-3)
     return {
         "frames": len(frames) - cut,
-        "pictures": pictures,
+        "pictures": 1 + len(puppet.keys.pictures),
         **{name: {**like.figures(), "popping": round(popping[name].p99() / still, 3)} for name, like in likeness.items()},
         "cost_ratio": {name: round(cost / costs["one"], 2) for name, cost in costs.items()},
     }
@@ -176,18 +178,26 @@ def _timed(render: Render, motion: Motion, time_s: float, into: list[float]) -> 
     return picture
 
 
-def _puppets(frames: list[Seen]) -> tuple[dict[str, Render], Neutral, int]:
-    """What is compared, by name, the driver's neutral (the frame that the portrait is), and the number of pictures."""
+def _puppet(frames: list[Seen]) -> tuple[MeshPrepared, Neutral]:
+    """The puppet of some frames, and the driver's neutral: the frame that the portrait is."""
     wanted = select([Look.at(f.image, f.landmarks) for f in frames])
     puppet = assemble("reenact", [Picture(frames[k].image, frames[k].landmarks) for k in wanted])
-    many, one = (MeshPrepared.of(p, SIDE, SIDE) for p in (puppet, replace(puppet, more=())))
-    mixer = Mixer()
+    return MeshPrepared.of(puppet, SIDE, SIDE), Neutral.of(frames[wanted[0]].landmarks, frames[wanted[0]].blink)
 
-    def mixed(motion: Motion, time_s: float) -> Image:
-        return many.render(motion, lambda target: mixer(many, target, time_s))
 
-    neutral = Neutral.of(frames[wanted[0]].landmarks, frames[wanted[0]].blink)
-    return {"one": lambda motion, time_s: one.render(motion), "many": mixed}, neutral, len(wanted)
+def _renders(puppet: MeshPrepared) -> dict[str, Render]:
+    """What is compared, by name: its neutral picture alone, and all of them as one stream mixes them."""
+    one, mixer = replace(puppet, keys=replace(puppet.keys, pictures=(), widest=0.0)), Mixer()
+    return {
+        "one": lambda motion, time_s: one.render(motion),
+        "many": lambda motion, time_s: puppet.render(motion, lambda target: mixer(puppet, target, time_s)),
+    }
+
+
+def _shown(puppet: MeshPrepared, motion: Motion) -> dict[str, NDArray[np.bool_]]:
+    """The `masks` of the face that a puppet shows under a motion."""
+    driven = pose_of(motion, puppet.geometry, puppet.keys.widest).landmarks(puppet.geometry)
+    return masks(driven + (puppet.crop.x, puppet.crop.y), puppet.still.shape[:2])
 
 
 def report(clips: list[Path], model: Path, sheets: Path | None, progress: Progress) -> dict[str, object]:

@@ -82,7 +82,7 @@ class Clip:
 
     def _moments(self, sound: bool) -> Iterator[Moment]:
         if self._container is None:
-            with suppress(OSError, EOFError, SyntaxError):  # what came before the damage is shown
+            with suppress(*animated.DAMAGED):  # what came before the damage is shown
                 yield from animated.frames(self.path)
             return
         reader = self._reader()

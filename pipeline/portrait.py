@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -12,25 +12,31 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
 
 from . import puppetfile
 from .errors import LandmarksNeeded, NoFaceError, PortraitError
 from .face.canonical import from_five_points
 from .face.faces import Faces
 from .face.motion import Array, eyes_look_shut
+from .face.search import find_faces
 from .frames import Image
-from .media.animated import is_animated
+from .media.animated import is_motion_jpeg
+from .pictures.colours import GROUND, Colour
+from .pictures.decode import MAX_BYTES, MAX_SIDE, decode, decode_picture
+from .pictures.formats import DAMAGED, SUFFIXES, moves, opened
 
-MAX_BYTES = 20_000_000
+__all__ = [
+    "BUNDLED", "DEMO_CLIP", "MAX_SIDE", "MOST_BYTES", "PICTURES", "Picture", "Portrait", "bundled", "bundled_names",
+    "decode_picture", "find_portrait", "fit", "is_picture", "is_portrait", "load_portrait", "make_portrait", "pack_puppet",
+    "read_bytes", "read_picture", "read_portrait", "read_puppet", "save_puppet",
+]  # fmt: skip
+
 MOST_BYTES = max(MAX_BYTES, puppetfile.MAX_BYTES)
-MAX_PIXELS = 40_000_000
-MAX_SIDE = 2048  # larger pictures are scaled down when they are read
-FORMATS = ("JPEG", "PNG", "WEBP")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # that are written
+MARKS = "the eye on the left, the eye on the right, the tip of the nose, the left and the right corner of the mouth"
 BUNDLED = files("pipeline") / "portraits"
+DEFAULT = "collins"  # a photograph with its mouth shut: driven, it smiles and talks as the driver does
 DEMO_CLIP = Path(str(BUNDLED / "demo.mp4"))
-Pillow.MAX_IMAGE_PIXELS = None  # ours is lower, and checked before anything is decoded
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Picture:
 class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
     of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
-    puppet of many pictures; about: what a puppet file says of itself."""
+    puppet of many pictures; about: what a puppet file says of itself; title: what people call it, where that is another name."""
 
     name: str
     image: Image
@@ -53,6 +59,7 @@ class Portrait:
     others: tuple[Array, ...] = ()
     more: tuple[Picture, ...] = ()
     about: puppetfile.About | None = None
+    title: str = ""
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""
@@ -77,26 +84,6 @@ class Portrait:
         return [(*low.tolist(), *(high - low).tolist()) for low, high in ends]
 
 
-def decode_picture(data: bytes, name: str) -> Image:
-    """(h, w, 3) RGB of a JPEG, PNG or WebP file, upright, at most MAX_SIDE; PortraitError otherwise."""
-    if len(data) > MAX_BYTES:
-        raise PortraitError(f"{name}: {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // 1_000_000} MB are taken")
-    try:
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise PortraitError(f"{name}: {width * height / 1e6:.0f} megapixels; at most {MAX_PIXELS // 1_000_000} are taken")
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except UnidentifiedImageError as exc:
-        raise PortraitError(f"{name}: not a JPEG, PNG or WebP picture") from exc
-    except (OSError, ValueError, SyntaxError) as exc:
-        raise PortraitError(f"{name}: damaged picture ({exc})") from exc
-    if min(upright.size) < 64:
-        raise PortraitError(f"{name}: {upright.width}x{upright.height} pixels; at least 64x64 are needed")
-    upright.thumbnail((MAX_SIDE, MAX_SIDE), Pillow.Resampling.LANCZOS)
-    return np.array(upright)
-
-
 def fit(image: Image, landmarks: Array, max_side: int, most: float = math.inf) -> tuple[Image, Array]:
     """Scale picture (h, w, 3) and landmarks so that the longer side is at most `max_side`, by at most the factor `most`;
     both sides become even.
@@ -115,16 +102,20 @@ def fit(image: Image, landmarks: Array, max_side: int, most: float = math.inf) -
 
 
 def is_portrait(path: Path) -> bool:
-    """Whether a file is a picture or a puppet, by its name or its content."""
-    return path.suffix.lower() in (*PICTURES, puppetfile.SUFFIX) or is_picture(path)
+    """Whether a file is a picture or a puppet, by its name or its content. Of an animated picture the first one is taken."""
+    return path.suffix.lower() in (*SUFFIXES, puppetfile.SUFFIX) or _opens(path, lambda picture: True)
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is one JPEG, PNG or WebP picture, by its content; one that moves is a clip."""
+    """Whether a file is one still picture, by its content."""
+    return _opens(path, lambda picture: not moves(picture)) and not is_motion_jpeg(path)
+
+
+def _opens(path: Path, holds: Callable[[Pillow.Image], bool]) -> bool:
     try:
-        with Pillow.open(path, formats=FORMATS):
-            return not is_animated(path)
-    except (OSError, ValueError, SyntaxError):  # Pillow's own error is an OSError
+        with opened(path, path.name) as picture:
+            return holds(picture)
+    except (*DAMAGED, PortraitError):
         return False
 
 
@@ -144,21 +135,43 @@ def read_bytes(path: Path) -> bytes:
 
 def make_portrait(name: str, image: Image, faces: Faces, marks: Array | None = None) -> Portrait:
     """Find the face; of several the largest moves. `marks` (5, 2) place it by hand: both eye centres (picture left first),
-    nose tip, both mouth corners, in pixels of `image`. NoFaceError, LandmarksNeeded."""
+    nose tip, both mouth corners, in pixels of `image`. A picture that lies or stands on its head comes out upright.
+    PortraitError, NoFaceError, LandmarksNeeded."""
     if marks is not None:
+        _check_marks(name, image, marks)
         return Portrait(name, image, from_five_points(marks))
     try:
-        found = faces.find(image)
+        found = find_faces(image, faces)
     except (NoFaceError, LandmarksNeeded) as exc:
         raise type(exc)(f"{name}: {exc}") from exc
-    largest = max(found, key=lambda face: float(np.ptp(face[:, 0])))
-    return Portrait(name, image, largest, tuple(found) if len(found) > 1 else ())
+    largest = max(found.faces, key=lambda face: float(np.ptp(face[:, 0])))
+    return Portrait(name, found.image, largest, tuple(found.faces) if len(found.faces) > 1 else ())
 
 
-def read_portrait(name: str, data: bytes, faces: Faces, marks: Array | None = None) -> Portrait:
-    """A portrait from a file's bytes: a picture (see `make_portrait`), or a puppet, which brings its landmarks."""
+def _check_marks(name: str, image: Image, marks: Array) -> None:
+    """PortraitError unless they may be a face in or near the picture."""
+    size = np.array(image.shape[1::-1])
+    if marks.shape != (5, 2) or not np.isfinite(marks).all() or (marks < -size / 2).any() or (marks > 1.5 * size).any():
+        raise PortraitError(f"{name}: the marks are to be five points in the picture: {MARKS}")
+    across, down = marks[1] - marks[0], marks[3:].mean(axis=0) - marks[:2].mean(axis=0)
+    if np.linalg.norm(across) < 4 or across[0] * down[1] - across[1] * down[0] < 0.1 * float(across @ across):
+        raise PortraitError(f"{name}: the marks are no face; their order is {MARKS}")
+
+
+def read_portrait(name: str, data: bytes, faces: Faces, marks: Array | None = None, ground: Colour = GROUND) -> Portrait:
+    """A portrait from a file's bytes: a picture (see `make_portrait`; marks in the file's own pixels, as it is shown upright;
+    transparent parts show `ground`), or a puppet, which brings its landmarks."""
     if not puppetfile.is_puppet(data):
-        return make_portrait(name, decode_picture(data, name), faces, marks)
+        decoded = decode(data, name, ground)
+        scaled = None if marks is None else np.asarray(marks, np.float32) * np.float32(decoded.scale)
+        return make_portrait(name, decoded.image, faces, scaled)
+    if marks is not None:
+        raise PortraitError(f"{name}: a puppet brings its face with it; leave the marks out")
+    return read_puppet(name, data)
+
+
+def read_puppet(name: str, data: bytes) -> Portrait:
+    """A puppet from its file's bytes; PortraitError."""
     about, ((image, landmarks), *others) = puppetfile.unpack(data, name)
     return Portrait(name, image, landmarks, more=tuple(Picture(*other) for other in others), about=about)
 
@@ -177,10 +190,12 @@ def _pictures(portrait: Portrait) -> puppetfile.Pictures:
     return [(portrait.image, portrait.landmarks), *((p.image, p.landmarks) for p in portrait.more)]
 
 
-def load_portrait(where: str, faces: Faces) -> Portrait:
-    """A bundled portrait by name, or a picture or puppet file by path."""
+def load_portrait(where: str, faces: Faces, marks: Array | None = None, ground: Colour = GROUND) -> Portrait:
+    """A bundled portrait by name, or a picture or puppet file by path. See `read_portrait`."""
     path = find_portrait(where)
-    return bundled(where) if path is None else read_portrait(path.name, read_bytes(path), faces)
+    if path is not None:
+        return read_portrait(path.name, read_bytes(path), faces, marks, ground)
+    return bundled(where) if marks is None else make_portrait(where, bundled(where).image, faces, marks)
 
 
 def find_portrait(where: str) -> Path | None:
@@ -196,12 +211,13 @@ def find_portrait(where: str) -> Path | None:
 
 
 def bundled_names() -> list[str]:
-    """Names of the portraits that come with the package."""
-    return sorted(p.name.removesuffix(".json") for p in BUNDLED.iterdir() if p.name.endswith(".json"))
+    """Names of the portraits that come with the package, DEFAULT first."""
+    names = (p.name.removesuffix(".json") for p in BUNDLED.iterdir() if p.name.endswith(".json"))
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def bundled(name: str) -> Portrait:
     """A portrait that comes with the package; its landmarks lie beside it."""
     described = json.loads((BUNDLED / f"{name}.json").read_text("utf-8"))
     image = decode_picture((BUNDLED / described["file"]).read_bytes(), name)
-    return Portrait(name, image, np.array(described["landmarks"], np.float32))
+    return Portrait(name, image, np.array(described["landmarks"], np.float32), title=described["title"])

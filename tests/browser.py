@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from .programs import program
-from .waiting import wait_until
+from .waiting import LIMIT_S, wait_until
 
+expect.set_options(timeout=1000 * LIMIT_S)
 FLAGS = [
     "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
     "--allow-loopback-in-peer-connection", "--disable-background-networking", "--disable-component-update",

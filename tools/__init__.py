@@ -1,1 +1,1 @@
-"""Tools of the repository: references, drawings and the teeth, made from the code."""
+"""Tools of the repository: references, portraits and the teeth, made from the code."""

@@ -2,7 +2,7 @@
 
 import { Camera } from "./camera.js";
 import { Control, name, words } from "./control.js";
-import { onDrop } from "./drop.js";
+import { onDrop, onPaste } from "./drop.js";
 import { Gallery } from "./gallery.js";
 import { Panel } from "./panel.js";
 import { isClip, Puppets } from "./puppets.js";
@@ -10,6 +10,7 @@ import { Recordings } from "./recordings.js";
 import { watch } from "./rtc.js";
 import { loadSchema } from "./schema.js";
 import { shortcuts } from "./shortcuts.js";
+import { takePicture } from "./snapshot.js";
 import { Stats } from "./stats.js";
 import { Studio } from "./studio.js";
 import { renderButtons, renderCalibration, renderDriver, renderEngine, renderNotice } from "./view.js";
@@ -151,10 +152,16 @@ $("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").c
 $("microphone").addEventListener("change", attempt(switchMicrophone));
 $("upload").addEventListener("change", attempt(chosen));
 $("clip").addEventListener("change", attempt(chosen));
+$("take").addEventListener("click", attempt(async () => {
+  const file = await takePicture(camera);
+  if (file) await take([file]);
+}));
 $("yourself").addEventListener("click", attempt(() => studio.ofYourself()));
 $("making-show").addEventListener("click", attempt(() => puppets.choose()));
 $("making-end").addEventListener("click", attempt(() => puppets.end()));
 onDrop(attempt(take));
+onPaste(attempt(take));
+addEventListener("focus", () => gallery.load().catch(() => {})); // its folder may have been changed meanwhile
 $("cameras").addEventListener("change", attempt(() => camera.on && camera.restart()));
 addEventListener("pagehide", () => camera.stop());
 

@@ -11,7 +11,9 @@ export async function call(method, path, body) {
   const headers = authorized(body && !form ? { "Content-Type": "application/json" } : {});
   const reply = await fetch(path, { method, headers, body: form ? body : body && JSON.stringify(body) });
   const data = await reply.json().catch(() => ({}));
-  if (!reply.ok) throw failure(data.detail || `the server answered ${reply.status}`, data.code);
+  if (!reply.ok) {
+    throw Object.assign(failure(data.detail || `the server answered ${reply.status}`, data.code), { goes: data.goes });
+  }
   return data;
 }
 

@@ -1,4 +1,4 @@
-// Files dropped anywhere on the page, and the sign that they may be.
+// Files dropped anywhere on the page or pasted, and the sign that they may be.
 
 export function onDrop(take) {
   const sign = document.getElementById("drop");
@@ -16,5 +16,15 @@ export function onDrop(take) {
     const free = !sign.hidden; // no dialog is open
     show(false);
     if (free) take([...event.dataTransfer.files]);
+  });
+}
+
+// What was copied in another program or a file manager.
+export function onPaste(take) {
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!files.length || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    take(files.slice(0, 1)); // some programs give the same picture twice
   });
 }

@@ -1,8 +1,13 @@
-// The portraits and puppets: shown small, chosen by a click, uploaded, and puppets downloaded.
+// The portraits and puppets: shown small, chosen by a click, uploaded, renamed, deleted, and puppets downloaded.
 
-import { call } from "./control.js";
+import { ask } from "./ask.js";
+import { call, failure } from "./control.js";
+import { Details, urlOf } from "./details.js";
 import { chooseFace, mark } from "./marker.js";
-import { withToken } from "./rtc.js";
+import { authorized, withToken } from "./rtc.js";
+
+const WIDE = 1280; // pixels of a picture in which a face is chosen
+const UNSEEN = ["NoFaceError", "LandmarksNeeded"]; // the face can be placed by hand
 
 export class Gallery {
   constructor(control, attempt) {
@@ -11,6 +16,8 @@ export class Gallery {
     this.portraits = [];
     this.shown = ""; // the portraits that have buttons
     this.box = document.getElementById("gallery");
+    this.details = new Details(this);
+    this.changes = 0; // of the gallery, when it was loaded
   }
 
   async load() {
@@ -25,75 +32,126 @@ export class Gallery {
 
   async show(portrait) {
     await this.control.send({ portrait });
+    this.buttons().get(portrait)?.scrollIntoView({ block: "nearest" });
+  }
+
+  buttons() {
+    return new Map([...this.box.querySelectorAll("[data-portrait]")].map((button) => [button.dataset.portrait, button]));
   }
 
   render() {
     const { portraits, control } = this;
+    if (control.state && control.state.gallery !== this.changes) {
+      this.changes = control.state.gallery;
+      this.load().catch(() => {}); // another page has changed it
+    }
     const key = JSON.stringify(portraits);
-    if (key !== this.shown) this.box.replaceChildren(...portraits.map((each, k) => this.thumbnail(each, k + 1)));
+    if (key !== this.shown) {
+      const focused = this.box.contains(document.activeElement) && document.activeElement.dataset.portrait;
+      this.box.replaceChildren(...portraits.map((each) => this.thumbnail(each)));
+      if (focused) this.buttons().get(focused)?.focus();
+    }
     this.shown = key;
     const current = control.wanted.get("portrait")?.[0] ?? control.state?.portrait;
-    const buttons = this.box.querySelectorAll("button");
-    buttons.forEach((button, k) => button.setAttribute("aria-pressed", portraits[k].id === current));
+    for (const [id, button] of this.buttons()) button.setAttribute("aria-pressed", id === current);
   }
 
-  thumbnail(portrait, number) {
+  thumbnail(portrait) {
     const place = document.createElement("div");
-    place.append(this.button(portrait, number));
+    place.append(this.button(portrait));
+    if (portrait.uploaded || portrait.faces.length > 1) place.append(this.more(portrait));
     if (portrait.pictures > 1) place.append(download(portrait));
     return place;
   }
 
-  button(portrait, number) {
+  button(portrait) {
     const button = document.createElement("button");
-    const image = new Image();
-    image.addEventListener("load", () => (image.style.objectPosition = around(portrait.faces[portrait.face], image)));
-    image.src = withToken(`/api/portraits/${encodeURIComponent(portrait.id)}/image`);
+    const image = new Image(192, 192);
+    image.loading = "lazy";
+    image.src = withToken(urlOf(portrait, "/thumbnail"));
     image.alt = portrait.name;
     button.append(image);
     const shut = portrait.eyes_shut && "its eyes are shut in the picture and stay shut";
     button.title = [portrait.name, portrait.label, shut].filter(Boolean).join(": ");
-    button.addEventListener("click", this.attempt(() => this.choose(number)));
+    button.dataset.portrait = portrait.id;
+    button.addEventListener("click", this.attempt(() => this.show(portrait.id)));
     return button;
   }
 
-  // marks: five points that place the face, where the server has no model to find it.
-  async upload(file, marks) {
+  more(portrait) {
+    const button = document.createElement("button");
+    button.className = "more";
+    button.title = `Rename, delete or change “${portrait.name}”`;
+    button.setAttribute("aria-label", button.title);
+    button.textContent = "⋯";
+    button.addEventListener("click", () => this.details.open(portrait));
+    return button;
+  }
+
+  // A picture that shows no face can be marked; where the gallery is full, it is asked whether the oldest may go.
+  async upload(file) {
+    const added = await this.added(file, {});
+    if (!added) return;
+    await this.load();
+    if (added.faces.length > 1) await this.chooseFace(added);
+    await this.show(added.id);
+  }
+
+  async added(file, { marks, going = [] }) {
     const form = new FormData();
     form.append("file", file);
     if (marks) form.append("marks", JSON.stringify(marks));
-    let added;
+    for (const id of going) form.append("going", id);
     try {
-      added = await call("POST", "/api/portraits", form);
+      return await call("POST", "/api/portraits", form);
     } catch (problem) {
-      if (problem.code !== "LandmarksNeeded") throw problem;
-      const points = await mark(file);
-      if (points) await this.upload(file, points);
-      return;
+      if (UNSEEN.includes(problem.code) && !marks) return this.marked(file, problem, going);
+      const goes = Object.entries(problem.goes ?? {});
+      if (!goes.length) throw problem;
+      const names = goes.map(([, name]) => `“${name}”`).join(", ");
+      const one = goes.length === 1;
+      const text = `The gallery is full. ${names} would be deleted for this one.`;
+      const yes = await ask(text, one ? "Delete it" : "Delete them");
+      return yes ? this.added(file, { marks, going: goes.map(([id]) => id) }) : null;
     }
-    if (added.faces.length > 1) {
-      const face = await chooseFace(file, added.faces);
-      if (face !== null && face !== added.face) await call("PUT", `/api/portraits/${added.id}/face`, { face });
-    }
-    await this.load();
-    await this.show(added.id);
   }
+
+  // problem: why it is to be placed by hand; it is what is told where the user gives up.
+  async marked(file, problem, going) {
+    const { picture, scale } = await preview(file);
+    const seen = problem.code === "NoFaceError" ? "No face was found here. Place it by hand" : "Place the face";
+    const points = await mark(seen, picture);
+    if (!points && problem.code === "NoFaceError") throw problem;
+    return points && this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going });
+  }
+
+  async chooseFace(portrait) {
+    const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });
+    const picture = await createImageBitmap(await reply.blob());
+    const title = `“${portrait.name}” shows ${portrait.faces.length} faces`;
+    const face = await chooseFace(title, picture, portrait.faces, portrait.face);
+    if (face === null || face === portrait.face) return;
+    await call("PUT", urlOf(portrait, "/face"), { face });
+    await this.load();
+    if (this.control.state?.portrait === portrait.id) await this.show(portrait.id);
+  }
+}
+
+// The picture as the server reads it, which may be one that this browser cannot, and its pixels for each of the file's.
+async function preview(file) {
+  const form = new FormData();
+  form.append("file", file);
+  const reply = await fetch("/api/portraits/preview", { method: "POST", headers: authorized(), body: form });
+  if (!reply.ok) throw failure((await reply.json()).detail);
+  return { picture: await createImageBitmap(await reply.blob()), scale: Number(reply.headers.get("X-Scale")) };
 }
 
 function download({ id, name, pictures }) {
   const link = document.createElement("a");
-  link.href = withToken(`/api/portraits/${encodeURIComponent(id)}/puppet`);
+  link.href = withToken(urlOf({ id }, "/puppet"));
   link.download = "";
   link.title = `Download “${name}” (${pictures} pictures) as a file`;
   link.setAttribute("aria-label", link.title);
   link.textContent = "↓";
   return link;
-}
-
-// The CSS position by which a square of a long picture shows the face, not the middle. face: x, y, width, height as
-// shares of the picture.
-function around([left, top, width, height], { naturalWidth, naturalHeight }) {
-  const side = Math.min(naturalWidth, naturalHeight);
-  const slide = (middle, seen) => `${100 * Math.min(Math.max((middle - seen / 2) / (1 - seen || 1), 0), 1)}%`;
-  return `${slide(left + width / 2, side / naturalWidth)} ${slide(top + height / 2, side / naturalHeight)}`;
 }

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import LandmarksNeeded
+from .. import models, wheel
+from ..errors import LandmarksNeeded, ModelError
 from ..frames import Image
 from .motion import Array
+from .noise import CalmTracker
 from .tracker import Tracker
+
+TRACKERS = ("mediapipe", "litert", "cascade")  # the better ones first
 
 
 class Faces(Protocol):
@@ -23,6 +29,9 @@ class Faces(Protocol):
         """(478, 3) landmarks in pixels of each face in a still picture (h, w, 3) RGB, from left to right. NoFaceError where
         there is none, LandmarksNeeded where they must be given by hand."""
 
+    def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
+        """The same of each of several pictures, but only of faces that are large enough in it; none where there is none."""
+
 
 class MediaPipeFaces:
     """By MediaPipe's landmarker. See `Faces`."""
@@ -35,12 +44,41 @@ class MediaPipeFaces:
     def open_tracker(self) -> Tracker:
         from .mediapipe import MediaPipeTracker
 
-        return MediaPipeTracker(self._model)
+        return CalmTracker(MediaPipeTracker(self._model))
 
     def find(self, image: Image) -> list[Array]:
         from .mediapipe import find_landmarks
 
         return find_landmarks(image, self._model)
+
+    def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
+        from .mediapipe import landmarks_of_each
+
+        return landmarks_of_each(images, self._model)
+
+
+class LitertFaces:
+    """By MediaPipe's single networks in LiteRT. See `Faces`."""
+
+    name = "litert"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open_tracker(self) -> Tracker:
+        from .litert import LitertTracker
+
+        return CalmTracker(LitertTracker(self._folder))
+
+    def find(self, image: Image) -> list[Array]:
+        from .litert import find_landmarks
+
+        return find_landmarks(image, self._folder)
+
+    def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
+        from .litert import landmarks_of_each
+
+        return landmarks_of_each(images, self._folder)
 
 
 class CascadeFaces:
@@ -51,14 +89,48 @@ class CascadeFaces:
     def open_tracker(self) -> Tracker:
         from .cascade import CascadeTracker
 
-        return CascadeTracker()
+        return CalmTracker(CascadeTracker())
 
     def find(self, image: Image) -> list[Array]:
         raise LandmarksNeeded(
             "without the face model, mark both eye centres, the nose tip and the mouth corners (or run 'puppetcast models fetch')"
         )
 
+    def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
+        return (self.find(image) for image in images)
+
 
 def faces_by(model: Path | None) -> Faces:
-    """MediaPipe's where its model is at hand, else the cascade's."""
-    return CascadeFaces() if model is None else MediaPipeFaces(model)
+    """The best way there is on this machine: by MediaPipe's landmarker where its model is at hand, by LiteRT where its
+    models and the runtime are, else by the cascade."""
+    if model is not None:
+        return MediaPipeFaces(model)
+    return LitertFaces(models.folder()) if litert_is_here() else CascadeFaces()
+
+
+def faces_for(what: str) -> Faces:
+    """The same, for what the cascade is too rough for; ModelError where there is nothing better."""
+    faces = faces_by(models.find(models.FACE_LANDMARKER))
+    if isinstance(faces, CascadeFaces):
+        raise ModelError(f"{what} needs the face model; run 'puppetcast models fetch'")
+    return faces
+
+
+def faces_if_here(name: str, model: Path | None) -> Faces | None:
+    """The way of that name, of TRACKERS, where its models are here; model: of MediaPipe's landmarker."""
+    ways: list[Faces] = [CascadeFaces()]
+    if model is not None:
+        ways.append(MediaPipeFaces(model))
+    if litert_is_here():
+        ways.append(LitertFaces(models.folder()))
+    return next((way for way in ways if way.name == name), None)
+
+
+def litert_is_here() -> bool:
+    """Whether LiteRT and its models are on this machine."""
+    return litert_can_run() and wheel.LITERT.is_here()
+
+
+def litert_can_run() -> bool:
+    """Whether LiteRT is installed: there are platforms that it is not made for."""
+    return find_spec("ai_edge_litert") is not None

@@ -12,7 +12,11 @@ Array = NDArray[Any]
 OPEN_FLOOR = 0.30  # the landmark model still sees this share of the neutral opening on a shut eye
 WIDEST = 1.3
 BLINK = (0.22, 0.50)  # scores above the neutral's between which an eye shuts; squints and glances down stay below
-WINK = (0.24, 0.42)  # differences of the two eyes' scores between which the one shuts and the other does not
+# A wink: how much more one eye is shut than the other, by its score and by LIDS of its lids' gap, between which the one shuts
+# and the other does not. Neither tells alone: faint winks have scores of 0.16, and the eyes of a turned head differ as much.
+WINK = (0.20, 0.36)
+LIDS = 0.5
+NARROW = (0.6, 0.8)  # lid gaps between which an eye may be one that winks: a squint alone stays one
 
 
 def driven_openness(ratio: Array, blink: Array | None) -> Array:
@@ -25,7 +29,8 @@ def driven_openness(ratio: Array, blink: Array | None) -> Array:
     if blink is None:
         return seen
     shut = _ramp(blink, BLINK)
-    wink = _ramp(blink - blink[::-1], WINK)  # of each eye; at most one of them winks
+    differs = blink - blink[::-1] + LIDS * (ratio[::-1] - ratio)
+    wink = _ramp(differs, WINK) * (1.0 - _ramp(ratio, NARROW))  # of each eye; at most one of them winks
     other = wink[::-1]
     seen = np.maximum(seen, other * (1.0 - shut))
     return np.asarray(np.minimum(seen, WIDEST * (1.0 - np.maximum(shut * (1.0 - other), wink))), np.float32)

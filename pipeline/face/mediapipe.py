@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mediapipe as mp
@@ -11,17 +13,18 @@ from mediapipe.tasks.python import vision
 
 from ..errors import ModelError, NoFaceError
 from ..frames import Image
+from .choice import Choice, place
 from .motion import Array
 from .quiet import errors_only
+from .views import NO_FACE, Search, everywhere
 
 # MediaPipe smooths by its timestamps, which costs a frame or two of delay, where it is asked for one face alone. It is
 # not, and frames that seem a second apart would be left alone all the same; our own filters do the smoothing.
 STEP_MS = 1000
 
 
-MAX_FACES = 4  # each costs as much as the first
-SAME = 1.2  # face widths that a face moves at most from one picture to the next
-FORGET_S = 1.0  # a face that is gone for so long may be anywhere when it comes back
+MAX_FACES = 4  # in a stream, where each costs as much as the first
+MOST_FACES = 16  # in a still picture
 
 
 class MediaPipeTracker:
@@ -32,39 +35,25 @@ class MediaPipeTracker:
     def __init__(self, model: Path) -> None:
         self._landmarker = _landmarker(model, vision.RunningMode.VIDEO, MAX_FACES, blinks=True)
         self._last_ms = 0
-        self._place: Array | None = None  # x, y, width of the face that is followed
-        self._seen_s = float("-inf")
-        self._next = False
+        self._choice, self._search = Choice(), Search()
         self.faces = 0
         self.blink: Array | None = None
 
     def track(self, image: Image, time_s: float) -> Array | None:
         self._last_ms += STEP_MS
-        result = self._landmarker.detect_for_video(_image(image), self._last_ms)
-        found = _pixels(result, image)
+        view = self._search.view(image)
+        result = self._landmarker.detect_for_video(_image(view.of(image)), self._last_ms)
+        found = [view.back(face) for face in _pixels(result, view.of(image))]
         self.faces = len(found)
-        chosen = self._choose(found, time_s - self._seen_s)
-        self._next = False
+        chosen = self._choice.of(found, time_s)
+        self._search.saw(image, chosen, len(found))
         if chosen is not None:
-            self._place, self._seen_s = _place(chosen), time_s
             self.blink = _blink(result, next(k for k, face in enumerate(found) if face is chosen))
         return chosen
 
-    def _choose(self, found: list[Array], gone_s: float) -> Array | None:
-        if not found:
-            return None
-        if self._place is None:
-            return max(found, key=lambda face: float(_place(face)[2]))
-        away = [float(np.linalg.norm((_place(face) - self._place)[:2])) / float(self._place[2]) for face in found]
-        if self._next and len(found) > 1:
-            order = sorted(range(len(found)), key=lambda k: float(_place(found[k])[0]))
-            return found[order[(order.index(int(np.argmin(away))) + 1) % len(order)]]
-        nearest = int(np.argmin(away))
-        return found[nearest] if away[nearest] < SAME or gone_s > FORGET_S else None
-
     def next_face(self) -> bool:
-        self._next = self.faces > 1
-        return self._next
+        self._choice.turn = self.faces > 1
+        return self._choice.turn
 
     def close(self) -> None:
         self._landmarker.close()
@@ -72,20 +61,19 @@ class MediaPipeTracker:
 
 def find_landmarks(image: Image, model: Path) -> list[Array]:
     """(478, 3) landmarks in pixels of each face in a still picture, from left to right; NoFaceError where there is none."""
-    landmarker = _landmarker(model, vision.RunningMode.IMAGE, MAX_FACES)
-    try:
-        faces = _pixels(landmarker.detect(_image(image)), image)
-    finally:
-        landmarker.close()
+    with closing(_landmarker(model, vision.RunningMode.IMAGE, MOST_FACES)) as landmarker:
+        faces = everywhere(image, lambda part: _pixels(landmarker.detect(_image(part)), part))
     if not faces:
-        raise NoFaceError("no face found; use a picture that shows one face from the front")
-    return sorted(faces, key=lambda face: float(_place(face)[0]))
+        raise NoFaceError(NO_FACE)
+    return faces
 
 
-def _place(face: Array) -> Array:
-    """x, y of the middle and width, in pixels."""
-    low, high = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
-    return np.array([*(low + high) / 2, high[0] - low[0]], np.float32)
+def landmarks_of_each(images: Iterable[Image], model: Path) -> Iterator[list[Array]]:
+    """(478, 3) landmarks in pixels of each face that is large enough in each of some still pictures, from left to right."""
+    with closing(_landmarker(model, vision.RunningMode.IMAGE, MOST_FACES)) as landmarker:
+        for image in images:
+            faces = _pixels(landmarker.detect(_image(image)), image)
+            yield sorted(faces, key=lambda face: float(place(face)[0]))
 
 
 def _landmarker(model: Path, mode: vision.RunningMode, faces: int, blinks: bool = False) -> vision.FaceLandmarker:

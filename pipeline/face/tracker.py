@@ -10,10 +10,13 @@ from .motion import Array
 
 class Tracker(Protocol):
     """Follows one face through a stream, where several are seen the one it has begun with. Not shared between streams:
-    it keeps state. faces: how many are seen."""
+    it keeps state."""
 
     name: str
-    faces: int
+
+    @property
+    def faces(self) -> int:
+        """How many are seen."""
 
     @property
     def blink(self) -> Array | None:

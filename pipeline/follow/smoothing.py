@@ -2,7 +2,8 @@
 
 The One-Euro filter: Casiez, Roussel and Vogel, "1€ Filter: A Simple Speed-based Low-pass Filter
 for Noisy Input in Interactive Systems", CHI 2012. Still values are smoothed at `min_cutoff_hz`,
-fast ones hardly at all.
+fast ones hardly at all. `quiet` is our addition: the speed that a camera's noise alone seems to make, which opens no filter;
+cutoffs of still values can then be low, and those of moving ones rise steeply.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ def ratio(strength: float) -> float:
 class OneEuroFilter:
     """One-Euro filter over an array of any shape, each element on its own; NumPy arrays and tensors alike."""
 
-    def __init__(self, min_cutoff_hz: float, beta: float) -> None:
+    def __init__(self, min_cutoff_hz: float, beta: float, quiet: float = 0.0) -> None:
         self._min_cutoff = min_cutoff_hz
         self._beta = beta
+        self._quiet = quiet
         self._value: Any = None
         self._speed: Any = None
         self._time = 0.0
@@ -45,14 +47,14 @@ class OneEuroFilter:
             self._value, self._speed = value, value * 0
             return value
         cutoff, beta = self._min_cutoff * ratio, self._beta * ratio
-        self._value, self._speed = one_euro(value, self._value, self._speed, dt, cutoff, beta)
+        self._value, self._speed = one_euro(value, self._value, self._speed, dt, cutoff, beta, self._quiet)
         return self._value
 
 
-def one_euro(value: Any, last: Any, speed: Any, dt: Any, min_cutoff_hz: Any, beta: Any) -> tuple[Any, Any]:
+def one_euro(value: Any, last: Any, speed: Any, dt: Any, min_cutoff_hz: Any, beta: Any, quiet: float = 0.0) -> tuple[Any, Any]:
     """One step of the filter, without a state of its own: the filtered value and its speed, `dt` seconds after `last`."""
     speed = speed + gain(DERIVATIVE_CUTOFF_HZ, dt) * ((value - last) / dt - speed)
-    cutoff = min_cutoff_hz + beta * abs(speed)
+    cutoff = min_cutoff_hz + beta * (abs(speed) - quiet).clip(0)
     return last + gain(cutoff, dt) * (value - last), speed
 
 
@@ -66,9 +68,10 @@ class RotationFilter:
     """The One-Euro filter on SO(3): along the shortest turn from the last value to the new one, so that the result is a
     rotation and axes do not mix, as angles or matrix elements filtered one by one do."""
 
-    def __init__(self, min_cutoff_hz: float, beta: float) -> None:
+    def __init__(self, min_cutoff_hz: float, beta: float, quiet: float = 0.0) -> None:
         self._min_cutoff = min_cutoff_hz
         self._beta = beta
+        self._quiet = quiet
         self._value: Array | None = None
         self._speed = np.zeros(3)
         self._time = 0.0
@@ -82,7 +85,7 @@ class RotationFilter:
             return rotation
         turn = cv2.Rodrigues(np.asarray(rotation, np.float64) @ self._value.T)[0].ravel()
         self._speed += gain(DERIVATIVE_CUTOFF_HZ, dt) * (turn / dt - self._speed)
-        cutoff = ratio * (self._min_cutoff + self._beta * float(np.linalg.norm(self._speed)))
+        cutoff = ratio * (self._min_cutoff + self._beta * max(float(np.linalg.norm(self._speed)) - self._quiet, 0.0))
         self._value = cv2.Rodrigues(turn * gain(cutoff, dt))[0] @ self._value
         return np.asarray(self._value, np.float32)
 
@@ -91,12 +94,12 @@ class MotionSmoother:
     """Smooths rotation, scale, translation, expression, openness and gaze apart, each with the constants of its own units."""
 
     def __init__(self) -> None:
-        self._rotation = RotationFilter(5.0, 80.0)
-        self._scale = OneEuroFilter(5.0, 80.0)
-        self._translation = OneEuroFilter(5.0, 80.0)
+        self._rotation = RotationFilter(1.5, 160.0, quiet=0.05)
+        self._scale = OneEuroFilter(2.0, 120.0, quiet=0.01)
+        self._translation = OneEuroFilter(2.0, 120.0, quiet=0.01)
         self._expression = OneEuroFilter(3.5, 40.0)
-        self._openness = OneEuroFilter(10.0, 40.0)
-        self._gaze = OneEuroFilter(1.5, 6.0)
+        self._openness = OneEuroFilter(4.0, 40.0, quiet=0.1)
+        self._gaze = OneEuroFilter(1.5, 60.0, quiet=0.1)
 
     def __call__(self, motion: Motion, time_s: float, strength: float = 0.5) -> Motion:
         """The smoothed motion at `time_s`. strength: 0 to 1, see `ratio`."""

@@ -1,4 +1,4 @@
-"""Pictures that move: animated WebP, PNG and GIF files, and JPEG files one after the other."""
+"""Pictures that move and that are not told, or not read, by others: animated WebP, and JPEG files one after the other."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageSequence
 
-MOVING = ("WEBP", "PNG", "GIF")
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError)  # as Pillow says it
 SHORTEST_MS, USUAL_MS = 11, 100  # browsers show a picture of less than the first for as long as the second
 LOOKED_AT = 20_000_000  # bytes in which the first JPEG has to end
 
 
-def is_animated(path: Path) -> bool:
-    """Whether a file holds several pictures, one after the other, and none is the main one."""
+def is_motion_jpeg(path: Path) -> bool:
+    """Whether a file is JPEG pictures one after the other."""
     try:
-        with Pillow.open(path, formats=(*MOVING, "JPEG")) as picture:
-            return _jpegs_follow(path) if picture.format == "JPEG" else getattr(picture, "n_frames", 1) > 1
-    except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError):
+        with Pillow.open(path, formats=("JPEG",)) as picture:
+            return picture.format == "JPEG" and _jpegs_follow(path)
+    except DAMAGED:
         return False
 
 
@@ -34,14 +34,14 @@ def about(path: Path) -> tuple[int, Fraction] | None:
             count = getattr(picture, "n_frames", 1)
             picture.load()
             return (count, 1000 / Fraction(_shown_ms(picture))) if count > 1 else None
-    except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError):
+    except DAMAGED:
         return None
 
 
 def frames(path: Path) -> Iterator[tuple[float, av.VideoFrame]]:
     """Seconds from the first one, and the picture. OSError or EOFError, where it is damaged."""
     at_ms = 0
-    with Pillow.open(path, formats=MOVING) as picture:
+    with Pillow.open(path, formats=("WEBP",)) as picture:
         for shown in ImageSequence.Iterator(picture):
             image = np.asarray(shown.convert("RGB"), np.uint8)
             yield at_ms / 1000, av.VideoFrame.from_ndarray(image, format="rgb24")

@@ -17,9 +17,12 @@ from .pose import Pose
 from .tones import LUMA
 
 GAZE_GAIN = np.array([1.25, 1.3], np.float32)  # lids and corners hide a part of the iris's way
-GAZE_KNEE = np.array([0.22, 0.06], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
-GAZE_LIMIT = np.array([0.30, 0.10], np.float32)  # where it would leave the eye
-NOTICED = 0.02  # eye widths that lids or iris move before the drawn eye has wholly taken over from the picture's own
+GAZE_KNEE = np.array([0.28, 0.10], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
+GAZE_LIMIT = np.array([0.37, 0.15], np.float32)  # where it would leave the eye
+# Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
+# lies what noise of a camera moves them, and an eye that came and went with it would flicker.
+NOTICED = (0.015, 0.05)
+SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches down the eyeball, and how dark it is at the lid
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Eye:
         iris = draw(self.iris, self.origin, moved, box)
         colour = draw(self.white, self.origin, still, box)
         colour += (iris[..., :3] - colour) * iris[..., 3:]
+        down = np.array([-self.along[1], self.along[0]], np.float32) * (SHADOW * self.width)
+        colour *= 1 - SHADE * (1 - polygon_mask(outline + pose.linear[:2, :2] @ down, box, SHADOW * self.width / 2))[..., None]
         mask = polygon_mask(outline, box, self.width / 45)
         opening = float(np.abs(driven[self.upper[4]] - driven[self.lower[4]]).sum()) / self.width
         blend(image, box, colour, mask * min(opening / 0.06, 1.0) * self._moved(pose, look))
@@ -62,7 +67,8 @@ class Eye:
         """0 at rest, where the picture is itself, 1 once lids or iris have moved visibly."""
         lids = pose.offsets[[*self.upper, *self.lower], :2]
         most = max(float(np.abs(lids).max()), float(np.abs(look).max()))
-        return min(most / max(NOTICED * self.width, 0.5), 1.0)
+        low, high = NOTICED
+        return min(max(most / self.width - low, 0.0) / (high - low), 1.0)
 
 
 def make_eyes(crop: Image, geometry: Geometry) -> list[Eye]:
@@ -117,7 +123,8 @@ def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray) -> Array:
     if known.sum() < 12:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
     luma = patch @ LUMA
-    clear = known & (luma > 0.8 * np.median(luma[known]))  # lashes and the lid's shadow do not go on behind the iris
+    bright = np.percentile(luma[known], 65)
+    clear = known & (luma > 0.8 * bright)  # lashes and the lid's shadow do not go on behind the iris
     return filled(patch, clear, 1.2)
 
 

@@ -9,31 +9,41 @@ import cv2
 import numpy as np
 
 from ..face import topology as topo
-from ..face.motion import Array, Motion, Neutral, eye_gaze, mouth_width, rest
+from ..face.motion import Array, Motion, Neutral, eye_gaze, mouth_width, rest, umeyama
 from ..frames import Image
 from ..portrait import Picture
+from .geometry import Geometry
 from .layers import Box
 from .mixing import Spaces, Weights, spaces
-from .regions import BEYOND, REGIONS, Region
+from .pose import offsets
+from .regions import HAIRLINE, REGIONS, Region
 from .regions import features as features_of
 from .warp import NO_MAP
 
 RIDGE = 0.004  # eye spans: landmarks are trusted no further
 AT_REST = features_of(rest())
+RIGID = list(topo.RIGID)
+_BELOW_HAIRLINE = [k for k, i in enumerate(topo.OVAL) if i not in HAIRLINE]
+BEYOND = 0.10  # of the way from the middle of a face to its outline, that a picture of it may reach further
+SAME_PLACE, NO_EDGE = (20.0, 40.0), (60.0, 100.0)  # grey levels between which it reaches there no more
 MARGIN = 0.12  # of the face's size, kept round it
 
 
 @dataclass(frozen=True)
 class KeyPicture:
-    """image: (h, w, 3) RGB of the face alone; landmarks: (478, 2) in its pixels; features: see `regions.features`."""
+    """image: (h, w, 3) RGB of the face alone; landmarks: (478, 2) in its pixels, where the portrait's are driven to by the
+    picture's own motion, so that this motion shows the picture unbent; features: see `regions.features`; reach: (478,) how
+    far beyond the face's outline it is shown, in BEYOND."""
 
     image: Image
     landmarks: Array
     features: dict[str, Array]
+    reach: Array
 
     @classmethod
-    def of(cls, image: Image, landmarks: Array, neutral: Neutral, scale: float) -> KeyPicture:
-        """From a picture with (478, 3) landmarks. scale: of the picture to the portrait's size."""
+    def of(cls, image: Image, landmarks: Array, neutral: Neutral, geometry: Geometry, reach: Array) -> KeyPicture:
+        """From a picture with (478, 3) landmarks; it takes the size of the portrait, whose own are `neutral`'s."""
+        scale = eye_span(neutral.landmarks) / eye_span(landmarks)
         low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
         pad = MARGIN * float((high - low).max())
         height, width = image.shape[:2]
@@ -44,7 +54,9 @@ class KeyPicture:
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         factor = np.array(size, np.float32) / cut.shape[1::-1]
         small = np.asarray(cv2.resize(cut, size, interpolation=method), np.uint8)
-        return cls(small, (landmarks[:, :2] - (x0, y0)).astype(np.float32) * factor, features_of(neutral.motion(landmarks)))
+        motion = neutral.motion(landmarks)
+        driven = as_driven(landmarks, motion, neutral, geometry)
+        return cls(small, (driven - (x0, y0)).astype(np.float32) * factor, features_of(motion), reach)
 
 
 @dataclass(frozen=True)
@@ -57,10 +69,10 @@ class Keys:
     widest: float
 
     @classmethod
-    def of(cls, more: Sequence[Picture], landmarks: Array) -> Keys:
-        """landmarks: (478, 3) of the neutral picture in the portrait's size."""
-        neutral, size = Neutral.of(landmarks), eye_span(landmarks)
-        pictures = tuple(KeyPicture.of(p.image, p.landmarks, neutral, size / eye_span(p.landmarks)) for p in more)
+    def of(cls, more: Sequence[Picture], portrait: Picture, geometry: Geometry) -> Keys:
+        """portrait: the neutral picture, in the size that is animated."""
+        neutral, around = Neutral.of(portrait.landmarks), _around(portrait)
+        pictures = tuple(KeyPicture.of(p.image, p.landmarks, neutral, geometry, _reach(_around(p), around)) for p in more)
         widest = max((mouth_width(p.landmarks) for p in more), default=0.0)
         return cls(pictures, spaces([AT_REST, *(picture.features for picture in pictures)]), widest)
 
@@ -68,6 +80,37 @@ class Keys:
 def eye_span(landmarks: Array) -> float:
     """Distance of the outer corners of the eyes, in the unit of (n, 2 or 3) landmarks."""
     return max(float(np.linalg.norm(landmarks[33] - landmarks[263])), 1e-6)
+
+
+def _around(picture: Picture) -> Array:
+    """(n, 3) colours just outside the face, at the n landmarks of its outline below the hairline."""
+    outline = picture.landmarks[list(topo.OVAL), :2]
+    at = (outline + BEYOND * (outline - outline.mean(axis=0)))[_BELOW_HAIRLINE]
+    blurred = cv2.blur(picture.image, (max(round(eye_span(picture.landmarks) / 16), 1),) * 2)
+    columns, rows = np.clip(at, 0, np.array(picture.image.shape[1::-1]) - 1).astype(int).T
+    return blurred[rows, columns].astype(np.float32)
+
+
+def _reach(around: Array, other: Array) -> Array:
+    """(478,) how far a picture reaches beyond its face, by the colours around it and around the portrait's: cheeks and jaw with
+    their surroundings where both were taken at one place, unless they differ so much that one would see an edge. Hair moves on
+    its own: there the portrait's own begins inside the outline."""
+    difference = np.abs(around - other).max(axis=1)
+    same_place = np.interp(np.percentile(difference, 75), SAME_PLACE, (1.0, 0.0))
+    out = np.zeros(topo.COUNT, np.float32)
+    out[list(HAIRLINE)] = -1.0
+    out[np.array(topo.OVAL)[_BELOW_HAIRLINE]] = same_place * np.interp(difference, NO_EDGE, (1.0, 0.0))
+    return out
+
+
+def as_driven(landmarks: Array, motion: Motion, neutral: Neutral, geometry: Geometry) -> Array:
+    """(478, 2) where in a picture with (478, 3) landmarks those of the portrait come to lie by the picture's own motion: lids
+    and lips are driven by rules of their own, which no landmarks of a picture keep."""
+    scale, rotation, _ = umeyama(neutral.landmarks[RIGID], landmarks[RIGID])
+    seen = (motion.expression @ neutral.axes) * np.float32(neutral.eye_distance)
+    ruled = offsets(motion, geometry, mouth_width(landmarks)) - seen
+    moved = (landmarks + scale * ruled @ rotation.T)[:, :2]
+    return with_irises(moved.astype(np.float32), geometry.landmarks, motion)
 
 
 def with_irises(driven: Array, rest: Array, motion: Motion) -> Array:
@@ -105,13 +148,13 @@ def lay_over(base: Image, driven: Array, keys: tuple[KeyPicture, ...], weights: 
 
 
 def _lay_region(out: Image, base: Image, region: Region, driven: Array, keys: tuple[KeyPicture, ...], share: Array) -> None:
+    used = np.flatnonzero(share[1:] > 0)
     outline = driven[list(region.outline)]
-    wider = np.array([BEYOND * (k in region.beyond) for k in region.outline], np.float32)[:, None]
-    outline = outline + wider * (outline - outline.mean(axis=0))
+    reach = sum((float(share[1 + k]) * keys[k].reach for k in used), np.zeros(topo.COUNT, np.float32))
+    outline = outline + BEYOND * reach[list(region.outline), None] * (outline - outline.mean(axis=0))
     box = Box.around(outline, 0, base.shape[0])
     if box is None:
         return
-    used = np.flatnonzero(share[1:] > 0)
     unit = eye_span(driven)
     maps = _maps(region, driven, [keys[k].landmarks for k in used], box, unit) if len(used) else []
     pictures = [_remapped(keys[k].image, m) for k, m in zip(used, maps, strict=True)]

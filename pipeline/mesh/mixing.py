@@ -15,8 +15,9 @@ REACH = 1.0  # a key picture so much further away than the nearest has no part a
 TRACE = 0.05  # a share too small to be seen
 SAME = 0.3  # pictures of a region that are nearer to each other would only blur each other
 AT_HOME = 0.1  # a motion so near to the neutral shows the neutral picture, whatever the others are
-GAP_REACH = 1.4  # a mouth open wider than that times a key picture's is not in that picture,
-BARELY = 0.4  # and so many steps
+GAP_REACH = 1.8  # a mouth open wider than that times a key picture's is not in that picture,
+BARELY = 0.4  # and so many steps;
+LENT = 0.5  # steps further the teeth are another's: they and a picture's own would show through each other
 FAR = 1e6
 Spaces = dict[str, Array]  # by region: (n, d) features
 Weights = dict[str, Array]  # by region: (n,) for the n key pictures, the neutral first; the sum is 1
@@ -55,7 +56,7 @@ def wanted(features: Mapping[str, Array], known: Spaces) -> Weights:
         near = np.maximum(1 / np.maximum(distance, 1e-4) - 1 / reach, 0.0) ** 2
         share = (near / float(near.sum())).astype(np.float32)
         trusted = 1.0 - min(max(float(distance[1:].min(initial=np.inf)) - region.trust, 0.0), 1.0)
-        share[1:] *= trusted * np.clip(1.0 - beyond[1:], 0.0, 1.0)
+        share[1:] *= trusted * np.clip(1.0 - beyond[1:] / LENT, 0.0, 1.0)
         share[0] = 1.0 - share[1:].sum()
         out[name] = share
     return out

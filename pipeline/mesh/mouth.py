@@ -19,11 +19,20 @@ from .tones import Tones, own_teeth
 OWN_INTERIOR = 0.11  # a mouth open by this share of its width shows its own interior
 EYES_TO_MOUTH = 0.8  # width of a usual mouth, in eye distances
 SHOWN = 0.04  # how far the upper teeth reach below the resting upper lip, in mouth widths
-OVERBITE = 0.025  # and over the lower ones
+OVERBITE = 0.09  # and over the lower ones
 JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
 JAW_SLACK, JAW_GAIN = 0.02, 1.7  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
+FRONT, DIM = 0.24, 0.72  # mouth widths beside the middle up to which teeth are in full light, and what the last ones lack
+NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out
+PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further is pushed down its teeth
+SHADOW, SHADOW_EDGE = 0.03, 0.07  # of the lips: mouth widths that it lies lower, and its softness
+DARK, OWN_DARK = 0.38, 0.15  # what it takes of the light, and of that on a portrait's own teeth, which show it already
+COVERED = 0.5  # of its light reaches a lower row behind the lower lip; all of it past this widening of a smile and way of the jaw
+BARED, DOWN = 0.3, 0.5  # in mouth widths
+SMILE = 0.4  # of a smile's widening, in mouth widths, by which it lowers chin and lower lip and leaves the jaw shut
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
 UPPER_LIP_REACH = (-0.125, 0.10)  # up and down on the upper teeth, in mouth widths
+LEAST_RISE = -0.03  # what is left of it upward for a lip that is up in the picture
 LOWER_LIP_REACH = 0.09  # no lip goes further down on its teeth
 
 
@@ -31,7 +40,8 @@ LOWER_LIP_REACH = 0.09  # no lip goes further down on its teeth
 class Mouth:
     """Textures with their top left corner at `origin`. upper: (h, w, 4) upper teeth and gum, fixed to the head; lower:
     (h, w, 4) lower teeth and tongue, fixed to the jaw; unit: what is a mouth's width for teeth, in pixels;
-    dropped: how far the jaw is down in the picture, in units."""
+    dropped: how far the jaw is down in the picture, in units; dark: share of light that the lips' shadow takes;
+    rise: how far up the upper lip slides on the teeth, in units, negative."""
 
     origin: Array
     upper: Array
@@ -42,6 +52,8 @@ class Mouth:
     width: float
     unit: float
     dropped: float
+    dark: float
+    rise: float
 
     def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, shut: float) -> None:
         """Draw into the warped crop, between the driven lips. shut: how far the portrait's own lips were brought together."""
@@ -51,39 +63,49 @@ class Mouth:
         alpha = min(gap / 0.04, 1.0) * self._moved(pose)
         if box is None or gap < 0.01 or alpha <= 0:
             return
-        wide = max(float(np.linalg.norm(driven[78] - driven[308])) / (1.9 * ARCH * self.unit), 1.0)
-        colour = self._interior(geometry, pose, box, wide, self.jaw(pose, geometry) + self.dropped * (1.0 - shut))
+        colour = self._interior(geometry, pose, box, self.jaw(pose, geometry) + self.dropped * (1.0 - shut))
         mask = polygon_mask(outline, box, self.width / 90)
-        shade = polygon_mask(outline + 0.015 * self.width * self.down, box, self.width / 20)  # of the lips, more of the upper
-        blend(image, box, colour * (0.62 + 0.38 * shade[..., None]), mask * alpha)
+        light = polygon_mask(outline + SHADOW * self.width * self.down, box, SHADOW_EDGE * self.width)  # less below the upper lip
+        blend(image, box, colour * (1 - self.dark * (1 - light[..., None])), mask * alpha)
 
     def _moved(self, pose: Pose) -> float:
         """0 at rest, where the picture is itself, 1 once lips or jaw have moved visibly."""
         lips = [*topo.UPPER_INNER_LIP, *topo.LOWER_INNER_LIP, topo.CHIN]
         return min(float(np.abs(pose.offsets[lips, :2]).max()) / (0.03 * self.width), 1.0)
 
-    def _interior(self, geometry: Geometry, pose: Pose, box: Box, wide: float, jaw: float) -> Array:
+    def _interior(self, geometry: Geometry, pose: Pose, box: Box, jaw: float) -> Array:
         """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth."""
+        left, right = (geometry.landmarks + pose.offsets)[[78, 308], :2]
+        across = float(np.linalg.norm(right - left)) / self.unit
         down = self.unit * (self.down @ pose.linear[:2, :2].T)
-        still = _widened(affine(pose, geometry.pivot, self.centre, self._slipped(pose, geometry) * down), self.centre, wide)
         colour = np.empty((*box.size[::-1], 3), np.float32)
         colour[:] = self.cavity
-        shifted = still + np.column_stack([np.zeros((2, 2)), jaw * down]).astype(np.float32)
-        for texture, placement in ((self.lower, shifted), (self.upper, still)):
-            layer = draw(texture, self.origin, placement, box)
-            colour += (layer[..., :3] - colour) * layer[..., 3:]
-        return colour
+        lower = self._slipped(pose, geometry, UPPER_LIP_REACH[0]) + jaw
+        bared = COVERED + (1 - COVERED) * min(self._smile(pose, geometry) / BARED + max(jaw, 0.0) / DOWN, 1.0)
+        for texture, way, lit in ((self.lower, lower, bared), (self.upper, self._slipped(pose, geometry, self.rise), 1.0)):
+            placement = affine(pose, geometry.pivot, self.centre, way * down)
+            layer = draw(texture, self.origin, _widened(placement, self.centre, max(across / (1.9 * ARCH), 1.0)), box)
+            shown = layer[..., :3] if lit == 1 else self.cavity + (layer[..., :3] - self.cavity) * np.float32(lit)
+            colour += (shown - colour) * layer[..., 3:]
+        light = min(across / min(NARROW, self.width / self.unit), 1.0) ** 2
+        return np.asarray(self.cavity + (colour - self.cavity) * np.float32(light))
 
-    def _slipped(self, pose: Pose, geometry: Geometry) -> float:
-        """How far the rows follow a mouth that has left them, in units: no lip rises or sinks further on its teeth."""
+    def _slipped(self, pose: Pose, geometry: Geometry, rise: float) -> float:
+        """How far a row follows a mouth that has left it, in units: no lip rises (negative) or sinks further on its teeth."""
         lip = float(pose.offsets[13] @ geometry.axes[1]) / self.unit
-        return lip - float(np.clip(lip, *UPPER_LIP_REACH))
+        return lip - float(np.clip(lip, rise, UPPER_LIP_REACH[1]))
+
+    def _smile(self, pose: Pose, geometry: Geometry) -> float:
+        """How much wider the mouth has become, in units."""
+        return max(float((pose.offsets[308] - pose.offsets[78]) @ geometry.axes[0]), 0.0) / self.unit
 
     def jaw(self, pose: Pose, geometry: Geometry) -> float:
         """How far the lower teeth have gone down, in units: as the chin does, whatever the lips do over them."""
         down = geometry.axes[1] / self.unit
-        chin = float(pose.offsets[list(JAW_POINTS)].mean(axis=0) @ down) - JAW_SLACK
-        lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - self._slipped(pose, geometry)
+        smile = SMILE * self._smile(pose, geometry)
+        chin = float(pose.offsets[list(JAW_POINTS)].mean(axis=0) @ down) - JAW_SLACK - smile
+        slipped = self._slipped(pose, geometry, UPPER_LIP_REACH[0])
+        lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - smile - slipped
         return max(JAW_GAIN * max(chin, 0.0), lip)
 
 
@@ -106,8 +128,10 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
     inside = polygon_mask(outline, box, 0.0)
     own = own_teeth(box.of(crop), inside, tones.skin) if gap > OWN_INTERIOR * width else None
     tones = tones if own is None else replace(tones, teeth=own)
+    nose, lip, chin = (rest[[2, 13, topo.CHIN]] @ geometry.axes[1]).tolist()
+    pursed = max(lip - nose - PURSED * (chin - nose), 0.0) / unit
     v = v + gap / unit / 2  # from the upper lip
-    upper = _upper(u, v - (0 if own is None else max(gap / unit - SHOWN, 0)), tones, unit)
+    upper = _upper(u, v + pursed - (0 if own is None else max(gap / unit - SHOWN, 0)), tones, unit)
     lower = _lower(u, v, tones, unit)
     if own is not None:
         lip = np.interp(xs, *(rest[list(topo.UPPER_INNER_LIP), :2] - centre[:2]).T)
@@ -123,6 +147,8 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
         width,
         unit,
         JAW_SHARE * max(gap, 0.0) / unit if own is None else 0.0,
+        DARK if own is None else OWN_DARK,
+        UPPER_LIP_REACH[0] if own is None else min(UPPER_LIP_REACH[0] + gap / unit - SHOWN, LEAST_RISE),
     )
 
 
@@ -132,9 +158,11 @@ def _widened(placement: Array, centre: Array, wide: float) -> Array:
     return np.asarray(placement @ stretch, np.float32)
 
 
-def _falloff(u: Array) -> Array:
-    """Light on a row of teeth: less the further back they stand."""
-    return np.asarray(1.0 - 0.5 * np.clip((np.abs(u) - 0.16) / (ARCH - 0.16), 0, 1) ** 1.2)
+def _lit(colour: Array, u: Array, tones: Tones) -> Array:
+    """A row of teeth in the light that falls through the lips: the further back they stand, the more they are as the cavity."""
+    way = np.clip((np.abs(u) - FRONT) / (ARCH - 0.05 - FRONT), 0, 1)
+    light = 1.0 - DIM * way * way * (3 - 2 * way)
+    return np.asarray(tones.cavity + (colour - tones.cavity) * light[..., None])
 
 
 def _upper(u: Array, v: Array, tones: Tones, unit: float) -> Array:
@@ -142,9 +170,8 @@ def _upper(u: Array, v: Array, tones: Tones, unit: float) -> Array:
     past = v - SHOWN + 0.10 * u * u
     relative, cover = upper_row(u, past, unit)
     gum = np.clip((-past - 0.74 * CROWN) / 0.02 + 0.5, 0, 1)
-    flesh = tones.gum * _falloff(u)[..., None]
     shadow = 0.92 + 0.08 * np.clip((past + CROWN) / (0.6 * CROWN), 0, 1)  # of the upper lip
-    colour = flesh + (relative * tones.teeth * (_falloff(u) * shadow)[..., None] - flesh) * cover[..., None]
+    colour = _lit(tones.gum + (relative * tones.teeth * shadow[..., None] - tones.gum) * cover[..., None], u, tones)
     return np.dstack([colour, np.maximum(gum, cover)]).astype(np.float32)
 
 
@@ -155,8 +182,8 @@ def _lower(u: Array, v: Array, tones: Tones, unit: float) -> Array:
     tongue, light = _tongue(u, past)
     colour = tones.flesh * light[..., None]
     gum = np.clip((-past - 0.70 * CROWN) / 0.02 + 0.5, 0, 1)
-    colour = colour + (tones.flesh * (0.6 * _falloff(u))[..., None] - colour) * gum[..., None]
-    colour = colour + (relative * tones.teeth * (0.78 * _falloff(u))[..., None] - colour) * cover[..., None]
+    colour = colour + (_lit(1.1 * tones.flesh, u, tones) - colour) * gum[..., None]
+    colour = colour + (_lit(0.82 * relative * tones.teeth, u, tones) - colour) * cover[..., None]
     return np.dstack([colour, np.maximum(np.maximum(tongue, gum), cover)]).astype(np.float32)
 
 

@@ -48,7 +48,7 @@ def pose_of(motion: Motion, geometry: Geometry, widest: float = 0.0) -> Pose:
     linear = np.float32(np.exp(log_scale)) * rotation_matrix(yaw, pitch, roll)
     swing = linear[:2, 2] * np.float32(geometry.back)  # of the head's middle, about which a head turns, against the face
     middle = limited((motion.pose[4:] * geometry.eye_distance + swing) / geometry.side, geometry.limits[:, 4:])
-    return Pose(linear=linear, shift=middle * geometry.side - swing, roll=roll, offsets=_offsets(motion, geometry, widest))
+    return Pose(linear=linear, shift=middle * geometry.side - swing, roll=roll, offsets=offsets(motion, geometry, widest))
 
 
 def limited(value: Array, limits: Array) -> Array:
@@ -63,19 +63,19 @@ def limited(value: Array, limits: Array) -> Array:
     return np.asarray(np.sign(value) * (np.minimum(size, KNEE * limit) + room * np.tanh(over)), np.float32)
 
 
-def _offsets(motion: Motion, geometry: Geometry, widest: float) -> Array:
+def offsets(motion: Motion, geometry: Geometry, widest: float) -> Array:
     """(478, 3) landmark offsets in picture axes of the resting portrait, in pixels."""
     expression = motion.expression.copy()
     corners = geometry.landmarks[list(topo.MOUTH_CORNERS)]
     width = float(np.linalg.norm(corners[1] - corners[0])) / geometry.eye_distance
     expression[LIPS, 0] *= width / max(motion.mouth_width, 0.2)
-    offsets = (expression @ geometry.axes) * np.float32(geometry.eye_distance)
+    out = (expression @ geometry.axes) * np.float32(geometry.eye_distance)
     if motion.shut > 0:
-        offsets += np.float32(motion.shut) * closing(geometry.landmarks, geometry.axes[1])
-    _set_lids(offsets, motion.openness, geometry.landmarks)
-    _limit_width(offsets, geometry, widest)
-    _limit_mouth(offsets, geometry)
-    return offsets
+        out += np.float32(motion.shut) * closing(geometry.landmarks, geometry.axes[1])
+    _set_lids(out, motion.openness, geometry.landmarks)
+    _limit_width(out, geometry, widest)
+    _limit_mouth(out, geometry)
+    return out
 
 
 def _set_lids(offsets: Array, openness: Array, rest: Array) -> None:

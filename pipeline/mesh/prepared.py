@@ -9,7 +9,7 @@ import numpy as np
 
 from ..face.motion import Motion, euler
 from ..frames import Image
-from ..portrait import Portrait, fit
+from ..portrait import Picture, Portrait, fit
 from .backdrop import Backdrop
 from .crop import Crop
 from .eyeball import with_whole_eyes
@@ -53,7 +53,7 @@ class MeshPrepared:
         wrinkles = Wrinkles.of(geometry, grain)
         eyes, mouth, glasses = make_eyes(pixels, geometry), make_mouth(pixels, geometry), worn(pixels, geometry.landmarks)
         eyes = with_lids_over(eyes) if glasses else eyes
-        keys = Keys.of(portrait.more, landmarks)
+        keys = Keys.of(portrait.more, Picture(still, landmarks), geometry)
         return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses)
 
     def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once) -> Image:

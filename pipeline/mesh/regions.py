@@ -15,8 +15,7 @@ MOUTH_RING = (2, 97, 98, 203, 206, 216, 212, 202, 204, 194, 201, 200, 421, 418, 
 RIGHT_RING = (130, 247, 30, 29, 27, 28, 56, 190, 243, 112, 26, 22, 23, 24, 110, 25)
 LEFT_RING = (359, 467, 260, 259, 257, 258, 286, 414, 463, 341, 256, 252, 253, 254, 339, 255)
 LIPS = (13, 14, 0, 17, *topo.MOUTH_CORNERS, 78, 308, 81, 311, 178, 402)
-HAIRLINE = frozenset((21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251))  # below it the oval is the face's outline
-BEYOND = 0.17
+HAIRLINE = (21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251)  # below it the oval is the face's outline
 BROWS = (107, 105, 70, 336, 334, 300)  # inner end, middle and outer end of each
 CHEEKS = (205, 425, 50, 280)
 # What counts as one step from one picture to another.
@@ -29,8 +28,7 @@ OPENNESS, GAZE = 0.15, 0.06  # of the neutral opening; eye widths
 class Region:
     """nodes: landmarks that place it; outline: landmarks round it; feather: width of its soft edge in eye distances, inside
     the outline; grid: cells of its warp; mixed: how many key pictures mix; time_s: how slowly they change; trust: steps to the
-    nearest key picture beyond which the neutral, bent and drawn as it must be, is better; beyond: landmarks of
-    the outline that lie inside what is to be covered, by a share BEYOND."""
+    nearest key picture beyond which the neutral, bent and drawn as it must be, is better."""
 
     nodes: tuple[int, ...]
     outline: tuple[int, ...]
@@ -39,7 +37,6 @@ class Region:
     mixed: int
     time_s: float
     trust: float = math.inf
-    beyond: frozenset[int] = frozenset()
 
 
 def _eye(lids: tuple[tuple[int, ...], tuple[int, ...]], iris: tuple[int, ...], ring: tuple[int, ...]) -> Region:
@@ -51,7 +48,7 @@ REGIONS = {
     "face": Region(
         (*topo.OVAL[::2], *topo.RIGHT_BROW, *topo.LEFT_BROW, *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
          *topo.LOWER_OUTER_LIP[2:-1:2], *MOUTH_RING[::3], *RIGHT_RING[::3], *LEFT_RING[::3], *CHEEKS, 33, 133, 362, 263, 9, 151),
-        topo.OVAL, 0.22, 22, 2, 0.12, beyond=HAIRLINE,
+        topo.OVAL, 0.12, 22, 2, 0.12,
     ),
     "mouth": Region(
         (*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308, *MOUTH_RING), MOUTH_RING, 0.14, 20, 2, 0.06

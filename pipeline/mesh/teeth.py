@@ -17,6 +17,7 @@ EDGE = 66  # the row of pixels on which the first teeth bite
 WHITE = 200  # what stands for the colour of the front teeth
 ARCH = SPAN / UNIT / 2  # half of a row, in mouth widths
 CROWN = 0.20  # height of the first teeth, in mouth widths
+RELIEF = 0.75  # of the photograph's own light and shade, which is a studio's
 TALLER = 1.08  # than in the photograph, which hides some of them
 
 
@@ -50,4 +51,5 @@ def _row(row: Array, u: Array, past: Array, unit: float) -> tuple[Array, Array]:
     at = np.dstack([u * UNIT + SPAN / 2 - 0.5, past * UNIT / TALLER + EDGE - 0.5]).astype(np.float32)
     seen = cv2.remap(row, at, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     cover = seen[..., 3]
-    return seen[..., :3] / np.maximum(cover, 1e-3)[..., None], cover
+    relative = seen[..., :3] / np.maximum(cover, 1e-3)[..., None]
+    return 1.0 + RELIEF * (relative - 1.0), cover

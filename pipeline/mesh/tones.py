@@ -14,7 +14,8 @@ from .layers import Box, polygon_mask
 
 SKIN = (50, 280, 205, 425, 101, 330, 117, 346, 36, 266, 151, 9, 5, 199)  # cheeks, forehead, nose, chin
 LIPS = (0, 17, 37, 267, 84, 314)
-ENAMEL = np.array([1.06, 1.0, 0.90], np.float32)  # teeth under white light, a little warm
+ENAMEL = np.array([1.03, 1.0, 0.94], np.float32)  # teeth under white light, a little warm
+BRIGHT = 1.20  # front teeth against the skin
 NO_COLOUR = 0.04  # saturation of a skin below which a picture has no colours
 
 
@@ -33,13 +34,13 @@ class Tones:
         """From the crop (side, side, 3) and its landmarks."""
         skin, lip = _sample(crop, rest, SKIN, 0.65), _sample(crop, rest, LIPS, 0.5)
         light = _light(crop, rest, skin)
-        bright = min(1.16 * float(skin @ LUMA), 236.0)
+        bright = min(BRIGHT * float(skin @ LUMA), 236.0)
         coloured = float(np.clip((_saturation(skin) - NO_COLOUR) / 0.1, 0, 1))
         enamel = light * (1 + (ENAMEL - 1) * coloured)
         flesh = 0.7 * lip + 0.3 * float(skin @ LUMA) * light * (1 + (np.array([0.95, 0.55, 0.55]) - 1) * coloured)
         return cls(
             skin=skin,
-            cavity=(0.30 * flesh * np.array([1.05, 0.95, 0.95])).astype(np.float32),
+            cavity=(0.40 * flesh * np.array([1.2, 0.85, 0.85])).astype(np.float32),
             flesh=np.clip(0.9 * flesh, 0, 255).astype(np.float32),
             gum=np.clip(
                 0.5 * lip + 0.42 * float(skin @ LUMA) * (1 + (np.array([1.15, 0.75, 0.75]) - 1) * coloured), 0, 255
@@ -52,13 +53,13 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def _light(crop: Image, rest: Array, skin: Array) -> Array:
-    """(3,) colour of the light, of luma 1: the eye whites', half way to grey, for they are never quite white; without
-    eyes, a little of the skin's."""
+    """(3,) colour of the light, of luma 1: half way the eye whites', which are never quite white; without eyes, less of the
+    skin's."""
     whites = [_eye_white(crop, rest, k) for k in range(2)]
     seen = [w for w in whites if w is not None]
-    colour, trust = (np.mean(seen, axis=0), 0.4) if seen else (skin, 0.2)
+    colour, trust = (np.mean(seen, axis=0), 0.55) if seen else (skin, 0.3)
     light = 1 + trust * (colour / max(float(colour @ LUMA), 1.0) - 1)
-    return np.clip(light, 0.88, 1.12)
+    return np.clip(light, 0.88, 1.10)
 
 
 def _eye_white(crop: Image, rest: Array, k: int) -> Array | None:

@@ -14,13 +14,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 from PIL import Image as Pillow
 
 from .. import outfile
-from ..clips import Progress
+from ..clips import Progress, open_clip, pictures
 from ..engine import Engine, Puppeteer
+from ..errors import ClipError
 from ..follow.tuning import Tuning
 from ..frames import Image
 from ..outfile import finished
@@ -32,8 +34,14 @@ CLIPS = (".mp4",)
 
 
 def is_clip(source: Path) -> bool:
-    """Whether a source is taken for a clip: it is neither picture nor puppet, by name or content."""
-    return not is_portrait(source)
+    """Whether a source is taken for a clip: it is neither picture nor puppet, and has more than one frame."""
+    if is_portrait(source):
+        return False
+    try:
+        with open_clip(source) as clip:
+            return len(list(islice(pictures(clip), 2))) > 1
+    except (ClipError, av.error.FFmpegError):
+        return False
 
 
 def check_paths(source: Path | None, driver: Path, out: Path) -> None:

@@ -11,9 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from .. import models
-from ..errors import ModelError, PuppetError
-from ..face.faces import faces_by
+from ..errors import PuppetError
+from ..face.faces import faces_for
 from ..portrait import save_puppet
 from ..puppetfile import About
 from ..threads import one_each
@@ -30,10 +29,7 @@ def main() -> None:
     one_each()
     task = json.loads(sys.stdin.readline())
     try:
-        model = models.find(models.FACE_LANDMARKER)
-        if model is None:
-            raise ModelError("a puppet needs the face model; run 'puppetcast models fetch'")
-        portrait = of_clip(Path(task["clip"]), faces_by(model), progress=_tell)
+        portrait = of_clip(Path(task["clip"]), faces_for("a puppet"), progress=_tell)
         save_puppet(portrait, Path(task["out"]), About(**task["about"]))
     except PuppetError as exc:
         print("error", str(exc).replace(task["clip"], task["about"]["name"]), flush=True)

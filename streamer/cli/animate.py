@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.text import Text
 
 from pipeline import outfile
 from pipeline.engine import Engine
-from pipeline.errors import PuppetError
+from pipeline.errors import LandmarksNeeded, NoFaceError, PuppetError
+from pipeline.face.faces import Faces
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait.files import need_extra
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.mux import Sound
+from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
 
-from ..config import Puppet, load_config
+from ..config import Config, Portraits, Puppet, load_config
 from .console import (
     ENGINE_HELP,
     LP,
@@ -37,6 +41,8 @@ def _gain(key: str) -> Any:
     return typer.Option(min=0, max=3, help=Puppet.model_fields[key].description)
 
 
+DEFAULT_BACKGROUND = f"Default: that of the configuration, {Portraits().background}."
+MOSTLY = 0.5  # share of the frames in which a face should be followed
 # Options that are given by their opposite.
 _OFF = {"relative": "--absolute"} | {n: f"--no-{n.replace('_', '-')}" for n in ("paste_back", "stitching", "close_lips")}
 template_app = typer.Typer(help="Motion templates: the motion of a clip, stored without its pictures.", no_args_is_help=True)
@@ -69,6 +75,21 @@ def animate(
     mouth_gain: Annotated[float, _gain("mouth_gain")] = Tuning.mouth_gain,
     eyes_gain: Annotated[float, _gain("eyes_gain")] = Tuning.eyes_gain,
     brows_gain: Annotated[float, _gain("brows_gain")] = Tuning.brows_gain,
+    marks: Annotated[
+        tuple[str, str, str, str, str] | None,
+        typer.Option(
+            metavar="X,Y X,Y X,Y X,Y X,Y",
+            help="Place the face by hand, for cats, drawings and other faces that are not found: the eye on the left, the eye on "
+            "the right, the tip of the nose, the left and the right corner of the mouth, in pixels of the picture.",
+        ),
+    ] = None,
+    face: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which face of a group picture moves: 0 is the one on the left. Default: the largest."),
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="What shows where the portrait is transparent. " + DEFAULT_BACKGROUND)
+    ] = None,
     smoothing: Annotated[float, typer.Option(min=0, max=1, help=Puppet.model_fields["smoothing"].description)] = Tuning.smoothing,
     scale_lock: Annotated[
         bool, typer.Option("--scale-lock", help="Keep the head's size when the driver moves closer or away.")
@@ -107,7 +128,7 @@ def animate(
     """
     from pipeline.engine import open_engine
     from pipeline.offline.animate import animate as animate_file
-    from pipeline.offline.animate import check_paths, is_clip
+    from pipeline.offline.animate import check_paths
     from pipeline.offline.mux import Output
 
     log_to_console()
@@ -116,8 +137,9 @@ def animate(
         check_paths(where, driver, out)  # again in animate_file, but a user should not wait for models to hear of it
         from ..app import find_faces
 
-        faces = find_faces(load_config())
-        source = where if where is not None and is_clip(where) else load_portrait(portrait, faces)
+        config = load_config()
+        faces = find_faces(config)
+        source = _source(portrait, where, faces, marks, face, _ground(background, config))
         motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
         tuning = Tuning(
             pose_gain, expression_gain, mouth_gain, eyes_gain, brows_gain, region, smoothing, scale_lock, eye_retargeting,
@@ -133,9 +155,45 @@ def animate(
         _warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
     if not result.tracked:
         _warn(f"no face was followed in {driver}; the portrait rests throughout")
+    elif result.tracked < MOSTLY * result.frames:
+        _warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
     if result.note:
         console.print(Text(result.note))
-    console.print(f"{out}: {result.frames} frames, engine {opened.name}, tracker {result.tracker}")
+    followed = f"followed in {result.tracked} of {result.frames} frames"
+    console.print(f"{out}: {followed}, engine {opened.name}, tracker {result.tracker}")
+
+
+def _source(
+    portrait: str, where: Path | None, faces: Faces, marks: Sequence[str] | None, face: int | None, ground: Colour
+) -> Portrait | Path:
+    """A portrait, or the path of a clip; PuppetError."""
+    from pipeline.offline.animate import is_clip
+
+    if where is not None and is_clip(where):
+        if marks is not None or face is not None:
+            raise PuppetError(f"{where}: a clip; '--marks' and '--face' are for pictures")
+        return where
+    points = None if marks is None else np.array([_point(mark) for mark in marks], np.float32)
+    try:
+        source = load_portrait(portrait, faces, points, ground)
+    except (NoFaceError, LandmarksNeeded) as exc:
+        raise type(exc)(f"{exc}; or place it by hand with '--marks'") from exc
+    return source if face is None else source.with_face(face)
+
+
+def _point(mark: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in mark.split(","))
+    except ValueError as exc:
+        raise PuppetError(f"--marks: '{mark}' is no point; five such as 120,85 are expected") from exc
+    return x, y
+
+
+def _ground(background: str | None, config: Config) -> Colour:
+    try:
+        return parse_colour(background or config.portraits.background)
+    except ValueError as exc:
+        raise PuppetError(f"--background: {exc}") from exc
 
 
 def _warn(text: str) -> None:

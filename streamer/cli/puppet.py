@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.engine import ENGINES, open_engine
-from pipeline.errors import ModelError, PuppetError
-from pipeline.face.faces import Faces, faces_by
+from pipeline.errors import PuppetError
+from pipeline.face.faces import Faces, faces_for
 from pipeline.liveportrait.options import Settings
 from pipeline.portrait import Portrait, is_picture, load_portrait, save_puppet
 from pipeline.puppetfile import MAX_PICTURES, MAX_TEXT, SUFFIX, About
@@ -74,17 +73,10 @@ def puppet_make(
                 raise PuppetError(f"{name}: {len(text)} characters; at most {MAX_TEXT} are taken")
         if renderer is None and (checkpoints is not None or device is not None):
             raise PuppetError("--checkpoints, --device: only '--with ENGINE' renders; add it or leave them out")
-        faces = _faces()
+        faces = faces_for("a puppet")
         portrait, made_from = _made(sources, faces, renderer, pictures, Settings(checkpoints, device), out)
         save_puppet(portrait, out, About(out.stem, made_from, consent, label))
     console.print(f"{out}: {1 + len(portrait.more)} pictures, {out.stat().st_size / 1e6:.1f} MB")
-
-
-def _faces() -> Faces:
-    model = model_files.find(model_files.FACE_LANDMARKER)
-    if model is None:
-        raise ModelError("a puppet needs the face model; run 'puppetcast models fetch'")
-    return faces_by(model)
 
 
 def _made(

@@ -13,13 +13,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
 from .section import Section
-from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, WebRtc
+from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
 from .streams import STEP, Puppet, Recording, Sink, Stream
 from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
     "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer", "LivePortrait", "Mqtt",
-    "Persistence", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed", "load_config",
+    "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed", "load_config",
 ]  # fmt: skip
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -44,6 +44,7 @@ class Config(BaseSettings):
     recording: Recording = Recording()
     mqtt: Mqtt = Mqtt()
     persistence: Persistence = Persistence()
+    portraits: Portraits = Portraits()
     downloads: Downloads = Downloads()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.pictures.colours import GROUND, Colour, parse_colour, to_text
+
 from ..limits import Bitrates
 from .section import Section
 
@@ -155,10 +157,40 @@ class Persistence(Section):
     file: Path | None = Field(None, description="JSON file that keeps changed settings. If not set, they are lost at the end.")
 
 
+class Portraits(Section):
+    """Uploaded portraits and puppets."""
+
+    keep: bool = Field(True, description="Whether uploads are there again at the next start.")
+    folder: Path | None = Field(
+        None, description="Folder of the uploads that are kept. If not set, 'portraits' in the user's data folder."
+    )
+    max_count: int = Field(
+        200,
+        ge=1,
+        le=2000,
+        description="Largest number of uploads. When it is reached, one more has to name those that go for it.",
+    )
+    max_mb: int = Field(
+        1000, ge=64, le=1_000_000, description="Largest size of all uploads together, in MB. Reached, it is the same."
+    )
+    background: str = Field(
+        to_text(GROUND), pattern=r"^#[0-9a-fA-F]{6}$", description="Colour behind the transparent parts of a picture."
+    )
+
+    @property
+    def ground(self) -> Colour:
+        """The background's red, green and blue."""
+        return parse_colour(self.background)
+
+
 class Downloads(Section):
     """Model files. Their folder is named by the variable PUPPETCAST_MODELS."""
 
-    fetch: bool = Field(True, description="Whether the face model is downloaded at the first start.")
+    fetch: bool = Field(
+        True,
+        description="Whether the face model is downloaded at the first start, or, where its host cannot be reached, those of "
+        "the litert tracker, with pip.",
+    )
     timeout_s: float = Field(
         4, gt=0, le=600, description="Time without an answer, in seconds, after which a download is given up."
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.follow.tuning import Region, Tuning
+from pipeline.portrait import DEFAULT
 
 from ..limits import STALE_AFTER_S, TRANSPORT, Timeouts, Transport
 from .section import Section
@@ -113,7 +114,7 @@ class Recording(Section):
 class Stream(Section):
     """One stream: a portrait, what drives it, and where it goes."""
 
-    portrait: str = Field("astronaut", description="Name of a bundled portrait, or path of a picture or .puppet file.")
+    portrait: str = Field(DEFAULT, description="Name of a bundled portrait, or path of a picture or .puppet file.")
     engine: str = Field("", description="Animation engine: auto, mesh or liveportrait. If empty, that of engine.name.")
     source: Literal["browser", "network", "file", "webcam", "pattern"] = Field(
         "browser",

@@ -49,7 +49,7 @@ class Control:
         self.outputs = outputs
         budget = config.budget
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
-        self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s)
+        self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits)
         self.workshop = Workshop(self.gallery)
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
@@ -111,6 +111,7 @@ class Control:
             self._watching.cancel()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
+        self.gallery.close()
 
     def stream(self, name: str) -> Stream:
         """The stream called `name`; UnknownStream says which there are."""
@@ -120,11 +121,11 @@ class Control:
 
     def state(self, name: str) -> StreamState:
         """What a stream does now."""
-        return state_of(self.stream(name), self.outputs)
+        return state_of(self.stream(name), self.outputs, self.gallery.changes)
 
     def states(self) -> list[StreamState]:
         """What all streams do now."""
-        return [state_of(stream, self.outputs) for stream in self.streams.values()]
+        return [state_of(stream, self.outputs, self.gallery.changes) for stream in self.streams.values()]
 
     def devices(self) -> list[DeviceState]:
         """What animates."""
@@ -170,7 +171,7 @@ class Control:
     def _checked(self, stream: Stream, change: Actions) -> Puppet:
         """What the puppet is to be; raises before anything is done."""
         if change.portrait is not None:
-            self.gallery.get(change.portrait)
+            self.gallery.check(change.portrait)
         if change.previous_portrait and change.portrait is not None:
             raise BadCommand("portrait: either this or previous_portrait")
         if change.previous_portrait and stream.before is None:
@@ -199,12 +200,12 @@ class Control:
             await self.outputs.stop_recording(stream)
 
     def _keep(self, stream: Stream) -> None:
-        """What is not as the config has it is kept, if anything is. Uploads end with the server."""
+        """What is not as the config has it is kept, if anything is."""
         config = self._config.streams[stream.name]
         state: dict[str, Any] = {}
         if stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
             state["engine"] = stream.engine.name
-        if stream.shown.id != config.portrait and not stream.shown.id.startswith("upload-"):
+        if stream.shown.id != config.portrait and self.gallery.lasts(stream.shown.id):
             state["portrait"] = stream.shown.id
         default = config.puppet.model_dump(mode="json")
         state |= {key: value for key, value in stream.puppet.model_dump(mode="json").items() if value != default[key]}
@@ -229,7 +230,7 @@ def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
     portraits = {}
     for name, stream in config.streams.items():
         try:
-            portraits[name] = load_portrait(stream.portrait, faces)
+            portraits[name] = load_portrait(stream.portrait, faces, ground=config.portraits.ground)
         except PortraitError as exc:
             raise type(exc)(f"streams.{name}.portrait: {exc}") from exc
     return portraits

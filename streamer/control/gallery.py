@@ -1,42 +1,50 @@
-"""The portraits: bundled, named by the config, uploaded; and prepared for engines."""
+"""The portraits: bundled, named by the config, uploaded."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from platformdirs import user_data_path
 from pydantic import BaseModel
 
-from pipeline.engine import Engine, Prepared
+from pipeline import malloc, puppetfile
+from pipeline.engine import Engine
 from pipeline.face.faces import Faces
-from pipeline.portrait import Portrait, bundled, bundled_names, read_portrait
+from pipeline.pictures.decode import Decoded, decode
+from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
 
 from ..config import Engine as Limits
-from ..errors import UnknownPortrait
+from ..config import Portraits
+from ..errors import BadCommand, GalleryFull, UnknownPortrait
 from ..stream.stream import Shown
+from .preparing import Preparing
+from .shelf import Box, Kept, Shelf, thumbnail
 
-log = logging.getLogger(__name__)
-
-SIDES = (1080, 960, 840, 720, 640)  # of pictures, in pixels, where an engine's speed decides
-FIXED = 0.4  # of a frame's time that does not grow with the picture
-MAX_UPLOADS = 24
-MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB, a puppet up to 80 more
-
-Box = tuple[float, float, float, float]
+MAX_LOADED = 4  # uploads in memory that no stream shows; a large one takes 12 MB
+MAX_NAME = 80
+MEGA = 1_000_000
+NOT_KEPT = Portraits(keep=False)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class PortraitInfo(BaseModel):
     """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
     right; face: which of them moves; eyes_shut: in the picture, so that no driver opens them. pictures: 1, or how many
-    pictures of one face a puppet has; label: what its maker wants viewers to be told."""
+    pictures of one face a puppet has; label: what its maker wants viewers to be told. uploaded: it can be renamed and
+    deleted."""
 
     id: str
     name: str
     bundled: bool
+    uploaded: bool
     faces: list[Box]
     face: int
     eyes_shut: bool
@@ -47,102 +55,225 @@ class PortraitInfo(BaseModel):
 class Gallery:
     """All methods belong to the event loop's thread. in_use: ids that must not be forgotten."""
 
-    def __init__(self, limits: Limits, faces: Faces, in_use: Callable[[], set[str]], frame_s: float = math.inf) -> None:
-        """frame_s: what a frame may take of an engine that is slower the larger the picture."""
-        self._limits = limits
-        self._frame_s = frame_s
-        self._sides: dict[int, int] = {}  # longest side by engine, where it was measured
+    def __init__(
+        self, limits: Limits, faces: Faces, in_use: Callable[[], set[str]], frame_s: float = math.inf,
+        config: Portraits = NOT_KEPT,
+    ) -> None:  # fmt: skip
+        """frame_s: see `Preparing`. config: where uploads are kept, and how many."""
         self._faces = faces
         self._in_use = in_use
-        self._portraits: OrderedDict[str, Portrait] = OrderedDict()
-        self._prepared: OrderedDict[tuple[int, str], Shown] = OrderedDict()  # by engine and portrait, used last at the end
-        self._uploads = 0
+        self._config = config
+        folder = (config.folder or user_data_path("puppetcast") / "portraits").expanduser()
+        self._shelf = Shelf(folder if config.keep else None)
+        self._preparing = Preparing(limits, in_use, frame_s)
+        self._own: dict[str, Portrait] = {}  # of the config, and bundled ones of which another face was chosen
+        self._loaded: OrderedDict[str, tuple[Kept | None, Portrait]] = OrderedDict()  # used last at the end
+        self._one_at_a_time = asyncio.Lock()  # of what decodes or writes: a large picture takes some 400 MB for a second
+        self.changes = 0  # so many times something was added, changed or deleted
 
-    def infos(self) -> list[PortraitInfo]:
-        """Bundled portraits first, then the others, newest last."""
-        names = bundled_names()
-        return [self.info(key) for key in (*names, *(k for k in self._portraits if k not in names))]
+    def close(self) -> None:
+        """Remove uploads that are not to be kept."""
+        self._shelf.close()
+
+    def keys(self) -> list[str]:
+        """The ids: bundled portraits first, then the config's, then uploads, newest last."""
+        return list(dict.fromkeys([*bundled_names(), *self._own, *self._shelf.look()]))
+
+    async def infos(self) -> list[PortraitInfo]:
+        """All portraits, in the order of `keys`."""
+        return await asyncio.to_thread(self._infos)
+
+    def _infos(self) -> list[PortraitInfo]:
+        kept = self._shelf.look()
+        others = [key for key in dict.fromkeys([*bundled_names(), *self._own]) if key not in kept]
+        return [self._info_of(key) for key in others] + [_of_upload(key, about) for key, about in kept.items()]
+
+    def _info_of(self, key: str) -> PortraitInfo:
+        return _of(key, self._own[key]) if key in self._own else _of_bundled(key)
 
     def info(self, key: str) -> PortraitInfo:
         """UnknownPortrait if there is none."""
-        portrait = self.get(key)
-        own = key in bundled_names()
-        label = "" if portrait.about is None else portrait.about.label
-        return PortraitInfo(
-            id=key, name=portrait.name, bundled=own, faces=portrait.boxes(), face=portrait.face,
-            eyes_shut=portrait.eyes_shut, pictures=1 + len(portrait.more), label=label,
-        )  # fmt: skip
+        about = self._shelf.about(key)
+        self.check(key)
+        return self._info_of(key) if about is None else _of_upload(key, about)
 
-    def get(self, key: str) -> Portrait:
-        """UnknownPortrait if there is none."""
-        if key not in self._portraits and key in bundled_names():
-            self._portraits[key] = bundled(key)
-        if key not in self._portraits:
+    def check(self, key: str) -> None:
+        """UnknownPortrait if there is none; what a stream still shows is there, if it was deleted or not."""
+        shown = key in self._loaded and key in self._in_use()
+        if not (shown or key in self._own or key in bundled_names() or self._shelf.about(key) is not None):
             raise UnknownPortrait(f"no portrait '{key}'; GET /api/portraits lists them")
-        return self._portraits[key]
+
+    def lasts(self, key: str) -> bool:
+        """Whether it is there after a restart."""
+        return self._config.keep or self._shelf.about(key) is None
+
+    async def get(self, key: str) -> Portrait:
+        """UnknownPortrait if there is none, PortraitError if it is damaged."""
+        self.check(key)
+        if key in self._own:
+            return self._own[key]
+        about = self._shelf.about(key)
+        before: Kept | None
+        portrait: Portrait | None
+        before, portrait = self._loaded.get(key, (None, None))
+        if portrait is None or (about is not None and about != before):  # another process may have changed it
+            portrait = await asyncio.to_thread(self._shelf.load if about is not None else bundled, key)
+            if portrait is None:
+                raise UnknownPortrait(f"no portrait '{key}'; it has just been deleted")
+            self._preparing.forget(key)
+        self._loaded[key] = about or before, portrait
+        self._loaded.move_to_end(key)
+        spare = [old for old in self._loaded if old not in self._in_use() and old != key]
+        for old in spare[: max(len(spare) - MAX_LOADED, 0)]:
+            self._loaded.pop(old)
+        return portrait
 
     def put(self, key: str, portrait: Portrait) -> None:
         """A portrait that the config names."""
-        self._portraits.setdefault(key, portrait)
+        if key not in bundled_names():
+            self._own.setdefault(key, portrait)
 
-    async def add(self, name: str, data: bytes, marks: list[list[float]] | None) -> PortraitInfo:
-        """Take an uploaded picture or puppet; PortraitError if it cannot be used. The oldest of too many is forgotten."""
+    async def thumbnail(self, key: str) -> bytes:
+        """A small JPEG around the face; UnknownPortrait."""
+        self.check(key)
+        small = await asyncio.to_thread(self._shelf.thumbnail, key)
+        return await asyncio.to_thread(thumbnail, await self.get(key)) if small is None else small
+
+    async def add(self, name: str, data: bytes, marks: list[list[float]] | None, going: Sequence[str] = ()) -> PortraitInfo:
+        """Take an uploaded picture or puppet; PortraitError if it cannot be used, CannotKeep if it cannot be written,
+        GalleryFull unless `going` names the ids of those that have to go for it. The same one again changes nothing."""
         points = None if marks is None else np.array(marks, np.float32)
-        portrait = await asyncio.to_thread(lambda: read_portrait(name, data, self._faces, points))
-        self._uploads += 1
-        key = f"upload-{self._uploads}"
-        self._portraits[key] = portrait
-        uploads = [k for k in self._portraits if k.startswith("upload-") and k != key]
-        for old in [k for k in uploads if k not in self._in_use()][: max(len(uploads) + 1 - MAX_UPLOADS, 0)]:
-            self._portraits.pop(old)
-            self._forget(lambda k, old=old: k == old)  # type: ignore[misc]
+        name = named(name)
+        async with self._one_at_a_time:
+            portrait, packed = await asyncio.to_thread(self._read, name, data, points)
+            key = _key(portrait, packed, points)
+            if self._shelf.about(key) is None:
+                gone = self.room_for(len(packed), going)
+                await asyncio.to_thread(self._shelf.put, key, portrait, packed)
+                for old in gone:
+                    await self._remove(old)
+                self._preparing.forget(key)
+                self._happened()
         return self.info(key)
 
-    def choose_face(self, key: str, face: int) -> PortraitInfo:
+    async def preview(self, name: str, data: bytes) -> Decoded:
+        """A picture as it is read; PortraitError."""
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(_tidy, decode, data, name, self._config.ground)
+
+    def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes]:
+        """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came
+        with that."""
+        portrait = _tidy(read_portrait, name, data, self._faces, marks, self._config.ground)
+        about = puppetfile.About(portrait.name, "one picture")
+        return portrait, data if portrait.about is not None else pack_puppet(portrait, about)
+
+    def room_for(self, size: int = 10 * MEGA, going: Sequence[str] = ()) -> list[str]:
+        """Which uploads have to go for another of `size` bytes; GalleryFull unless all of them are among `going`."""
+        kept, in_use = self._shelf.look(), self._in_use()
+        count, total = len(kept) + 1 - self._config.max_count, sum(about.size for about in kept.values()) + size
+        needed: list[str] = []
+        for key in (key for key in kept if key not in in_use):
+            if count <= len(needed) and total <= self._config.max_mb * MEGA:
+                break
+            needed.append(key)
+            total -= kept[key].size
+        if count > len(needed) or total > self._config.max_mb * MEGA:
+            raise GalleryFull("the gallery is full of portraits that are shown; raise portraits.max_count or max_mb", {})
+        if not set(needed) <= set(going):
+            names = ", ".join(f"'{kept[key].name}'" for key in needed)
+            raise GalleryFull(
+                f"the gallery is full ({len(kept)} uploads): {names} would have to go for this one; delete some, or name them "
+                "in 'going'", {k: kept[k].name for k in needed},
+            )  # fmt: skip
+        return needed
+
+    async def choose_face(self, key: str, face: int) -> PortraitInfo:
         """Let another face of a picture move, when it is shown next; PortraitError if there is none."""
-        self._portraits[key] = self.get(key).with_face(face)
-        self._forget(lambda k: k == key)
+        async with self._one_at_a_time:
+            portrait = (await self.get(key)).with_face(face)
+            if self._shelf.about(key) is None:
+                self._own[key] = portrait
+            else:
+                await asyncio.to_thread(self._shelf.choose_face, key, portrait)
+            self._preparing.forget(key)
+            self._happened()
         return self.info(key)
+
+    async def rename(self, key: str, name: str) -> PortraitInfo:
+        """Call an upload otherwise; UnknownPortrait, BadCommand, CannotKeep."""
+        self._check_uploaded(key)
+        async with self._one_at_a_time:
+            await asyncio.to_thread(self._shelf.rename, key, named(name))
+            self._happened()
+        return self.info(key)
+
+    async def delete(self, key: str) -> None:
+        """Delete an upload; a stream that shows it goes on with it. UnknownPortrait, BadCommand, CannotKeep."""
+        self._check_uploaded(key)
+        async with self._one_at_a_time:
+            if key in self._in_use():
+                await self.get(key)
+            await self._remove(key)
+            self._happened()
 
     async def prepared(self, engine: Engine, key: str) -> Shown:
-        """A portrait for an engine; prepared on a thread, and kept while it is among the last MAX_PREPARED."""
-        portrait = self.get(key)
-        place = (id(engine), key)
-        if place not in self._prepared:
-            self._prepared[place] = Shown(key, await asyncio.to_thread(self._prepare, engine, portrait))
-        self._prepared.move_to_end(place)
-        self._forget(lambda k: False)
-        return self._prepared[place]
+        """A portrait for an engine; prepared on a thread."""
+        return await self._preparing.shown(engine, key, await self.get(key))
 
-    def _prepare(self, engine: Engine, portrait: Portrait) -> Prepared:
-        """As large as the limits and the engine's speed allow; that is measured with its first portrait."""
-        side = self._sides.get(id(engine), self._limits.max_side)
-        prepared = self._scaled(engine, portrait, side)
-        if id(engine) in self._sides:
-            return prepared
-        self._sides[id(engine)] = fitting = self._fitting(engine, prepared, side)
-        if fitting >= max(prepared.still.shape[:2]):
-            return prepared
-        log.info("engine %s: pictures of at most %d pixels; larger ones are too slow here", engine.name, fitting)
-        return self._scaled(engine, portrait, fitting)
+    async def _remove(self, key: str) -> None:
+        await asyncio.to_thread(self._shelf.remove, key)
+        if key not in self._in_use():
+            self._loaded.pop(key, None)
+            self._preparing.forget(key)
 
-    def _scaled(self, engine: Engine, portrait: Portrait, side: int) -> Prepared:
-        return engine.prepare(portrait, side, self._limits.max_crop * side // self._limits.max_side)
+    def _check_uploaded(self, key: str) -> None:
+        if self._shelf.about(key) is None:
+            self.check(key)
+            raise BadCommand(f"'{key}' was not uploaded; only uploads can be renamed and deleted")
 
-    def _fitting(self, engine: Engine, prepared: Prepared, side: int) -> int:
-        """The longest side up to `side` with which a frame may be expected to take no longer than it may."""
-        if not engine.by_size or side <= SIDES[-1] or math.isinf(self._frame_s):
-            return side
-        shown = max(prepared.still.shape[:2])
-        frame_s = engine.warm_up(prepared, lambda done, total: None)
-        for tried in (side, *(s for s in SIDES if s < side)):
-            if frame_s * (FIXED + (1 - FIXED) * (tried / shown) ** 2) <= self._frame_s:
-                return tried
-        return SIDES[-1]
+    def _happened(self) -> None:
+        self.changes += 1
 
-    def _forget(self, wanted: Callable[[str], bool]) -> None:
-        """Let go of those `wanted`, and of the ones used longest ago where there are too many."""
-        spare = [place for place in self._prepared if place[1] not in self._in_use()]
-        old = spare[: max(len(self._prepared) - MAX_PREPARED, 0)]
-        for place in [p for p in self._prepared if wanted(p[1])] + old:
-            self._prepared.pop(place, None)
+
+def named(name: str) -> str:
+    """A name as it is kept; BadCommand if nothing is left of it."""
+    name = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[:MAX_NAME]
+    if not name:
+        raise BadCommand("name: a portrait's name has at least one letter")
+    return name
+
+
+def _key(portrait: Portrait, packed: bytes, marks: Any) -> str:
+    """An id by the content: the same picture has the same one, and another one never has it."""
+    content = hashlib.sha256(packed if portrait.about is not None else portrait.image.tobytes())
+    content.update(repr((portrait.image.shape, None if marks is None else marks.tolist())).encode())
+    return f"upload-{content.hexdigest()[:16]}"
+
+
+def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a picture took while it was decoded goes back to the system; each of the threads would keep as much."""
+    try:
+        return work(*args, **kwargs)
+    finally:
+        malloc.give_back()
+
+
+@cache
+def _of_bundled(name: str) -> PortraitInfo:
+    return _of(name, bundled(name))
+
+
+def _of(key: str, portrait: Portrait) -> PortraitInfo:
+    return PortraitInfo(
+        id=key, name=portrait.title or portrait.name, bundled=key in bundled_names(), uploaded=False, faces=portrait.boxes(),
+        face=portrait.face, eyes_shut=portrait.eyes_shut, pictures=1 + len(portrait.more),
+        label="" if portrait.about is None else portrait.about.label,
+    )  # fmt: skip
+
+
+def _of_upload(key: str, about: Kept) -> PortraitInfo:
+    return PortraitInfo(
+        id=key, name=about.name, bundled=False, uploaded=True, faces=about.faces, face=about.face, eyes_shut=about.eyes_shut,
+        pictures=about.pictures, label=about.label,
+    )  # fmt: skip

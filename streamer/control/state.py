@@ -83,7 +83,7 @@ class StreamState(BaseModel):
 
     serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
-    width, height: of the animated picture, in pixels.
+    width, height: of the animated picture, in pixels. gallery: how often it was changed since the start.
     """
 
     serial: int
@@ -92,6 +92,7 @@ class StreamState(BaseModel):
     width: int
     height: int
     previous_portrait: str | None
+    gallery: int
     engine: str
     lacks: list[str]
     tracker: str
@@ -156,13 +157,13 @@ def _source(stream: Stream) -> DriverState | None:
     return None if status is None else DriverState(**vars(status))
 
 
-def state_of(stream: Stream, outputs: Outputs) -> StreamState:
-    """What `stream` does now."""
+def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
+    """What `stream` does now. gallery: how often that was changed."""
     puppeteer, stats = stream.lane.puppeteer, stream.screen.stats
     age, spent = list(stream.ages_s), list(stats.stage_s)
     encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamState(
-        serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before,
+        serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
         engine=stream.engine.name, lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,

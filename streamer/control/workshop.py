@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pipeline.errors import PuppetError
 from pipeline.puppetfile import About
 
-from ..errors import Overloaded, TooLarge, UnknownPuppet
+from ..errors import Overloaded, StreamerError, TooLarge, UnknownPuppet
 from .gallery import Gallery
 
 MAX_CLIP = 300_000_000  # bytes
@@ -60,9 +60,11 @@ class Workshop:
         return self._states[key]
 
     async def start(self, about: About, clip: AsyncIterator[bytes]) -> MakingState:
-        """Take a clip, then make its puppet beside everything else. TooLarge; Overloaded while another is being made."""
+        """Take a clip, then make its puppet beside everything else. TooLarge; Overloaded while another is being made;
+        GalleryFull."""
         if any(s.state in ("receiving", "making") for s in self._states.values()):
             raise Overloaded("a puppet is being made already; try again when it is done")
+        self._gallery.room_for()
         self._count += 1
         state = MakingState(id=f"puppet-{self._count}", name=about.name)
         self._states[state.id] = state
@@ -107,7 +109,7 @@ class Workshop:
             else:
                 info = await self._gallery.add(about.name, await asyncio.to_thread(out.read_bytes), None)
                 state.portrait, state.state = info.id, "done"
-        except (PuppetError, OSError) as exc:
+        except (PuppetError, StreamerError, OSError) as exc:
             state.problem, state.state = str(exc), "failed"
         finally:
             self._tasks.pop(state.id, None)

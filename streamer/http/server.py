@@ -15,7 +15,7 @@ from ..control.control import Control
 from ..resources import folder
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, metrics, pictures, recordings, whip
+from . import api, metrics, pictures, portraits, recordings, whip
 from .access import Access, refusal
 
 STATUS: dict[type[Exception], int] = {
@@ -25,6 +25,8 @@ STATUS: dict[type[Exception], int] = {
     errors.StreamBusy: 409,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
+    errors.GalleryFull: 409,
+    errors.CannotKeep: 507,
     errors.UnknownRecording: 404,
     errors.BadCommand: 422,
     errors.BadOffer: 400,
@@ -46,6 +48,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
+    app.include_router(portraits.router(control.gallery))
     app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
@@ -60,9 +63,12 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         if response is None:
             try:
                 access.check(request)
+                portraits.check_length(request)
                 response = await call_next(request)
             except (errors.ForeignPage, errors.Unauthorized, errors.TooManyRequests) as exc:
                 response = refusal(exc)
+            except errors.TooLarge as exc:
+                response = _handler(413)(request, exc)
         response.headers.update(access.cors(request))
         return response
 
@@ -87,6 +93,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
 def _handler(status: int):  # type: ignore[no-untyped-def]
     def handle(request: Request, exc: Exception) -> JSONResponse:
         headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
-        return JSONResponse({"detail": str(exc), "code": errors.code(exc)}, status, headers)
+        more = {"goes": exc.goes} if isinstance(exc, errors.GalleryFull) else {}
+        return JSONResponse({"detail": str(exc), "code": errors.code(exc), **more}, status, headers)
 
     return handle

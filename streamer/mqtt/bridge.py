@@ -181,7 +181,7 @@ class _Session:
         """Tell Home Assistant, if it is to know and there is something new."""
         if not self.config.discovery:
             return
-        portraits = [info.id for info in self.control.gallery.infos()]
+        portraits = self.control.gallery.keys()
         payload = json.dumps(homeassistant.device(self.config, state, portraits, VERSION))
         if self.described.get(state.name) != payload:
             self.described[state.name] = payload

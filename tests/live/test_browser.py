@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from playwright.sync_api import Page, expect
 
 from bench.fidelity import follow
 from pipeline.mesh.prepared import MeshPrepared
+from pipeline.portrait import DEFAULT
 
 from ..browser import RECORD
 from ..conftest import run_server
@@ -196,12 +198,12 @@ def presets_and_others(page: Page, http: httpx.Client) -> None:
 
 
 def portraits_and_calibration(page: Page, http: httpx.Client) -> None:
-    page.locator("#gallery button[title=drawing]").click()
+    page.locator("#gallery button[title=Poster]").click()
     until_state(http, lambda state: state["portrait"] == "drawing")
-    expect(page.locator("#gallery button[title=drawing]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#gallery button[title=Poster]")).to_have_attribute("aria-pressed", "true")
     page.locator("#stage").click()
     page.keyboard.press("b")
-    until_state(http, lambda state: state["portrait"] == "astronaut")
+    until_state(http, lambda state: state["portrait"] == DEFAULT)
     page.keyboard.press("c")
     until_state(http, lambda state: state["face"] == "calibrating")
     expect(page.locator("#ring")).to_be_visible()
@@ -221,7 +223,7 @@ def keys(page: Page, http: httpx.Client) -> None:
     until_state(http, lambda state: state["face"] != "paused")
     page.keyboard.press("r")
     until_state(http, lambda state: (state["recording"] or {}).get("running"))
-    expect(page.locator("#record")).to_have_text("Stop recording")
+    expect(page.locator("#record")).to_have_text(re.compile("^Stop recording"))
     page.keyboard.press("r")
     until_state(http, lambda state: not state["recording"]["running"])
     page.keyboard.press("?")

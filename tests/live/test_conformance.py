@@ -26,7 +26,7 @@ from streamer.webrtc.sdp import finish_answer
 
 from ..conftest import run_server
 from ..peers import SDP, Camera, connected, negotiate, peer
-from ..waiting import until
+from ..waiting import LIMIT_S, until
 
 OFFERS = int(os.environ.get("PUPPETCAST_TEST_OFFERS", "200"))  # 1500 take a minute more, and pass too
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
@@ -351,7 +351,7 @@ async def test_other_fingerprints_of_the_other_side_are_taken(http, algorithms):
         reply = await http.post("/live/live/whep", content=await offer_with_fingerprints(viewer, algorithms), headers=SDP)
         await viewer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
         track = viewer.getTransceivers()[0].receiver.track
-        await asyncio.wait_for(track.recv(), 10)
+        await asyncio.wait_for(track.recv(), LIMIT_S)
         await http.delete(reply.headers["location"])
 
 
@@ -435,7 +435,7 @@ async def test_mutated_offers(http, server):
     statuses: dict[int, int] = {}
     for k in range(OFFERS):
         kind = "whip" if k % 3 == 2 else "whep"
-        reply = await http.post(f"/live/live/{kind}", content=mutated(offers[k % 3], rng).encode(), headers=SDP, timeout=10)
+        reply = await http.post(f"/live/live/{kind}", content=mutated(offers[k % 3], rng).encode(), headers=SDP, timeout=LIMIT_S)
         statuses[reply.status_code] = statuses.get(reply.status_code, 0) + 1
         assert reply.status_code < 500, reply.text
         if reply.status_code == 201:

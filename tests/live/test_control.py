@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.face.faces import faces_by
-from pipeline.portrait import bundled
+from pipeline.portrait import DEFAULT, bundled
 from streamer.config import Puppet
 from streamer.control.commands import Change
 from streamer.control.state import StreamState
@@ -97,11 +97,11 @@ async def test_one_command_by_every_transport_gives_the_same_state(controlled, t
         change = {"pose_gain": 1.5, "region": "exp", "smoothing": 0.25, "portrait": "drawing", "max_fps": 12, "muted": True}
         state = StreamState.model_validate(await send(change))
         assert state.puppet == Puppet(pose_gain=1.5, region="exp", smoothing=0.25, max_fps=12, muted=True)
-        assert (state.portrait, state.previous_portrait) == ("drawing", "astronaut")
+        assert (state.portrait, state.previous_portrait) == ("drawing", DEFAULT)
         assert state.rate_limit == 12
         assert state.puppet == server.control.state("live").puppet
         back = await send({"previous_portrait": True, "max_fps": None})
-        assert (back["portrait"], back["rate_limit"]) == ("astronaut", 30)
+        assert (back["portrait"], back["rate_limit"]) == (DEFAULT, 30)
         assert (await send({"demo": True}))["demo"]
         assert (await send({"recording": False}))["recording"] is None
         assert not (await send({"demo": False}))["publisher"]
@@ -158,7 +158,7 @@ def events(http: httpx.Client) -> Iterator[tuple[str, dict]]:
 
 
 def test_events_tell_changes_and_telemetry(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         http.patch("/api/streams/live", json={"demo": True})
         seen: list[tuple[str, dict]] = []
         for event in events(http):
@@ -175,7 +175,7 @@ def test_events_tell_changes_and_telemetry(model):
 
 
 def test_an_open_stream_of_events_is_ended_and_not_cut_off(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=10) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         told = events(http)
         next(told)
         server.stop()
@@ -196,11 +196,11 @@ def test_what_was_changed_is_there_after_a_restart(model, tmp_path, caplog):
     kept.write_text('{"live": {"portrait": "gone", "smoothing": 0.25}}')
     with run_server(persistence={"file": str(kept)}) as server:
         state = server.control.state("live")
-        assert (state.portrait, state.puppet.smoothing) == ("astronaut", 0.25)
+        assert (state.portrait, state.puppet.smoothing) == (DEFAULT, 0.25)
     assert "'portrait' cannot be used (no portrait 'gone'" in caplog.text
     kept.write_text("{")
     with run_server(persistence={"file": str(kept)}) as server:
-        assert server.control.state("live").portrait == "astronaut"
+        assert server.control.state("live").portrait == DEFAULT
     assert "kept.json cannot be used" in caplog.text
 
 
@@ -225,7 +225,7 @@ def test_pause_rests_and_another_portrait_goes_on(model, monkeypatch):
         until_state(http, lambda state: state["face"] == "tracking")
         prepared, prepare = [], stream.engine.prepare
         monkeypatch.setattr(stream.engine, "prepare", lambda portrait, *a: (prepared.append(portrait), prepare(portrait, *a))[1])
-        for name in ("drawing", "astronaut", "drawing"):
+        for name in ("drawing", DEFAULT, "drawing"):
             assert http.patch("/api/streams/live", json={"portrait": name}).json()["portrait"] == name
         assert len(prepared) == 1, "what was shown before is still prepared"
         shape = stream.shown.prepared.still.shape
@@ -285,7 +285,7 @@ def test_an_engine_that_cannot_be_had_changes_nothing(model, tmp_path):
 
 
 def test_of_a_picture_with_two_faces_one_is_chosen(model):
-    with run_server() as server, httpx.Client(base_url=server.url, timeout=20) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
         added = http.post("/api/portraits", files={"file": ("pair.png", data)}).json()
         assert len(added["faces"]) == 2
@@ -306,16 +306,16 @@ def test_of_a_picture_with_two_faces_one_is_chosen(model):
 async def test_prepared_portraits_are_bounded(model, monkeypatch):
     from pipeline.engine import open_engine
     from streamer.config import Engine
-    from streamer.control import gallery
+    from streamer.control import gallery, preparing
 
-    monkeypatch.setattr(gallery, "MAX_PREPARED", 2)
+    monkeypatch.setattr(preparing, "MAX_PREPARED", 2)
     shelf = gallery.Gallery(Engine(max_side=128), faces_by(model), lambda: {"astronaut"})
     engine = open_engine("mesh", faces_by(model))
-    names = [info.id for info in shelf.infos()]
-    for name in ("astronaut", *names):
+    for name in ("astronaut", *shelf.keys()):
         await shelf.prepared(engine, name)
-    assert len(shelf._prepared) == 2
-    assert (id(engine), "astronaut") in shelf._prepared, "what is shown is kept"
+    prepared = shelf._preparing._prepared
+    assert len(prepared) == 2
+    assert (id(engine), "astronaut") in prepared, "what is shown is kept"
 
 
 def test_bad_commands_name_the_key():

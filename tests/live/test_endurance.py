@@ -53,7 +53,7 @@ def line():
 
 @pytest.mark.browser
 def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path):
-    camera = as_camera(clip("d10"), tmp_path / "camera.mjpeg")
+    camera = as_camera(clip("d10"), tmp_path / "camera.mjpeg", 90)
     config = tmp_path / "config.yaml"
     config.write_text(f"http: {{host: 0.0.0.0}}\nwebrtc: {{bind_addresses: [{NEAR_ADDRESS}]}}\ndownloads: {{fetch: false}}\n")
     serve = [sys.executable, "-m", "streamer", "serve", "--config", str(config), "--port", "8080"]

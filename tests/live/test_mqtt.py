@@ -14,6 +14,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from pipeline.portrait import DEFAULT
 from streamer.config import Mqtt, Puppet
 from streamer.control.commands import Change
 from streamer.errors import ConfigError
@@ -52,7 +53,7 @@ async def test_state_telemetry_picture_and_discovery(model, running):
         async with running.client() as client:
             assert await client.wait("puppetcast/availability") == b"online"
             state = json.loads(await client.wait("puppetcast/live/state"))
-            assert state["portrait"] == "astronaut"
+            assert state["portrait"] == DEFAULT
             assert "animated" not in state, "what changes all the time is telemetry"
             assert json.loads(await client.wait("puppetcast/b/state"))["name"] == "b"
             assert (await client.wait("puppetcast/live/picture"))[:2] == b"\xff\xd8"
@@ -114,7 +115,7 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
         "portrait": ("drawing", lambda s: s["portrait"] == "drawing"), "engine": ("mesh", lambda s: s["engine"] == "mesh"),
         "demo": ("ON", lambda s: s["demo"]), "calibrate": ("PRESS", lambda s: True), "next_face": ("", lambda s: True),
         "recording": ("ON", lambda s: s["recording"]["running"]),
-        "previous_portrait": ("PRESS", lambda s: s["portrait"] == "astronaut"),
+        "previous_portrait": ("PRESS", lambda s: s["portrait"] == DEFAULT),
     }  # fmt: skip
     assert values.keys() | actions.keys() == Change.model_fields.keys()
     with run_server(mqtt={"url": running.url}, recording={"folder": str(tmp_path / "r")}):
@@ -248,7 +249,7 @@ async def test_a_broker_that_refuses_is_said_once_and_the_password_never(model, 
         port = listener.sockets[0].getsockname()[1]
         with run_server(mqtt={"url": f"mqtt://cast:hidden@127.0.0.1:{port}"}) as server:
             await until(lambda: tries >= 3)
-            assert server.control.state("live").portrait == "astronaut"
+            assert server.control.state("live").portrait == DEFAULT
     lines = [r.getMessage() for r in caplog.records if "MQTT broker" in r.getMessage()]
     assert len(lines) == 1, "said once, tried again and again"
     assert "hidden" not in lines[0]

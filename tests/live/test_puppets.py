@@ -14,6 +14,7 @@ from pipeline.portrait import DEMO_CLIP, Picture, bundled, pack_puppet, read_por
 from pipeline.puppetfile import About
 from streamer.control import workshop
 
+from ..media import beginning
 from ..waiting import LIMIT_S
 
 
@@ -60,9 +61,10 @@ async def ended(http: httpx.AsyncClient, key: str) -> list[dict]:
     return states
 
 
-async def test_a_clip_becomes_a_puppet_beside_the_stream(server, model):
+async def test_a_clip_becomes_a_puppet_beside_the_stream(server, model, tmp_path):
+    beginning(DEMO_CLIP, tmp_path / "clip.mp4", 120)
     async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
-        reply = await http.post("/api/puppets?name=me&label=for+a+test", content=DEMO_CLIP.read_bytes())
+        reply = await http.post("/api/puppets?name=me&label=for+a+test", content=(tmp_path / "clip.mp4").read_bytes())
         assert reply.status_code == 202, reply.text
         assert reply.json()["state"] == "making"
         second = await http.post("/api/puppets", content=b"x")
@@ -70,7 +72,7 @@ async def test_a_clip_becomes_a_puppet_beside_the_stream(server, model):
         assert "already" in second.json()["detail"]
         states = await ended(http, reply.json()["id"])
         assert states[-1]["state"] == "done", states[-1]
-        assert any(0 < s["done"] <= s["total"] == 360 for s in states)
+        assert any(0 < s["done"] <= s["total"] == 120 for s in states)
         portrait = states[-1]["portrait"]
         infos = {info["id"]: info for info in (await http.get("/api/portraits")).json()}
         assert infos[portrait]["pictures"] > 5

@@ -32,6 +32,7 @@ from streamer.webrtc import aiortc_patches
 from ..conftest import ROOT, run_server
 from ..media import seconds_of
 from ..peers import negotiate, peer
+from ..waiting import LIMIT_S
 
 FAULTS = ("ERROR", "Traceback", "destroyed", "Exception", "never retrieved", "Aborted")
 
@@ -59,7 +60,7 @@ class Puppetcast:
                 self.log += data.decode()
                 self._more.notify_all()
 
-    async def says(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+    async def says(self, pattern: str, seconds: float = LIMIT_S) -> re.Match[str]:
         """Wait until the log has it."""
 
         def found() -> re.Match[str] | None:
@@ -72,7 +73,7 @@ class Puppetcast:
         os.killpg(self.process.pid, number)
 
     async def ended(self) -> int:
-        code = await asyncio.wait_for(self.process.wait(), 30)
+        code = await asyncio.wait_for(self.process.wait(), LIMIT_S)
         await self._reading
         print(self.log)
         return code
@@ -111,7 +112,7 @@ async def watch(http: httpx.AsyncClient, viewer: RTCPeerConnection) -> asyncio.E
     viewer.on("connectionstatechange", lambda: closed.set() if viewer.connectionState == "closed" else None)
     await negotiate(http, viewer, "/live/live/whep")
     [receiver] = viewer.getReceivers()
-    await asyncio.wait_for(receiver.track.recv(), 20)
+    await asyncio.wait_for(receiver.track.recv(), LIMIT_S)
     return closed
 
 
@@ -133,7 +134,7 @@ async def drained(lines: AsyncIterator[str | bytes]) -> bool:
 async def run_and_end(tmp_path: Path, number: int) -> tuple[int, float]:
     """A server with everything that can be open, and a signal; its exit code and the seconds it took. Checks the rest."""
     async with serving(tmp_path) as (puppetcast, url), AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=LIMIT_S))
         camera, *viewers = [await stack.enter_async_context(peer()) for _ in range(3)]
         player = MediaPlayer(str(DEMO_CLIP), loop=True)
         stack.callback(player.video.stop)
@@ -146,12 +147,12 @@ async def run_and_end(tmp_path: Path, number: int) -> tuple[int, float]:
         pictures = await stack.enter_async_context(http.stream("GET", "/live/live/mjpeg"))
         (await http.patch("/api/streams/live", json={"recording": True})).raise_for_status()
         lines = events.aiter_lines()
-        await asyncio.wait_for(until_recorded(lines, 20), 30)
+        await asyncio.wait_for(until_recorded(lines, 20), LIMIT_S)
         start = time.monotonic()
         puppetcast.signal(number)
         code = await puppetcast.ended()
         took_s = time.monotonic() - start
-        assert await asyncio.wait_for(asyncio.gather(drained(lines), drained(pictures.aiter_raw())), 5) == [True, True]
+        assert await asyncio.wait_for(asyncio.gather(drained(lines), drained(pictures.aiter_raw())), LIMIT_S) == [True, True]
         for event in closed:
             await asyncio.wait_for(event.wait(), 5)
     [file] = (tmp_path / "recordings").iterdir()
@@ -193,9 +194,9 @@ async def silent_camera() -> AsyncIterator[tuple[dict, asyncio.Event]]:
 
 async def test_what_does_not_end_is_given_up_and_named(tmp_path):
     async with silent_camera() as (live, asked), serving(tmp_path, streams={"live": live}) as (puppetcast, url):
-        await asyncio.wait_for(asked.wait(), 20)
-        async with httpx.AsyncClient(base_url=url) as http, http.stream("GET", "/api/events") as events:
-            await asyncio.wait_for(until_recorded(events.aiter_lines(), 1), 20)
+        await asyncio.wait_for(asked.wait(), LIMIT_S)
+        async with httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http, http.stream("GET", "/api/events") as events:
+            await asyncio.wait_for(until_recorded(events.aiter_lines(), 1), LIMIT_S)
         start = time.monotonic()
         puppetcast.signal(signal.SIGTERM)
         assert await puppetcast.ended() == 0
@@ -210,7 +211,7 @@ async def test_what_does_not_end_is_given_up_and_named(tmp_path):
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)])
 async def test_a_second_signal_ends_it_at_once(tmp_path, first, second):
     async with silent_camera() as (live, asked), serving(tmp_path, streams={"live": live}) as (puppetcast, _):
-        await asyncio.wait_for(asked.wait(), 20)
+        await asyncio.wait_for(asked.wait(), LIMIT_S)
         puppetcast.signal(first)
         await puppetcast.says("a second signal ends it at once")
         puppetcast.signal(second)
@@ -229,7 +230,7 @@ async def test_a_request_that_never_ends_is_cut_off(tmp_path):
         )
         writer.write(f"{head}Expect: 100-continue\r\n\r\n--b".encode())
         await writer.drain()
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http:
             await http.get("/healthz")  # so the request above has been read
         start = time.monotonic()
         puppetcast.signal(signal.SIGINT)
@@ -252,7 +253,7 @@ async def test_ctrl_c_is_not_for_the_helpers_that_publish(tmp_path):
     async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
         sink = {"kind": "push", "target": f"rtmp://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"}
         async with serving(tmp_path, streams={"live": {"sinks": [sink]}}) as (puppetcast, _):
-            await asyncio.wait_for(asked.wait(), 20)
+            await asyncio.wait_for(asked.wait(), LIMIT_S)
             puppetcast.signal(signal.SIGINT)
             assert await puppetcast.ended() == 0
     assert not [fault for fault in (*FAULTS, "trying again") if fault in puppetcast.log]
@@ -263,7 +264,7 @@ async def test_a_hang_up_is_survived(tmp_path, nohup):
     async with serving(tmp_path, *(["nohup"] if nohup else [])) as (puppetcast, url), httpx.AsyncClient(base_url=url) as http:
         puppetcast.signal(signal.SIGHUP)
         if not nohup:
-            await puppetcast.says("SIGHUP: nothing is reloaded; restart to read the config anew", 10)
+            await puppetcast.says("SIGHUP: nothing is reloaded; restart to read the config anew")
         assert (await http.get("/healthz")).status_code == 200
         puppetcast.signal(signal.SIGTERM)
         assert await puppetcast.ended() == 0
@@ -282,9 +283,9 @@ async def test_a_server_in_the_main_thread_gives_signals_back():
     server = Server(Config(http={"port": 0}, downloads={"fetch": False}))
     ready = asyncio.Event()
     serving = asyncio.create_task(server.serve(lambda url: ready.set()))
-    await asyncio.wait_for(ready.wait(), 60)
+    await asyncio.wait_for(ready.wait(), LIMIT_S)
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, LIMIT_S)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import av
 import httpx
@@ -15,15 +16,17 @@ from PIL import Image
 
 from pipeline.errors import PortraitError
 from pipeline.liveportrait.files import is_installed
-from pipeline.portrait import decode_picture
+from pipeline.pictures.decode import decode_picture
+from pipeline.pictures.formats import taken
+from pipeline.portrait import DEMO_CLIP, bundled_names
 from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.control.commands import read_change
 from streamer.errors import BadCommand, ConfigError
 
-from ..commands import commands
 from ..conftest import ROOT, run_server
 
+TAKEN = taken()
 SDP = {"Content-Type": "application/sdp"}
 
 
@@ -125,11 +128,11 @@ def test_a_command_takes_no_switch_for_a_number():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"not a picture", "p: not a JPEG, PNG or WebP picture"),
+        (b"not a picture", f"p: not a {TAKEN} picture"),
         (png(400, 300)[:500], "p: damaged picture"),
         (png(10000, 10000), "p: 100 megapixels; at most 40 are taken"),
         (png(20, 20), "p: 20x20 pixels; at least 64x64 are needed"),
-        (bytes(21_000_000), "p: 21 MB; at most 20 MB are taken"),
+        (bytes(65_000_000), "p: 65 MB; at most 64 MB are taken"),
     ],
 )
 def test_pictures(data, message):
@@ -152,7 +155,7 @@ def test_http(model):
             (http.patch("/api/streams/live", json={"portrait": "x"}), 404, "no portrait 'x'; GET /api/portraits lists them"),
             (http.post("/api/portraits", files=upload), 422,
              "wall.png: no face found; use a picture that shows one face from the front"),
-            (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, "a.txt: not a JPEG, PNG or WebP picture"),
+            (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, f"a.txt: not a {TAKEN} picture"),
             (http.patch("/api/streams/live", json={"calibrate": True}, headers={"Origin": "http://evil.test"}), 403,
              "requests from http://evil.test are not allowed; see http.allowed_origins"),
         ]  # fmt: skip
@@ -163,9 +166,11 @@ def test_http(model):
         assert no_json.json()["detail"].startswith("the body is not JSON (")
         broken = http.post("/live/live/whip", content=offer, headers=SDP)
         assert broken.status_code == 400
-        assert broken.json()["detail"].startswith("the offer cannot be used:")
+        assert broken.json()["detail"] == "the offer's video has no codec; VP8 and H264 are taken"
         assert len(server.sessions) == 0
         assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
+        offer += "a=rtpmap:96 VP8/90000\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=rtcp-mux\r\n"
+        offer += "a=fingerprint:sha-256 " + ":".join(32 * ["AB"]) + "\r\na=setup:actpass\r\n"
         busy = http.post("/live/live/whip", content=offer, headers=SDP)
         assert (busy.status_code, busy.json()["detail"]) == (
             409,
@@ -200,11 +205,13 @@ def test_options_of_the_command_line_win_and_are_checked(monkeypatch):
 
 
 def test_the_version_is_told():
-    done = subprocess.run([sys.executable, "-m", "streamer", "--version"], capture_output=True, text=True, check=True)
+    installed = Path(sys.executable).parent / "puppetcast"
+    done = subprocess.run([str(installed), "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"puppetcast {version('puppetcast')}\n"
 
 
-def test_command_line(tmp_path, silent_clip):
+def test_command_line(tmp_path, silent_clip, shell):
+    names = ", ".join(bundled_names())
     (tmp_path / "bad.yaml").write_text("nope: 1")
     (tmp_path / "text.jpg").write_text("text")
     (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
@@ -233,8 +240,16 @@ def test_command_line(tmp_path, silent_clip):
         (["animate", "drawing", "[red]no[/red].mp4"], "[red]no[/red].mp4: No such file or directory"),
         (["animate", str(tmp_path), str(silent_clip)], "Is a directory; a picture file is expected"),
         (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
-        (["animate", "nobody", str(silent_clip)], "nobody: No such file or directory; bundled portraits: astronaut, drawing"),
-        (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], "text.jpg: not a JPEG, PNG or WebP picture"),
+        (["animate", "nobody", str(silent_clip)], f"nobody: No such file or directory; bundled portraits: {names}"),
+        (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], f"text.jpg: not a {TAKEN} picture"),
+        (["animate", "drawing", str(silent_clip), "--marks", "1,2", "3,4", "5", "6,7", "8,9"], "--marks: '5' is no point; five"),
+        (
+            ["animate", "drawing", str(silent_clip), "--marks", "9,9", "9,9", "9,9", "9,9", "9,9"],
+            "drawing: the marks are no face",
+        ),
+        (["animate", "drawing", str(silent_clip), "--face", "1"], "drawing: there is no face 1; it shows 1, counted from 0"),
+        (["animate", "drawing", str(silent_clip), "--background", "red"], "--background: 'red': a colour such as #808080"),
+        (["animate", str(DEMO_CLIP), str(silent_clip), "--face", "1"], "a clip; '--marks' and '--face' are for pictures"),
         (["animate", "drawing", str(silent_clip)], "has no video track"),
         (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
         (["animate", "drawing", str(silent_clip), "--engine", "x"], "engine 'x' is not known; engines: auto, mesh"),
@@ -242,18 +257,17 @@ def test_command_line(tmp_path, silent_clip):
             ["serve", "--port", "0", "--engine", "liveportrait", "--config", str(tmp_path / "empty.yaml")],
             lacks,
         ),
-        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, liveportrait"),
+        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, litert, liveportrait"),
         (
             ["animate", "drawing", str(tmp_path / "any.safetensors"), "--engine", "liveportrait"],
             lacks,
         ),
     ]
 
-    with commands() as shell:
-        for args, message in table:
-            done = shell.run(args)
-            errors = [line for line in done.said.splitlines() if line.startswith("error:")]
-            assert done.code == 2, (args, done.said)
-            assert len(errors) == 1, done.said
-            assert message in errors[0]
-            assert "Traceback" not in done.said
+    for args, message in table:
+        done = shell.run(args)
+        errors = [line for line in done.said.splitlines() if line.startswith("error:")]
+        assert done.code == 2, (args, done.said)
+        assert len(errors) == 1, done.said
+        assert message in errors[0]
+        assert "Traceback" not in done.said

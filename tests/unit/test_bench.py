@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -102,3 +103,30 @@ def test_a_command_is_found_in_the_module_of_its_name() -> None:
     modules = {path.stem for path in (ROOT / "bench").glob("*.py")}
     elsewhere = {"viewers", "sessions", "follow"}  # which the package's own docstring tells
     assert {command.name for command in app.registered_commands} - modules == elsewhere
+
+
+def test_what_shows_between_lids_is_counted_in_green() -> None:
+    import cv2
+    import numpy as np
+
+    from bench.fidelity import compare_slits, slit, with_green_eyes
+    from pipeline.face import topology as topo
+    from pipeline.portrait import bundled
+
+    small = bundled("astronaut")
+    large = cv2.resize(small.image, None, fx=4, fy=4)  # a pixel at the edge is little of an eye
+    portrait = replace(small, image=large, landmarks=4 * small.landmarks)
+    marks, green = portrait.landmarks, with_green_eyes(portrait).image
+    areas = [cv2.contourArea(marks[[*upper, *lower[-2:0:-1]], :2].astype(np.float32)) for upper, lower in topo.EYES]
+    widths = [np.linalg.norm(marks[upper[0], :2] - marks[upper[-1], :2]) for upper, _ in topo.EYES]
+    heights = [area / width**2 for area, width in zip(areas, widths, strict=True)]
+    assert slit(portrait.image, green, marks) == pytest.approx(np.mean(heights), rel=0.1)
+    assert slit(portrait.image, portrait.image, marks) == 0
+
+    shut = marks.copy()
+    for upper, lower in topo.EYES:
+        shut[list(upper[1:-1])] = shut[list(lower[1:-1])]
+    shown, when_shut = compare_slits([*[marks] * 5, shut, None], np.array([0.3] * 5 + [0.03, 0.3]))
+    assert shown.slope == pytest.approx(0.9, abs=0.02)
+    assert when_shut == pytest.approx(0.1)
+    assert compare_slits([marks] * 3, np.array([0.3, 0.2, 0.3]))[1] is None

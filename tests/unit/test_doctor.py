@@ -31,7 +31,7 @@ def test_doctor_says_what_will_run_and_what_is_missing(tmp_path: Path, monkeypat
     assert found["engine"]["what"].startswith("mesh: PyTorch")
     assert found["face tracker"] == {
         "name": "face tracker", "ok": None, "cure": "puppetcast models fetch",
-        "what": "cascade, which is rough: the better one's model is not here",
+        "what": "cascade, which is rough: the better ones' models are not here",
     }  # fmt: skip
     assert "pip install 'puppetcast[liveportrait]'" in found["liveportrait"]["cure"]
     assert found["port"]["ok"]

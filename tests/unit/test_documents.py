@@ -6,10 +6,8 @@ import functools
 import os
 import re
 import shutil
-import socket
+import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -22,9 +20,12 @@ from pipeline.puppetfile import About
 from streamer.config import Config
 from tools.reference import pages
 
+from ..commands import Commands
 from ..conftest import ROOT, run_server
+from ..media import beginning
+from ..programs import free_port
+from ..waiting import wait_until
 
-PUPPETCAST = str(Path(sys.executable).parent / "puppetcast")
 SERVES = "serves"
 LACKING = "says: " + ("models fetch liveportrait" if is_installed() else "pip install 'puppetcast[liveportrait]'")
 
@@ -69,7 +70,7 @@ def desk(tmp_path_factory, model) -> Path:
     """A folder with what the README's commands name."""
     folder = tmp_path_factory.mktemp("desk")
     shutil.copy(str(BUNDLED / "astronaut.jpg"), folder / "face.jpg")
-    shutil.copy(str(BUNDLED / "demo.mp4"), folder / "talk.mp4")
+    beginning(BUNDLED / "demo.mp4", folder / "talk.mp4", 120)
     save_puppet(bundled("astronaut"), folder / "me.puppet", About("me"))
     (folder / "configs").mkdir()
     shutil.copy(ROOT / "configs" / "default.yaml", folder / "configs")
@@ -78,24 +79,24 @@ def desk(tmp_path_factory, model) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c, e in EXPECTED.items() if e != "make"])
-def test_the_commands_of_the_readme(command, desk, monkeypatch, tmp_path):
+def test_the_commands_of_the_readme(command, desk, monkeypatch, shell):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no network is needed to see that it would be asked
     monkeypatch.setenv("PUPPETCAST_DOWNLOADS__FETCH", "false")
     monkeypatch.setenv("PUPPETCAST_HTTP__PORT", "0")  # another may have the usual one
     expected = EXPECTED[command]
     for words in alternatives(command):
         if expected == SERVES:
-            serves(words, desk)
+            serves(shell, words, desk)
             continue
         arguments = words + (["--max-frames", "20"] if expected.startswith("makes") else [])
-        done = subprocess.run([PUPPETCAST, *arguments], cwd=desk, capture_output=True, text=True, timeout=120, check=False)
-        said = " ".join((done.stdout + done.stderr).split())
+        done = shell.run(arguments, desk)
+        said = " ".join(done.said.split())
         assert "Traceback" not in said
         if expected.startswith("says: "):
-            assert done.returncode == 2, said
+            assert done.code == 2, said
             assert expected.removeprefix("says: ") in said
         else:
-            assert done.returncode == 0, said
+            assert done.code == 0, said
         if expected.startswith(("makes: ", "builds: ")):
             assert (desk / expected.partition(": ")[2]).stat().st_size > 1000
 
@@ -107,24 +108,22 @@ def alternatives(command: str) -> list[list[str]]:
     return [[*before, last], *([*before, other] for other in others)]
 
 
-def serves(words: list[str], desk: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen([PUPPETCAST, *words, "--port", str(port)], cwd=desk, stderr=subprocess.PIPE)
+def serves(shell: Commands, words: list[str], desk: Path) -> None:
+    port = free_port()
+    process = shell.start([*words, "--port", port], desk)
     try:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < end
-            time.sleep(0.2)
+        wait_until(lambda: ready(port))
     finally:
-        process.terminate()
-        process.communicate(timeout=20)
+        os.kill(process, signal.SIGTERM)
+        done = shell.ended()
+    assert done.code == 0, done.said
+
+
+def ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_the_targets_of_make_are_there():

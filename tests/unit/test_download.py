@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -15,7 +12,7 @@ import pytest
 
 from pipeline.liveportrait.files import FILES
 
-from ..conftest import ROOT
+from ..commands import Done
 
 CONTENT = {f"/KwaiVGI/LivePortrait/resolve/main/{name}": name.encode() * 5000 for name in FILES}
 FIRST = next(iter(CONTENT))
@@ -74,19 +71,24 @@ def hub() -> Iterator[str]:
         thread.join()
 
 
-def fetch(folder, endpoint: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PUPPETCAST_MODELS": str(folder), "HF_ENDPOINT": endpoint, **variables}
-    command = [sys.executable, "-m", "streamer", "models", "fetch", "liveportrait"]
-    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT, check=False)
+@pytest.fixture
+def fetch(shell, tmp_path) -> Callable[..., Done]:
+    """The command, told where the hub is."""
+
+    def run(endpoint: str, **variables: str) -> Done:
+        told = {"PUPPETCAST_MODELS": str(tmp_path), "HF_ENDPOINT": endpoint, **variables}
+        return shell.run(["models", "fetch", "liveportrait"], **told)
+
+    return run
 
 
-def test_only_the_files_that_are_needed_and_again_from_where_it_stopped(hub, tmp_path):
+def test_only_the_files_that_are_needed_and_again_from_where_it_stopped(hub, tmp_path, fetch):
     Hub.cut = 1
-    done = fetch(tmp_path, hub)
-    if done.returncode:  # given up after the cut: the next try goes on
-        assert "the download goes on from here next time" in done.stderr
-        done = fetch(tmp_path, hub)
-    assert done.returncode == 0, done.stderr
+    done = fetch(hub)
+    if done.code:  # given up after the cut: the next try goes on
+        assert "the download goes on from here next time" in done.said
+        done = fetch(hub)
+    assert done.code == 0, done.said
     for name in FILES:
         assert (tmp_path / name).read_bytes() == CONTENT[f"/KwaiVGI/LivePortrait/resolve/main/{name}"]
     got = [(path, asked) for method, path, asked in Hub.asked if method == "GET" and path in CONTENT]
@@ -96,22 +98,22 @@ def test_only_the_files_that_are_needed_and_again_from_where_it_stopped(hub, tmp
     assert not [p for p in others if "LivePortrait" in p], "nothing else of the repository"
 
     Hub.asked = []
-    assert fetch(tmp_path, hub).returncode == 0
+    assert fetch(hub).code == 0
     assert not [m for m, path, _ in Hub.asked if m == "GET" and path in CONTENT], "what is here is not fetched again"
-    offline = fetch(tmp_path, hub, HF_HUB_OFFLINE="1")
-    assert offline.returncode == 0, offline.stderr
+    offline = fetch(hub, HF_HUB_OFFLINE="1")
+    assert offline.code == 0, offline.said
 
 
-def test_a_file_that_differs_from_its_tag_is_not_kept(hub, tmp_path):
+def test_a_file_that_differs_from_its_tag_is_not_kept(hub, tmp_path, fetch):
     Hub.lie = True
-    done = fetch(tmp_path, hub)
-    assert done.returncode == 2
-    assert "differs from the published one (SHA-256)" in done.stderr
+    done = fetch(hub)
+    assert done.code == 2
+    assert "differs from the published one (SHA-256)" in done.said
     assert not (tmp_path / FILES[0]).exists()
 
 
-def test_offline_without_files(tmp_path):
-    done = fetch(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
-    assert done.returncode == 2
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+def test_offline_without_files(fetch):
+    done = fetch("http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert done.code == 2
+    [line] = [line for line in done.said.splitlines() if line.startswith("error:")]
     assert line.endswith(f"{FILES[0]}: HF_HUB_OFFLINE is set and it is not here")

@@ -23,7 +23,8 @@ from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.warp import warp
 from pipeline.portrait import Portrait, bundled, bundled_names, load_portrait
 from streamer.config import Engine
-from streamer.control.gallery import SIDES, Gallery
+from streamer.control.gallery import Gallery
+from streamer.control.preparing import SIDES
 
 POSES = [(0.4, 0, 0, 0, 0, 0), (-0.5, 0.2, 0, 0, 0, 0), (0, -0.4, 0.5, 0.2, 0.5, 0), (0.3, 0.3, -0.2, -0.1, -0.4, 0.3)]
 
@@ -67,7 +68,7 @@ def test_a_face_that_is_cut_or_turned_moves_less():
     assert left[0, 0] < whole[0, 0]
 
 
-@pytest.mark.parametrize("name", [*bundled_names(), "s1", "s5", "s9", "s12", "s22", "s30"])
+@pytest.mark.parametrize("name", ["astronaut", "drawing", "s1", "s5", "s9", "s12", "s22", "s30"])
 def test_at_rest_head_and_ground_are_the_portrait(name, request):
     if name in bundled_names():
         portrait = bundled(name)

@@ -17,7 +17,7 @@ from pipeline.fade import cross_faded
 from pipeline.follow.blend import BLEND_S, Leap, Presence
 from pipeline.follow.calibration import Calibration
 from pipeline.follow.neutral import FaceState
-from pipeline.follow.smoothing import OFF, RotationFilter, ratio
+from pipeline.follow.smoothing import OFF, OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning, region_weights, tuned
 from pipeline.frames import Driving, planar
 from pipeline.mesh.follow import MeshPuppeteer
@@ -100,6 +100,15 @@ def test_rotations_are_filtered_along_the_shortest_turn():
     turned = rotation_matrix(0.3, 0.2, 0.1)
     assert np.allclose(still(turned, 0.0), turned)
     assert np.allclose(still(turned, 0.1), turned, atol=1e-6)
+
+
+def test_noise_opens_no_filter_and_motion_does():
+    rng = np.random.default_rng(3)
+    noise, turn = rng.normal(0, 0.02, 300), np.linspace(0, 3.0, 30)
+    loud, quiet = ([f(v, k / 30) for k, v in enumerate(noise)] for f in (OneEuroFilter(4, 40), OneEuroFilter(4, 40, quiet=0.1)))
+    assert np.std(quiet[30:]) < 0.9 * np.std(loud[30:])
+    follows = OneEuroFilter(4, 40, quiet=0.1)
+    assert abs([follows(v, k / 30) for k, v in enumerate(turn)][-1] - turn[-1]) < 0.02
 
 
 def test_presence_and_leaps_never_jump():

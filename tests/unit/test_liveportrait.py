@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import pickle
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +24,6 @@ from pipeline.liveportrait.networks import TINY, Spade, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.runtime import Runtime
 from pipeline.liveportrait.weights import load_networks, read_state
-
-from ..conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +87,9 @@ def test_every_build_computes_what_the_plain_networks_do(name, tiny, monkeypatch
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_the_compiler_s_own_kernels_compute_it_too():
+def test_the_compiler_s_own_kernels_compute_it_too(monkeypatch):
     """Of the layer that asks most of it; a whole network takes a minute to compile."""
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # for one kernel no processes are started
     torch.manual_seed(1)
     spade = FusedSpade(Spade(8, TINY), 2)
     x, seg = torch.rand(1, 8, 16, 16), torch.rand(1, TINY.warped, 8, 8)
@@ -117,21 +114,20 @@ def test_folding_leaves_no_norm_behind(tiny):
     assert not [k for root in networks.modules() for k in root.state_dict() if k.endswith("weight_orig")]
 
 
-def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, checkpoints, tiny, tmp_path):
+def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, checkpoints, tiny, tmp_path, shell):
     shutil.copytree(tiny, tmp_path / "c")
     file = tmp_path / "c" / f"{RETARGETING}.pth"
     shutil.copy(checkpoints / f"{RETARGETING}.pth", file)  # of full size whatever the others are
     bundle = torch.load(file, weights_only=True)
-    command = [sys.executable, "-m", "streamer", "verify", "--checkpoints", str(tmp_path / "c")]
-    command += ["--golden", str(conformance / "golden_motion.npz")]
-    good = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert good.returncode == 0, good.stderr
-    assert "x_s " in good.stdout
+    command = ["verify", "--checkpoints", tmp_path / "c", "--golden", conformance / "golden_motion.npz"]
+    good = shell.run(command)
+    assert good.code == 0, good.said
+    assert "x_s " in good.said
     bundle["retarget_shoulder"]["module.mlp.6.weight"] *= 1.01
     torch.save(bundle, file)
-    bad = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert bad.returncode == 1
-    assert "MISSED" in bad.stdout
+    bad = shell.run(command)
+    assert bad.code == 1
+    assert "MISSED" in bad.said
 
 
 def test_safetensors_load_as_well(tiny, tmp_path):

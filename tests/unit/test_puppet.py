@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -23,8 +20,9 @@ from pipeline.face.motion import Motion, Neutral, rest
 from pipeline.frames import Driving
 from pipeline.liveportrait.options import Settings
 from pipeline.mesh.engine import MeshEngine
-from pipeline.mesh.keys import AT_REST
+from pipeline.mesh.keys import AT_REST, eye_span, with_irises
 from pipeline.mesh.mixing import Mixer, spaces, sparse, wanted
+from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.regions import REGIONS, features
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, load_portrait, pack_puppet, read_portrait, save_puppet
@@ -33,7 +31,7 @@ from pipeline.puppet.make import Look, of_clip, of_photographs, select
 from pipeline.puppet.rendered import grid, of_photograph
 from pipeline.puppetfile import About
 
-from ..conftest import ROOT
+from ..media import beginning
 
 
 def face(opening: float = 0.0, openness: float = 1.0, yaw: float = 0.0) -> Motion:
@@ -107,6 +105,32 @@ def test_a_puppet_at_rest_is_its_neutral_picture_to_the_pixel(demo):
     puppeteer = MeshEngine(faces_by(None)).open()
     still = puppeteer.render(many, puppeteer.follow(Driving(np.zeros((64, 64, 3), np.uint8), 0.0)))
     assert np.array_equal(still, one.render(rest()))
+
+
+def test_shut_eyes_of_a_key_picture_are_not_bent_under_its_own_motion(demo):
+    many = MeshPrepared.of(demo, 512, 512)
+    pairs = zip(many.keys.pictures, demo.more, strict=True)
+    key, picture = min(pairs, key=lambda pair: float(pair[0].features["right"][0]))
+    motion = Neutral.of(demo.landmarks).motion(picture.landmarks)
+    driven = with_irises(
+        pose_of(motion, many.geometry, many.keys.widest).landmarks(many.geometry), many.geometry.landmarks, motion
+    )
+    eye = list(REGIONS["right"].nodes)
+    bent = (driven[eye] - driven[eye].mean(axis=0)) - (key.landmarks[eye] - key.landmarks[eye].mean(axis=0))
+    assert motion.openness[0] < 0.2
+    assert np.abs(bent).max() < 0.015 * eye_span(driven)
+
+
+def test_a_picture_taken_elsewhere_ends_at_its_face(demo):
+    here = MeshPrepared.of(demo, 512, 512).keys.pictures
+    elsewhere = []
+    for picture in demo.more:
+        face = np.zeros(picture.image.shape[:2], np.uint8)
+        cv2.fillConvexPoly(face, cv2.convexHull(picture.landmarks[:, :2].astype(np.int32)), 1)
+        elsewhere.append(replace(picture, image=np.where(face[..., None] > 0, picture.image, 255 - picture.image)))
+    there = MeshPrepared.of(replace(demo, more=tuple(elsewhere)), 512, 512).keys.pictures
+    assert np.mean([key.reach.max() for key in here]) > 0.8
+    assert max(key.reach.max() for key in there) < 0.1
 
 
 def test_an_open_mouth_comes_from_a_key_picture(demo):
@@ -238,20 +262,17 @@ def test_hostile_and_damaged_files_give_one_clear_line(demo):
         assert "\n" not in str(caught.value)
 
 
-def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model):
-    made = run("puppet", "make", DEMO_CLIP, "-o", "me.puppet", "--pictures", 8, "--label", "made for a test", folder=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert "me.puppet: 8 pictures" in made.stderr
+def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model, shell):
+    beginning(DEMO_CLIP, tmp_path / "talk.mp4", 120)
+    options = ["-o", "me.puppet", "--pictures", 8, "--label", "made for a test"]
+    made = shell.run(["puppet", "make", "talk.mp4", *options], tmp_path)
+    assert made.code == 0, made.said
+    assert "me.puppet: 8 pictures" in made.said
     about, pictures = puppetfile.unpack((tmp_path / "me.puppet").read_bytes(), "me")
     assert (about.name, about.made_from, about.label, len(pictures)) == ("me", "a clip", "made for a test", 8)
-    shown = run("animate", "me.puppet", DEMO_CLIP, "--engine", "mesh", "--max-frames", 5, "-o", "out.mp4", folder=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+    options = ["--engine", "mesh", "--max-frames", 5, "-o", "out.mp4"]
+    shown = shell.run(["animate", "me.puppet", "talk.mp4", *options], tmp_path)
+    assert shown.code == 0, shown.said
     assert (tmp_path / "out.mp4").stat().st_size > 1000
 
 
@@ -266,10 +287,10 @@ def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model):
         (["a.jpg", "-o", "a.puppet", "--device", "cpu"], "only '--with ENGINE' renders"),
     ],
 )
-def test_a_mistake_gives_one_line(arguments, message, tmp_path, model):
+def test_a_mistake_gives_one_line(arguments, message, tmp_path, model, shell):
     Pillow.fromarray(bundled("astronaut").image).save(tmp_path / "a.jpg")
-    ended = run("puppet", "make", *arguments, folder=tmp_path)
-    assert ended.returncode == 2
-    assert message in " ".join(ended.stderr.split())
-    assert "Traceback" not in ended.stderr
+    ended = shell.run(["puppet", "make", *arguments], tmp_path)
+    assert ended.code == 2
+    assert message in " ".join(ended.said.split())
+    assert "Traceback" not in ended.said
     assert not (tmp_path / "a.puppet").exists()

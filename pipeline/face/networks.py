@@ -1,0 +1,104 @@
+"""Small networks (TensorFlow Lite) that run on one core, and the squares of a picture that they look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from ..errors import ModelError
+from ..frames import Image
+from .motion import Array
+
+SHIFT = 0.05  # shares of a square's side, and
+TURN = 0.1  # radians, by which one may be off
+
+
+class Network:
+    """One of them. side: of the square picture that it takes."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._run = Interpreter(str(path), num_threads=1)
+            self._run.allocate_tensors()
+        except (OSError, RuntimeError, ValueError) as exc:
+            raise ModelError(f"{path}: not a usable model; run 'puppetcast models fetch'") from exc
+        [given] = self._run.get_input_details()
+        self._input, self.side = given["index"], int(given["shape"][1])
+        self._outputs = [out["index"] for out in self._run.get_output_details()]
+
+    def __call__(self, picture: Array) -> list[Array]:
+        """Its outputs for a picture (side, side, 3), float32."""
+        self._run.set_tensor(self._input, picture[None])
+        self._run.invoke()
+        return [self._run.get_tensor(out)[0] for out in self._outputs]
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of a picture: centre and side in pixels, and by how many radians it is turned, clockwise as one sees it."""
+
+    x: float
+    y: float
+    side: float
+    angle: float = 0.0
+
+    @property
+    def axes(self) -> Array:
+        """(2, 2) its own x and y axis, as rows."""
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        return np.array([[cos, sin], [-sin, cos]], np.float32)
+
+    def lifted(self, share: float) -> Square:
+        """The same, so many sides higher."""
+        x, y = self.axes[1] * self.side * share
+        return replace(self, x=self.x - float(x), y=self.y - float(y))
+
+    def fits(self, other: Square) -> bool:
+        """Whether another lies where this one does, as good as."""
+        off = max(abs(self.x - other.x), abs(self.y - other.y), abs(self.side - other.side)) / other.side
+        return off < SHIFT and abs(np.sin((self.angle - other.angle) / 2)) < TURN / 2
+
+    def back(self, points: Array) -> Array:
+        """Points (n, 3) in it, from 0 to 1, as pixels of the picture."""
+        flat = (points[:, :2] - 0.5) @ self.axes * self.side + (self.x, self.y)
+        return np.column_stack([flat, points[:, 2] * self.side]).astype(np.float32)
+
+    def cut(self, image: Image, size: int, mirror: bool = False) -> Array:
+        """(size, size, 3) float32 from 0 to 1; beyond the picture its border goes on. mirror: left and right are swapped."""
+        left, top, part = 0, 0, image
+        shrink = self.side / size
+        if shrink > 1.5:  # what is sampled too sparsely flickers
+            left, top, part = self._part(image)
+            if not part.size:
+                return np.zeros((size, size, 3), np.float32)
+            height, width = (max(round(n / shrink), 1) for n in part.shape[:2])
+            scale = np.array([width / part.shape[1], height / part.shape[0]])
+            part = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        else:
+            scale = np.ones(2)
+        step = self.axes * (self.side / size)
+        if mirror:
+            step = step * np.array([[-1], [1]], np.float32)
+        start = np.array([self.x, self.y]) - (step[0] + step[1]) * (size / 2 - 0.5) - 0.5
+        to_part = np.column_stack([step.T, start - (left, top)])
+        to_part = (to_part + [[0, 0, 0.5], [0, 0, 0.5]]) * scale[:, None] - [[0, 0, 0.5], [0, 0, 0.5]]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cut = cv2.warpAffine(part, to_part, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return cut.astype(np.float32) / 255
+
+    def _part(self, image: Image) -> tuple[int, int, Image]:
+        """Left, top and pixels of the upright rectangle that holds it."""
+        reach = self.side * 0.75
+        left, top = max(int(self.x - reach), 0), max(int(self.y - reach), 0)
+        return left, top, image[top : max(int(self.y + reach), 0), left : max(int(self.x + reach), 0)]
+
+
+def between(a: Array, b: Array, scale: float) -> Square:
+    """The square round two points (x, y, …), turned by their line; scale: its side over their distance."""
+    along = (b - a)[:2]
+    x, y = (a + b)[:2] / 2
+    return Square(float(x), float(y), float(np.linalg.norm(along)) * scale, float(np.arctan2(along[1], along[0])))

@@ -1,0 +1,235 @@
+"""Uploads on disk: a folder for each, written whole or not at all. Other processes may change what lies there."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image as Pillow
+from pydantic import BaseModel, Field, ValidationError
+
+from pipeline.errors import PortraitError
+from pipeline.face import topology as topo
+from pipeline.portrait import Portrait, read_puppet
+
+from ..errors import CannotKeep
+
+log = logging.getLogger(__name__)
+
+KEY = re.compile(r"upload-[0-9a-f]{16}")
+PORTRAIT, FACES, ABOUT, THUMBNAIL = "portrait.puppet", "faces.npy", "about.json", "thumbnail.jpg"
+SIDE = 192  # pixels of a thumbnail
+MARGIN = 0.45  # of a face's height, around it in its thumbnail
+ABANDONED_S = 3600  # after so long nobody is still writing
+
+Box = tuple[float, float, float, float]
+
+
+class Kept(BaseModel):
+    """What is known of an upload without loading it. added: Unix time; faces: x, y, width, height as shares of the picture,
+    from left to right; face: which of them moves; puppet: it came as such a file. size: bytes on disk."""
+
+    name: str = Field(max_length=80)
+    added: float
+    faces: list[Box] = Field(min_length=1)
+    face: int = Field(ge=0)
+    eyes_shut: bool
+    pictures: int = Field(ge=1)
+    label: str
+    puppet: bool
+    size: int = 0
+
+
+class Shelf:
+    """The folder of uploads; None for one that is made when it is needed and ends with the process."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._temporary: TemporaryDirectory[str] | None = None
+        self._known: dict[str, tuple[int, Kept | None]] = {}  # by key: when its text was written, and what it says
+        self._sweep()
+
+    def close(self) -> None:
+        """Remove what is not to be kept."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def look(self) -> dict[str, Kept]:
+        """All uploads that are there now, oldest first."""
+        found = {key: about for key in self._keys() if (about := self.about(key)) is not None}
+        self._known = {key: known for key, known in list(self._known.items()) if key in found or known[1] is None}
+        return dict(sorted(found.items(), key=lambda item: (item[1].added, item[0])))
+
+    def about(self, key: str) -> Kept | None:
+        """What is known of one, read again only if it was written again; None where it is gone or damaged."""
+        if not KEY.fullmatch(key):
+            return None
+        path = self._path(key)
+        try:
+            written = (path / ABOUT).stat().st_mtime_ns
+            if self._known.get(key, (0, None))[0] != written:
+                self._known[key] = written, _read(path)
+            return self._known[key][1]
+        except (OSError, KeyError):
+            return None
+
+    def put(self, key: str, portrait: Portrait, data: bytes) -> None:
+        """Keep a portrait. data: of its puppet file. CannotKeep."""
+        about = Kept(
+            name=portrait.name, added=time.time(), faces=portrait.boxes(), face=portrait.face, eyes_shut=portrait.eyes_shut,
+            pictures=1 + len(portrait.more), label="" if portrait.about is None else portrait.about.label,
+            puppet=portrait.about is not None,
+        )  # fmt: skip
+        with self._writing(portrait.name):
+            folder = self._made()
+            part = folder / f".{key}.{secrets.token_hex(4)}"
+            part.mkdir()
+            try:
+                (part / PORTRAIT).write_bytes(data)
+                if portrait.others:
+                    np.save(part / FACES, np.stack(portrait.others))
+                (part / THUMBNAIL).write_bytes(thumbnail(portrait))
+                (part / ABOUT).write_text(about.model_dump_json(indent=1), "utf-8")
+                if self.about(key) is None:
+                    shutil.rmtree(folder / key, ignore_errors=True)  # what is left of a damaged one
+                    self._name(part, key)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
+    def _name(self, part: Path, key: str) -> None:
+        try:
+            part.rename(self._path(key))
+        except OSError:
+            if self.about(key) is None:  # else another process has just kept the same
+                raise
+
+    def load(self, key: str) -> Portrait | None:
+        """The whole portrait; None where it is gone, PortraitError where it cannot be used."""
+        about = self.about(key)
+        if about is None:
+            return None
+        try:
+            portrait = read_puppet(about.name, (self._path(key) / PORTRAIT).read_bytes())
+            others = _faces(self._path(key) / FACES) if len(about.faces) > 1 else ()
+        except (OSError, ValueError) as exc:
+            raise PortraitError(f"{about.name}: cannot be read from {self._path(key)} ({exc})") from exc
+        portrait = portrait if about.puppet else replace(portrait, about=None)
+        return replace(portrait, others=others).with_face(about.face)
+
+    def thumbnail(self, key: str) -> bytes | None:
+        """A small JPEG around the face; None where it is gone."""
+        try:
+            return (self._path(key) / THUMBNAIL).read_bytes()
+        except OSError:
+            return None
+
+    def rename(self, key: str, name: str) -> None:
+        """Call it otherwise. CannotKeep."""
+        self._rewrite(key, {"name": name})
+
+    def choose_face(self, key: str, portrait: Portrait) -> None:
+        """Let the face of `portrait`, which is this one, move. CannotKeep."""
+        with self._writing(portrait.name):
+            _replace(self._path(key) / THUMBNAIL, thumbnail(portrait))
+        self._rewrite(key, {"face": portrait.face, "eyes_shut": portrait.eyes_shut})
+
+    def remove(self, key: str) -> None:
+        """Delete it. CannotKeep where that is not allowed; it may be gone already."""
+        with self._writing(key):
+            if self._path(key).is_dir():
+                gone = self._path(f".{key}.{secrets.token_hex(4)}")
+                self._path(key).rename(gone)  # all at once: nobody sees half of it
+                shutil.rmtree(gone, ignore_errors=True)
+        self._known.pop(key, None)
+
+    def _rewrite(self, key: str, change: dict[str, object]) -> None:
+        about = self.about(key)
+        if about is not None:
+            with self._writing(about.name):
+                _replace(self._path(key) / ABOUT, about.model_copy(update=change).model_dump_json(indent=1).encode())
+            self._known.pop(key, None)
+
+    def _keys(self) -> list[str]:
+        try:
+            return [] if self.folder is None else [name for name in os.listdir(self.folder) if KEY.fullmatch(name)]
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            log.warning("%s cannot be read (%s); the uploads in it are not shown", self.folder, exc.strerror)
+            return []
+
+    def _path(self, name: str) -> Path:
+        return (self.folder or Path()) / name
+
+    def _made(self) -> Path:
+        """The folder, which is there from now on."""
+        if self.folder is None:
+            self._temporary = TemporaryDirectory(prefix="puppetcast-")
+            self.folder = Path(self._temporary.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def _sweep(self) -> None:
+        """Remove what an earlier process did not come to finish."""
+        for part in () if self.folder is None else self.folder.glob(".upload-*"):
+            with suppress(OSError):
+                if time.time() - part.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(part)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise CannotKeep(
+                f"{name}: cannot be kept in {self.folder} ({exc.strerror or exc}); free some space, or set portraits.folder"
+            ) from exc
+
+
+def thumbnail(portrait: Portrait) -> bytes:
+    """JPEG of the square around its face, SIDE pixels wide; of a face that fills the picture, as much as there is."""
+    height, width = portrait.image.shape[:2]
+    low, high = portrait.landmarks[:, :2].min(axis=0), portrait.landmarks[:, :2].max(axis=0)
+    side = int(min(max(high - low) * (1 + 2 * MARGIN), width, height))
+    middle = (low + high) / 2 - side / 2
+    left, top = (int(np.clip(at, 0, most - side)) for at, most in zip(middle, (width, height), strict=True))
+    square = Pillow.fromarray(portrait.image[top : top + side, left : left + side])
+    out = io.BytesIO()
+    square.resize((SIDE, SIDE), Pillow.Resampling.LANCZOS).save(out, "JPEG", quality=85)
+    return out.getvalue()
+
+
+def _read(path: Path) -> Kept | None:
+    try:
+        about = Kept.model_validate_json((path / ABOUT).read_bytes())
+    except (ValidationError, ValueError) as exc:
+        log.warning("%s is not shown: damaged (%s)", path, str(exc).splitlines()[0])
+        return None
+    return about.model_copy(update={"size": sum(each.stat().st_size for each in path.iterdir())})
+
+
+def _faces(path: Path) -> tuple[np.ndarray, ...]:
+    faces = np.load(path, allow_pickle=False)
+    if faces.ndim != 3 or faces.shape[1:] != (topo.COUNT, 3) or not np.isfinite(faces).all():
+        raise ValueError(f"{path.name} holds no faces")
+    return tuple(faces.astype(np.float32))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{secrets.token_hex(4)}")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""REST of the gallery: portraits listed, uploaded, looked at, changed and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import Annotated
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
+from pydantic import BaseModel, Field
+
+from pipeline.frames import Image
+from pipeline.pictures.decode import MAX_SIDE
+from pipeline.portrait import MOST_BYTES, Portrait, pack_puppet
+from pipeline.puppetfile import SUFFIX, About
+
+from ..control.gallery import MAX_NAME, Gallery, PortraitInfo
+from ..errors import TooLarge
+
+JPEG = "image/jpeg"
+FORM_BYTES = 100_000  # of an upload beside the file
+UPLOADS = ("/api/portraits", "/api/portraits/preview")
+
+
+class FaceChoice(BaseModel):
+    """Which face of a picture moves, counted from the left."""
+
+    face: int
+
+
+class PortraitChange(BaseModel):
+    """What an upload is to be called."""
+
+    name: str = Field(min_length=1, max_length=MAX_NAME)
+
+
+def check_length(request: Request) -> None:
+    """TooLarge for an upload that is larger than any taken: asked before any of it is read, as it is put on disk whole."""
+    if request.method == "POST" and request.url.path in UPLOADS:
+        length = request.headers.get("content-length", "")
+        if not length.isdigit() or int(length) > MOST_BYTES + FORM_BYTES:
+            raise TooLarge(f"an upload tells its length beforehand, and has at most {MOST_BYTES // 1_000_000} MB")
+
+
+def router(gallery: Gallery) -> APIRouter:
+    """Endpoints under /api/portraits."""
+    api = APIRouter(prefix="/api/portraits", tags=["portraits"])
+
+    @api.get("", summary="The gallery")
+    async def portraits() -> list[PortraitInfo]:
+        return await gallery.infos()
+
+    @api.post("", status_code=201, summary="Upload a portrait: a picture, or a .puppet file")
+    async def upload(
+        file: Annotated[UploadFile, File()],
+        marks: Annotated[str | None, Form()] = None,
+        going: Annotated[list[str] | None, Form()] = None,
+    ) -> PortraitInfo:
+        """marks: places the face by hand, and wins over what is found: JSON of five [x, y] in pixels of the picture, as it is
+        shown upright: the eye on the left, the eye on the right, the tip of the nose, the left and the right corner of the
+        mouth. going: where the gallery is full, the answer 409 says in "goes" which uploads would go for this one; given
+        here, their ids let them."""
+        data = await file.read(MOST_BYTES + 1)
+        return await gallery.add(file.filename or "picture", data, _marks(marks), going or ())
+
+    @api.post("/preview", summary="A picture as it is read, as JPEG; nothing is kept of it", response_class=Response)
+    async def preview(file: Annotated[UploadFile, File()]) -> Response:
+        """To mark a face in: the header X-Scale tells how many pixels of the JPEG one of the picture is."""
+        data = await file.read(MOST_BYTES + 1)
+        decoded = await gallery.preview(file.filename or "picture", data)
+        return Response(
+            _jpeg(decoded.image), media_type=JPEG, headers={"X-Scale": str(decoded.scale), "Cache-Control": "no-store"}
+        )
+
+    @api.get("/{key}/image", summary="A portrait as JPEG", response_class=Response)
+    async def image(key: str, request: Request, side: Annotated[int, Query(ge=64, le=MAX_SIDE)] = 512) -> Response:
+        """side: its longer one is at most so many pixels."""
+        return _cached(await asyncio.to_thread(_small, await gallery.get(key), side), request)
+
+    @api.get("/{key}/thumbnail", summary="The square around the face that moves, as JPEG", response_class=Response)
+    async def thumbnail(key: str, request: Request) -> Response:
+        return _cached(await gallery.thumbnail(key), request)
+
+    @api.put("/{key}/face", summary="Choose which face of a picture moves")
+    async def choose_face(key: str, choice: FaceChoice) -> PortraitInfo:
+        """Let another face of the picture move, from when it is shown next."""
+        return await gallery.choose_face(key, choice.face)
+
+    @api.patch("/{key}", summary="Rename an upload")
+    async def rename(key: str, change: PortraitChange) -> PortraitInfo:
+        return await gallery.rename(key, change.name)
+
+    @api.delete("/{key}", status_code=204, summary="Delete an upload")
+    async def delete(key: str) -> None:
+        """A stream that shows it goes on with it."""
+        await gallery.delete(key)
+
+    @api.get("/{key}/puppet", tags=["puppets"], summary="A portrait with all its pictures, as a .puppet file")
+    async def puppet_file(key: str) -> Response:
+        portrait = await gallery.get(key)
+        data = await asyncio.to_thread(pack_puppet, portrait, portrait.about or About(portrait.name, "one picture"))
+        name = quote(portrait.name.removesuffix(SUFFIX) + SUFFIX, safe="")
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Cache-Control": "no-store"}
+        return Response(data, media_type="application/zip", headers=headers)
+
+    return api
+
+
+def _jpeg(image: Image) -> bytes:
+    return cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
+
+
+def _small(portrait: Portrait, side: int) -> bytes:
+    factor = min(1.0, side / max(portrait.image.shape[:2]))
+    return _jpeg(np.asarray(cv2.resize(portrait.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8))
+
+
+def _cached(jpeg: bytes, request: Request) -> Response:
+    """A browser keeps it, and asks each time whether it is still the same: another face may have been chosen."""
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{hashlib.sha256(jpeg).hexdigest()[:16]}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(jpeg, media_type=JPEG, headers=headers)
+
+
+def _marks(text: str | None) -> list[list[float]] | None:
+    if text is None:
+        return None
+    try:
+        marks = [[float(x), float(y)] for x, y in json.loads(text)]
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise HTTPException(422, "marks: JSON of five [x, y] pairs is expected") from exc
+    if len(marks) != 5:
+        raise HTTPException(422, f"marks: five points are expected, {len(marks)} were given")
+    return marks

@@ -1,0 +1,270 @@
+"""The gallery over HTTP and in the page: uploads of every kind, placed by hand, chosen, renamed, deleted, and there again."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from pipeline.face.canonical import five_points
+from pipeline.portrait import bundled
+
+from ..conftest import run_server
+from ..faces import two_faces
+from ..waiting import LIMIT_S, until_state
+
+WALL = np.full((200, 320, 3), (90, 120, 150), np.uint8)
+POINTS = [(0.35, 0.35), (0.65, 0.35), (0.5, 0.5), (0.4, 0.65), (0.6, 0.65)]
+
+
+def encoded(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def server(model, folder):
+    with run_server(portraits={"keep": True, "folder": str(folder), "max_count": 6}) as running:
+        yield running
+
+
+@pytest.fixture
+def http(server) -> Iterator[httpx.Client]:
+    """With an empty gallery, and a bundled portrait on show."""
+    with httpx.Client(base_url=server.url, timeout=LIMIT_S) as client:
+        for portrait in ("drawing", "astronaut"):
+            client.patch("/api/streams/live", json={"portrait": portrait}).raise_for_status()
+        for info in client.get("/api/portraits").json():
+            if info["uploaded"]:
+                client.delete(f"/api/portraits/{info['id']}").raise_for_status()
+        yield client
+
+
+def post(http: httpx.Client, name: str, data: bytes, **fields) -> httpx.Response:
+    return http.post("/api/portraits", files={"file": (name, data)}, data=fields)
+
+
+def test_pictures_come_by_content_and_marks_win(http):
+    image = bundled("astronaut").image
+    upright = post(http, "a.tiff", encoded(image[::2, ::2], "TIFF")).json()
+    lying = post(http, "b.jpg", encoded(np.rot90(image)[::2, ::2], "GIF")).json()
+    assert upright["faces"] == [pytest.approx(box, abs=0.02) for box in lying["faces"]]
+    assert post(http, "wall.png", encoded(WALL)).json()["code"] == "NoFaceError"
+    seen = http.post("/api/portraits/preview", files={"file": ("wall.bmp", encoded(WALL, "BMP"))})
+    assert (seen.headers["content-type"], float(seen.headers["x-scale"])) == ("image/jpeg", 1)
+    marks = [[320 * x, 200 * y] for x, y in POINTS]
+    placed = post(http, "wall.png", encoded(WALL), marks=json.dumps(marks))
+    assert placed.status_code == 201, placed.text
+    [[x, _, width, _]] = placed.json()["faces"]
+    assert abs(x + width / 2 - 0.5) < 0.02
+    own = five_points(bundled("astronaut").landmarks) + 40
+    moved = post(http, "c.png", encoded(image), marks=json.dumps(own.tolist())).json()
+    assert moved["faces"][0][0] > upright["faces"][0][0] + 0.02, "not where the model finds it"
+    for wrong in ("[1]", "[" * 100_000, "[[1,2],[3,4]]", "[[NaN,1],[3,4],[5,6],[7,8],[9,9]]", json.dumps([[5, 5]] * 5)):
+        refused = post(http, "wall.png", encoded(WALL), marks=wrong)
+        assert refused.status_code == 422, refused.text
+        assert "marks" in refused.json()["detail"]
+
+
+def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server):
+    info = post(http, "me.png", encoded(bundled("astronaut").image[:, ::-1])).json()
+    key = f"/api/portraits/{info['id']}"
+    http.patch("/api/streams/live", json={"portrait": info["id"]}).raise_for_status()
+    assert http.patch(key, json={"name": "My face"}).json()["name"] == "My face"
+    first = http.get(f"{key}/thumbnail")
+    assert Image.open(io.BytesIO(first.content)).size == (192, 192)
+    again = http.get(f"{key}/thumbnail", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    changes = server.control.gallery.changes
+    assert http.delete(key).status_code == 204
+    assert server.control.gallery.changes == changes + 1
+    assert info["id"] not in [each["id"] for each in http.get("/api/portraits").json()]
+    assert http.patch("/api/streams/live", json={"mirror": True}).json()["portrait"] == info["id"], "the stream keeps it"
+    assert http.patch("/api/streams/live", json={"portrait": "drawing"}).status_code == 200
+    assert http.patch("/api/streams/live", json={"previous_portrait": True}).json()["portrait"] == info["id"]
+    for portrait in ("drawing", "astronaut"):
+        http.patch("/api/streams/live", json={"portrait": portrait})
+    gone = http.patch("/api/streams/live", json={"portrait": info["id"]})
+    assert (gone.status_code, gone.json()["code"]) == (404, "UnknownPortrait")
+    for answer in (http.delete(key), http.patch(key, json={"name": "x"}), http.get(f"{key}/image"), http.get(f"{key}/thumbnail")):
+        assert answer.status_code == 404
+    for answer in (http.delete("/api/portraits/drawing"), http.patch("/api/portraits/drawing", json={"name": "x"})):
+        assert (answer.status_code, answer.json()["code"]) == (422, "BadCommand")
+
+
+def test_a_full_gallery_names_what_would_go(http, server):
+    marks = json.dumps([[320 * x, 200 * y] for x, y in POINTS])
+    infos = [post(http, f"{k}.png", encoded(WALL + np.uint8(k)), marks=marks).json() for k in range(6)]
+    full = post(http, "more.png", encoded(WALL + np.uint8(9)), marks=marks)
+    assert full.status_code == 409
+    assert full.json()["goes"] == {infos[0]["id"]: "0.png"}
+    assert post(http, "0 again.png", encoded(WALL), marks=marks).json()["id"] == infos[0]["id"], "it is there already"
+    assert http.post("/api/puppets", content=b"x").json()["code"] == "GalleryFull", "told before a clip is sent"
+    added = post(http, "more.png", encoded(WALL + np.uint8(9)), marks=marks, going=[infos[0]["id"]])
+    assert added.status_code == 201
+    assert infos[0]["id"] not in [each["id"] for each in http.get("/api/portraits").json()]
+
+
+def test_an_upload_beyond_any_limit_is_refused_unread(server):
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    for head in ({"Content-Length": "99999999999"}, {"Transfer-Encoding": "chunked"}):
+        connection = HTTPConnection("127.0.0.1", httpx.URL(server.url).port, timeout=LIMIT_S)
+        connection.putrequest("POST", "/api/portraits")
+        for key, value in (form | head).items():
+            connection.putheader(key, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (413, "TooLarge")
+        connection.close()
+
+
+def opened(page: Page, server) -> Page:
+    page.goto(server.url)
+    page.wait_for_selector("#gallery button")
+    return page
+
+
+def current(page: Page, name: str) -> None:
+    expect(page.locator("#gallery [aria-pressed=true] img")).to_have_attribute("alt", name, timeout=20000)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_face_that_is_not_found_is_placed_by_hand(page, server, http):
+    opened(page, server)
+    wall = {"name": "wall.bmp", "mimeType": "image/bmp", "buffer": encoded(np.repeat(np.repeat(WALL, 2, 0), 2, 1), "BMP")}
+    page.set_input_files("#upload", wall)
+    expect(page.locator("#marker")).to_be_visible(timeout=20000)
+    expect(page.locator("#ask")).to_have_text("1 of 5: click the middle of the eye on the left.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#notice")).to_contain_text("wall.bmp: no face found")
+    page.set_input_files("#upload", wall)
+    expect(page.locator("#marker")).to_be_visible(timeout=20000)
+    box = page.locator("#canvas").bounding_box()
+    assert box
+    for x, y in [POINTS[0], POINTS[1], (0.1, 0.1)]:
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.keyboard.press("Backspace")
+    expect(page.locator("#ask")).to_contain_text("3 of 5: click the tip of the nose")
+    page.keyboard.press("+")  # about the middle, where the nose is
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.click("#farther")
+    page.locator("#canvas").focus()
+    for x, y in POINTS[3:]:
+        page.keyboard.press("ArrowUp")  # the cross appears in the middle
+        steps = [("ArrowLeft", (0.5 - x) * box["width"] / 12), ("ArrowDown", (y - 0.5) * box["height"] / 12 + 1)]
+        for key, count in steps:
+            for _ in range(abs(round(count))):
+                page.keyboard.press(key if count > 0 else {"ArrowLeft": "ArrowRight"}[key])
+        page.keyboard.press("Enter")
+        page.locator("#canvas").blur()
+        page.locator("#canvas").focus()
+    page.click("#marked")
+    current(page, "wall.bmp")
+    [info] = [each for each in http.get("/api/portraits").json() if each["uploaded"]]
+    seen = five_points(httpx_landmarks(http, info["id"]))
+    assert np.abs(seen / (640, 400) - POINTS).max() < 0.02
+
+
+def httpx_landmarks(http: httpx.Client, key: str) -> np.ndarray:
+    from pipeline.puppetfile import unpack
+
+    _, [(_, landmarks)] = unpack(http.get(f"/api/portraits/{key}/puppet").content, "p")
+    return landmarks
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_two_pages_see_each_others_changes(page, server, http):
+    opened(page, server)
+    data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
+    info = post(http, "pair.png", data).json()
+    more = page.locator(f"#gallery div:has([data-portrait='{info['id']}']) .more")
+    more.focus(timeout=10000)
+    page.keyboard.press("Enter")
+    page.fill("#details-name", "Two of us")
+    page.click("#details-rename")
+    expect(page.locator(f"[data-portrait='{info['id']}']")).to_have_attribute("title", "Two of us")
+    more.focus()
+    page.keyboard.press("Enter")
+    http.delete(f"/api/portraits/{info['id']}").raise_for_status()  # by the other page
+    page.click("#details-rename")
+    expect(page.locator("#details-problem")).to_contain_text("no portrait")
+    page.keyboard.press("Escape")
+    expect(page.locator(f"[data-portrait='{info['id']}']")).to_have_count(0)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_pasted_picture_is_taken_and_a_full_gallery_asks_first(page, server, http):
+    marks = json.dumps([[320 * x, 200 * y] for x, y in POINTS])
+    for k in range(6):
+        post(http, f"{k}.png", encoded(WALL + np.uint8(k)), marks=marks).raise_for_status()
+    opened(page, server)
+    page.evaluate(
+        """async (url) => {
+          const data = new DataTransfer();
+          data.items.add(new File([await (await fetch(url)).blob()], 'pasted.jpg', { type: 'image/jpeg' }));
+          document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+        }""",
+        "/api/portraits/drawing/image",
+    )
+    expect(page.locator("#question-text")).to_have_text(
+        "The gallery is full. “0.png” would be deleted for this one.", timeout=20000
+    )
+    page.keyboard.press("Escape")
+    assert len([info for info in http.get("/api/portraits").json() if info["uploaded"]]) == 6
+    page.locator("#gallery .more").last.focus()
+    page.keyboard.press("Enter")
+    page.click("#details-delete")
+    page.click("#question-yes")
+    expect(page.locator("#details")).to_be_hidden()
+    assert [info["name"] for info in http.get("/api/portraits").json() if info["uploaded"]] == [f"{k}.png" for k in range(5)]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_picture_is_taken_with_the_camera(page, server, http, camera):
+    camera("d14", 30)
+    opened(page, server)
+    page.click("#take")
+    page.wait_for_function("document.getElementById('snapshot-picture').videoWidth > 0")
+    page.click("#snapshot-take")
+    current(page, "camera.png")
+    until_state(http, lambda state: state["portrait"].startswith("upload-"))
+    assert not page.evaluate("document.getElementById('snapshot-picture').srcObject")
+
+
+def test_what_was_uploaded_is_there_after_a_restart(model, tmp_path):
+    kept = {"keep": True, "folder": str(tmp_path)}
+    persistence = {"file": str(tmp_path / "state.json")}
+    with (
+        run_server(portraits=kept, persistence=persistence) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
+        first = post(http, "a.png", encoded(bundled("astronaut").image[:, ::-1])).json()
+        http.patch("/api/streams/live", json={"portrait": first["id"]}).raise_for_status()
+        small = http.get(f"/api/portraits/{first['id']}/thumbnail").content
+    with (
+        run_server(portraits=kept, persistence=persistence) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
+        assert http.get("/api/streams/live").json()["portrait"] == first["id"]
+        second = post(http, "b.png", encoded(bundled("drawing").image[:, ::-1])).json()
+        assert [info["id"] for info in http.get("/api/portraits").json() if info["uploaded"]] == [first["id"], second["id"]]
+        assert http.get(f"/api/portraits/{first['id']}/thumbnail").content == small
+        assert http.get(f"/api/portraits/{second['id']}/thumbnail").content != small

@@ -1,0 +1,180 @@
+"""What every tracker does, whichever model it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.face import topology as topo
+from pipeline.face.choice import place
+from pipeline.face.faces import TRACKERS, Faces, faces_if_here
+from pipeline.face.mediapipe import MediaPipeTracker
+from pipeline.face.motion import eye_distance
+from pipeline.face.noise import Denoiser
+from pipeline.face.tracker import Tracker
+from pipeline.face.views import tiles
+from pipeline.portrait import bundled
+
+from ..conftest import SHARED
+from ..faces import two_faces
+
+GOOD = TRACKERS[:2]
+
+
+@pytest.fixture
+def faces(request, model, litert, monkeypatch) -> Faces:
+    monkeypatch.setenv("PUPPETCAST_MODELS", str(litert))
+    found = faces_if_here(request.param, model)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Faces], Tracker]]:
+    """Opens trackers that are closed after the test."""
+    with ExitStack() as stack:
+        yield lambda faces: stack.enter_context(closing(faces.open_tracker()))
+
+
+def every(trackers):
+    return pytest.mark.parametrize("faces", trackers, indirect=True)
+
+
+def shown(width: int, height: int, face: float, x: float = 0.5, y: float = 0.4):
+    """A picture of that size with the bundled photograph in it, so large that the face has that width."""
+    portrait = bundled("astronaut")
+    middle = place(portrait.landmarks)
+    scale = face / float(middle[2])
+    small = cv2.resize(portrait.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    left, top = (int(share * n - c * scale) for share, n, c in zip((x, y), (width, height), middle, strict=False))
+    picture = np.repeat(np.linspace(60, 140, width, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(height, axis=0)
+    move = np.array([[1, 0, left], [0, 1, top]], np.float32)
+    cv2.warpAffine(small, move, (width, height), dst=picture, borderMode=cv2.BORDER_TRANSPARENT)
+    return picture, portrait.landmarks * scale + np.array([left, top, 0], np.float32)
+
+
+@every(TRACKERS)
+def test_a_face_is_found_lost_and_found_again(faces, opened):
+    picture, true = shown(640, 480, 130)
+    tracker = opened(faces)
+    for k in range(3):
+        found = tracker.track(picture, k / 30)
+    assert found.shape == (topo.COUNT, 3)
+    off = np.linalg.norm((found - true)[:, :2], axis=1) / eye_distance(true)
+    assert np.median(off) < 0.15
+    assert found[topo.RIGHT_IRIS[0], 0] < found[topo.NOSE_TIP, 0] < found[topo.LEFT_IRIS[0], 0]
+    assert tracker.faces == 1
+    nobody = np.full_like(picture, 100)
+    assert [tracker.track(nobody, 0.1 + k / 30) for k in range(4)] == [None] * 4
+    elsewhere, _ = shown(640, 480, 130, x=0.3)
+    assert any(tracker.track(elsewhere, 2 + k / 30) is not None for k in range(3))
+
+
+@every(TRACKERS)
+def test_the_next_face_is_the_other_one(faces, opened):
+    tracker, picture = opened(faces), two_faces()
+    first = tracker.track(picture, 0.0)
+    assert tracker.faces == 2
+    assert tracker.next_face()
+    second = tracker.track(picture, 0.1)
+    assert abs(place(first)[0] - place(second)[0]) > 300
+
+
+@every(GOOD)
+@pytest.mark.parametrize(("width", "height", "x"), [(1280, 720, 0.3), (480, 1000, 0.5)])
+def test_a_face_of_six_percent_is_followed_where_it_goes(faces, opened, width, height, x):
+    size = 0.06 * max(width, height)
+    tracker, seen = opened(faces), []
+    for k in range(34):
+        picture, true = shown(width, height, size, x + 0.004 * k)
+        found = tracker.track(picture, k / 30)
+        seen.append(None if found is None else np.linalg.norm((place(found) - place(true))[:2]) / size)
+    assert None not in seen[30:], "within a second"
+    assert seen.count(None) <= 16
+    assert max(off for off in seen if off is not None) < 0.3
+
+
+@every(GOOD)
+def test_every_face_of_a_group_is_found_and_small_ones_in_tall_pictures(faces):
+    group = np.hstack([shown(200, 400, 44 + 6 * k)[0] for k in range(6)])
+    assert len(faces.find(group)) == 6
+    [found] = faces.find(shown(500, 1500, 75, y=0.2)[0])
+    assert np.linalg.norm((place(found) - place(shown(500, 1500, 75, y=0.2)[1]))[:2]) < 15
+
+
+@every(GOOD)
+def test_the_driver_at_the_far_end_of_the_room(faces, opened):
+    from pipeline.clips import open_clip, picture, pictures
+
+    path = SHARED / "cases" / "drivers" / "driver_far_from_camera.mp4"
+    if not path.exists():
+        pytest.skip("the clip of a far driver is not here")
+    tracker = opened(faces)
+    with open_clip(path) as clip:
+        found = [tracker.track(picture(frame), float(frame.time or 0)) is not None for frame in pictures(clip)]
+    assert all(found[30:])
+
+
+def noisy(picture, light, sigma, count=24):
+    rng = np.random.default_rng(4)
+    dark = picture.astype(np.float32) * np.float32(light)
+    return [np.clip(dark + rng.normal(0, sigma, picture.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+
+
+def tremble(tracker, frames):
+    """Root mean square of a landmark's step from frame to frame, in eye distances, once the tracker has settled."""
+    seen = [tracker.track(frame, k / 30) for k, frame in enumerate(frames)]
+    marks = np.stack([face[:, :2] / eye_distance(face) for face in seen[8:]])
+    return float(np.sqrt((np.diff(marks, axis=0) ** 2).sum(axis=2).mean()))
+
+
+@every(GOOD)
+def test_in_the_dark_the_tremble_is_less_than_half(faces, opened, model, litert):
+    from pipeline.face.litert import LitertTracker  # is not on every platform
+
+    frames = noisy(shown(480, 480, 170)[0], 0.1, 7)
+    with closing(MediaPipeTracker(model) if faces.name == "mediapipe" else LitertTracker(litert)) as bare:
+        assert tremble(opened(faces), frames) < 0.5 * tremble(bare, frames)
+
+
+def test_in_the_light_pictures_are_left_as_they_are():
+    picture, true = shown(640, 480, 170)
+    calm = Denoiser()
+    for frame in noisy(picture, 1.0, 3, 3):
+        assert calm(frame, place(true)) is frame
+    assert calm(picture, None) is picture
+
+
+def test_in_the_dark_a_motion_is_not_late():
+    calm = Denoiser()
+    before, after = (shown(480, 480, 170, x=x)[0] for x in (0.45, 0.55))
+    for frame in noisy(before, 0.18, 7):
+        calm(frame, None)
+    [moved] = noisy(after, 0.18, 7, 1)
+    got = calm(moved, None).astype(np.float32)
+    # Where the picture has changed by more than the noise, the new one is there at once.
+    old, new = (p.astype(np.float32).mean(axis=2) * 0.18 for p in (before, after))
+    changed = cv2.erode((np.abs(cv2.blur(new - old, (9, 9))) > 8).astype(np.uint8), np.ones((5, 5))) > 0
+    assert changed.sum() > 2000
+    came, due = (got.mean(axis=2) - old)[changed], (new - old)[changed]
+    share = float(came @ due) / float(due @ due)
+    assert share > 0.9
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (500, 1500), (640, 640), (3000, 200)])
+def test_tiles_cover_the_picture_and_a_face_lies_whole_in_one(width, height):
+    views = tiles(np.zeros((height, width, 3), np.uint8))
+    size = 0.06 * max(width, height)
+    for x in np.linspace(size, width - size, 17):
+        for y in np.linspace(min(size, height / 2), max(height - size, height / 2), 17):
+            assert any(
+                v.left <= max(x - size, 0)
+                and x + size <= v.right
+                and v.top <= max(y - size, 0)
+                and min(y + size, height) <= v.bottom
+                for v in views
+            )

@@ -1,0 +1,64 @@
+// One portrait of the gallery, large: it is shown, renamed, deleted, or another of its faces chosen.
+
+import { ask } from "./ask.js";
+import { call, words } from "./control.js";
+import { withToken } from "./rtc.js";
+
+export const urlOf = ({ id }, what) => `/api/portraits/${encodeURIComponent(id)}${what}`;
+
+const $ = (id) => document.getElementById(id);
+
+export class Details {
+  constructor(gallery) {
+    this.gallery = gallery;
+    this.portrait = null;
+    this.dialog = $("details");
+    const close = () => this.dialog.close();
+    const on = (id, work) => $(`details-${id}`).addEventListener("click", () => this.attempt(work));
+    on("close", close);
+    on("show", () => this.gallery.show(this.portrait.id).then(close));
+    on("face", () => this.gallery.chooseFace(this.portrait).then(close));
+    on("delete", () => this.remove());
+    $("details-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.attempt(() => this.rename());
+    });
+  }
+
+  open(portrait) {
+    this.portrait = portrait;
+    $("details-title").textContent = portrait.pictures > 1 ? `Puppet of ${portrait.pictures} pictures` : "Portrait";
+    $("details-picture").src = withToken(urlOf(portrait, "/image"));
+    $("details-picture").alt = portrait.name;
+    $("details-name").value = portrait.name;
+    $("details-problem").textContent = "";
+    for (const id of ["name", "rename", "delete"]) $(`details-${id}`).disabled = !portrait.uploaded;
+    $("details-face").hidden = portrait.faces.length < 2;
+    this.dialog.showModal();
+  }
+
+  async attempt(work) {
+    $("details-problem").textContent = "";
+    try {
+      await work();
+    } catch (problem) {
+      $("details-problem").textContent = words(problem);
+    }
+  }
+
+  async rename() {
+    await call("PATCH", urlOf(this.portrait, ""), { name: $("details-name").value });
+    await this.gallery.load();
+    this.dialog.close();
+  }
+
+  async remove() {
+    const { portrait, gallery } = this;
+    const shown = gallery.control.state?.portrait === portrait.id;
+    const stays = shown ? " It is on show, and stays there until another one is chosen." : "";
+    if (!(await ask(`Delete “${portrait.name}” for good?${stays}`, "Delete it"))) return;
+    await call("DELETE", urlOf(portrait, ""));
+    await gallery.load();
+    this.dialog.close();
+  }
+}
