@@ -13,10 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from pipeline import models
-from pipeline.clips import Progress, open_clip
+from pipeline.clips import Progress, open_clip, timed
 from pipeline.errors import PuppetError
 from pipeline.face.faces import TRACKERS, Faces, faces_by, faces_if_here
 from pipeline.face.motion import Array, Neutral, rest
@@ -110,8 +108,8 @@ def _processor_s(renders: Mapping[str, Render], driving: Sequence[Array]) -> dic
 def _frames(clip: Path) -> list[Image]:
     with open_clip(clip) as source:
         out = []
-        for frame in source.decode(video=0):
-            out.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+        for _, image in timed(source):
+            out.append(image)
             if len(out) == FRAMES:
                 break
         return out

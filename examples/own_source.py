@@ -13,6 +13,7 @@ class EveryOther:
     """A `streamer.sources.base.Source`: reads on a thread of its own until it is told to stop."""
 
     name = "every other frame"
+    live = True
 
     def check(self) -> None:
         """Raise SourceError if it cannot be opened."""

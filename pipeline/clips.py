@@ -2,57 +2,144 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import takewhile
+from contextlib import suppress
+from fractions import Fraction
+from itertools import islice, takewhile
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import av
 import numpy as np
-from av.container import InputContainer
 
 from .errors import ClipError
 from .frames import Image
+from .media import animated
+from .media.reader import FASTEST, USUAL, Moment, Reader, file_url, video_of
 
 Progress = Callable[[int, int | None], None]  # frames so far, frames in all where the file says so
 CALIBRATION_S = 3.0  # the neutral face is looked for in so much of a clip
+MOST_EARLY = 2000  # frames of sound, some forty seconds
+COUNTED = 90  # packets, to find the rate of pictures whose clock is finer than they are
 
 
-def open_clip(path: Path) -> InputContainer:
-    """Open a clip with a video track; ClipError otherwise."""
+class Clip:
+    """A file of pictures that move, with or without sound; an animated picture is one, too. ClipError if it is none.
+
+    frames, seconds: how many pictures, and how long, where the file says so. rate: pictures per second, about; their times
+    are what counts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.has_sound = False
+        self.frames: int | None
+        self._container = None
+        moving = animated.about(path)
+        if moving is not None:
+            self.frames, self.rate = moving
+            self.seconds: float | None = self.frames / float(self.rate)
+            return
+        self._container = _opened(path)
+        reader = self._reader()
+        reader.video.thread_type = "AUTO"
+        self.has_sound = reader.audio is not None
+        self.frames = reader.video.frames or None
+        self.rate = reader.rate if reader.rate <= FASTEST else _counted(path)
+        self.seconds = self._container.duration / 1e6 if self._container.duration else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+
+    def moments(self, sound: bool = False) -> Iterator[Moment]:
+        """Pictures, and sound if wanted, as they are stored; seconds from the first picture that can be decoded. Once.
+
+        What is damaged is left out, as players do; ClipError where nothing can be decoded.
+        """
+        first_s: float | None = None
+        early: deque[Moment] = deque(maxlen=MOST_EARLY)  # sound that is stored before the first picture may belong after it
+        for at, frame in self._moments(sound):
+            if first_s is None and isinstance(frame, av.AudioFrame):
+                early.append((at, frame))
+                continue
+            if first_s is None:
+                first_s = at
+                yield from ((t - at, heard) for t, heard in early if t >= at)
+                early.clear()
+            if at >= first_s:
+                yield at - first_s, frame
+        if first_s is None:
+            raise ClipError(f"{self.path}: no picture could be decoded")
+
+    def _moments(self, sound: bool) -> Iterator[Moment]:
+        if self._container is None:
+            with suppress(*animated.DAMAGED):  # what came before the damage is shown
+                yield from animated.frames(self.path)
+            return
+        reader = self._reader()
+        with suppress(av.error.FFmpegError):  # a file that was cut off ends there
+            for packet in reader.packets():
+                if sound or packet.stream_index == reader.video.index:
+                    yield from reader.decode(packet)
+
+    def _reader(self) -> Reader:
+        assert self._container is not None
+        video = video_of(self._container)
+        assert video is not None
+        return Reader(self._container, video)
+
+
+def _opened(path: Path) -> av.container.InputContainer:
     try:
-        clip = av.open(str(path))
+        container = av.open(file_url(path))
     except (av.error.FFmpegError, OSError) as exc:
         raise ClipError(f"{path}: {exc.strerror or 'not a media file'}") from exc
-    if not clip.streams.video:
-        clip.close()
+    if video_of(container) is None:
+        container.close()
         raise ClipError(f"{path}: has no video track")
-    clip.streams.video[0].thread_type = "AUTO"
-    return clip
+    return container
 
 
-def pictures(clip: InputContainer) -> Iterator[av.VideoFrame]:
-    """Decoded frames; a damaged packet is left out, as players do."""
-    for packet in clip.demux(clip.streams.video[0]):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            continue
+def _counted(path: Path) -> Fraction:
+    """Pictures per second by the times of the first ones, at most as many as are usual for what cannot be counted."""
+    with _opened(path) as container:
+        video = video_of(container)
+        assert video is not None
+        with suppress(av.error.FFmpegError):
+            packets = islice((p for p in container.demux(video) if p.pts is not None and p.time_base), COUNTED)
+            times = sorted(float((p.pts or 0) * p.time_base) for p in packets)
+            if len(times) > 1 and times[-1] > times[0]:
+                return Fraction(max(round((len(times) - 1) / (times[-1] - times[0])), 1))
+    return USUAL
+
+
+def open_clip(path: Path) -> Clip:
+    """Open a clip with a video track; ClipError otherwise."""
+    return Clip(path)
+
+
+def pictures(clip: Clip) -> Iterator[av.VideoFrame]:
+    """Its decoded frames, upright."""
+    return (frame for _, frame in clip.moments() if isinstance(frame, av.VideoFrame))
 
 
 def picture(frame: av.VideoFrame) -> Image:
-    """(h, w, 3) RGB of a frame, upright."""
-    image = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4  # phones write the rotation beside the picture
-    return np.ascontiguousarray(np.rot90(image, turns))
+    """(h, w, 3) RGB of a frame."""
+    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def timed(clip: InputContainer) -> Iterator[tuple[float, Image]]:
+def timed(clip: Clip) -> Iterator[tuple[float, Image]]:
     """Seconds from the first picture, and (h, w, 3) RGB."""
-    first_s: float | None = None
-    for frame in pictures(clip):
-        time_s = float(frame.time or 0.0)
-        first_s = time_s if first_s is None else first_s
-        yield time_s - first_s, picture(frame)
+    return ((at, picture(frame)) for at, frame in clip.moments() if isinstance(frame, av.VideoFrame))
 
 
 def first_seconds(path: Path) -> Iterator[tuple[float, Image]]:

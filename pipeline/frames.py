@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 CLOCK = Fraction(1, 90_000)
+DECLARE_RATE = {"x264-params": "force-cfr=1"}  # in H.264, instead of the clock: players would expect 90 000 frames a second
 _SEAL = object()
 
 
@@ -74,13 +75,13 @@ def letterboxed(yuv: Image, width: int, height: int) -> Image:
     w, h = (max(round(n * scale / 2), 1) for n in (columns, rows))  # in pixels of colour, each of two by two
     x, y = (width // 2 - w) // 2, (height // 2 - h) // 2
     made = np.concatenate([np.full((height, width), 16, np.uint8), np.full((height // 2, width), 128, np.uint8)])
-    for given, wanted, step in zip(_planes(yuv), _planes(made), (2, 1, 1), strict=True):
+    for given, wanted, step in zip(yuv_planes(yuv), yuv_planes(made), (2, 1, 1), strict=True):
         part = wanted[step * y : step * (y + h), step * x : step * (x + w)]
         part[:] = cv2.resize(given, part.shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     return made
 
 
-def _planes(yuv: Image) -> list[Image]:
+def yuv_planes(yuv: Image) -> list[Image]:
     """Views of brightness (h, w) and of both colours (h / 2, w / 2)."""
     height, width = yuv.shape[0] * 2 // 3, yuv.shape[1]
     return [yuv[:height], *yuv[height:].reshape(2, height // 2, width // 2)]

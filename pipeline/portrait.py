@@ -20,6 +20,7 @@ from .face.faces import Faces
 from .face.motion import Array, eyes_look_shut
 from .face.search import find_faces
 from .frames import Image
+from .media.animated import is_motion_jpeg
 from .pictures.colours import GROUND, Colour
 from .pictures.decode import MAX_BYTES, MAX_SIDE, decode, decode_picture
 from .pictures.formats import DAMAGED, SUFFIXES, moves, opened
@@ -107,7 +108,7 @@ def is_portrait(path: Path) -> bool:
 
 def is_picture(path: Path) -> bool:
     """Whether a file is one still picture, by its content."""
-    return _opens(path, lambda picture: not moves(picture))
+    return _opens(path, lambda picture: not moves(picture)) and not is_motion_jpeg(path)
 
 
 def _opens(path: Path, holds: Callable[[Pillow.Image], bool]) -> bool:

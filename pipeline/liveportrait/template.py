@@ -73,7 +73,6 @@ def make(follower: MotionFollower, clip: Path, progress: Progress = lambda done,
     faces: list[tuple[Face, float] | None] = []
     state = torch.zeros(2, 1, STATE)
     with open_clip(clip) as source:
-        total = source.streams.video[0].frames or None
         for done, (time_s, image) in enumerate(timed(source), 1):
             times.append(time_s)
             seen = follower.see(image, time_s)
@@ -84,7 +83,7 @@ def make(follower: MotionFollower, clip: Path, progress: Progress = lambda done,
                 faces.append((unflat(state[0], motion.canonical), seen.rest))
             else:
                 faces.append(None)
-            progress(done, total)
+            progress(done, source.frames)
     if follower.reference is None:
         raise ClipError(f"{clip}: no face was found in it")
     # Frames before the first sight of the face are at rest.

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from av.container import InputContainer
 
-from ..clips import first_seconds, open_clip, timed
+from ..clips import Clip, first_seconds, open_clip, timed
 from ..engine import Drivers, Engine, Puppeteer
-from ..errors import ClipError, NoFaceError, PuppetError
+from ..errors import NoFaceError, PuppetError
 from ..follow.neutral import FaceState
 from ..follow.tuning import Tuning
 from ..frames import Driving, Image
@@ -67,8 +66,7 @@ def open_driver(driver: Path, engine: Engine, puppeteer: Puppeteer, tuning: Tuni
         return Drive(_picture_steps(driver, more_drivers(engine, puppeteer, f"{driver}: a picture as driver"), mirror))
     clip = stack.enter_context(open_clip(driver))
     puppeteer.calibrate((time_s, mirrored(image, mirror)) for time_s, image in first_seconds(driver))
-    video = clip.streams.video[0]
-    return Drive(_clip_steps(clip, puppeteer, mirror), video.frames or None, video.average_rate)
+    return Drive(_clip_steps(clip, puppeteer, mirror), clip.frames, clip.rate)
 
 
 def _nothing_to_smooth(tuning: Tuning, why: str) -> None:
@@ -81,7 +79,7 @@ def mirrored(image: Image, mirror: bool) -> Image:
     return np.ascontiguousarray(image[:, ::-1]) if mirror else image
 
 
-def _clip_steps(clip: InputContainer, puppeteer: Puppeteer, mirror: bool) -> Iterator[Step]:
+def _clip_steps(clip: Clip, puppeteer: Puppeteer, mirror: bool) -> Iterator[Step]:
     for time_s, image in timed(clip):
         seen = puppeteer.follow(Driving(mirrored(image, mirror), time_s))
         yield Step(time_s, image, seen, puppeteer.state is FaceState.TRACKING)
@@ -121,12 +119,10 @@ def at_source_times(steps: Iterator[Step], moments: Iterator[tuple[float, Any]])
 def prepared_frames(engine: Engine, source: Path, stack: ExitStack) -> Iterator[tuple[float, Any]]:
     tracker = stack.enter_context(closing(engine.faces.open_tracker()))
     clip = stack.enter_context(open_clip(source))
-    landmarks, time_s = None, None
+    landmarks = None
     for time_s, image in timed(clip):
         found = tracker.track(image, time_s)
         landmarks = landmarks if found is None else found  # a face lost for a moment is where it was
         if landmarks is None:
             raise NoFaceError(f"{source}: no face in its first frame; cut the clip so that it starts with one")
         yield time_s, engine.prepare(Portrait(source.name, image, landmarks), MAX_SIDE, MAX_SIDE)
-    if time_s is None:
-        raise ClipError(f"{source}: no picture could be decoded")

@@ -9,16 +9,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from ..clips import open_clip
 from ..engine import Puppeteer
 from ..errors import ClipError
-from ..frames import CLOCK, Image
+from ..frames import CLOCK, DECLARE_RATE, Image
+from ..media.reader import file_url
 from ..outfile import finished
 from ..portrait import Portrait, is_picture
 from .drivers import TEMPLATES
+from .sound import SoundTrack
 
 
 class Sound(StrEnum):
@@ -41,11 +42,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Result:
-    """What was written."""
+    """What was written. note: what became of the sound, if that is not what one expects."""
 
     frames: int
     tracked: int
     tracker: str
+    note: str = ""
 
 
 def write_clip(
@@ -53,20 +55,20 @@ def write_clip(
 ) -> Result:
     try:
         with finished(output.path) as part:
-            with av.open(str(part), "w", format="mp4") as target:
-                count, tracked = _encode(frames, target, rate, sound)
+            with av.open(file_url(part), "w", format="mp4") as target:
+                track = None if sound is None else SoundTrack(sound, target)
+                count, tracked = _encode(frames, target, rate, track)
             if not count:
                 raise ClipError(f"{output.path}: nothing to write: no picture of the driver could be decoded")
     except av.error.FFmpegError as exc:
         raise ClipError(f"{output.path}: cannot be written ({exc.strerror})") from exc
-    return Result(count, tracked, puppeteer.tracker_name)
+    return Result(count, tracked, puppeteer.tracker_name, "" if track is None else track.note)
 
 
 def _encode(
-    frames: Iterator[tuple[float, Image, bool]], target: OutputContainer, rate: Fraction, sound: Path | None
+    frames: Iterator[tuple[float, Image, bool]], target: OutputContainer, rate: Fraction, track: SoundTrack | None
 ) -> tuple[int, int]:
-    video = target.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "fast"})
-    audio = None if sound is None else _audio_stream(sound, target)
+    video = target.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "fast", **DECLARE_RATE})
     count = tracked = 0
     end_s = 0.0
     for time_s, image, followed in frames:
@@ -79,8 +81,8 @@ def _encode(
         count, tracked, end_s = count + 1, tracked + followed, time_s
     if count:
         target.mux(video.encode(None))
-        if audio is not None and sound is not None:
-            _copy_audio(sound, target, audio, end_s + 1 / float(rate))
+        if track is not None:
+            track.write(target, end_s + 1 / float(rate))
     return count, tracked
 
 
@@ -90,31 +92,6 @@ def sound_of(source: Portrait | Path, driver: Path, sound: Sound) -> Path | None
     for clip in clips:
         if isinstance(clip, Path) and clip.suffix not in TEMPLATES and not is_picture(clip):
             with open_clip(clip) as opened:
-                if opened.streams.audio:
+                if opened.has_sound:
                     return clip
     return None
-
-
-def _audio_stream(sound: Path, target: OutputContainer) -> AudioStream | None:
-    with open_clip(sound) as clip:
-        try:
-            return target.add_stream_from_template(clip.streams.audio[0])
-        except (ValueError, av.error.FFmpegError):
-            return None  # a codec that MP4 cannot hold
-
-
-def _copy_audio(sound: Path, target: OutputContainer, audio: AudioStream, until_s: float) -> None:
-    """Packets as they are, on the clock of the clip's first picture."""
-    with open_clip(sound) as clip:
-        video = clip.streams.video[0]
-        start_s = float((video.start_time or 0) * (video.time_base or 0))
-        for packet in clip.demux(clip.streams.audio[0]):
-            if packet.dts is None or packet.pts is None:
-                continue
-            shift = round(start_s / packet.time_base)
-            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-            if float(packet.pts * packet.time_base) >= until_s:
-                return
-            if packet.pts >= 0 or shift <= 0:  # a codec's priming stays, sound from before the picture goes
-                packet.stream = audio
-                target.mux(packet)

@@ -107,9 +107,8 @@ def of_clip(path: Path, faces: Faces, budget: int = BUDGET, progress: Progress =
 def _pace(path: Path) -> tuple[int, int | None]:
     """Every how manieth frame of a clip is looked at, and how many it has, where the file says so."""
     with open_clip(path) as clip:
-        video = clip.streams.video[0]
-        rate = float(video.average_rate or 30)
-        total = video.frames or (round(rate * clip.duration / 1e6) if clip.duration else 0)
+        rate = float(clip.rate)
+        total = clip.frames or round(rate * (clip.seconds or 0))
     most = round(rate * LONGEST_S)
     frames = min(total, most) if total else most
     return max(-(-frames // LOOKS), 1), frames if total else None

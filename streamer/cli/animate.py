@@ -157,6 +157,8 @@ def animate(
         _warn(f"no face was followed in {driver}; the portrait rests throughout")
     elif result.tracked < MOSTLY * result.frames:
         _warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
+    if result.note:
+        console.print(Text(result.note))
     followed = f"followed in {result.tracked} of {result.frames} frames"
     console.print(f"{out}: {followed}, engine {opened.name}, tracker {result.tracker}")
 

@@ -35,12 +35,14 @@ class EncoderState(BaseModel):
 
 
 class DriverState(BaseModel):
-    """A driver that is no browser. detail: why it is not live."""
+    """A driver that is no browser. detail: why it is not live; lag_s: seconds by which its pictures have fallen behind, by its
+    own clock, where it has one."""
 
     name: str
     state: SourceState
     detail: str
     restarts: int
+    lag_s: float | None
 
 
 class RecordingState(BaseModel):

@@ -34,13 +34,19 @@ class StreamCollector:
 def _sources(states: list[StreamState]) -> Iterator[Metric]:
     state_of = GaugeMetricFamily("puppetcast_source_state", "1 for the state that a source is in.", labels=["stream", "state"])
     restarts = CounterMetricFamily("puppetcast_source_restarts", "How often a source was opened again.", labels=["stream"])
+    lag = GaugeMetricFamily(
+        "puppetcast_source_lag_seconds", "How far a source's pictures have fallen behind, by its own clock.", labels=["stream"]
+    )
     for state in states:
         if state.source is not None:
+            if state.source.lag_s is not None:
+                lag.add_metric([state.name], state.source.lag_s)
             for name in SourceState:
                 state_of.add_metric([state.name, name.value], float(state.source.state is name))
             restarts.add_metric([state.name], state.source.restarts)
     yield state_of
     yield restarts
+    yield lag
 
 
 def _encoders(states: list[StreamState]) -> Iterator[Metric]:

@@ -10,11 +10,15 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from pipeline.frames import CLOCK, Image
+from pipeline.frames import CLOCK, DECLARE_RATE, Image
+
+from ..stream.audio import silence
 
 DECLARED_FPS = 30
 RATE = 48_000
 OFF = RATE // 20  # samples by which sound may be off its time before it is put right
+QUIET = RATE  # samples that are missing, until silence goes with the pictures: players wait for a track that was announced
+PRIMING = 1024  # samples by which AAC begins before its sound; FLV takes no time before that of the first picture
 KEY_S = 1.0  # a key frame this often: a recording is whole up to the last one, a late viewer of a server sees soon
 
 
@@ -24,7 +28,9 @@ class Container:
     def __init__(
         self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None, sound: bool = False
     ) -> None:
-        video: VideoStream = target.add_stream("libx264", rate=DECLARED_FPS, options={"tune": "zerolatency", **coding})
+        video: VideoStream = target.add_stream(
+            "libx264", rate=DECLARED_FPS, options={"tune": "zerolatency", **DECLARE_RATE, **coding}
+        )
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.time_base = CLOCK
         video.codec_context.thread_count = 1
@@ -32,7 +38,8 @@ class Container:
             video.bit_rate = bit_rate
         self._target, self._video = target, video
         self._audio: AudioStream | None = target.add_stream("aac", rate=RATE) if sound else None
-        self._heard = 0  # samples
+        self._heard = PRIMING  # samples
+        self._sounds = False  # lately
         self.size = width, height
         self._start_s: float | None = None
         self._key_s = float("-inf")
@@ -47,22 +54,38 @@ class Container:
         if time_s - self._key_s >= KEY_S:
             picture.pict_type, self._key_s = PictureType.I, time_s
         self._target.mux(self._video.encode(picture))
+        now = round((time_s - self._start_s) * RATE)
+        if self._audio is not None and now - self._heard > (QUIET if self._sounds else 0):
+            self._sounds = False
+            self._write_silence(now)
 
     def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
-        """48 kHz; before the first picture it is left out, and so is all of it where no sound was announced."""
+        """48 kHz; before the first picture it is left out, and so is all of it where no sound was announced. What was missing
+        before it is silence: the encoder knows no gaps."""
         if self._audio is None or self._start_s is None:
             return
         at = round((time_s - self._start_s) * RATE)
-        if not self._heard or abs(at - self._heard) > OFF:  # the sound began, or was away
-            self._heard = max(at, self._heard)
-        chunk.pts, chunk.time_base = self._heard, Fraction(1, RATE)
+        if at < self._heard - (OFF if self._heard > PRIMING else 0):
+            return
+        if at > self._heard + OFF:
+            self._write_silence(at)
+        self._sounds = True
+        self._encode(chunk)
+
+    def _write_silence(self, until: int) -> None:
+        while self._heard < until:
+            self._encode(silence())
+
+    def _encode(self, chunk: av.AudioFrame) -> None:
+        assert self._audio is not None
+        chunk.pts, chunk.time_base, chunk.sample_rate = self._heard, Fraction(1, RATE), RATE
         self._heard += chunk.samples
         self._target.mux(self._audio.encode(chunk))
 
     def close(self) -> None:
         try:
             self._target.mux(self._video.encode(None))
-            if self._audio is not None and self._heard:
+            if self._audio is not None and self._heard > PRIMING:
                 self._target.mux(self._audio.encode(None))
         finally:
             self._target.close()

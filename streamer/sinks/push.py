@@ -2,8 +2,8 @@
 
 FFmpeg holds Python's lock while it connects and shakes hands as a publisher: a server that does not answer would
 stop every stream. So a helper (`python -m streamer.sinks.push`) does it. It reads from stdin one line of JSON, then
-pictures: time as a double, and the planes. It says "live" once the server has taken the first one; when it fails, it
-writes why and exits.
+parts: a letter for its kind, its time as a double, and the planes of a picture or 20 ms of sound. It says "live" once
+the server has taken the first picture; when it fails, it writes why and exits.
 """
 
 from __future__ import annotations
@@ -17,24 +17,28 @@ from typing import IO
 import av
 import numpy as np
 
-from pipeline.frames import AnimatedFrame, Image
+from pipeline.frames import AnimatedFrame
 
 from ..errors import ConfigError, SinkError
 from ..redaction import Address, check_login, redacted
+from ..stream.audio import silence
 from .container import Container
 
 FORMATS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "flv": {"flvflags": "no_duration_filesize"}}
+WAIT = {"max_interleave_delta": "200000"}  # microseconds for which a picture waits for sound
 TIMEOUT_S = 5.0
 END_S = 3.0
-TIME = struct.Struct("<d")
+PICTURE, SOUND = b"p", b"s"
+HEAD = struct.Struct("<cd")
+SOUND_BYTES = silence().planes[0].buffer_size
 
 
 class Push:
     """An `Output`."""
 
     kind = "push"
-    takes_sound = False
+    takes_sound = True
 
     def __init__(self, url: str, bitrate: int) -> None:
         self._url, self._bitrate = url, bitrate
@@ -54,7 +58,7 @@ class Push:
         # The address, and a password in it, goes by stdin: a command line can be seen by everybody.
         task = {"url": self._url, "width": width, "height": height, "bitrate": self._bitrate}
         self._send(json.dumps(task).encode() + b"\n")
-        self._send(TIME.pack(time_s) + first.yuv.tobytes())
+        self._send(HEAD.pack(PICTURE, time_s) + first.yuv.tobytes())
         self._await_live()
 
     def _await_live(self) -> None:
@@ -67,7 +71,7 @@ class Push:
     def write(self, frame: AnimatedFrame, time_s: float) -> None:
         if frame.yuv.shape != self._shape:
             raise SinkError(f"{self.name}: the picture has another size now; publishing anew", retry=True)
-        self._send(TIME.pack(time_s) + frame.yuv.tobytes())
+        self._send(HEAD.pack(PICTURE, time_s) + frame.yuv.tobytes())
 
     def _send(self, data: bytes) -> None:
         assert self._helper is not None
@@ -96,7 +100,7 @@ class Push:
             helper.wait()
 
     def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
-        """Never called."""
+        self._send(HEAD.pack(SOUND, time_s) + chunk.to_ndarray().tobytes())
 
     def abort(self) -> None:
         """Let a write that hangs fail."""
@@ -111,16 +115,9 @@ def main(given: IO[bytes] = sys.stdin.buffer) -> int:
     width, height = task["width"], task["height"]
     rate = str(task["bitrate"])
     coding = {"preset": "veryfast", "maxrate": rate, "bufsize": rate}
-    live = False
     try:
-        target = av.open(task["url"], "w", format=kind, options=OPTIONS[kind], timeout=(TIMEOUT_S, TIMEOUT_S))
-        container = Container(target, width, height, coding, task["bitrate"])
-        while (picture := _read(given, width, height)) is not None:
-            container.write(*picture)
-            if not live:
-                live = True
-                print("live", flush=True)
-        container.close()
+        target = av.open(task["url"], "w", format=kind, options=OPTIONS[kind] | WAIT, timeout=(TIMEOUT_S, TIMEOUT_S))
+        _publish(given, Container(target, width, height, coding, task["bitrate"], sound=True))
     except (OSError, ValueError, av.error.FFmpegError) as exc:
         denied = isinstance(exc, av.error.HTTPUnauthorizedError)
         reason = getattr(exc, "strerror", None) or type(exc).__name__
@@ -129,12 +126,24 @@ def main(given: IO[bytes] = sys.stdin.buffer) -> int:
     return 0
 
 
-def _read(given: IO[bytes], width: int, height: int) -> tuple[Image, float] | None:
-    size = width * height * 3 // 2
-    data = given.read(TIME.size + size)
-    if len(data) < TIME.size + size:
-        return None
-    return np.frombuffer(data, np.uint8, offset=TIME.size).reshape(height * 3 // 2, width), TIME.unpack_from(data)[0]
+def _publish(given: IO[bytes], container: Container) -> None:
+    width, height = container.size
+    sizes = {PICTURE: width * height * 3 // 2, SOUND: SOUND_BYTES}
+    live = False
+    while len(head := given.read(HEAD.size)) == HEAD.size:
+        part, time_s = HEAD.unpack(head)
+        data = np.frombuffer(given.read(sizes[part]), np.uint8)
+        if data.size < sizes[part]:
+            break
+        if part == SOUND:
+            chunk = av.AudioFrame.from_ndarray(data.view(np.int16)[None], format="s16", layout="stereo")
+            container.write_sound(chunk, time_s)
+            continue
+        container.write(data.reshape(height * 3 // 2, width), time_s)
+        if not live:
+            live = True
+            print("live", flush=True)
+    container.close()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import IO
 import av
 
 from pipeline.frames import AnimatedFrame, letterboxed
+from pipeline.media.reader import file_url
 
 from ..errors import SinkError
 from .container import Container
@@ -75,7 +76,7 @@ class Recording:
         stem = f"{self._stream}-{datetime.now():%Y-%m-%dT%H-%M-%S}"
         count = sum(1 for _ in self._folder.glob(f"{stem}*"))
         self._part = self._folder / f"{stem}{f'-{count}' if count else ''}{PART}"
-        target = av.open(str(self._part), "w", format="mp4", options=FRAGMENTS)
+        target = av.open(file_url(self._part), "w", format="mp4", options=FRAGMENTS)
         self._claim = self._part.open("ab")
         claimed(self._claim)
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]

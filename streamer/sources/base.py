@@ -9,9 +9,10 @@ from ..stream.intake import Intake
 
 
 class Source(Protocol):
-    """A driving source."""
+    """A driving source. live: whether its frames come by themselves, so that none for a while is a fault; a file may pause."""
 
     name: str
+    live: bool
 
     def check(self) -> None:
         """Raise SourceError if the source cannot be opened now, and that is a mistake."""

@@ -56,7 +56,7 @@ def in_thread(source: Source, out: Intake, stop: threading.Event) -> asyncio.Fut
 class Driver:
     """Reads a source into a stream's door from `start` to `end`, and opens it again, ever more slowly, where that can help.
 
-    One that gives no frame for `stale_after_s` once it was live is stalled, and opened again. demo: it is the built-in
+    A live one that gives no frame for `stale_after_s` once it was live is stalled, and opened again. demo: it is the built-in
     one. reading: how it is read; all methods belong to the event loop's thread, and times are the loop's.
     """
 
@@ -91,6 +91,7 @@ class Driver:
             if failure is not None and not failure.retry:
                 self.status.state = SourceState.FAILED
                 return
+            self.status.lag_s = None
             again_s = backoff.after(self._out.received > received + HEALTHY_FRAMES)
             slow = failure is not None and failure.slow
             self.status.state = SourceState.FAILED if slow else SourceState.WAITING
@@ -115,6 +116,7 @@ class Driver:
 
     async def _read(self) -> None:
         stop = threading.Event()
+        self._out.waits_for, self._out.lag_s = "", None
         reading = self._reading(self._source, self._out, stop)
         try:
             await self._watched(reading)
@@ -139,6 +141,10 @@ class Driver:
                     log.info("%s is live", self._source.name)
                 seen, last_s = self._out.received, loop.time()
                 status.state, status.detail = SourceState.LIVE, ""
-            elif status.state is SourceState.LIVE and loop.time() - last_s > self._stale_after_s:
+                status.lag_s = None if self._out.lag_s is None else round(self._out.lag_s, 2)
+            elif status.state is SourceState.STARTING and self._out.waits_for not in ("", status.detail):
+                status.detail = self._out.waits_for
+                log.warning("%s", status.detail)
+            elif self._source.live and status.state is SourceState.LIVE and loop.time() - last_s > self._stale_after_s:
                 status.state = SourceState.STALLED
                 raise SourceError(f"{self._source.name}: no frame for {self._stale_after_s:g} s", retry=True)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import threading
-from collections.abc import Iterator
 
 import av
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from pipeline.clock import steady
+from pipeline.clock import Clock, steady
 from pipeline.frames import TimedFrame
+from pipeline.media.reader import Reader, video_of
 
 from ..errors import ConfigError, SourceError
 from ..limits import TRANSPORT, Timeouts, Transport
 from ..redaction import Address, check_login, redacted
 from ..stream.intake import Intake
+from .pace import Lag, Pace
+
+log = logging.getLogger(__name__)
 
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.
 PROTOCOLS = {
@@ -24,9 +29,11 @@ PROTOCOLS = {
     "rtmps": "rtmps,rtmp,tls,tcp,crypto", "srt": "srt,udp", "http": "http,tcp,hls,crypto,data",
     "https": "https,http,tls,tcp,hls,crypto,data",
 }  # fmt: skip
-LIVE = {"fflags": "nobuffer", "flags": "low_delay"}
-PACED = ("http", "https")  # come faster than they were taken: a segment at a time
-BAD_PACKETS = 100  # in a row, after which the stream is opened anew
+LIVE = {"flags": "low_delay"}
+LUMPS = ("hls",)  # FFmpeg's names of formats that come a segment at a time; all others come as they are taken
+NEWEST = {"live_start_index": "-1"}  # of the segments in a playlist
+KEY_FRAME_S = 60.0  # after which a stream without one is opened anew
+APART_S = 2.0  # sound that is further from its picture has another clock
 THREADS = 2
 TIMEOUTS = Timeouts()
 
@@ -34,18 +41,25 @@ TIMEOUTS = Timeouts()
 class NetworkSource:
     """See `Source`. url: user and password in it are used and never shown."""
 
-    def __init__(self, url: str, transport: Transport = TRANSPORT, timeouts: Timeouts = TIMEOUTS) -> None:
+    live = True
+
+    def __init__(self, url: str, transport: Transport = TRANSPORT, timeouts: Timeouts = TIMEOUTS, clock: Clock = steady) -> None:
         self._url = url
         self._scheme = Address.of(url).scheme
         if self._scheme not in PROTOCOLS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in PROTOCOLS)}")
         check_login(url)
         self._timeouts = timeouts
-        self._options = {**LIVE, "protocol_whitelist": PROTOCOLS[self._scheme]}
+        self._clock = clock
+        self._options = {**LIVE, **NEWEST, "protocol_whitelist": PROTOCOLS[self._scheme]}
+        self._other: Transport | None = None  # that a camera may want instead
+        if self._scheme == "rtsp":
+            self._other = "udp" if transport == "tcp" else "tcp"
         if self._scheme in ("rtsp", "rtsps"):
             # The session description says what is needed; waiting for more only costs a second.
             self._options |= {"rtsp_transport": transport, "analyzeduration": "0", "probesize": "32", "max_delay": "100000"}
-        else:
+            self._options |= {"fflags": "nobuffer"}
+        else:  # what is looked at is kept: the only key frame for a while may be in it
             self._options |= {"analyzeduration": "1000000"}
         self.name = redacted(url)
 
@@ -54,49 +68,43 @@ class NetworkSource:
 
     def read(self, out: Intake, stop: threading.Event) -> None:
         with self._open() as opened:
-            for frame in self._frames(opened, stop):
-                if isinstance(frame, VideoFrame):
-                    out.put(TimedFrame(frame, steady()))
-                else:
-                    out.hear(frame, steady() - frame.samples / frame.sample_rate)
+            video = video_of(opened)
+            if video is None:
+                raise SourceError(f"{self.name}: has no video track", retry=True, slow=True)
+            video.codec_context.thread_count = THREADS
+            video.codec_context.thread_type = "SLICE"  # threads over frames would hold frames back
+            door = _Door(Reader(opened, video, live=True), opened.format.name in LUMPS, out, stop, self._clock)
+            try:
+                self._give(door, out, stop)
+            except av.error.FFmpegError as exc:
+                raise self._failure(exc, f"nothing came for {self._timeouts.read_s:g} s") from exc
         if not stop.is_set():
             raise SourceError(f"{self.name}: the other side ended the stream", retry=True)
 
-    def _open(self) -> InputContainer:
-        limits = self._timeouts
-        try:
-            # FFmpeg asks once more before it gives up on a read, so half of the time is given.
-            return av.open(self._url, options=self._options, timeout=(limits.open_s, limits.read_s / 2))
-        except (av.error.FFmpegError, OSError, ValueError) as exc:
-            raise self._failure(exc, f"no answer that is a stream within {limits.open_s:g} s") from exc
+    def _give(self, door: _Door, out: Intake, stop: threading.Event) -> None:
+        opened_s = self._clock()
+        for packet in door.reader.packets():
+            if stop.is_set():
+                return
+            door.take(packet)
+            waited_s = 0.0 if door.seen else self._clock() - opened_s
+            if waited_s > KEY_FRAME_S:
+                raise SourceError(f"{self.name}: packets came for {KEY_FRAME_S:g} s, but no key frame", retry=True)
+            out.waits_for = f"{self.name}: packets come, no key frame yet" if waited_s > self._timeouts.read_s else ""
 
-    def _frames(self, opened: InputContainer, stop: threading.Event) -> Iterator[VideoFrame | AudioFrame]:
-        if not opened.streams.video:
-            raise SourceError(f"{self.name}: has no video track", retry=True, slow=True)
-        video = opened.streams.video[0]
-        video.codec_context.thread_count = THREADS
-        video.codec_context.thread_type = "SLICE"  # threads over frames would hold frames back
-        pace = _Pace(stop) if self._scheme in PACED else None
-        bad = 0
+    def _open(self) -> InputContainer:
         try:
-            for packet in opened.demux(video, *opened.streams.audio[:1]):
-                if stop.is_set():
-                    return
-                try:
-                    frames = packet.decode()
-                    bad = 0 if frames else bad
-                except av.error.InvalidDataError as exc:
-                    bad += 1
-                    if bad > BAD_PACKETS:
-                        raise SourceError(f"{self.name}: {bad} packets in a row could not be decoded", retry=True) from exc
-                    continue
-                for frame in frames:
-                    if isinstance(frame, VideoFrame | AudioFrame):
-                        if pace is not None:
-                            pace.wait(frame)
-                        yield frame
-        except av.error.FFmpegError as exc:
-            raise self._failure(exc, f"nothing came for {self._timeouts.read_s:g} s") from exc
+            return self._opened()
+        except (av.error.FFmpegError, OSError, ValueError) as exc:
+            if self._other is not None and getattr(exc, "errno", None) == errno.EPROTONOSUPPORT:  # the camera said 461
+                log.info("%s: the camera does not take this transport; trying RTSP over %s", self.name, self._other)
+                self._options["rtsp_transport"], self._other = self._other, None
+                return self._open()
+            raise self._failure(exc, f"no answer that is a stream within {self._timeouts.open_s:g} s") from exc
+
+    def _opened(self) -> InputContainer:
+        # FFmpeg asks once more before it gives up on a read, so half of the time is given.
+        return av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, self._timeouts.read_s / 2))
 
     def _failure(self, exc: Exception, silent: str) -> SourceError:
         """In words, and without the address that FFmpeg puts into its messages."""
@@ -107,6 +115,8 @@ class NetworkSource:
                 return SourceError(f"{self.name}: there is nothing at this path", retry=True, slow=True)
             case ConnectionRefusedError():
                 return SourceError(f"{self.name}: nothing listens there", retry=True)
+            case OSError(errno=errno.EPROTONOSUPPORT):
+                return SourceError(f"{self.name}: it takes RTSP neither over tcp nor over udp", retry=True, slow=True)
             case av.error.ExitError() | TimeoutError() | av.error.InvalidDataError():
                 return SourceError(f"{self.name}: {silent}", retry=True)
             case av.error.ProtocolNotFoundError():
@@ -114,19 +124,41 @@ class NetworkSource:
         return SourceError(f"{self.name}: {getattr(exc, 'strerror', None) or type(exc).__name__}", retry=True)
 
 
-class _Pace:
-    """Lets frames out at the speed of their own times; starts anew where these jump."""
+class _Door:
+    """Brings what a stream holds into the intake, as soon as it is there; what comes in lumps, at the speed of its times."""
 
-    JUMP_S = 2.0
+    def __init__(self, reader: Reader, lumps: bool, out: Intake, stop: threading.Event, clock: Clock) -> None:
+        self.reader = reader
+        self.seen = False  # a picture
+        self._pace = Pace() if lumps else None
+        self._lag, self._jumps = Lag(), 0
+        self._out, self._stop, self._clock = out, stop, clock
+        self._behind_s: float | None = None  # our clock less the source's, by the last picture
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._start: tuple[float, float] | None = None
+    def take(self, packet: av.Packet) -> None:
+        """Give what a packet completes."""
+        for at_s, frame in self.reader.decode(packet):
+            if isinstance(frame, VideoFrame):
+                self._show(at_s, frame)
+            else:
+                self._out.hear(frame, self._captured_s(at_s, frame))
 
-    def wait(self, frame: VideoFrame | AudioFrame) -> None:
-        now, at = steady(), float(frame.time or 0.0)
-        ahead = 0.0 if self._start is None else self._start[0] + at - self._start[1] - now
-        if self._start is None or abs(ahead) > self.JUMP_S:
-            self._start = now, at
-        elif ahead > 0:
-            self._stop.wait(ahead)
+    def _show(self, at_s: float, frame: VideoFrame) -> None:
+        if self._pace is not None:
+            now_s = self._clock()
+            self._stop.wait(max(self._pace.due_s(at_s, now_s) - now_s, 0))
+        now_s = self._clock()
+        self.seen = True
+        if self.reader.has_clock:
+            if self.reader.jumps != self._jumps:  # or the line was broken: nothing can be compared with what was before
+                self._lag, self._jumps = Lag(), self.reader.jumps
+            self._behind_s = now_s - at_s
+            self._out.lag_s = self._lag.seen(at_s, now_s)
+        self._out.put(TimedFrame(frame, now_s))
+
+    def _captured_s(self, at_s: float, frame: AudioFrame) -> float:
+        """With the picture of the same time; as it comes where the two have clocks of their own."""
+        now_s = self._clock()
+        if self._behind_s is not None and abs(at_s + self._behind_s - now_s) < APART_S:
+            return at_s + self._behind_s
+        return now_s - frame.samples / frame.sample_rate

@@ -18,6 +18,8 @@ SIDE = 512
 class PatternSource:
     """See `Source`."""
 
+    live = True
+
     def __init__(self, fps: int) -> None:
         self._fps = fps
         self.name = "test pattern"

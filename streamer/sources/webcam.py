@@ -13,12 +13,14 @@ from av.container import InputContainer
 
 from pipeline.clock import steady
 from pipeline.frames import TimedFrame
+from pipeline.media.reader import Reader
 
 from ..errors import SourceError
 from ..stream.intake import Intake
 
 FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's input format, by platform
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 3.0
+BAD_PACKETS = 100  # in a row, after which the camera is opened anew
 SYSFS = Path("/sys/class/video4linux")
 
 
@@ -72,6 +74,8 @@ def choose(wanted: str, found: list[Camera]) -> str:
 class WebcamSource:
     """See `Source`. wanted: see `choose`; asked again at each opening, so a camera may be plugged in anew."""
 
+    live = True
+
     def __init__(self, wanted: str, size: tuple[int, int], fps: int) -> None:
         self._wanted = wanted
         self._format = FORMATS.get(sys.platform, "v4l2")
@@ -110,10 +114,15 @@ class WebcamSource:
 
     def read(self, out: Intake, stop: threading.Event) -> None:
         with self._open() as camera:
+            reader = Reader(camera, camera.streams.video[0], live=True)
             try:
-                for frame in camera.decode(video=0):
-                    out.put(TimedFrame(frame, steady()))
+                for packet in reader.packets():
+                    for _, frame in reader.decode(packet):
+                        if isinstance(frame, av.VideoFrame):
+                            out.put(TimedFrame(frame, steady()))
                     if stop.is_set():
                         return
+                    if reader.undecoded > BAD_PACKETS:
+                        raise SourceError(f"{self.name}: {BAD_PACKETS} pictures in a row could not be decoded", retry=True)
             except av.error.FFmpegError as exc:
                 raise SourceError(f"{self.name}: {exc.strerror}", retry=True) from exc

@@ -15,7 +15,8 @@ Hear = Callable[[av.AudioFrame, float], None]  # takes sound, and monotonic seco
 class Intake:
     """One slot for pictures; one that is not taken before the next comes counts as dropped. For any thread.
 
-    hear: takes the sound.
+    hear: takes the sound. waits_for: what a source says while it can give no picture, in words; lag_s: how far its pictures
+    have fallen behind, by its own clock, where it has one.
     """
 
     def __init__(self, hear: Hear = lambda frame, captured_s: None) -> None:
@@ -23,6 +24,8 @@ class Intake:
         self._slot: TimedFrame | None = None
         self._changed = threading.Condition()
         self._woken = self._closed = False
+        self.waits_for = ""
+        self.lag_s: float | None = None
         self.received = 0
         self.dropped = 0
 

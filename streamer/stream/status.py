@@ -23,12 +23,13 @@ class SourceState(StrEnum):
 @dataclass
 class SourceStatus:
     """Written by who reads the source, read by anyone. detail: why it is not live, in words; restarts: how often it was
-    opened again."""
+    opened again; lag_s: seconds by which its pictures have fallen behind, by its own clock, where it has one."""
 
     name: str
     state: SourceState = SourceState.STARTING
     detail: str = ""
     restarts: int = 0
+    lag_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Scripted:
     """A source whose every opening does the next act of a script; the last one again and again."""
 
     name = "scripted"
+    live = True
 
     def __init__(self, *acts: Act) -> None:
         self.acts = list(acts)
@@ -124,6 +125,34 @@ async def test_one_that_never_began_is_left_to_its_own_time_outs() -> None:
         await asyncio.sleep(60)
         assert driver.status.state is SourceState.STARTING
         assert len(source.opened_s) == 1
+
+
+@virtual
+async def test_a_file_may_pause() -> None:
+    async with driven(frames(3, hangs), stale_after_s=2) as (driver, source):
+        source.live = False
+        await asyncio.sleep(60)
+        assert driver.status.state is SourceState.LIVE
+        assert len(source.opened_s) == 1
+
+
+@virtual
+async def test_what_a_source_waits_for_is_said_until_it_is_live(caplog: pytest.LogCaptureFixture) -> None:
+    async def waits(out: Intake, stop: threading.Event) -> None:
+        await asyncio.sleep(6)
+        out.waits_for = "scripted: no key frame yet"
+        await asyncio.sleep(20)
+        out.lag_s = 0.1234
+        await frames(3, hangs)(out, stop)
+
+    async with driven(waits) as (driver, _):
+        await asyncio.sleep(20)
+        assert (driver.status.state, driver.status.detail) == (SourceState.STARTING, "scripted: no key frame yet")
+        await asyncio.sleep(7)
+        assert (driver.status.state, driver.status.detail, driver.status.lag_s) == (SourceState.LIVE, "", 0.12)
+        await asyncio.sleep(6)
+        assert driver.status.lag_s is None, "it is no more live"
+    assert caplog.text.count("no key frame yet") == 1
 
 
 @virtual

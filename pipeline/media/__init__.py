@@ -1,0 +1,1 @@
+"""Reading containers: files and streams, whatever their clocks and shapes."""

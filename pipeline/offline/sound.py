@@ -1,0 +1,113 @@
+"""The sound of a clip beside pictures that are written anew: copied where MP4 can hold it, encoded where not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+
+from ..media.reader import Reader, file_url, video_of
+
+COPIED = {"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}  # players take these in MP4; FFmpeg also takes PCM, and then fails
+RATE = 48_000
+OFF = RATE // 20  # samples by which sound may be off its time before it is put right
+PIECE = RATE  # samples of silence at once
+
+
+class SoundTrack:
+    """A track of `target` that gets the sound of a clip. note: what the user should know of it."""
+
+    def __init__(self, clip: Path, target: OutputContainer) -> None:
+        self._clip = clip
+        self.note = ""
+        with av.open(file_url(clip)) as container:
+            given = container.streams.audio[0]
+            self._copied = given.codec_context.name in COPIED
+            self._track = target.add_stream_from_template(given) if self._copied else target.add_stream("aac", rate=RATE)
+            if not self._copied:
+                self._track.layout = "stereo"
+                self.note = f"{clip}: its sound ({given.codec_context.name}) becomes AAC, since MP4 does not hold it"
+
+    def write(self, target: OutputContainer, until_s: float) -> None:
+        """The sound from the clip's first picture on. A packet that is damaged costs itself alone."""
+        with av.open(file_url(self._clip)) as container:
+            video = video_of(container)
+            assert video is not None  # else it were no clip
+            reader = Reader(container, video)
+            if self._copied:
+                _copy(reader, target, self._track, until_s)
+            elif not _encode(reader, target, self._track, until_s):
+                self.note = f"{self._clip}: its sound cannot be decoded and is left out"
+
+
+def _from_first_picture(reader: Reader) -> Iterator[tuple[float, av.Packet]]:
+    """Packets of sound, and when the first picture that can be decoded is due: their times count from there."""
+    start_s: float | None = None
+    early: list[av.Packet] = []
+    with suppress(av.error.FFmpegError):  # a file that was cut off ends there
+        for packet in reader.packets():
+            if packet.stream_index != reader.video.index:
+                early.append(packet)
+            elif start_s is None:
+                start_s = next((at for at, _ in reader.decode(packet)), None)
+            if start_s is not None:
+                yield from ((start_s, waiting) for waiting in early)
+                early.clear()
+
+
+def _copy(reader: Reader, target: OutputContainer, track: AudioStream, until_s: float) -> None:
+    last: int | None = None
+    for start_s, packet in _from_first_picture(reader):
+        if packet.dts is None or packet.pts is None:
+            continue
+        shift = round(start_s / packet.time_base)
+        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        if float(packet.pts * packet.time_base) >= until_s:
+            return
+        if (last is None or packet.dts > last) and (packet.pts >= 0 or shift <= 0):  # priming stays, what was before goes
+            last = packet.dts
+            packet.stream = track
+            with suppress(av.error.InvalidDataError):
+                target.mux(packet)
+
+
+def _encode(reader: Reader, target: OutputContainer, track: AudioStream, until_s: float) -> int:
+    """How many samples were written."""
+    resampler = AudioResampler(format="fltp", layout="stereo", rate=RATE)
+    written, end = 0, round(until_s * RATE)
+    for start_s, packet in _from_first_picture(reader):
+        for at_s, frame in reader.decode(packet):
+            at = round((at_s - start_s) * RATE)
+            if not isinstance(frame, AudioFrame) or at < -OFF or at < written - OFF:
+                continue
+            for chunk in (*_silence(at - written), *_resampled(resampler, frame)):
+                if written >= end:
+                    break
+                chunk.pts, chunk.time_base, chunk.sample_rate = written, Fraction(1, RATE), RATE
+                written += chunk.samples
+                target.mux(track.encode(chunk))
+    if written:
+        target.mux(track.encode(None))
+    return written
+
+
+def _silence(samples: int) -> Iterator[AudioFrame]:
+    if samples > OFF:
+        for begin in range(0, samples, PIECE):
+            quiet = np.zeros((2, min(PIECE, samples - begin)), np.float32)
+            yield AudioFrame.from_ndarray(quiet, format="fltp", layout="stereo")
+
+
+def _resampled(resampler: AudioResampler, frame: AudioFrame) -> list[AudioFrame]:
+    frame.pts = None  # gaps are filled above
+    with suppress(ValueError, av.error.FFmpegError):  # the format has changed within the track
+        return resampler.resample(frame)
+    return []
