@@ -101,6 +101,8 @@ class Clip:
 def _opened(path: Path) -> av.container.InputContainer:
     try:
         container = av.open(file_url(path))
+    except av.error.InvalidDataError as exc:
+        raise ClipError(f"{path}: not a clip that can be read, or damaged; MP4, MOV, WebM, MKV, GIF and many others are") from exc
     except (av.error.FFmpegError, OSError) as exc:
         raise ClipError(f"{path}: {exc.strerror or 'not a media file'}") from exc
     if video_of(container) is None:

@@ -14,7 +14,7 @@ from .geometry import Geometry
 from .layers import Box, affine, blend, draw, polygon_mask
 from .pose import Pose
 from .teeth import ARCH, CROWN, lower_row, upper_row
-from .tones import Tones, own_teeth
+from .tones import LUMA, Tones, own_teeth
 
 OWN_INTERIOR = 0.11  # a mouth open by this share of its width shows its own interior
 EYES_TO_MOUTH = 0.8  # width of a usual mouth, in eye distances
@@ -30,6 +30,7 @@ DARK, OWN_DARK = 0.38, 0.15  # what it takes of the light, and of that on a port
 COVERED = 0.5  # of its light reaches a lower row behind the lower lip; all of it past this widening of a smile and way of the jaw
 BARED, DOWN = 0.3, 0.5  # in mouth widths
 SMILE = 0.4  # of a smile's widening, in mouth widths, by which it lowers chin and lower lip and leaves the jaw shut
+BRIGHT_TOOTH, BETWEEN = 0.55, 0.02  # luma of the darkest tooth against the others, and half a line between two, in mouth widths
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
 UPPER_LIP_REACH = (-0.125, 0.10)  # up and down on the upper teeth, in mouth widths
 LEAST_RISE = -0.03  # what is left of it upward for a lip that is up in the picture
@@ -136,7 +137,7 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
     if own is not None:
         lip = np.interp(xs, *(rest[list(topo.UPPER_INNER_LIP), :2] - centre[:2]).T)
         gums = np.clip(lip - ys, 0, 1) * min(max(gap / unit - 0.4 * CROWN, 0) / (0.3 * CROWN), 1.0)
-        _keep_own(upper, box.of(crop), inside, gums, tones)
+        _keep_own(upper, box.of(crop), inside * _own_row(box.of(crop), inside, ys < lip + SHOWN * unit, tones, unit), gums, tones)
     return Mouth(
         box.origin,
         upper,
@@ -193,6 +194,23 @@ def _tongue(u: Array, past: Array) -> tuple[Array, Array]:
     groove = 1.0 - 0.07 * np.exp(-((u / 0.05) ** 2)) * np.clip(past / 0.1, 0, 1)
     behind = np.clip((past + 0.02) / 0.10, 0.35, 1)  # the teeth's own shadow
     return tongue, np.asarray(1.0 * groove * behind * (1.0 - 0.55 * np.clip((past - 0.10) / 0.36, 0, 1)))
+
+
+def _own_row(own: Image, inside: Array, above: Array, tones: Tones, unit: float) -> Array:
+    """(h, w) 1 where the portrait shows its upper teeth: bright from the upper lip's edge on, down to the first dark. What lies
+    below them, a gap, a tongue, lower teeth, is no part of the skull. above: (h, w) what lies over that edge."""
+    bright = (own.astype(np.float32) @ LUMA > BRIGHT_TOOTH * float(tones.teeth @ LUMA)).astype(np.uint8)
+    size = 2 * round(BETWEEN * unit) + 1
+    bright = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))  # over the lines between teeth
+    seen = np.minimum.accumulate((bright > 0) | above | (inside < 0.5), axis=0)
+    shown = inside > 0.5
+    columns = np.flatnonzero(shown.any(axis=0))
+    first = np.argmax(shown[:, columns], axis=0)
+    depth = (seen & shown)[:, columns].sum(axis=0).astype(np.float32)
+    even = cv2.GaussianBlur(depth[None], (0, 0), 0.08 * unit)[0]  # a row of teeth ends in a line
+    end = np.zeros(own.shape[1], np.float32)
+    end[columns] = first + np.minimum(depth, even) if len(columns) else 0
+    return np.clip(end[None] - np.arange(own.shape[0])[:, None], 0, 1).astype(np.float32)
 
 
 def _keep_own(upper: Array, own: Image, inside: Array, gums: Array, tones: Tones) -> None:

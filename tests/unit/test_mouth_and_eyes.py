@@ -17,6 +17,7 @@ from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
 from pipeline.mesh.eyes import soft_gaze
+from pipeline.mesh.mouth import _own_row
 from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.tones import LUMA, Tones
@@ -250,3 +251,17 @@ def test_a_portrait_with_shut_eyes_says_so(smiling, model):
     tracker.close()
     assert landmarks is not None
     assert eyes_look_shut(landmarks)
+
+
+def test_only_the_upper_teeth_of_an_open_mouth_are_the_skull_s():
+    """What is dark below them, and what is bright below that, is not."""
+    own = np.full((60, 100, 3), 40, np.uint8)  # a cavity
+    own[10:25] = 220  # upper teeth
+    own[10:25, 48:50] = 60  # a line between two
+    own[40:50] = 200  # lower teeth
+    inside = np.zeros((60, 100), np.float32)
+    inside[8:55, 5:95] = 1
+    tones = Tones(*np.full((5, 3), 220, np.float32))
+    kept = _own_row(own, inside, np.arange(60)[:, None] < np.full((1, 100), 12), tones, 80.0)
+    assert kept[12:23, 20:80].min() == 1, "the line between two teeth is one of them"
+    assert kept[27:, 5:95].max() == 0

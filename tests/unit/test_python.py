@@ -52,7 +52,6 @@ def test_a_download_that_fails_is_tried_and_told_once(tmp_path, monkeypatch, cap
     puppetcast.animate("astronaut", short, tmp_path / "out.mp4", engine="mesh", max_frames=1)
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith("no face model (")
-    assert address in caplog.text
     assert asked.count("/model") == 1
 
 
