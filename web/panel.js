@@ -6,7 +6,7 @@ import { limits } from "./schema.js";
 // What the page calls the keys, and their choices. One that has no name here is not shown; a choice shows its own.
 const SLIDERS = {
   pose_gain: "Head", expression_gain: "Expression", mouth_gain: "Mouth", eyes_gain: "Eyes", brows_gain: "Brows",
-  wrinkles_gain: "Folds", smoothing: "Smoothing",
+  wrinkles_gain: "Wrinkles", smoothing: "Smoothing",
 };
 const CHOICES = {
   region: { all: "Everything", exp: "Expression", pose: "Head", lip: "Lips", eyes: "Eyes" },
@@ -135,13 +135,18 @@ export class Panel {
 
   preset(title, values) {
     const own = title in this.own();
-    const about = own ? "Your preset; right click removes it" : "Preset";
+    const about = own ? "Your preset; right click or the Delete key removes it" : "Preset";
     const button = this.button(title, about, () => this.control.send(values));
     button.dataset.preset = title;
     if (own) {
       button.addEventListener("contextmenu", (event) => {
         event.preventDefault();
         this.keep(title, null);
+      });
+      button.addEventListener("keydown", ({ key }) => {
+        if (key !== "Delete") return;
+        this.keep(title, null);
+        document.querySelector("#presets button").focus();
       });
     }
     return button;

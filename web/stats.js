@@ -65,10 +65,8 @@ function list(box, rows) {
 }
 
 function numbers(state) {
-  const { publisher, fps, recording } = state;
+  const { recording } = state;
   return {
-    Delay: publisher ? ms(state.age_p50_ms) : NONE,
-    "Pictures a second": publisher ? fps.toFixed(0) : NONE,
     "Face tracking": tracking(state),
     Viewers: state.viewers,
     ...(recording && { Recording: told(recording) }),

@@ -5,7 +5,7 @@ import { withToken } from "./rtc.js";
 import { tracking } from "./stats.js";
 
 const $ = (id) => document.getElementById(id);
-const INVITATION = "Start your camera: this face follows yours, and nobody sees your own.";
+const INVITATION = "This face follows yours, and nobody sees your own.";
 const ROUGH = "face tracking is rough here; “puppetcast models fetch” gets the better one";
 
 function noticeText({ control, camera, error }) {
@@ -85,8 +85,8 @@ function statusText(state) {
 // one, too. A puppet that moves as a mirror image already agrees with it.
 export function renderStage({ control: { state, puppet }, camera, mirrorView }) {
   const ground = `url("${withToken(`/api/portraits/${encodeURIComponent(state.portrait)}/thumbnail`)}")`;
-  if ($("ground").dataset.portrait !== state.portrait) $("ground").style.backgroundImage = ground;
-  $("ground").dataset.portrait = state.portrait;
+  if ($("stage").dataset.portrait !== state.portrait) $("stage").style.setProperty("--picture", ground);
+  $("stage").dataset.portrait = state.portrait;
   $("stage").classList.toggle("mirrored", camera.on && mirrorView && !puppet.mirror);
 }
 
