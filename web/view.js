@@ -92,7 +92,8 @@ export function renderStage({ control: { state, puppet }, camera, mirrorView }) 
 
 export function renderButtons({ control: { state, puppet } }) {
   const recording = Boolean(state.recording?.running);
-  $("record").textContent = recording ? `Stop recording ${clock(state.recording.seconds)}` : "Record";
+  $("record").innerHTML = recording ? 'Stop<span class="visually-hidden"> recording</span> ' : "Record";
+  if (recording) $("record").append(clock(state.recording.seconds));
   $("record").setAttribute("aria-pressed", recording);
   $("pause").textContent = puppet.paused ? "Resume" : "Pause";
   $("pause").setAttribute("aria-pressed", puppet.paused);

@@ -108,6 +108,23 @@ def test_axe_finds_nothing_in_any_dialog(opened, http, camera):
     assert not found
 
 
+def test_the_interface_is_described_by_nothing_but_the_server_itself(page, server, http, installed):
+    elsewhere: list[str] = []
+    page.on("request", lambda request: None if request.url.startswith(server.url) else elsewhere.append(request.url))
+    page.goto(f"{server.url}/docs")
+    requests = page.locator("details:not([id])")
+    count = sum(len(operations) for operations in http.get("/openapi.json").json()["paths"].values())
+    expect(requests).to_have_count(count)
+    requests.filter(has_text="Command a stream").locator("summary").click()
+    expect(page.get_by_role("rowheader", name="application/json")).to_be_visible()
+    page.evaluate("document.querySelectorAll('details').forEach((section) => (section.open = true))")
+    expect(page.locator("#type-Change")).to_contain_text("number or null, ≥ 0, ≤ 3")
+    page.add_script_tag(path=installed / "node_modules" / "axe-core" / "axe.min.js")
+    assert not violations(page, "interface")
+    assert not elsewhere
+    assert http.get("/redoc").status_code == 404
+
+
 def test_every_control_is_reached_by_tab(opened):
     opened.evaluate(UNFOLD)
     wanted = set(opened.evaluate(CONTROLS))

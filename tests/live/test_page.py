@@ -470,8 +470,9 @@ def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
     assert http.get("/api/recordings").json() == []
 
 
-def test_who_drives_is_told_and_can_be_taken_over(page, http):
-    """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off."""
+def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
+    """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off; and by the log."""
+    caplog.set_level("INFO", "streamer")
     other = page.context.browser.new_page()
     other.goto(page.url)
     first, second = page.locator("#start"), other.locator("#start")
@@ -492,6 +493,11 @@ def test_who_drives_is_told_and_can_be_taken_over(page, http):
     second.click()
     expect(first).to_have_text("Start camera")
     other.close()
+    said = [record.getMessage().removeprefix("stream 'live': a ") for record in caplog.records]
+    assert [line for line in said if line.startswith("camera")] == ["camera started (WHIP)", "camera ended (WHIP)"] * 2
+    assert any(line.startswith("viewer joined; ") for line in said)
+    assert any(line.endswith("demo.mp4 is live") for line in said)
+    assert any(line.endswith("demo.mp4 drives no more") for line in said)
 
 
 def test_the_view_is_a_mirror_while_the_own_camera_drives(page, http):
