@@ -87,7 +87,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     async def prometheus() -> Response:
         return Response(metrics.exposition(control), media_type="text/plain; version=0.0.4")
 
-    @app.get("/docs", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False, summary="All of this, as a page")
     async def docs() -> FileResponse:
         return FileResponse(folder("web") / "docs.html")
 
