@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from .programs import program
 from .waiting import LIMIT_S, wait_until
@@ -51,6 +51,11 @@ RECORD = """async ([count, seconds, x, y, width, height]) => {
 def chromium() -> str:
     """Its path."""
     return program("chromium", "chromium-browser", "google-chrome", cure="'make browser' installs it")
+
+
+def unfold(page: Page) -> None:
+    """Open the sliders' section."""
+    page.evaluate("document.getElementById('motion').open = true")
 
 
 class Chromium:

@@ -3,7 +3,9 @@
 import { Camera } from "./camera.js";
 import { Control, name, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
+import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
+import { keep, kept } from "./kept.js";
 import { Panel } from "./panel.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
@@ -13,7 +15,7 @@ import { shortcuts } from "./shortcuts.js";
 import { takePicture } from "./snapshot.js";
 import { Stats } from "./stats.js";
 import { Studio } from "./studio.js";
-import { renderButtons, renderCalibration, renderDriver, renderEngine, renderNotice } from "./view.js";
+import { renderButtons, renderCalibration, renderDriver, renderEngine, renderNotice, renderStage } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const live = `/live/${encodeURIComponent(name)}`;
@@ -33,7 +35,7 @@ const control = new Control(() => render());
 const camera = new Camera(`${live}/whip`, attempt((reason) => {
   throw new Error(reason);
 }));
-const page = { control, camera, error: "", starting: false };
+const page = { control, camera, error: "", starting: false, mirrorView: kept("mirror", true) };
 const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
@@ -53,11 +55,12 @@ function render() {
   }
   renderCalibration(page);
   renderEngine(page);
+  renderStage(page);
   renderButtons(page);
   if (state.portrait !== sought && !gallery.portraits.some((each) => each.id === state.portrait)) {
     sought = state.portrait;
     attempt(() => gallery.load())();
-attempt(() => puppets.resume())();
+    attempt(() => puppets.resume())();
   }
   gallery.render();
   recordings.render(state);
@@ -100,7 +103,10 @@ const act = (change) => attempt(() => control.send(typeof change === "function" 
 const toggle = (key) => act(() => ({ [key]: !control.puppet[key] }));
 const work = {
   start: attempt(startOrStop),
-  calibrate: act({ calibrate: true }),
+  calibrate: act(() => {
+    if (!control.state?.publisher) throw new Error("Nothing drives yet: start your camera, and then calibrate.");
+    return { calibrate: true };
+  }),
   pause: toggle("paused"),
   record: act(() => ({ recording: !control.state.recording?.running })),
   previous: act({ previous_portrait: true }),
@@ -114,13 +120,13 @@ const numbered = (k) => ["Portrait by its place in the gallery", attempt(() => g
 shortcuts({
   C: ["Calibrate", work.calibrate],
   " ": ["Pause and resume", work.pause],
-  M: ["Mirror", toggle("mirror")],
+  M: ["Move as a mirror image", toggle("mirror")],
   R: ["Record", work.record],
   N: ["Next face", work["next-face"]],
   B: ["Back to the portrait from before", work.previous],
   D: ["Demo", () => $("demo").disabled || work.demo()],
   F: ["Full screen", work.fullscreen],
-  S: ["Show and hide live numbers", () => ($("stats").open = !$("stats").open)],
+  S: ["Show and hide how it runs", () => ($("stats").open = !$("stats").open)],
   "[": ["Less smoothing", attempt(() => panel.nudge("smoothing", -1))],
   "]": ["More smoothing", attempt(() => panel.nudge("smoothing", 1))],
   ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8, 9].map((k) => [String(k), numbered(k)])),
@@ -147,6 +153,15 @@ async function chosen({ target }) {
   if (files.length) await take(files);
 }
 
+function switchView() {
+  page.mirrorView = $("mirror-view").checked;
+  keep("mirror", page.mirrorView);
+  render();
+}
+
+rememberFolds();
+$("mirror-view").checked = page.mirrorView;
+$("mirror-view").addEventListener("change", switchView);
 $("engine").addEventListener("change", act(() => ({ engine: $("engine").value })));
 $("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").checked));
 $("microphone").addEventListener("change", attempt(switchMicrophone));

@@ -16,6 +16,7 @@ export class Gallery {
     this.portraits = [];
     this.shown = ""; // the portraits that have buttons
     this.box = document.getElementById("gallery");
+    this.box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.details = new Details(this);
     this.changes = 0; // of the gallery, when it was loaded
   }
@@ -35,6 +36,14 @@ export class Gallery {
     this.buttons().get(portrait)?.scrollIntoView({ block: "nearest" });
   }
 
+  // A plain wheel scrolls the strip for as long as it has more to show.
+  wheel(event) {
+    const before = this.box.scrollLeft;
+    if (event.deltaX || event.shiftKey || event.ctrlKey) return;
+    this.box.scrollLeft += event.deltaY;
+    if (this.box.scrollLeft !== before) event.preventDefault();
+  }
+
   buttons() {
     return new Map([...this.box.querySelectorAll("[data-portrait]")].map((button) => [button.dataset.portrait, button]));
   }
@@ -48,7 +57,9 @@ export class Gallery {
     const key = JSON.stringify(portraits);
     if (key !== this.shown) {
       const focused = this.box.contains(document.activeElement) && document.activeElement.dataset.portrait;
+      const { scrollLeft } = this.box;
       this.box.replaceChildren(...portraits.map((each) => this.thumbnail(each)));
+      this.box.scrollLeft = scrollLeft;
       if (focused) this.buttons().get(focused)?.focus();
     }
     this.shown = key;

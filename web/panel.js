@@ -1,11 +1,12 @@
 // Sliders, switches and presets: made once from the server's schema, then kept equal to the state.
 
+import { keep, kept } from "./kept.js";
 import { limits } from "./schema.js";
 
 // What the page calls the keys, and their choices. One that has no name here is not shown; a choice shows its own.
 const SLIDERS = {
   pose_gain: "Head", expression_gain: "Expression", mouth_gain: "Mouth", eyes_gain: "Eyes", brows_gain: "Brows",
-  wrinkles_gain: "Folds", smoothing: "Smoothing",
+  wrinkles_gain: "Wrinkles", smoothing: "Smoothing",
 };
 const CHOICES = {
   region: { all: "Everything", exp: "Expression", pose: "Head", lip: "Lips", eyes: "Eyes" },
@@ -19,7 +20,6 @@ const PRESETS = {
   "Face only": { region: "exp" },
 };
 const PRESET_KEYS = [...Object.keys(SLIDERS), "region", "scale_lock"];
-const KEPT = "puppetcast.presets";
 const SPACING_MS = 80; // between the commands of a slider that is being moved
 
 export class Panel {
@@ -66,6 +66,7 @@ export class Panel {
     label.title = this.schema[key].description;
     input.dataset.key = key;
     value.dataset.for = key;
+    value.ariaLive = "off"; // the slider itself is read aloud
     const follow = this.follower(key);
     input.addEventListener("input", () => {
       this.control.want({ [key]: Number(input.value) });
@@ -111,11 +112,7 @@ export class Panel {
   }
 
   own() {
-    try {
-      return JSON.parse(localStorage.getItem(KEPT)) || {};
-    } catch {
-      return {};
-    }
+    return kept("presets", {});
   }
 
   // All presets by title: what each sets.
@@ -138,13 +135,18 @@ export class Panel {
 
   preset(title, values) {
     const own = title in this.own();
-    const about = own ? "Your preset; right click removes it" : "Preset";
+    const about = own ? "Your preset; right click or the Delete key removes it" : "Preset";
     const button = this.button(title, about, () => this.control.send(values));
     button.dataset.preset = title;
     if (own) {
       button.addEventListener("contextmenu", (event) => {
         event.preventDefault();
         this.keep(title, null);
+      });
+      button.addEventListener("keydown", ({ key }) => {
+        if (key !== "Delete") return;
+        this.keep(title, null);
+        document.querySelector("#presets button").focus();
       });
     }
     return button;
@@ -162,7 +164,7 @@ export class Panel {
   keep(title, values) {
     const own = { ...this.own(), [title]: values };
     if (!values) delete own[title];
-    localStorage.setItem(KEPT, JSON.stringify(own));
+    keep("presets", own);
     this.presets();
   }
 
@@ -173,6 +175,9 @@ export class Panel {
       if (state) this.show(input, puppet[input.dataset.key]);
     }
     if (state && this.schema) this.renderPresets(puppet);
+    const grey = this.inputs.some((input) => state?.lacks.includes(input.dataset.key) && input.disabled);
+    document.getElementById("lacks").hidden = !grey;
+    if (grey) document.getElementById("lacks").textContent = `What is grey, the engine “${state.engine}” cannot do.`;
   }
 
   show(input, value) {

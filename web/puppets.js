@@ -89,6 +89,7 @@ export class Puppets {
 
   render() {
     const { making } = this;
+    if (making && $("making").hidden) $("make").open = true;
     $("making").hidden = !making;
     $("yourself").disabled = $("clip").disabled = isBusy(making);
     if (!making) return;

@@ -1,17 +1,22 @@
-// What the page shows of a state, part by part. `page` has: control, camera, error, starting.
+// What the page shows of a state, part by part. `page` has: control, camera, error, starting, mirrorView.
 
 import { clock } from "./recordings.js";
+import { withToken } from "./rtc.js";
+import { tracking } from "./stats.js";
 
 const $ = (id) => document.getElementById(id);
-const TRACKER_HINT = " (rough; run “puppetcast models fetch” for the better one)";
+const INVITATION = "This face follows yours, and nobody sees your own.";
+const ROUGH = "face tracking is rough here; “puppetcast models fetch” gets the better one";
 
-function noticeText({ control, error }) {
+function noticeText({ control, camera, error }) {
   const { state, puppet } = control;
   if (error) return error;
   if (!state) return "The server is gone. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
   if (puppet.paused) return "Paused: the puppet rests.";
-  if (state.publisher && state.face === "no_face") return "No face in view: the puppet rests.";
+  if (state.publisher && state.face === "no_face") {
+    return camera.on ? "No face in view: the puppet rests." : "No face is seen: the puppet rests.";
+  }
   return "";
 }
 
@@ -35,35 +40,63 @@ export function renderDriver(page) {
   const { control: { state }, camera, starting } = page;
   const other = otherDriver(page);
   $("camera").hidden = !camera.on;
-  $("start").textContent = camera.on ? "Stop" : other ? "Take over" : "Start camera";
+  $("start").textContent = camera.on ? "Stop" : starting ? "Starting…" : other ? "Take over" : "Start camera";
   $("start").title = other && "Ends what drives now, and starts your camera";
+  $("start").classList.toggle("primary", !camera.on && !other);
   $("start").disabled = starting;
   $("driver").textContent = other;
   $("driver").hidden = !other;
-  $("demo").textContent = state?.demo ? "Stop demo" : "Demo";
-  $("demo").disabled = camera.on || (Boolean(state?.publisher) && !state.demo);
+  renderDemo(state, camera.on, other);
 }
 
-export function renderCalibration({ control: { state } }) {
+// Why the demo's button is grey is said beside it, and by its title.
+function renderDemo(state, own, other) {
+  const why = own ? "Stop your camera to see the demo." : other && !state.demo ? "The demo plays when nobody else drives." : "";
+  $("demo").textContent = state?.demo ? "Stop demo" : "Demo";
+  $("demo").disabled = Boolean(why);
+  $("demo").title = why || "A clip of a talking face drives (D)";
+  $("why").textContent = why;
+  $("why").hidden = !why;
+}
+
+// What is wrong with a face is said to nobody but the one before this page's camera.
+export function renderCalibration({ control: { state }, camera }) {
+  const problem = camera.on ? state.calibration.problem : "";
   $("ring").hidden = !(state.publisher && state.face === "calibrating");
   $("ring-share").style.strokeDashoffset = 100 - 100 * state.calibration.share;
-  $("ring-text").textContent = state.calibration.problem || "Good. Hold it for a moment.";
-  $("ring").classList.toggle("wrong", Boolean(state.calibration.problem));
+  $("ring-text").textContent = problem || (camera.on ? "Good. Hold it for a moment." : "Getting to know the face…");
+  $("ring").classList.toggle("wrong", Boolean(problem));
 }
 
 export function renderEngine({ control: { state, wanted } }) {
-  const hint = state.tracker === "cascade" ? TRACKER_HINT : "";
-  $("engine-line").textContent = `engine ${state.engine} · tracker ${state.tracker}${hint}`;
+  $("status-line").textContent = statusText(state);
   const engine = wanted.get("engine")?.[0] ?? state.engine;
   if ($("engine").value !== engine) $("engine").value = engine; // writing moves the mark in an open list
 }
 
+function statusText(state) {
+  const rough = tracking(state) === "rough" ? ROUGH : "";
+  if (!state.publisher) return [INVITATION, rough && `(${rough[0].toUpperCase()}${rough.slice(1)}.)`].filter(Boolean).join(" ");
+  const delay = state.age_p50_ms === null ? "" : `${Math.round(state.age_p50_ms)} ms delay`;
+  return ["Live", `${state.fps.toFixed(0)} pictures a second`, delay, rough].filter(Boolean).join(" · ");
+}
+
+// The ground round the picture is its own colours, and the view is a mirror while the own camera drives: its preview is
+// one, too. A puppet that moves as a mirror image already agrees with it.
+export function renderStage({ control: { state, puppet }, camera, mirrorView }) {
+  const ground = `url("${withToken(`/api/portraits/${encodeURIComponent(state.portrait)}/thumbnail`)}")`;
+  if ($("stage").dataset.portrait !== state.portrait) $("stage").style.setProperty("--picture", ground);
+  $("stage").dataset.portrait = state.portrait;
+  $("stage").classList.toggle("mirrored", camera.on && mirrorView && !puppet.mirror);
+}
+
 export function renderButtons({ control: { state, puppet } }) {
   const recording = Boolean(state.recording?.running);
-  $("record").textContent = recording ? `Stop recording ${clock(state.recording.seconds)}` : "Record";
+  $("record").innerHTML = recording ? 'Stop<span class="visually-hidden"> recording</span> ' : "Record";
+  if (recording) $("record").append(clock(state.recording.seconds));
   $("record").setAttribute("aria-pressed", recording);
   $("pause").textContent = puppet.paused ? "Resume" : "Pause";
   $("pause").setAttribute("aria-pressed", puppet.paused);
   $("next-face").hidden = state.faces < 2;
-  $("previous").disabled = !state.previous_portrait;
+  $("previous").hidden = !state.previous_portrait;
 }

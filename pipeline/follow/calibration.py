@@ -34,7 +34,7 @@ class Calibration:
         self._frames: list[tuple[float, Array, bool]] = []
         self._blinks: list[Array | None] = []
         self._good_s = 0.0
-        self._problem = "No face in view."
+        self._problem = "Come into view: no face is seen."
 
     def __len__(self) -> int:
         """How many frames were added."""
@@ -47,7 +47,7 @@ class Calibration:
 
     def missed(self) -> None:
         """No face was seen."""
-        self._problem = "No face in view."
+        self._problem = "Come into view: no face is seen."
 
     def add(self, landmarks: Array, time_s: float, blink: Array | None = None) -> Neutral | None:
         """Add (478, 3) landmarks, and (2,) blink scores where the tracker has them; the neutral once a good second, or a
@@ -93,7 +93,7 @@ class Calibration:
         turn = abs(float((landmarks[topo.NOSE_TIP] - eye_centres(landmarks).mean(axis=0))[:2] @ axes[0, :2])) / distance
         tilt = abs(float(np.arctan2(axes[0, 1], axes[0, 0])))
         if turn >= MAX_TURN:
-            return "Look straight at the camera."
+            return "Look straight into the camera."
         if tilt >= MAX_TILT:
             return "Hold your head upright."
         if self._frames:
@@ -103,4 +103,4 @@ class Calibration:
                 return "Hold still."
         left, right = landmarks[list(topo.MOUTH_CORNERS)]
         apart = np.linalg.norm(landmarks[13] - landmarks[14]) / max(float(np.linalg.norm(right - left)), 1e-6)
-        return "Shut your mouth." if apart > MAX_MOUTH else ""
+        return "Close your mouth." if apart > MAX_MOUTH else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ from ..errors import BadCommand, GalleryFull, UnknownPortrait
 from ..stream.stream import Shown
 from .preparing import Preparing
 from .shelf import Box, Kept, Shelf, thumbnail
+
+log = logging.getLogger(__name__)
 
 MAX_LOADED = 4  # uploads in memory that no stream shows; a large one takes 12 MB
 MAX_NAME = 80
@@ -154,6 +157,7 @@ class Gallery:
                     await self._remove(old)
                 self._preparing.forget(key)
                 self._happened()
+                log.info("new in the gallery: '%s'", name)
         return self.info(key)
 
     async def preview(self, name: str, data: bytes) -> Decoded:
@@ -216,6 +220,7 @@ class Gallery:
                 await self.get(key)
             await self._remove(key)
             self._happened()
+            log.info("deleted from the gallery: '%s'", key)
 
     async def prepared(self, engine: Engine, key: str) -> Shown:
         """A portrait for an engine; prepared on a thread."""

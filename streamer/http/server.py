@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from pipeline.errors import LandmarksNeeded, PuppetError
@@ -44,7 +44,8 @@ RETRY_AFTER_S = 10
 
 def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access) -> FastAPI:
     """Everything that is served over HTTP."""
-    app = FastAPI(title="puppetcast", description="A live portrait puppeteer.")
+    # FastAPI's own pages of documentation load scripts from elsewhere.
+    app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None)
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
@@ -85,6 +86,10 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     @app.get("/metrics", tags=["health"], summary="For Prometheus")
     async def prometheus() -> Response:
         return Response(metrics.exposition(control), media_type="text/plain; version=0.0.4")
+
+    @app.get("/docs", include_in_schema=False, summary="All of this, as a page")
+    async def docs() -> FileResponse:
+        return FileResponse(folder("web") / "docs.html")
 
     app.mount("/", StaticFiles(directory=folder("web"), html=True))
     return app

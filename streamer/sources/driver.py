@@ -80,6 +80,7 @@ class Driver:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            log.info("%s drives no more", self._source.name)
 
     async def run(self) -> None:
         """Read again and again, until cancelled or until no try can help."""
@@ -104,6 +105,7 @@ class Driver:
         try:
             await self._read()
             status.detail = f"{self._source.name} has ended"
+            log.info("%s", status.detail)
         except SourceError as exc:
             if str(exc) != status.detail:  # the same line again and again helps nobody
                 log.log(logging.WARNING if exc.retry else logging.ERROR, "%s%s", exc, "; trying again" if exc.retry else "")

@@ -157,6 +157,7 @@ class Sessions:
             if connection.connectionState == "connected":
                 session.connected.set()
                 self._join(session)
+                self._log(session, "started" if kind == "whip" else "joined")
             elif connection.connectionState in ("failed", "closed"):
                 self._spawn(session, self._close(session))
 
@@ -206,6 +207,14 @@ class Sessions:
         if session.sound is not None:
             session.stream.audio.sinks.add(session.sound)
 
+    def _log(self, session: Session, what: str) -> None:
+        name = session.stream.name
+        if session.kind == "whip":
+            log.info("stream '%s': a camera %s (WHIP)", name, what)
+        else:
+            here = [s for s in self._sessions.values() if s.viewer and s.connected.is_set() and s.stream is session.stream]
+            log.info("stream '%s': a viewer %s; %d now", name, what, len(here))
+
     def _leave(self, session: Session) -> None:
         if session.viewer is None:
             return
@@ -247,6 +256,8 @@ class Sessions:
         self._sessions.pop(session.id, None)
         self._leave(session)
         session.stream.release(session)
+        if session.connected.is_set():
+            self._log(session, "ended" if session.kind == "whip" else "left")
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await session.connection.close()

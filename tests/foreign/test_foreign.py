@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-FOREIGN = Path(__file__).parent
 PUBLISH = """async (endpoint) => {
   const stream = await navigator.mediaDevices.getUserMedia({video: {width: 320, height: 240}, audio: true});
   window.client = new WHIPClient({endpoint, opts: {debug: false}});
@@ -53,22 +51,6 @@ USED = """async () => {
   const pair = stats.find((s) => s.type === 'candidate-pair' && s.nominated);
   return stats.find((s) => s.id === pair?.localCandidateId)?.candidateType;
 }"""
-
-
-def install(folder: Path) -> None:
-    """What package.json names, and Eyevinn's clients as one script."""
-    for name in ("package.json", "entry.js", "obs.mjs"):
-        shutil.copy(FOREIGN / name, folder)
-    npm = [program("npm"), "install", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(npm, cwd=folder, check=True, capture_output=True, timeout=180)
-    esbuild = [str(folder / "node_modules" / ".bin" / "esbuild"), "entry.js", "--bundle", "--format=iife", "--outfile=out.js"]
-    subprocess.run(esbuild, cwd=folder, check=True, capture_output=True, timeout=60)
-
-
-@pytest.fixture(scope="session")
-def installed(made_once) -> Path:
-    """A folder with our scripts and what they need from npm."""
-    return made_once("foreign", install)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from bench.fidelity import follow
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import DEFAULT
 
-from ..browser import RECORD
+from ..browser import RECORD, unfold
 from ..conftest import run_server
 from ..faces import Picture, alike, decoded, followed, thumbnail, two_faces
 from ..media import CAMERA_FPS, busy_camera
@@ -148,6 +148,7 @@ def test_the_page_controls_the_stream(page, camera, model, tmp_path):
         own = (server.url, "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(own) else elsewhere.append(r.url))
         started(page, server.url, http)
+        unfold(page)
         page.set_viewport_size({"width": 1240, "height": 860})
         expect(page.locator("#ring")).to_be_hidden()
         settings_by_data_channel(page, http)

@@ -21,7 +21,7 @@ from pipeline.follow.tuning import Region
 from pipeline.portrait import bundled
 from streamer.config import STEP, Puppet
 
-from ..browser import FLAGS, chromium
+from ..browser import FLAGS, chromium, unfold
 from ..conftest import run_server
 from ..waiting import LIMIT_S
 
@@ -93,6 +93,7 @@ def opened(browser: Browser, url: str) -> Page:
     page = browser.new_page(viewport={"width": 1366, "height": 768})
     page.goto(url)
     page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)
+    unfold(page)
     return page
 
 
@@ -377,6 +378,7 @@ def described(browser: Browser, server, change: Callable[[dict], None]) -> Page:
     page = browser.new_page()
     page.route("**/openapi.json", answer)
     page.goto(f"{server.url}/#token={TOKEN}")
+    unfold(page)
     page.wait_for_selector("#slider-smoothing")
     return page
 
@@ -419,6 +421,7 @@ def test_a_page_without_limits_says_so_and_works_otherwise(browser, server, http
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.route("**/openapi.json", answer)
     page.goto(f"{server.url}/#token={TOKEN}")
+    unfold(page)
     line = f"The sliders and lists could not be loaded ({reason}). Reload the page to try again."
     expect(page.locator("#sliders")).to_have_text(line)
     page.locator("[data-key=mirror]").click()
@@ -467,8 +470,9 @@ def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
     assert http.get("/api/recordings").json() == []
 
 
-def test_who_drives_is_told_and_can_be_taken_over(page, http):
-    """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off."""
+def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
+    """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off; and by the log."""
+    caplog.set_level("INFO", "streamer")
     other = page.context.browser.new_page()
     other.goto(page.url)
     first, second = page.locator("#start"), other.locator("#start")
@@ -489,6 +493,60 @@ def test_who_drives_is_told_and_can_be_taken_over(page, http):
     second.click()
     expect(first).to_have_text("Start camera")
     other.close()
+    said = [record.getMessage().removeprefix("stream 'live': a ") for record in caplog.records]
+    assert [line for line in said if line.startswith("camera")] == ["camera started (WHIP)", "camera ended (WHIP)"] * 2
+    assert any(line.startswith("viewer joined; ") for line in said)
+    assert any(line.endswith("demo.mp4 is live") for line in said)
+    assert any(line.endswith("demo.mp4 drives no more") for line in said)
+
+
+def test_the_view_is_a_mirror_while_the_own_camera_drives(page, http):
+    """As its preview is. A puppet that moves as a mirror image agrees with that already; viewers' pictures are unchanged."""
+    mirrored = "getComputedStyle(puppet).transform === 'matrix(-1, 0, 0, 1, 0, 0)'"
+    assert page.locator("#mirror-view").is_checked()
+    assert not page.evaluate(mirrored)
+    page.click("#start")
+    page.wait_for_function(mirrored)
+    assert not http.get("/api/streams/live").json()["puppet"]["mirror"]
+    page.locator("[data-key=mirror]").click()
+    page.wait_for_function(f"!({mirrored})")
+    page.locator("[data-key=mirror]").click()
+    page.wait_for_function(mirrored)
+    page.locator("#mirror-view").uncheck()
+    assert not page.evaluate(mirrored)
+    page.click("#start")
+    page.reload()
+    assert not page.locator("#mirror-view").is_checked(), "it is remembered"
+
+
+def test_nobody_is_told_to_close_their_mouth_but_the_one_before_the_camera(page, http):
+    page.click("#demo")
+    assert any(state["face"] == "calibrating" for state in states(http))
+    expect(page.locator("#ring-text")).to_have_text("Getting to know the face…")
+
+
+def test_where_nothing_drives_there_are_no_numbers_and_no_silent_buttons(page, http):
+    drive(page, http)
+    page.click("#demo")
+    page.locator("#stats > summary").click()
+    page.locator("#more-numbers > summary").click()
+    told = "[...document.querySelectorAll('#numbers dd, #expert-numbers dd')].map((dd) => dd.textContent)"
+    expect(page.locator("#spark-age span")).to_have_text("Delay –")
+    expect(page.locator("#spark-fps span")).to_have_text("Pictures –")
+    assert page.evaluate(told).count("–") == 3
+    page.click("#calibrate")
+    expect(page.locator("#notice")).to_have_text("Nothing drives yet: start your camera, and then calibrate.")
+    grey = page.locator("button:disabled").filter(visible=True)
+    assert not grey.count()
+    page.click("#start")
+    expect(page.locator("#start")).to_have_text("Stop")
+    expect(page.locator("#demo")).to_be_disabled()
+    expect(page.locator("#why")).to_have_text("Stop your camera to see the demo.")
+    page.click("#start")
+    page.reload()
+    expect(page.locator("#stats")).to_have_attribute("open", "")
+    expect(page.locator("#make")).to_have_attribute("open", "")
+    expect(page.locator("#limits")).not_to_have_attribute("open", "")
 
 
 def test_what_the_config_names_drives_again_when_who_took_over_has_gone(browser):

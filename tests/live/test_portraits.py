@@ -80,7 +80,8 @@ def test_pictures_come_by_content_and_marks_win(http):
         assert "marks" in refused.json()["detail"]
 
 
-def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server):
+def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server, caplog):
+    caplog.set_level("INFO", "streamer")
     info = post(http, "me.png", encoded(bundled("astronaut").image[:, ::-1])).json()
     key = f"/api/portraits/{info['id']}"
     http.patch("/api/streams/live", json={"portrait": info["id"]}).raise_for_status()
@@ -92,6 +93,8 @@ def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server
     changes = server.control.gallery.changes
     assert http.delete(key).status_code == 204
     assert server.control.gallery.changes == changes + 1
+    said = [record.getMessage() for record in caplog.records]
+    assert {"new in the gallery: 'me.png'", f"deleted from the gallery: '{info['id']}'"} <= set(said)
     assert info["id"] not in [each["id"] for each in http.get("/api/portraits").json()]
     assert http.patch("/api/streams/live", json={"mirror": True}).json()["portrait"] == info["id"], "the stream keeps it"
     assert http.patch("/api/streams/live", json={"portrait": "drawing"}).status_code == 200

@@ -163,7 +163,7 @@ def test_a_still_face_is_made_stiller_and_a_step_is_not_held_up(face):
 
 def test_calibration_says_what_is_wrong(face):
     calibration = Calibration()
-    assert calibration.state.problem == "No face in view."
+    assert calibration.state.problem == "Come into view: no face is seen."
     distance = np.linalg.norm(face[33] - face[263])
     moved = face + np.array([0.3 * distance, 0, 0], np.float32)
     centre = face.mean(axis=0)
@@ -178,7 +178,7 @@ def test_calibration_says_what_is_wrong(face):
         assert problem in calibration.state.problem
     assert 0 < calibration.state.share < 0.2
     calibration.missed()
-    assert "No face" in calibration.state.problem
+    assert "no face" in calibration.state.problem
 
 
 def test_who_never_shuts_the_mouth_is_calibrated_all_the_same():
@@ -186,7 +186,7 @@ def test_who_never_shuts_the_mouth_is_calibrated_all_the_same():
     calibration, neutral, k = Calibration(), None, 0
     while neutral is None:
         neutral = calibration.add(face, k / 30)  # a smile that shows teeth
-        assert calibration.state.problem == "Shut your mouth."
+        assert calibration.state.problem == "Close your mouth."
         k += 1
     assert k == pytest.approx(91, abs=2), "three seconds"
 
