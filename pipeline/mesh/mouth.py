@@ -201,8 +201,8 @@ def _own_row(own: Image, inside: Array, above: Array, tones: Tones, unit: float)
     below them, a gap, a tongue, lower teeth, is no part of the skull. above: (h, w) what lies over that edge."""
     bright = (own.astype(np.float32) @ LUMA > BRIGHT_TOOTH * float(tones.teeth @ LUMA)).astype(np.uint8)
     size = 2 * round(BETWEEN * unit) + 1
-    bright = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))  # over the lines between teeth
-    seen = np.minimum.accumulate((bright > 0) | above | (inside < 0.5), axis=0)
+    closed = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))  # over the lines between teeth
+    seen = np.minimum.accumulate((closed > 0) | above | (inside < 0.5), axis=0)
     shown = inside > 0.5
     columns = np.flatnonzero(shown.any(axis=0))
     first = np.argmax(shown[:, columns], axis=0)
