@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 from av.video.frame import PictureType
+from PIL import Image
 
+WALL = np.full((200, 320, 3), (90, 120, 150), np.uint8)  # a picture without a face
 CAMERA_FPS = 30  # at which Chromium's fake camera plays an MJPEG file, whatever the clip
 
 
@@ -24,6 +28,13 @@ def picture(k: int, side: int = 512) -> av.VideoFrame:
     frame = av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").reformat(format="yuv420p")
     frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
     return frame
+
+
+def encoded(image: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
+    """A picture (h, w, 3) RGB as a file, as Pillow writes it."""
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, kind, **options)
+    return out.getvalue()
 
 
 def as_camera(clip: Path, out: Path, pictures: int | None = None) -> Path:

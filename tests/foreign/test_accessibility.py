@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from pipeline.portrait import bundled
 
 from ..conftest import run_server
-from ..live.test_portraits import WALL, encoded
+from ..media import WALL, encoded
 from ..waiting import until_state
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -133,7 +133,7 @@ def test_one_records_oneself_after_a_yes_and_only_the_key_pictures_stay(opened, 
     opened.fill("#studio-name", "me & my face")
     agree(opened)
     record(opened, until="Look right")
-    assert cameras(opened) == ["ended"]
+    opened.wait_for_function("tracks.map((track) => track.readyState).join() === 'ended'")
     assert opened.evaluate("tracks[0].kind") == "video", "no sound"
     told(opened, "Ready: “me & my face”")
     made = puppets(http)[before:]
@@ -162,7 +162,7 @@ def test_a_camera_that_publishes_is_the_one_that_is_recorded_and_goes_on(opened,
     assert cameras(opened) == ["live"], "one camera, opened once"
     opened.click("#making-end")
     opened.click("#start")
-    assert cameras(opened) == ["ended"]
+    opened.wait_for_function("tracks.map((track) => track.readyState).join() === 'ended'")
 
 
 def test_escape_lets_the_camera_go_and_sends_nothing(opened, http, camera):

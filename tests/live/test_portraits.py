@@ -19,16 +19,10 @@ from pipeline.portrait import bundled
 
 from ..conftest import run_server
 from ..faces import two_faces
+from ..media import WALL, encoded
 from ..waiting import LIMIT_S, until_state
 
-WALL = np.full((200, 320, 3), (90, 120, 150), np.uint8)
 POINTS = [(0.35, 0.35), (0.65, 0.35), (0.5, 0.5), (0.4, 0.65), (0.6, 0.65)]
-
-
-def encoded(image: np.ndarray, kind: str = "PNG", **options) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, kind, **options)
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
