@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ..errors import ModelError
 from ..frames import Image
 from .motion import Array
+from .quiet import errors_only
 
 SHIFT = 0.05  # shares of a square's side, and
 TURN = 0.1  # radians, by which one may be off
@@ -22,8 +23,9 @@ class Network:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._run = Interpreter(str(path), num_threads=1)
-            self._run.allocate_tensors()
+            with errors_only():
+                self._run = Interpreter(str(path), num_threads=1)
+                self._run.allocate_tensors()
         except (OSError, RuntimeError, ValueError) as exc:
             raise ModelError(f"{path}: not a usable model; run 'puppetcast models fetch'") from exc
         [given] = self._run.get_input_details()
