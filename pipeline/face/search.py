@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..frames import Image
+from .choice import place
 from .faces import Faces
 from .motion import Array, eye_centres
+from .views import is_same
 
 LYING = math.radians(60)  # a face that leans further is taken for one in a picture that is to be turned
-SAME = 0.5  # face widths between two that are one
 # Squares in which a face is looked at again: half their side, and how far their middle is from the face's, in face widths.
 VIEWS = ((1.3, 0.0, 0.0), (1.6, 0.2, -0.15), (1.2, -0.15, 0.1), (1.8, 0.0, 0.2))
 
@@ -48,19 +49,19 @@ def _spread(image: Image, face: Array, finder: Faces) -> float:
     squares = [_square(face, *view) for view in VIEWS]
     looks = zip(squares, finder.find_in(_cut(image, *square) for square in squares), strict=True)
     moved = [[other + np.array([x, y, 0], np.float32) for other in others] for (x, y, _), others in looks]
-    same = [[other for other in others if _is_same(other, face)][:1] for others in moved]
+    same = [[other for other in others if is_same(other, face)][:1] for others in moved]
     seen = [other for others in same for other in others]
     if not seen:
         return math.inf
     flat = np.stack([other[:, :2] for other in seen])
-    differ = float(np.sqrt(np.square(flat - flat.mean(axis=0)).sum(axis=-1).mean())) / _width(face)
+    differ = float(np.sqrt(np.square(flat - flat.mean(axis=0)).sum(axis=-1).mean())) / float(place(face)[2])
     return differ + len(VIEWS) - len(seen)
 
 
 def _square(face: Array, half: float, x: float, y: float) -> tuple[int, int, int]:
     """Left, top and side of one of VIEWS."""
-    left, top = (_middle(face) + np.array([x - half, y - half]) * _width(face)).astype(int)
-    return int(left), int(top), math.ceil(2 * half * _width(face))
+    middle_x, middle_y, width = place(face).tolist()
+    return int(middle_x + (x - half) * width), int(middle_y + (y - half) * width), math.ceil(2 * half * width)
 
 
 def _cut(image: Image, left: int, top: int, side: int) -> Image:
@@ -71,21 +72,8 @@ def _cut(image: Image, left: int, top: int, side: int) -> Image:
     return image[rows[:, None], columns]
 
 
-def _is_same(face: Array, other: Array) -> bool:
-    away = float(np.linalg.norm(_middle(face) - _middle(other)))
-    return away < SAME * max(_width(face), _width(other))
-
-
-def _middle(face: Array) -> Array:
-    return np.asarray((face[:, :2].min(axis=0) + face[:, :2].max(axis=0)) / 2)
-
-
-def _width(face: Array) -> float:
-    return float(np.ptp(face[:, 0]))
-
-
 def _widest(faces: Sequence[Array]) -> Array:
-    return max(faces, key=_width)
+    return max(faces, key=lambda face: float(place(face)[2]))
 
 
 def _lies(face: Array) -> bool:

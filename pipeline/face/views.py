@@ -110,7 +110,7 @@ def everywhere(image: Image, find: Callable[[Image], list[Array]]) -> list[Array
             break
         for view in [whole(image)] if share is None else _large(tiles(image, share)):
             for face in (view.back(face) for face in find(view.of(image))):
-                fresh = _is_whole(face, view, image) and not any(_same(face, other) for other in found)
+                fresh = _is_whole(face, view, image) and not any(is_same(face, other) for other in found)
                 if fresh and (share is None or _seen_again(face, image, find)):
                     found.append(face)
     return sorted(found, key=lambda face: float(place(face)[0]))
@@ -124,7 +124,7 @@ def _seen_again(face: Array, image: Image, find: Callable[[Image], list[Array]])
     """Whether another look, from where a face would be in its middle, finds it too: patterns that look like one are not."""
     x, y, width = place(face).tolist()
     view = around(image, x, y, ROOM * width)
-    return any(_same(face, view.back(other)) for other in find(view.of(image)))
+    return any(is_same(face, view.back(other)) for other in find(view.of(image)))
 
 
 def _is_whole(face: Array, view: View, image: Image) -> bool:
@@ -135,6 +135,7 @@ def _is_whole(face: Array, view: View, image: Image) -> bool:
     return bool(((low > own[0]) | free[0]).all() and ((high < own[1]) | free[1]).all())
 
 
-def _same(a: Array, b: Array) -> bool:
+def is_same(a: Array, b: Array) -> bool:
+    """Whether two sets of landmarks of one picture are of one face."""
     one, other = place(a), place(b)
     return float(np.linalg.norm((one - other)[:2])) < SAME * max(float(one[2]), float(other[2]))

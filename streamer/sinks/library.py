@@ -85,4 +85,7 @@ class Library:
             if too_old or too_much:
                 why = "recording.max_days" if too_old else "recording.max_total_mb"
                 log.info("recording deleted by %s: %s", why, self.folder / file.name)
-                (self.folder / file.name).unlink(missing_ok=True)
+                try:
+                    (self.folder / file.name).unlink(missing_ok=True)
+                except OSError as exc:  # a recording goes on all the same
+                    log.warning("%s: %s", file.name, exc.strerror)
