@@ -164,8 +164,9 @@ def test_flash_and_beep_leave_together(tmp_path: Path) -> None:
     taking.join(10)
     [recording] = (tmp_path / "r").iterdir()
     ways = {
-        "viewer": (viewer.flashes_s, viewer.beeps_s), "whip": (far.flashes_s, far.beeps_s), "recording": light_and_sound(recording),
-        "rtmp": light_and_sound(tmp_path / "rtmp.mkv"), "rtsp": light_and_sound(tmp_path / "rtsp.mkv"),
+        "viewer": (viewer.flashes_s, viewer.beeps_s), "whip": (far.flashes_s, far.beeps_s),
+        "recording": light_and_sound(recording), "rtmp": light_and_sound(tmp_path / "rtmp.mkv"),
+        "rtsp": light_and_sound(tmp_path / "rtsp.mkv"),
     }  # fmt: skip
     late = {way: offsets(*edges) for way, edges in ways.items()}
     print({way: [round(1000 * s) for s in each] for way, each in late.items()})
