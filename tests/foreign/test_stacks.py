@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aiortc import RTCCertificate, RTCSessionDescription
+from aiortc import RTCSessionDescription
 from av import VideoFrame
-from cryptography.hazmat.primitives import serialization
 
 from streamer.app import Server
 
+from ..certificates import write_pem
 from ..conftest import ROOT, run_server
 from ..fakes import FakeEngine, WallTime
 from ..janus import Janus, running
@@ -83,19 +83,10 @@ def test_werift_watches_and_publishes(installed: Path) -> None:
 def test_the_whip_muxer_of_ffmpeg_publishes(tmp_path: Path) -> None:
     """FFmpeg's own certificate has a curve that OpenSSL refuses by now (RFC 8422 §5.1.1), and its own offer would be the DTLS
     server's, which RFC 9725 §4.4.4 forbids; it has options for both."""
-    own = RTCCertificate.generateCertificate()
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    write_pem(own, certificate, key)
+    certificate, key = write_pem(tmp_path)
     with run_server(FakeEngine(WallTime(), seconds=0.001), webrtc=ALL_ADDRESSES) as server:
         options = [f"cert_file={certificate}", f"key_file={key}", "whip_flags=dtls_active"]
         command = [sys.executable, "-c", MUXER, f"{server.url}/live/live/whip", *options]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         wait_until(lambda: server.control.state("live").frames_in, holds=lambda frames: frames > 40)
-
-
-def write_pem(own: RTCCertificate, certificate: Path, key: Path) -> None:
-    """A certificate and its key, as FFmpeg reads them."""
-    kind = serialization.Encoding.PEM
-    certificate.write_bytes(own._cert.public_bytes(kind))
-    key.write_bytes(own._key.private_bytes(kind, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))

@@ -87,7 +87,7 @@ def sections(secret: Secrets, at: str, mqtt: Broker, kept: Path) -> dict[str, An
         f"rtsp://{at}/user={secret()}&password={secret()}&channel=1&stream=0.sdp",
         f"rtsp://me:{secret()}%40%2F@127.0.0.1:9/x", f"rtsps://me:{secret()}@{at}/x", f"rtmp://{at}/app/{secret()}",
         f"rtmp://me:{secret()}@{at}/app/x?key={secret()}", f"http://{secret()}:{secret()}@{at}/video?auth={secret()}",
-        f"http://{at}/token/{secret()}/live.m3u8", f"srt://{at}?streamid={secret()}&passphrase={secret()}",
+        f"http://{at}/token/{secret()}/live.m3u8", f"rtmps://{at}/app/{secret()}?key={secret()}",
     ]  # fmt: skip
     sinks = [
         {"kind": "push", "target": f"rtmp://{at}/app/{secret()}"},
