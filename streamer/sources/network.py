@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+from collections.abc import Iterable
 
 import av
 from av.audio.frame import AudioFrame
@@ -19,6 +20,7 @@ from ..errors import ConfigError, SourceError
 from ..limits import TRANSPORT, Timeouts, Transport
 from ..redaction import Address, check_login, redacted
 from ..stream.intake import Intake
+from .ahead import Ahead
 from .pace import Lag, Pace
 
 log = logging.getLogger(__name__)
@@ -73,20 +75,26 @@ class NetworkSource:
                 raise SourceError(f"{self.name}: has no video track", retry=True, slow=True)
             video.codec_context.thread_count = THREADS
             video.codec_context.thread_type = "SLICE"  # threads over frames would hold frames back
-            door = _Door(Reader(opened, video, live=True), opened.format.name in LUMPS, out, stop, self._clock)
+            reader, lumps = Reader(opened, video, live=True), opened.format.name in LUMPS
+            door = _Door(reader, out, stop, self._clock)
             try:
-                self._give(door, out, stop)
+                if lumps:
+                    with Ahead(reader.packets(), self._clock) as ahead:
+                        self._give(door, ahead, out, stop)
+                else:
+                    self._give(door, ((packet, None) for packet in reader.packets()), out, stop)
             except av.error.FFmpegError as exc:
                 raise self._failure(exc, f"nothing came for {self._timeouts.read_s:g} s") from exc
         if not stop.is_set():
             raise SourceError(f"{self.name}: the other side ended the stream", retry=True)
 
-    def _give(self, door: _Door, out: Intake, stop: threading.Event) -> None:
+    def _give(self, door: _Door, packets: Iterable[tuple[av.Packet, float | None]], out: Intake, stop: threading.Event) -> None:
+        """packets: each with when it came, where that is not now."""
         opened_s = self._clock()
-        for packet in door.reader.packets():
+        for packet, came_s in packets:
             if stop.is_set():
                 return
-            door.take(packet)
+            door.take(packet, came_s)
             waited_s = 0.0 if door.seen else self._clock() - opened_s
             if waited_s > KEY_FRAME_S:
                 raise SourceError(f"{self.name}: packets came for {KEY_FRAME_S:g} s, but no key frame", retry=True)
@@ -127,26 +135,25 @@ class NetworkSource:
 class _Door:
     """Brings what a stream holds into the intake, as soon as it is there; what comes in lumps, at the speed of its times."""
 
-    def __init__(self, reader: Reader, lumps: bool, out: Intake, stop: threading.Event, clock: Clock) -> None:
+    def __init__(self, reader: Reader, out: Intake, stop: threading.Event, clock: Clock) -> None:
         self.reader = reader
         self.seen = False  # a picture
-        self._pace = Pace() if lumps else None
+        self._pace = Pace()
         self._lag, self._jumps = Lag(), 0
         self._out, self._stop, self._clock = out, stop, clock
         self._behind_s: float | None = None  # our clock less the source's, by the last picture
 
-    def take(self, packet: av.Packet) -> None:
-        """Give what a packet completes."""
+    def take(self, packet: av.Packet, came_s: float | None) -> None:
+        """Give what a packet completes; a picture when it is due, where it came at a time that is not now."""
         for at_s, frame in self.reader.decode(packet):
             if isinstance(frame, VideoFrame):
+                if came_s is not None:
+                    self._stop.wait(max(self._pace.due_s(at_s, came_s) - self._clock(), 0))
                 self._show(at_s, frame)
             else:
                 self._out.hear(frame, self._captured_s(at_s, frame))
 
     def _show(self, at_s: float, frame: VideoFrame) -> None:
-        if self._pace is not None:
-            now_s = self._clock()
-            self._stop.wait(max(self._pace.due_s(at_s, now_s) - now_s, 0))
         now_s = self._clock()
         self.seen = True
         if self.reader.has_clock:
