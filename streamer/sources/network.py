@@ -33,6 +33,7 @@ PROTOCOLS = {
 }  # fmt: skip
 LIVE = {"flags": "low_delay"}
 LUMPS = ("hls",)  # FFmpeg's names of formats that come a segment at a time; all others come as they are taken
+SEGMENT_S = 9.0  # for which a playlist may have nothing new
 NEWEST = {"live_start_index": "-1"}  # of the segments in a playlist
 KEY_FRAME_S = 60.0  # after which a stream without one is opened anew
 APART_S = 2.0  # sound that is further from its picture has another clock
@@ -47,7 +48,8 @@ class NetworkSource:
 
     def __init__(self, url: str, transport: Transport = TRANSPORT, timeouts: Timeouts = TIMEOUTS, clock: Clock = steady) -> None:
         self._url = url
-        self._scheme = Address.of(url).scheme
+        address = Address.of(url)
+        self._scheme = address.scheme
         if self._scheme not in PROTOCOLS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in PROTOCOLS)}")
         check_login(url)
@@ -62,7 +64,8 @@ class NetworkSource:
             self._options |= {"rtsp_transport": transport, "analyzeduration": "0", "probesize": "32", "max_delay": "100000"}
             self._options |= {"fflags": "nobuffer"}
         else:  # what is looked at is kept: the only key frame for a while may be in it
-            self._options |= {"analyzeduration": "1000000"}
+            self._options |= {"analyzeduration": "1000000", "rw_timeout": f"{1e6 * timeouts.read_s:.0f}"}
+        self._lumps = address.path.endswith(".m3u8")
         self.name = redacted(url)
 
     def check(self) -> None:
@@ -75,10 +78,10 @@ class NetworkSource:
                 raise SourceError(f"{self.name}: has no video track", retry=True, slow=True)
             video.codec_context.thread_count = THREADS
             video.codec_context.thread_type = "SLICE"  # threads over frames would hold frames back
-            reader, lumps = Reader(opened, video, live=True), opened.format.name in LUMPS
+            reader = Reader(opened, video, live=True)
             door = _Door(reader, out, stop, self._clock)
             try:
-                if lumps:
+                if self._lumps:
                     with Ahead(reader.packets(), self._clock) as ahead:
                         self._give(door, ahead, out, stop)
                 else:
@@ -111,8 +114,14 @@ class NetworkSource:
             raise self._failure(exc, f"no answer that is a stream within {self._timeouts.open_s:g} s") from exc
 
     def _opened(self) -> InputContainer:
-        # FFmpeg asks once more before it gives up on a read, so half of the time is given.
-        return av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, self._timeouts.read_s / 2))
+        # FFmpeg asks once more before it gives up on a read, so half of the time is given; a playlist is asked again and again.
+        read_s = self._timeouts.read_s + SEGMENT_S if self._lumps else self._timeouts.read_s / 2
+        opened = av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, read_s))
+        if opened.format.name in LUMPS and not self._lumps:
+            self._lumps = True
+            opened.close()
+            return self._opened()
+        return opened
 
     def _failure(self, exc: Exception, silent: str) -> SourceError:
         """In words, and without the address that FFmpeg puts into its messages."""
