@@ -52,7 +52,7 @@ def test_the_crop_on_the_device_is_the_one_on_the_host(size, mirrored):
     factor = min(1, 512 / max(size))
     small = frame.to_ndarray(format="rgb24", width=round(size[0] * factor), height=round(size[1] * factor))
     image = np.ascontiguousarray(small[:, ::-1]) if mirrored else small
-    box = FaceBox(np.array([0.55, 0.45]) * image.shape[1::-1], 0.8 * image.shape[0], 0.0)
+    box = FaceBox(np.array([0.05, -0.03]), 0.8 * image.shape[0] / image.shape[1], 0.0)
     luma, chroma, to_picture = planes_of(Driving(image, 0.0, frame, mirrored), box)
     assert luma.shape[0] <= PLANES[0]
     assert luma.shape[1] <= PLANES[1]
