@@ -180,3 +180,15 @@ def test_tiles_cover_the_picture_and_a_face_lies_whole_in_one(width, height):
                 and min(y + size, height) <= v.bottom
                 for v in views
             )
+
+
+@every(GOOD)
+def test_landmarks_are_those_of_a_picture_of_any_size(faces, opened):
+    picture, _ = shown(640, 480, 170)
+    small = cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA)
+    turned = cv2.copyMakeBorder(picture[:, 80:560], 80, 80, 0, 0, cv2.BORDER_REPLICATE)
+    tracker = opened(faces)
+    settled = [tracker.track(picture, k / 30) for k in range(4)][-1]
+    for k, other in enumerate((small, picture, turned, picture)):
+        found = tracker.track(other, (4 + k) / 30)
+        assert np.abs(found - settled)[:, :2].mean() < 0.01 * eye_distance(settled)
