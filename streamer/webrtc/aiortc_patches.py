@@ -15,17 +15,21 @@ from typing import Any
 import aioice.ice
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
-from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpSender
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.rtp import HeaderExtensionsMap
 
 from pipeline.clock import steady
 
 from ..errors import ConfigError
 from ..timers import pause
+from .extensions import PLAYOUT_DELAY, Arrivals, without_delay
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
-CONSENT_INTERVAL_S = 2  # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer
-CONSENT_FAILURES = 3
+# RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer. Nine seconds at least: a browser that has lost its
+# address knows after five, and restarts ICE.
+CONSENT_INTERVAL_S = 2
+CONSENT_FAILURES = 5
 CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
@@ -80,6 +84,9 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
     aiortc.rtcrtpsender.RTP_HISTORY_SIZE = SENT  # type: ignore[attr-defined]
     RTCRtpSender._retransmit = _retransmit  # type: ignore[method-assign]
+    RTCRtpReceiver._handle_rtp_packet = _handle_rtp_packet  # type: ignore[method-assign]
+    HeaderExtensionsMap.configure = _configure_extensions  # type: ignore[method-assign]
+    HeaderExtensionsMap.set = _pack_extensions  # type: ignore[method-assign]
 
 
 def _places() -> list[tuple[Any, str]]:
@@ -89,7 +96,8 @@ def _places() -> list[tuple[Any, str]]:
         (JitterBuffer, "add"), (aiortc.rtcrtpreceiver.NackGenerator, "add"),
         (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (RTCCertificate, "_create_ssl_context"),
         (RTCCertificate, "getFingerprints"), (RTCDtlsTransport, "start"),
-        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"),
+        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"), (RTCRtpReceiver, "_handle_rtp_packet"),
+        (HeaderExtensionsMap, "configure"), (HeaderExtensionsMap, "set"),
     ]  # fmt: skip
 
 
@@ -255,6 +263,32 @@ async def _retransmit(self: Any, sequence_number: int) -> None:
         self._send_keyframe()
     else:
         await _original["RTCRtpSender._retransmit"](self, sequence_number)
+
+
+async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> None:
+    """Tell the sender when its packets came, where it numbers them for that: aiortc knows REMB alone."""
+    number, transport = packet.extensions.transport_sequence_number, self.transport
+    if number is not None:
+        if not hasattr(transport, "_arrivals"):
+            transport._arrivals = Arrivals()
+        report = transport._arrivals.add(number, steady(), self._RTCRtpReceiver__rtcp_ssrc or 0, packet.ssrc)
+        if report is not None:
+            await self._send_rtcp(report)
+    await _original["RTCRtpReceiver._handle_rtp_packet"](self, packet, arrival_time_ms)
+
+
+def _configure_extensions(self: Any, parameters: Any) -> None:
+    _original["HeaderExtensionsMap.configure"](self, parameters)
+    for extension in parameters.headerExtensions:
+        if extension.uri == PLAYOUT_DELAY:
+            self._playout_delay = extension.id
+
+
+def _pack_extensions(self: Any, values: Any) -> tuple[int, bytes]:
+    """Players hold back pictures for some hundredths of a second, for a smoothness that a live puppet has no use for."""
+    packed: tuple[int, bytes] = _original["HeaderExtensionsMap.set"](self, values)
+    number = getattr(self, "_playout_delay", None)
+    return packed if number is None else without_delay(*packed, number)
 
 
 def _take(buffer: Any, packets: list[Any]) -> JitterFrame:
