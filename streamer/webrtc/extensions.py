@@ -7,6 +7,9 @@ import struct
 from aiortc import RTCPeerConnection
 from aiortc.rtcrtpparameters import RTCRtcpFeedback
 
+from .offer import Kind
+from .udp import HAS_TIMESTAMPS
+
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 LAST_SHORT_ID = 14  # of one-byte headers (RFC 8285 §4.2)
@@ -19,21 +22,22 @@ HEADER, RTPFB, FORMAT, PADDED = struct.Struct("!BBHLLHHL"), 205, 15, 0x20
 ONE_BYTE, TWO_BYTES = 0xBEDE, 0x1000  # RFC 8285 §4.2, §4.3
 
 
-def negotiate(connection: RTCPeerConnection, uri: str) -> None:
-    """Answer an offer with this extension too, in the media that have it."""
+def negotiate(connection: RTCPeerConnection, kind: Kind) -> None:
+    """Answer an offer with what aiortc does not know: to a viewer that pictures are to be shown at once, to a publisher that it
+    is told when its packets came, where the kernel knows that."""
     offered = connection._RTCPeerConnection__remoteDescription().media  # type: ignore[attr-defined]
     for transceiver in connection.getTransceivers():
         media = next(m for m in offered if m.rtp.muxId == transceiver.mid)
-        extension = next((e for e in media.rtp.headerExtensions if e.uri == uri and e.id <= LAST_SHORT_ID), None)
-        feedback = RTCRtcpFeedback(type="transport-cc")
-        asked = {codec.payloadType for codec in media.rtp.codecs if feedback in codec.rtcpFeedback}
+        extensions = {e.uri: e for e in media.rtp.headerExtensions if e.id <= LAST_SHORT_ID}
+        if kind == "whep" and PLAYOUT_DELAY in extensions:
+            transceiver._headerExtensions.append(extensions[PLAYOUT_DELAY])
+        reports = RTCRtcpFeedback(type="transport-cc")
+        asked = {codec.payloadType for codec in media.rtp.codecs if reports in codec.rtcpFeedback}
         answering = [codec for codec in transceiver._codecs if codec.payloadType in asked]
-        if extension is None or (uri == TRANSPORT_CC and not answering):
-            continue
-        transceiver._headerExtensions.append(extension)
-        if uri == TRANSPORT_CC:
+        if kind == "whip" and TRANSPORT_CC in extensions and answering and HAS_TIMESTAMPS:
+            transceiver._headerExtensions.append(extensions[TRANSPORT_CC])
             for codec in answering:
-                codec.rtcpFeedback.append(feedback)
+                codec.rtcpFeedback = [*(f for f in codec.rtcpFeedback if f != reports), reports]
 
 
 class Arrivals:

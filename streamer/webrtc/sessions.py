@@ -182,7 +182,7 @@ class Sessions:
         try:
             await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
             session.ice = Ice(connection, offer.ufrags)
-            extensions.negotiate(connection, extensions.TRANSPORT_CC if session.kind == "whip" else extensions.PLAYOUT_DELAY)
+            extensions.negotiate(connection, session.kind)
             sender = None if session.viewer is None else connection.addTrack(session.viewer)
             if session.viewer is not None and any(t.kind == "audio" for t in connection.getTransceivers()):
                 session.sound = SoundTrack()
