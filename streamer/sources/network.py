@@ -1,4 +1,4 @@
-"""Cameras and streams on the network: RTSP first, and what else FFmpeg reads live (RTMP, SRT, HLS, MJPEG)."""
+"""Cameras and streams on the network: RTSP first, and what else FFmpeg reads live (RTMP, HLS, MJPEG)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.
 PROTOCOLS = {
     "rtsp": "rtsp,rtp,tcp,udp", "rtsps": "rtsp,rtsps,rtp,srtp,tcp,udp,tls,crypto", "rtmp": "rtmp,tcp",
-    "rtmps": "rtmps,rtmp,tls,tcp,crypto", "srt": "srt,udp", "http": "http,tcp,hls,crypto,data",
+    "rtmps": "rtmps,rtmp,tls,tcp,crypto", "http": "http,tcp,hls,crypto,data",
     "https": "https,http,tls,tcp,hls,crypto,data",
 }  # fmt: skip
 LIVE = {"flags": "low_delay"}

@@ -25,7 +25,8 @@ class Pace:
     """Lets pictures that come a segment at a time out at the speed of their own times.
 
     What waits is a cushion, and delay: it is played a little faster until nothing waits any more. Then the cushion grows
-    by itself to what is needed, and is left alone for a while, each time a longer one.
+    by itself to what is needed, and is left alone for a while, each time a longer one. What was late though nothing was
+    tried has another reason, such as a line that stood still: the cushion may then be larger than is needed.
     """
 
     SPEED = 1.05
@@ -34,7 +35,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._last: tuple[float, float] | None = None  # when the last one was due, and its time by the source
-        self._calm_s = self.CALM_S
+        self._calm_s = self.CALM_S / 2
         self._calm_until_s = float("-inf")
 
     def due_s(self, at_s: float, now_s: float) -> float:
@@ -43,7 +44,8 @@ class Pace:
         if self._last is not None:
             due_s = self._last[0] + (at_s - self._last[1]) / (self.SPEED if now_s >= self._calm_until_s else 1.0)
         if now_s - due_s > self.LATE_S:
+            tried = now_s >= self._calm_until_s
+            self._calm_s = min(2 * self._calm_s, self.CALMEST_S) if tried else self.CALM_S
             due_s, self._calm_until_s = now_s, now_s + self._calm_s
-            self._calm_s = min(2 * self._calm_s, self.CALMEST_S)
         self._last = due_s, at_s
         return due_s

@@ -12,7 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from pipeline.clock import Clock, steady
 
 from ..errors import ConfigError, SinkError
-from ..redaction import check_login, redacted
+from ..redaction import check_login, redacted, unlogged
 from ..sinks.base import OutputState, OutputStatus
 from ..sinks.retry import Retry
 from ..stream.stream import Stream
@@ -60,7 +60,8 @@ class WhipPush:
         while True:
             self._retry.begin()
             try:
-                await self._publish(stream)
+                with unlogged():
+                    await self._publish(stream)
                 failure = SinkError(f"{self.status.name}: the other side ended the session", retry=True)
             except SinkError as exc:
                 failure = exc

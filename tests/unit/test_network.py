@@ -213,16 +213,35 @@ def test_a_lag_that_grows_is_seen_and_a_clock_that_is_a_little_off_is_none() -> 
     assert lag.seen(8300, 7305) == pytest.approx(0, abs=0.05), "it has caught up"
 
 
+def ages_of_segments(seconds: int, comes_s: Callable[[float], float]) -> list[float]:
+    """How old each picture of 30 a second is when it is shown. comes_s: when the segment is there that begins at a time."""
+    pace, now_s, ages = Pace(), 0.0, []
+    for k in range(30 * seconds):
+        at_s = k / 30
+        now_s = max(now_s, comes_s(at_s // 2 * 2))
+        now_s = max(now_s, pace.due_s(at_s, now_s))
+        ages.append(now_s - at_s)
+    return ages
+
+
 def test_a_cushion_shrinks_until_nothing_waits() -> None:
     """Segments of two seconds come every two seconds; four seconds of them wait at the start."""
-    pace, now_s, ages = Pace(), 0.0, []
-    for k in range(30 * 400):
-        at_s = k / 30
-        comes_s = max(0.0, (at_s // 2) * 2 - 4)  # when its segment is there
-        now_s = max(now_s, comes_s)
-        now_s = max(now_s, pace.due_s(at_s, now_s))
-        ages.append(now_s - (at_s - 4))  # a segment is there when its first picture is 2 s old, or later
+    ages = [age + 4 for age in ages_of_segments(400, lambda begins_s: max(0.0, begins_s - 4))]
     assert ages[0] == pytest.approx(4)
     assert max(ages[-3000:]) < 2.5, "what is left is the segment itself"
     stalls = sum(b - a > 0.1 for a, b in pairwise(ages))
     assert stalls <= 5, "each try for less comes later than the one before"
+
+
+def test_a_line_that_stood_still_is_caught_up_with() -> None:
+    """Twice nothing comes for six seconds, whatever became of the tries before."""
+    stood = (300, 1500)
+
+    def comes_s(begins_s: float) -> float:
+        return max([begins_s + 2, *(s + 6 for s in stood if s - 2 <= begins_s < s + 6)])
+
+    ages = ages_of_segments(2100, comes_s)
+    for s in stood:
+        assert max(ages[30 * s : 30 * (s + 10)]) > 6
+        assert max(ages[30 * (s + 300) : 30 * (s + 400)]) < 2.5
+    assert max(ages) < 9
