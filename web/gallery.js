@@ -70,7 +70,7 @@ export class Gallery {
   thumbnail(portrait) {
     const place = document.createElement("div");
     place.append(this.button(portrait));
-    if (portrait.uploaded || portrait.faces.length > 1) place.append(this.more(portrait));
+    if (!portrait.bundled || portrait.faces.length > 1) place.append(this.more(portrait));
     if (portrait.pictures > 1) place.append(download(portrait));
     return place;
   }
@@ -92,7 +92,7 @@ export class Gallery {
   more(portrait) {
     const button = document.createElement("button");
     button.className = "more";
-    button.title = `Rename, delete or change “${portrait.name}”`;
+    button.title = `“${portrait.name}”: name, face, delete`;
     button.setAttribute("aria-label", button.title);
     button.textContent = "⋯";
     button.addEventListener("click", () => this.details.open(portrait));
@@ -131,20 +131,55 @@ export class Gallery {
   async marked(file, problem, going) {
     const { picture, scale } = await preview(file);
     const seen = problem.code === "NoFaceError" ? "No face was found here. Place it by hand" : "Place the face";
-    const points = await mark(seen, picture);
-    if (!points && problem.code === "NoFaceError") throw problem;
-    return points && this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going });
+    const send = (points) => this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going });
+    const added = await placed(seen, picture, send);
+    if (added === undefined && problem.code === "NoFaceError") throw problem;
+    return added;
   }
 
   async chooseFace(portrait) {
-    const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });
-    const picture = await createImageBitmap(await reply.blob());
     const title = `“${portrait.name}” shows ${portrait.faces.length} faces`;
-    const face = await chooseFace(title, picture, portrait.faces, portrait.face);
+    const face = await chooseFace(title, await pictureOf(portrait), portrait.faces, portrait.face);
     if (face === null || face === portrait.face) return;
     await call("PUT", urlOf(portrait, "/face"), { face });
+    await this.changed(portrait);
+  }
+
+  // From where the face is now; true unless the user gives up.
+  async placeFace(portrait) {
+    const picture = await pictureOf(portrait);
+    const size = [picture.width, picture.height];
+    const { marks } = await call("GET", urlOf(portrait, "/face"));
+    const send = (points) =>
+      call("PUT", urlOf(portrait, "/face"), { marks: points.map((point) => point.map((at, k) => at / size[k])) });
+    const points = marks.map((point) => point.map((at, k) => at * size[k]));
+    const sent = await placed(`Where is the face of “${portrait.name}”?`, picture, send, points);
+    if (sent) await this.changed(portrait);
+    return Boolean(sent);
+  }
+
+  // Its face is another one now, also where it is on show.
+  async changed(portrait) {
     await this.load();
     if (this.control.state?.portrait === portrait.id) await this.show(portrait.id);
+  }
+}
+
+async function pictureOf(portrait) {
+  const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });
+  if (!reply.ok) throw failure((await reply.json()).detail);
+  return createImageBitmap(await reply.blob());
+}
+
+// Asks for the five points of a face until the server takes them: what `send` gives, or undefined where the user gives up.
+async function placed(title, picture, send, points = [], problem = "") {
+  const given = await mark(title, picture, points, problem);
+  if (!given) return undefined;
+  try {
+    return await send(given);
+  } catch (wrong) {
+    if (wrong.code !== "MarksError") throw wrong;
+    return placed(title, picture, send, given, wrong.message);
   }
 }
 
