@@ -7,6 +7,7 @@ import { chooseFace, mark } from "./marker.js";
 import { authorized, withToken } from "./rtc.js";
 
 const WIDE = 1280; // pixels of a picture in which a face is chosen
+const RETRY_MS = 2000; // until a thumbnail that did not come is asked for once more
 const UNSEEN = ["NoFaceError", "LandmarksNeeded"]; // the face can be placed by hand
 
 export class Gallery {
@@ -15,6 +16,7 @@ export class Gallery {
     this.attempt = attempt;
     this.portraits = [];
     this.shown = ""; // the portraits that have buttons
+    this.centred = false; // whether the one on show was brought into view once
     this.box = document.getElementById("gallery");
     this.box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.details = new Details(this);
@@ -62,9 +64,18 @@ export class Gallery {
       this.box.scrollLeft = scrollLeft;
       if (focused) this.buttons().get(focused)?.focus();
     }
-    this.shown = key;
     const current = control.wanted.get("portrait")?.[0] ?? control.state?.portrait;
     for (const [id, button] of this.buttons()) button.setAttribute("aria-pressed", id === current);
+    this.shown = key;
+    this.centred ||= this.centre(this.buttons().get(current));
+  }
+
+  // Scroll the strip, and nothing around it, so far that a button is in its middle; whether there is one.
+  centre(button) {
+    if (!button) return false;
+    const [strip, place] = [this.box, button].map((each) => each.getBoundingClientRect());
+    this.box.scrollLeft += place.left + place.width / 2 - strip.left - strip.width / 2;
+    return true;
   }
 
   thumbnail(portrait) {
@@ -81,6 +92,7 @@ export class Gallery {
     image.loading = "lazy";
     image.src = withToken(urlOf(portrait, "/thumbnail"));
     image.alt = portrait.name;
+    image.addEventListener("error", () => setTimeout(() => (image.src = image.src), RETRY_MS), { once: true });
     button.append(image);
     const shut = portrait.eyes_shut && "its eyes are shut in the picture and stay shut";
     button.title = [portrait.name, portrait.label, shut].filter(Boolean).join(": ");

@@ -41,6 +41,7 @@ function asked(title, picture, begin) {
       told.undo();
       event.preventDefault();
     });
+    if (told.shown?.length) viewer.show(told.shown);
     $("canvas").focus();
   });
 }
@@ -77,8 +78,9 @@ export function mark(title, picture, given = [], problem = "") {
       return moved(taken ?? nearest(points.map((each) => [...each, 0, 0]), point), point);
     };
     tell();
-    $("marker-problem").textContent = problem;
+    $("marker-problem").textContent = plain(problem);
     return {
+      shown: given,
       keys: "Arrows move a cross, Enter places a point, 1 to 5 take one up, Backspace takes the last step back.",
       draw: (context, at) => drawPoints(context, points.map(at), taken),
       pick: (point) => change(place(point)),
@@ -101,6 +103,9 @@ export function mark(title, picture, given = [], problem = "") {
     };
   });
 }
+
+// "cat.jpg: marks: the eyes are …" without what the dialog's title says.
+const plain = (problem) => problem.replace(/^.*: marks: (.)/, (_, first) => first.toUpperCase());
 
 // Which of several faces is to move: its index, or null. faces: x, y, width, height as shares of the picture.
 export function chooseFace(title, picture, faces, now) {

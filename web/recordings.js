@@ -38,10 +38,15 @@ export class Recordings {
   tell({ file, seconds, detail }) {
     const box = $("saved");
     box.hidden = false;
-    box.textContent = file && !detail ? `Saved, ${clock(seconds)}: ${file} ` : detail || "Nothing was recorded.";
-    if (!file || detail) return;
+    box.textContent = detail || (file ? "" : "Nothing was recorded.");
+    if (box.textContent) return;
+    const [row, path] = [document.createElement("div"), document.createElement("p")];
     const name = file.split(/[\\/]/).pop();
-    box.append(named(this.playButton(name), "Play", "the new recording"), " ", named(saveLink(name), "Download", "the new recording"));
+    const [play, save] = [this.playButton(name), saveLink(name)].map((each) => named(each, each.textContent, "the new recording"));
+    row.className = "row";
+    row.append(`Saved, ${clock(seconds)}`, play, save);
+    path.textContent = file;
+    box.append(row, path);
   }
 
   show(files) {

@@ -20,9 +20,8 @@ const CUES = [
 ];
 const YOURSELF = {
   title: "Record yourself",
-  what: "Pictures of you become a puppet, and viewers will see them: by this you show your own face. The browser "
-    + "records sixteen seconds without sound and sends them to this server, which keeps some dozens of key pictures and "
-    + "nothing else.",
+  what: "Pictures of you become a puppet, and viewers will see them: this shows your own face. Your browser records "
+    + "sixteen seconds, without sound, and sends them to this server, which keeps a few dozen key pictures and nothing else.",
   yes: "The pictures are of me, and viewers may see them",
   go: "Open the camera",
   consent: "The person shown recorded it on the page and agreed that viewers see these pictures.",
@@ -30,7 +29,7 @@ const YOURSELF = {
 const CLIP = {
   title: "A puppet from a clip",
   what: "Pictures of the person in the clip become a puppet, and viewers will see them. This server looks at the first "
-    + "minute, and keeps some dozens of key pictures and nothing else.",
+    + "minute, and keeps a few dozen key pictures and nothing else.",
   yes: "That is me, or the person agrees that viewers see it",
   go: "Make the puppet",
   consent: "Whoever brought the clip said that the person shown agrees that viewers see these pictures.",

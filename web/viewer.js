@@ -3,9 +3,10 @@
 
 const MOST = 16; // times as large as it fits
 const STEP = 1.5;
+const AROUND = 3; // times as much as the points surround
 const STILL = 5; // CSS pixels that a pointer may move and still click
 const REACH = 18; // CSS pixels around what can be dragged
-const SHARE = { width: 0.84, height: 0.58 }; // of the window
+const SHARE = { width: 0.8, height: 0.58 }; // of the window
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 export const ACCENT = "#ecb24a";
 
@@ -81,6 +82,15 @@ export class Viewer {
     const before = this.scale;
     this.zoomed = Math.min(Math.max(this.zoomed * factor, 1), MOST);
     this.middle = fixed.map((at, k) => at + ((this.middle[k] - at) * before) / this.scale);
+    this.redraw();
+  }
+
+  // Show what these points surround, and what is around it.
+  show(points) {
+    const ends = [0, 1].map((k) => [Math.min(...points.map((point) => point[k])), Math.max(...points.map((point) => point[k]))]);
+    const room = ends.map(([low, high], k) => (k ? this.picture.height : this.picture.width) / Math.max(high - low, 1));
+    this.middle = ends.map(([low, high]) => (low + high) / 2);
+    this.zoomed = Math.min(Math.max(Math.min(...room) / AROUND, 1), MOST);
     this.redraw();
   }
 
