@@ -107,9 +107,15 @@ class Recording(Section):
     max_minutes: float = Field(60, gt=0, le=1440, description="Length, in minutes, at which a recording goes on in a new file.")
     max_mb: float = Field(2000, gt=0, le=100000, description="Size, in megabytes, at which a recording goes on in a new file.")
     max_total_mb: float = Field(
-        0, ge=0, description="Size, in megabytes, of all recordings, beyond which the oldest are deleted. 0 deletes none."
+        0, ge=0,
+        description="Size, in megabytes, of all recordings, beyond which the oldest are deleted, and named in the log. With 0, "
+        "the default, nothing is deleted but by hand.",
+    )  # fmt: skip
+    max_days: float = Field(
+        0,
+        ge=0,
+        description="Age, in days, beyond which recordings are deleted, and named in the log. With 0, the default, none is.",
     )
-    max_days: float = Field(0, ge=0, description="Age, in days, beyond which recordings are deleted. 0 deletes none.")
 
 
 class Stream(Section):
