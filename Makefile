@@ -13,8 +13,9 @@ TORCH_INDEX ?=
 # What the tests are run with; 'make test VENV=.venv-mesh EXTRAS=dev' is without PyTorch, and says what it skips.
 EXTRAS ?= dev,liveportrait
 comma := ,
-# pip shows its progress where somebody can see it.
-PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install $$quiet
+# pip shows its progress where somebody can see it. Bytecode is made of what is imported, when it is: of all of it, that would
+# take longer than the rest.
+PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install --no-compile $$quiet
 define INSTALL
 	@echo "Installing puppetcast$(2) into $(VENV), once, in one to ten minutes by your network."
 	@python3 -m venv $(VENV)
@@ -69,9 +70,9 @@ peers:
 # Tests start the program again and again: it is to be read from bytecode, whatever the shell around has set.
 test quick: export PYTHONDONTWRITEBYTECODE :=
 
-# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
+# On four workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
 # minute, so it works beside them, and speaks after them.
-WORKERS ?= 3
+WORKERS ?= 4
 test: setup browser peers style
 	@{ $(TYPES); } >$(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \

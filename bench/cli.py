@@ -145,6 +145,19 @@ def bench_sessions(
     _report(figures, out, "sessions" if check else None)
 
 
+@app.command("gallery")
+def bench_gallery(
+    uploads: Annotated[int, typer.Option(min=1, max=2000, help="How many portraits are uploaded.")] = 200, out: _Result = None
+) -> None:
+    """What a long gallery costs the server, and how soon the page shows it; with Chromium and Playwright, the page too."""
+
+    from bench.gallery import gallery
+
+    with one_line_errors(), bar("portraits") as progress:
+        figures = gallery(uploads, progress)
+    _report(figures, out)
+
+
 @app.command("outputs")
 def bench_outputs(
     seconds: Annotated[float, typer.Option(min=3, help="How long to measure.")] = 10, out: _Result = None, check: _Check = False

@@ -3,7 +3,8 @@
 PuppetError
 ├── PortraitError        the picture cannot be used
 │   ├── NoFaceError      no face was found in it
-│   └── LandmarksNeeded  a face cannot be placed without the model; mark five points
+│   ├── LandmarksNeeded  a face cannot be placed without the model; mark five points
+│   └── MarksError       the points that place it by hand are no face
 ├── ClipError            the driving clip cannot be used
 ├── TemplateError        the motion template cannot be used
 └── ModelError           a model file is missing, damaged or cannot be fetched
@@ -26,6 +27,10 @@ class NoFaceError(PortraitError):
 
 class LandmarksNeeded(PortraitError):
     """Without the face model the portrait's landmarks must be given."""
+
+
+class MarksError(PortraitError):
+    """The five points that place the portrait's face by hand cannot be a face."""
 
 
 class ClipError(PuppetError):

@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image as Pillow
 
 from . import puppetfile
-from .errors import LandmarksNeeded, NoFaceError, PortraitError
-from .face.canonical import from_five_points
+from .errors import LandmarksNeeded, MarksError, NoFaceError, PortraitError
+from .face.canonical import five_points, from_five_points
 from .face.faces import Faces
-from .face.motion import Array, eyes_look_shut
+from .face.marks import problem
+from .face.motion import Array, eye_distance, eyes_look_shut
 from .face.search import find_faces
 from .frames import Image
 from .media.animated import is_motion_jpeg
@@ -33,7 +34,7 @@ __all__ = [
 
 MOST_BYTES = max(MAX_BYTES, puppetfile.MAX_BYTES)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # that are written
-MARKS = "the eye on the left, the eye on the right, the tip of the nose, the left and the right corner of the mouth"
+CORRECTED = 0.35  # distances of the eyes by which a point may be moved and still correct the face that was found
 BUNDLED = files("pipeline") / "portraits"
 DEFAULT = "collins"  # a photograph with its mouth shut: driven, it smiles and talks as the driver does
 DEMO_CLIP = Path(str(BUNDLED / "demo.mp4"))
@@ -66,6 +67,18 @@ class Portrait:
         if not 0 <= index < max(len(self.others), 1):
             raise PortraitError(f"{self.name}: there is no face {index}; it shows {max(len(self.others), 1)}, counted from 0")
         return replace(self, landmarks=self.others[index]) if self.others else self
+
+    def with_marks(self, marks: Array) -> Portrait:
+        """The same picture, whose face that moves lies where five points (5, 2), in its pixels, place it. Points that are
+        moved a little correct the landmarks; others were of something else. MarksError, PortraitError for a puppet."""
+        if self.more:
+            raise PortraitError(f"{self.name}: a puppet brings its face with it, in {1 + len(self.more)} pictures")
+        _check_marks(self.name, self.image, marks)
+        away = np.linalg.norm(five_points(self.landmarks) - marks, axis=1).max()
+        found = self.landmarks if away < CORRECTED * eye_distance(self.landmarks) else None
+        placed = from_five_points(marks, found)
+        others = [placed if face is self.landmarks else face for face in self.others]
+        return replace(self, landmarks=placed, others=tuple(sorted(others, key=lambda face: float(face[:, 0].mean()))))
 
     @property
     def face(self) -> int:
@@ -136,7 +149,7 @@ def read_bytes(path: Path) -> bytes:
 def make_portrait(name: str, image: Image, faces: Faces, marks: Array | None = None) -> Portrait:
     """Find the face; of several the largest moves. `marks` (5, 2) place it by hand: both eye centres (picture left first),
     nose tip, both mouth corners, in pixels of `image`. A picture that lies or stands on its head comes out upright.
-    PortraitError, NoFaceError, LandmarksNeeded."""
+    PortraitError, NoFaceError, LandmarksNeeded, MarksError."""
     if marks is not None:
         _check_marks(name, image, marks)
         return Portrait(name, image, from_five_points(marks))
@@ -149,13 +162,9 @@ def make_portrait(name: str, image: Image, faces: Faces, marks: Array | None = N
 
 
 def _check_marks(name: str, image: Image, marks: Array) -> None:
-    """PortraitError unless they may be a face in or near the picture."""
-    size = np.array(image.shape[1::-1])
-    if marks.shape != (5, 2) or not np.isfinite(marks).all() or (marks < -size / 2).any() or (marks > 1.5 * size).any():
-        raise PortraitError(f"{name}: the marks are to be five points in the picture: {MARKS}")
-    across, down = marks[1] - marks[0], marks[3:].mean(axis=0) - marks[:2].mean(axis=0)
-    if np.linalg.norm(across) < 4 or across[0] * down[1] - across[1] * down[0] < 0.1 * float(across @ across):
-        raise PortraitError(f"{name}: the marks are no face; their order is {MARKS}")
+    """MarksError unless they may be a face in or near the picture."""
+    if wrong := problem(marks, image.shape[1], image.shape[0]):
+        raise MarksError(f"{name}: marks: {wrong}")
 
 
 def read_portrait(name: str, data: bytes, faces: Faces, marks: Array | None = None, ground: Colour = GROUND) -> Portrait:

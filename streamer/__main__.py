@@ -14,9 +14,9 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
-    from .cli.main import app
+    from .cli.main import run
 
-    app(prog_name="puppetcast")
+    run()
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -104,10 +104,7 @@ class Server:
         faces = find_faces(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
-        wanted = [stream.engine or config.engine.name for stream in config.streams.values()]
         engines = Stages(lambda name: engine or open_engine(name, faces, settings), config.device.gather_ms / 1000)
-        for name in dict.fromkeys(wanted):
-            engines.open(name)
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
         if unknown := self._sources.keys() - config.streams.keys():
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
@@ -117,6 +114,8 @@ class Server:
         outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
         outputs.check()
         self._portraits = load_portraits(config, faces)
+        for name in dict.fromkeys(stream.engine or config.engine.name for stream in config.streams.values()):
+            engines.open(name)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         self.control = Control(config, engines, faces, outputs)
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None

@@ -1,4 +1,5 @@
-"""Makes the bundled photographs, the drawing and the demo clip (people: tools/people.py). Needs scikit-image and the face model.
+"""Makes the bundled photographs and the drawing; tools/people.py makes the people, tools/demo.py the demo clip. Needs
+scikit-image and the face model.
 
 python -m tools.drawing
 """
@@ -9,14 +10,13 @@ import json
 import math
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from pipeline.errors import NoFaceError
 from pipeline.face import topology as topo
 from pipeline.face.mediapipe import find_landmarks
-from pipeline.face.motion import Array, Motion, rest
+from pipeline.face.motion import Array, rest
 from pipeline.frames import Image
 from pipeline.mesh.lips import closing
 from pipeline.mesh.pose import pose_of
@@ -25,7 +25,6 @@ from pipeline.models import FACE_LANDMARKER, fetch
 from pipeline.portrait import BUNDLED, Portrait
 
 HERE = Path(str(BUNDLED))
-DEMO_SECONDS, DEMO_FPS = 12, 30
 CLOSER, NARROWER, FLATTER = 1.12, 0.13, 0.12  # shares of the gap between smiling lips, and of their width
 SEAM = np.array((128, 70, 62))
 
@@ -44,7 +43,6 @@ def main() -> None:
     )
     for name, title, picture in pictures:
         save(name, title, picture, find_landmarks(picture, model)[0])
-    demo_clip(MeshPrepared.of(smiling, 512, 512))
 
 
 def save(name: str, title: str, picture: Image, landmarks: Array) -> None:
@@ -175,48 +173,6 @@ def drawing() -> Image:
         (62, 38, 42),
     )
     return c.picture()
-
-
-def demo_motion(t: float) -> Motion:
-    """A scripted performance at `t` seconds, still for the first 1.5 s so that it calibrates well."""
-    motion = rest()
-    go = min(max((t - 1.5) / 0.5, 0.0), 1.0) * min(max((DEMO_SECONDS - 0.5 - t) / 0.5, 0.0), 1.0)
-    wave = math.sin
-    motion.pose[:] = (
-        0.26 * wave(1.1 * t),
-        0.10 * wave(1.7 * t),
-        0.13 * wave(0.8 * t + 1),
-        0.04 * wave(0.9 * t),
-        0.20 * wave(0.7 * t),
-        0.06 * wave(1.3 * t),
-    )
-    motion.pose[:] *= go
-    talk = go * max(0.0, 0.5 * wave(7 * t) + 0.35 * wave(11.3 * t) + 0.1) * (0.6 + 0.4 * wave(0.9 * t))
-    down = np.float32(0.5 * talk)
-    expression = motion.expression
-    expression[[*topo.LOWER_LIP], 1] += down
-    expression[[*topo.JAW], 1] += 0.7 * down
-    expression[[*topo.MOUTH_CORNERS, 78, 308], 1] += 0.3 * down
-    smile = np.float32(go * 0.06 * max(0.0, wave(0.6 * t + 0.5)))
-    for corner, sign in zip(topo.MOUTH_CORNERS, (-1, 1), strict=True):
-        expression[corner, 0] += sign * smile
-        expression[corner, 1] -= smile
-    expression[[*topo.RIGHT_BROW, *topo.LEFT_BROW], 1] -= np.float32(go * 0.10 * max(0.0, wave(1.2 * t + 2)))
-    blink = abs((t % 2.7) - 2.0)
-    motion.openness[:] = 1.0 - go * max(0.0, 1.0 - blink / 0.13)
-    motion.gaze[:, 0] = go * 0.09 * wave(0.9 * t + 0.3)
-    return motion
-
-
-def demo_clip(source: MeshPrepared) -> None:
-    """The driving clip of the page's demo button: the bundled portrait itself, performing."""
-    with av.open(str(HERE / "demo.mp4"), "w") as out:
-        video = out.add_stream("libx264", rate=DEMO_FPS, options={"crf": "26", "preset": "slow"})
-        video.width, video.height, video.pix_fmt = source.still.shape[1], source.still.shape[0], "yuv420p"
-        for k in range(DEMO_SECONDS * DEMO_FPS):
-            picture = source.render(demo_motion(k / DEMO_FPS))
-            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(video.encode(None))
 
 
 if __name__ == "__main__":

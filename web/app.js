@@ -73,7 +73,7 @@ async function keepWatching(delay = 500) {
     const link = await watch(`${live}/whep`, $("puppet"), () => setTimeout(keepWatching, 500));
     control.use(link.channel);
   } catch (problem) {
-    if (!(problem instanceof TypeError)) page.error = problem.message;
+    if (!(problem instanceof TypeError)) page.error = words(problem);
     setTimeout(keepWatching, delay, Math.min(delay * 1.6, 8000));
   }
 }

@@ -105,7 +105,7 @@ export class Camera {
     const devices = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "videoinput");
     const chosen = $("cameras").value;
     const options = devices.map((each, k) => new Option(each.label || `Camera ${k + 1}`, each.deviceId));
-    $("cameras").replaceChildren(...options);
+    $("cameras").replaceChildren(...(options.length ? options : [new Option("No camera found", "")]));
     if (devices.some((each) => each.deviceId === chosen)) $("cameras").value = chosen;
   }
 }

@@ -3,6 +3,9 @@
 
 import { authorized, withToken } from "./rtc.js";
 
+const REFUSED = /^a token is needed/;
+const NO_TOKEN = "This server asks for a token. Open the page by the link that its owner gave you; it ends in #token=…";
+const WRONG_TOKEN = "The token in this page's address does not allow that. Ask the server's owner for another link.";
 export const name = new URLSearchParams(location.search).get("stream") || "live";
 export const api = `/api/streams/${encodeURIComponent(name)}`;
 
@@ -20,7 +23,11 @@ export async function call(method, path, body) {
 export const failure = (text, code) => Object.assign(new Error(text), { code });
 
 // A problem as one line; `fetch` tells by a TypeError that nobody answers.
-export const words = (problem) => (problem instanceof TypeError ? "The server does not answer." : problem.message);
+export function words(problem) {
+  if (problem instanceof TypeError) return "The server does not answer.";
+  if (REFUSED.test(problem.message)) return authorized().Authorization ? WRONG_TOKEN : NO_TOKEN;
+  return problem.message;
+}
 
 export class Control {
   constructor(onchange) {

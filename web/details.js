@@ -1,4 +1,4 @@
-// One portrait of the gallery, large: it is shown, renamed, deleted, or another of its faces chosen.
+// One portrait of the gallery, large: it is shown, renamed, deleted, or its face chosen among several or placed by hand.
 
 import { ask } from "./ask.js";
 import { call, words } from "./control.js";
@@ -18,6 +18,7 @@ export class Details {
     on("close", close);
     on("show", () => this.gallery.show(this.portrait.id).then(close));
     on("face", () => this.gallery.chooseFace(this.portrait).then(close));
+    on("place", async () => (await this.gallery.placeFace(this.portrait)) && close());
     on("delete", () => this.remove());
     $("details-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -34,6 +35,7 @@ export class Details {
     $("details-problem").textContent = "";
     for (const id of ["name", "rename", "delete"]) $(`details-${id}`).disabled = !portrait.uploaded;
     $("details-face").hidden = portrait.faces.length < 2;
+    $("details-place").hidden = portrait.bundled || portrait.pictures > 1;
     this.dialog.showModal();
   }
 

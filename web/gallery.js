@@ -7,6 +7,7 @@ import { chooseFace, mark } from "./marker.js";
 import { authorized, withToken } from "./rtc.js";
 
 const WIDE = 1280; // pixels of a picture in which a face is chosen
+const RETRY_MS = 2000; // until a thumbnail that did not come is asked for once more
 const UNSEEN = ["NoFaceError", "LandmarksNeeded"]; // the face can be placed by hand
 
 export class Gallery {
@@ -15,6 +16,7 @@ export class Gallery {
     this.attempt = attempt;
     this.portraits = [];
     this.shown = ""; // the portraits that have buttons
+    this.centred = false; // whether the one on show was brought into view once
     this.box = document.getElementById("gallery");
     this.box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.details = new Details(this);
@@ -62,15 +64,24 @@ export class Gallery {
       this.box.scrollLeft = scrollLeft;
       if (focused) this.buttons().get(focused)?.focus();
     }
-    this.shown = key;
     const current = control.wanted.get("portrait")?.[0] ?? control.state?.portrait;
     for (const [id, button] of this.buttons()) button.setAttribute("aria-pressed", id === current);
+    this.shown = key;
+    this.centred ||= this.centre(this.buttons().get(current));
+  }
+
+  // Scroll the strip, and nothing around it, so far that a button is in its middle; whether there is one.
+  centre(button) {
+    if (!button) return false;
+    const [strip, place] = [this.box, button].map((each) => each.getBoundingClientRect());
+    this.box.scrollLeft += place.left + place.width / 2 - strip.left - strip.width / 2;
+    return true;
   }
 
   thumbnail(portrait) {
     const place = document.createElement("div");
     place.append(this.button(portrait));
-    if (portrait.uploaded || portrait.faces.length > 1) place.append(this.more(portrait));
+    if (!portrait.bundled || portrait.faces.length > 1) place.append(this.more(portrait));
     if (portrait.pictures > 1) place.append(download(portrait));
     return place;
   }
@@ -81,6 +92,7 @@ export class Gallery {
     image.loading = "lazy";
     image.src = withToken(urlOf(portrait, "/thumbnail"));
     image.alt = portrait.name;
+    image.addEventListener("error", () => setTimeout(() => (image.src = image.src), RETRY_MS), { once: true });
     button.append(image);
     const shut = portrait.eyes_shut && "its eyes are shut in the picture and stay shut";
     button.title = [portrait.name, portrait.label, shut].filter(Boolean).join(": ");
@@ -92,7 +104,7 @@ export class Gallery {
   more(portrait) {
     const button = document.createElement("button");
     button.className = "more";
-    button.title = `Rename, delete or change “${portrait.name}”`;
+    button.title = `“${portrait.name}”: name, face, delete`;
     button.setAttribute("aria-label", button.title);
     button.textContent = "⋯";
     button.addEventListener("click", () => this.details.open(portrait));
@@ -131,20 +143,55 @@ export class Gallery {
   async marked(file, problem, going) {
     const { picture, scale } = await preview(file);
     const seen = problem.code === "NoFaceError" ? "No face was found here. Place it by hand" : "Place the face";
-    const points = await mark(seen, picture);
-    if (!points && problem.code === "NoFaceError") throw problem;
-    return points && this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going });
+    const send = (points) => this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going });
+    const added = await placed(seen, picture, send);
+    if (added === undefined && problem.code === "NoFaceError") throw problem;
+    return added;
   }
 
   async chooseFace(portrait) {
-    const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });
-    const picture = await createImageBitmap(await reply.blob());
     const title = `“${portrait.name}” shows ${portrait.faces.length} faces`;
-    const face = await chooseFace(title, picture, portrait.faces, portrait.face);
+    const face = await chooseFace(title, await pictureOf(portrait), portrait.faces, portrait.face);
     if (face === null || face === portrait.face) return;
     await call("PUT", urlOf(portrait, "/face"), { face });
+    await this.changed(portrait);
+  }
+
+  // From where the face is now; true unless the user gives up.
+  async placeFace(portrait) {
+    const picture = await pictureOf(portrait);
+    const size = [picture.width, picture.height];
+    const { marks } = await call("GET", urlOf(portrait, "/face"));
+    const send = (points) =>
+      call("PUT", urlOf(portrait, "/face"), { marks: points.map((point) => point.map((at, k) => at / size[k])) });
+    const points = marks.map((point) => point.map((at, k) => at * size[k]));
+    const sent = await placed(`Where is the face of “${portrait.name}”?`, picture, send, points);
+    if (sent) await this.changed(portrait);
+    return Boolean(sent);
+  }
+
+  // Its face is another one now, also where it is on show.
+  async changed(portrait) {
     await this.load();
     if (this.control.state?.portrait === portrait.id) await this.show(portrait.id);
+  }
+}
+
+async function pictureOf(portrait) {
+  const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });
+  if (!reply.ok) throw failure((await reply.json()).detail);
+  return createImageBitmap(await reply.blob());
+}
+
+// Asks for the five points of a face until the server takes them: what `send` gives, or undefined where the user gives up.
+async function placed(title, picture, send, points = [], problem = "") {
+  const given = await mark(title, picture, points, problem);
+  if (!given) return undefined;
+  try {
+    return await send(given);
+  } catch (wrong) {
+    if (wrong.code !== "MarksError") throw wrong;
+    return placed(title, picture, send, given, wrong.message);
   }
 }
 

@@ -19,16 +19,19 @@ function asked(title, picture, begin) {
       dialog.close();
       resolve(result);
     };
-    const told = begin({ say: (text) => ($("ask").textContent = text), redraw: () => viewer.redraw(), done });
+    const say = (text) => ($("ask").textContent = text);
+    $("marker-problem").textContent = "";
+    const told = begin({ say, redraw: () => viewer.redraw(), cursor: (point) => viewer.setCursor(point), done });
     $("marker-title").textContent = title;
     $("marker-keys").textContent = `Wheel, + and − zoom; dragging moves the picture. ${told.keys}`;
-    $("undo").hidden = $("marked").hidden = !told.undo;
+    $("undo").hidden = $("anew").hidden = $("marked").hidden = !told.undo;
     dialog.showModal(); // before the canvas is measured
     viewer = new Viewer($("canvas"), picture, told);
     const listen = (target, kind, work) => target.addEventListener(kind, work, { signal: ended.signal });
     listen($("nearer"), "click", () => viewer.zoom(1.5));
     listen($("farther"), "click", () => viewer.zoom(1 / 1.5));
     listen($("undo"), "click", () => told.undo());
+    listen($("anew"), "click", () => told.anew());
     listen($("marked"), "click", () => told.finish());
     listen($("cancel"), "click", () => done(null));
     listen(dialog, "cancel", () => done(null));
@@ -38,36 +41,71 @@ function asked(title, picture, begin) {
       told.undo();
       event.preventDefault();
     });
+    if (told.shown?.length) viewer.show(told.shown);
     $("canvas").focus();
   });
 }
 
-// The five points that place a face in a picture, in its pixels; null where the user gives up.
-export function mark(title, picture) {
-  const points = [];
-  return asked(title, picture, ({ say, redraw, done }) => {
+// The five points that place a face in a picture, in its pixels; null where the user gives up. given: points to begin with;
+// problem: what is wrong with them.
+export function mark(title, picture, given = [], problem = "") {
+  let points = given;
+  let taken = null; // the number of the point that a key has taken up
+  const before = []; // what can be undone
+  return asked(title, picture, ({ say, redraw, done, cursor }) => {
     const tell = () => {
       const { length } = points;
-      say(length < POINTS.length ? `${length + 1} of ${POINTS.length}: click ${POINTS[length]}.`
-        : "Does it lie on the face? Then use it; else undo.");
-      $("undo").disabled = !length;
+      say(taken !== null ? `Point ${taken + 1}, ${POINTS[taken]}: arrows move the cross, Enter puts it there.`
+        : length < POINTS.length ? `${length + 1} of ${POINTS.length}: click ${POINTS[length]}.`
+          : "Do all five lie where they belong? Drag one, or click where it should be.");
+      $("undo").disabled = !before.length;
+      $("anew").disabled = !length;
       $("marked").disabled = length < POINTS.length;
     };
-    const change = (work) => {
-      work();
+    const set = (now) => {
+      [points, taken] = [now, null];
+      $("marker-problem").textContent = "";
       tell();
       redraw();
     };
+    const change = (now) => {
+      before.push(points);
+      set(now);
+    };
+    const moved = (k, point) => points.map((each, i) => (i === k ? point : each));
+    const place = (point) => {
+      if (taken === null && points.length < POINTS.length) return [...points, point];
+      return moved(taken ?? nearest(points.map((each) => [...each, 0, 0]), point), point);
+    };
     tell();
+    $("marker-problem").textContent = plain(problem);
     return {
-      keys: "Arrows move a cross, Enter places a point, Backspace takes one back.",
-      draw: (context, at) => drawPoints(context, points.map(at)),
-      pick: (point) => points.length < POINTS.length && change(() => points.push(point)),
-      undo: () => points.length && change(() => points.pop()),
+      shown: given,
+      keys: "Arrows move a cross, Enter places a point, 1 to 5 take one up, Backspace takes the last step back.",
+      draw: (context, at) => drawPoints(context, points.map(at), taken),
+      pick: (point) => change(place(point)),
+      grab: (from, reach) => {
+        const k = nearest(points.map((each) => [...each, 0, 0]), from);
+        if (k < 0 || Math.hypot(points[k][0] - from[0], points[k][1] - from[1]) > reach) return null;
+        change(points);
+        return (point) => set(moved(k, point));
+      },
+      key: ({ key }) => {
+        if (!points[key - 1]) return false;
+        taken = key - 1;
+        tell();
+        cursor(points[taken]);
+        return true;
+      },
+      undo: () => before.length && set(before.pop()),
+      anew: () => change([]),
       finish: () => done(points),
     };
   });
 }
+
+// "cat.jpg: marks: the eyes are …" without what the dialog's title says.
+const plain = (problem) => problem.replace(/^.*: marks: (.)/, (_, first) => first.toUpperCase());
 
 // Which of several faces is to move: its index, or null. faces: x, y, width, height as shares of the picture.
 export function chooseFace(title, picture, faces, now) {
@@ -96,10 +134,11 @@ export function chooseFace(title, picture, faces, now) {
 
 function nearest(boxes, [x, y]) {
   const away = boxes.map(([left, top, width, height]) => Math.hypot(x - left - width / 2, y - top - height / 2));
-  return away.indexOf(Math.min(...away));
+  return away.indexOf(Math.min(...away)); // -1 of none
 }
 
-function drawPoints(context, points) {
+// taken: the number of the one that is to be put elsewhere.
+function drawPoints(context, points, taken) {
   for (const [colour, width] of [["#000a", 5], [ACCENT, 2]]) {
     Object.assign(context, { strokeStyle: colour, lineWidth: width });
     context.beginPath();
@@ -117,6 +156,13 @@ function drawPoints(context, points) {
       context.fill();
     }
   }
+  points.forEach(([x, y], k) => drawNumber(context, k + 1, [x + 9, y - 7], k === taken));
+}
+
+function drawNumber(context, number, place, chosen) {
+  Object.assign(context, { font: "600 16px system-ui", fillStyle: chosen ? ACCENT : "#fff", strokeStyle: "#000", lineWidth: 4 });
+  context.strokeText(number, ...place);
+  context.fillText(number, ...place);
 }
 
 function drawBox(context, at, [left, top, width, height], chosen, number) {
@@ -126,8 +172,5 @@ function drawBox(context, at, [left, top, width, height], chosen, number) {
     Object.assign(context, { strokeStyle: colour, lineWidth: wide });
     context.strokeRect(x, y, right - x, bottom - y);
   }
-  Object.assign(context, { font: "600 16px system-ui", fillStyle: chosen ? ACCENT : "#fff", strokeStyle: "#000", lineWidth: 4 });
-  const place = [x, y < 20 ? bottom + 18 : y - 6];
-  context.strokeText(number, ...place);
-  context.fillText(number, ...place);
+  drawNumber(context, number, [x, y < 20 ? bottom + 18 : y - 6], chosen);
 }

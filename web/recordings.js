@@ -15,6 +15,7 @@ export class Recordings {
     this.delete = attempt(async (name) => {
       if (!confirm(`Delete ${name}? It cannot be brought back.`)) return;
       await call("DELETE", at(name));
+      $("saved").hidden = true; // it may be of this one
       await this.load();
       $("recordings").querySelector("summary").focus();
     });
@@ -22,14 +23,30 @@ export class Recordings {
     $("player").addEventListener("close", () => $("player-video").removeAttribute("src"));
   }
 
-  // What has just been recorded is shown.
+  // What has just been recorded is shown, and where it lies.
   render({ recording }) {
     const running = Boolean(recording?.running);
     if (this.running && !running) {
       if ($("recordings").open) this.load();
       $("recordings").open = true;
+      this.tell(recording);
     }
+    if (running) $("saved").hidden = true;
     this.running = running;
+  }
+
+  tell({ file, seconds, detail }) {
+    const box = $("saved");
+    box.hidden = false;
+    box.textContent = detail || (file ? "" : "Nothing was recorded.");
+    if (box.textContent) return;
+    const [row, path] = [document.createElement("div"), document.createElement("p")];
+    const name = file.split(/[\\/]/).pop();
+    const [play, save] = [this.playButton(name), saveLink(name)].map((each) => named(each, each.textContent, "the new recording"));
+    row.className = "row";
+    row.append(`Saved, ${clock(seconds)}`, play, save);
+    path.textContent = file;
+    box.append(row, path);
   }
 
   show(files) {
@@ -39,21 +56,23 @@ export class Recordings {
 
   item({ name, size, ended, path }) {
     const item = document.createElement("li");
-    const [what, play, save, remove] = ["span", "button", "a", "button"].map((kind) => document.createElement(kind));
+    const [what, remove] = ["span", "button"].map((kind) => document.createElement(kind));
     what.textContent = `${new Date(ended).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })} · ${megabytes(size)}`;
     what.title = path;
-    [play.textContent, save.textContent, remove.textContent] = ["Play", "Download", "Delete"];
-    for (const each of [play, save, remove]) each.setAttribute("aria-label", `${each.textContent} ${name}`);
-    [play.className, save.className, remove.className] = ["small", "button small", "small"];
-    save.href = withToken(`${at(name)}?download=true`);
-    save.download = name;
-    play.addEventListener("click", () => this.play(name));
-    remove.addEventListener("click", () => this.delete(name));
+    remove.className = "small";
+    named(remove, "Delete", name).addEventListener("click", () => this.delete(name));
     const row = document.createElement("div");
     row.className = "row";
-    row.append(play, save, remove);
+    row.append(this.playButton(name), saveLink(name), remove);
     item.append(what, row);
     return item;
+  }
+
+  playButton(name) {
+    const button = named(document.createElement("button"), "Play", name);
+    button.className = "small";
+    button.addEventListener("click", () => this.play(name));
+    return button;
   }
 
   play(name) {
@@ -61,4 +80,17 @@ export class Recordings {
     $("player-video").src = withToken(at(name));
     $("player").showModal();
   }
+}
+
+function saveLink(name) {
+  const link = named(document.createElement("a"), "Download", name);
+  Object.assign(link, { className: "button small", href: withToken(`${at(name)}?download=true`), download: name });
+  return link;
+}
+
+// What is seen, and with the file's name for who hears it.
+function named(element, what, name) {
+  element.textContent = what;
+  element.setAttribute("aria-label", `${what} ${name}`);
+  return element;
 }

@@ -1,5 +1,5 @@
 // The dialog before a puppet is made. It says in words what becomes of the pictures and asks for a yes; then, for a
-// puppet of oneself, there are a mirror, a guide, and a recording of ten seconds.
+// puppet of oneself, there are a mirror, a guide, and a recording of sixteen seconds.
 
 import { LOST } from "./camera.js";
 
@@ -9,19 +9,19 @@ const SIZE = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { idea
 const COUNTDOWN = [3, 2, 1];
 // What to do, for how many seconds, and what stands large over the mirror, and where.
 const CUES = [
-  ["Look straight ahead, mouth closed", 1.3],
-  ["Look left", 1.2, "←", "left"],
-  ["Look right", 1.2, "→", "right"],
-  ["Look up", 1.2, "↑", "top"],
-  ["Look ahead, blink twice", 1.4],
-  ...[..."AEIOU"].map((letter) => [`Say ${letter}`, 0.5, letter, "corner"]),
-  ["Smile, teeth showing", 1.2],
+  ["Look straight ahead, mouth closed", 1.4],
+  ["Turn slowly to the left", 1.6, "←", "left"],
+  ["Turn slowly to the right", 1.8, "→", "right"],
+  ["Look up", 1.4, "↑", "top"],
+  ["Look down", 1.4, "↓", "bottom"],
+  ["Look ahead, blink twice", 1.8],
+  ...[..."AEIOU"].map((letter) => [`Say ${letter}`, 1, letter, "corner"]),
+  ["Smile, teeth showing", 1.6],
 ];
 const YOURSELF = {
   title: "Record yourself",
-  what: "Pictures of you become a puppet, and viewers will see them: by this you show your own face. The browser "
-    + "records ten seconds without sound and sends them to this server, which keeps some dozens of key pictures and "
-    + "nothing else.",
+  what: "Pictures of you become a puppet, and viewers will see them: this shows your own face. Your browser records "
+    + "sixteen seconds, without sound, and sends them to this server, which keeps a few dozen key pictures and nothing else.",
   yes: "The pictures are of me, and viewers may see them",
   go: "Open the camera",
   consent: "The person shown recorded it on the page and agreed that viewers see these pictures.",
@@ -29,12 +29,12 @@ const YOURSELF = {
 const CLIP = {
   title: "A puppet from a clip",
   what: "Pictures of the person in the clip become a puppet, and viewers will see them. This server looks at the first "
-    + "minute, and keeps some dozens of key pictures and nothing else.",
+    + "minute, and keeps a few dozen key pictures and nothing else.",
   yes: "That is me, or the person agrees that viewers see it",
   go: "Make the puppet",
   consent: "Whoever brought the clip said that the person shown agrees that viewers see these pictures.",
 };
-const PREVIEW = "Ten seconds: look ahead, left, right, up; blink; say A, E, I, O, U; smile.";
+const PREVIEW = "Sixteen seconds: look ahead, left, right, up, down; blink; say A, E, I, O, U; smile.";
 const $ = (id) => document.getElementById(id);
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 

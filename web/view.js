@@ -78,7 +78,8 @@ function statusText(state) {
   const rough = tracking(state) === "rough" ? ROUGH : "";
   if (!state.publisher) return [INVITATION, rough && `(${rough[0].toUpperCase()}${rough.slice(1)}.)`].filter(Boolean).join(" ");
   const delay = state.age_p50_ms === null ? "" : `${Math.round(state.age_p50_ms)} ms delay`;
-  return ["Live", `${state.fps.toFixed(0)} pictures a second`, delay, rough].filter(Boolean).join(" · ");
+  const fps = Math.round(state.fps);
+  return ["Live", `${fps} picture${fps === 1 ? "" : "s"} a second`, delay, rough].filter(Boolean).join(" · ");
 }
 
 // The ground round the picture is its own colours, and the view is a mirror while the own camera drives: its preview is

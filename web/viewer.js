@@ -3,16 +3,19 @@
 
 const MOST = 16; // times as large as it fits
 const STEP = 1.5;
+const AROUND = 3; // times as much as the points surround
 const STILL = 5; // CSS pixels that a pointer may move and still click
-const SHARE = { width: 0.84, height: 0.58 }; // of the window
+const REACH = 18; // CSS pixels around what can be dragged
+const SHARE = { width: 0.8, height: 0.58 }; // of the window
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 export const ACCENT = "#ecb24a";
 
 export class Viewer {
   // draw: called with the context and `at`, which turns a point of the picture into one of the canvas; pick: with a point;
-  // key: with an event before the keys here, and true where it has dealt with it.
-  constructor(canvas, picture, { draw, pick, key = () => false }) {
-    Object.assign(this, { canvas, picture, draw, pick, own: key, pressed: null, zoomed: 1 });
+  // key: with an event before the keys here, and true where it has dealt with it; grab: with a point at which a drag begins and
+  // a distance: what takes the drag's points where there is something so near, else the picture moves.
+  constructor(canvas, picture, { draw, pick, key = () => false, grab = () => null }) {
+    Object.assign(this, { canvas, picture, draw, pick, grab, own: key, pressed: null, zoomed: 1 });
     this.fingers = new Map(); // where pointers are that press
     this.cursor = null; // where the keys are, in the picture's pixels
     this.ended = new AbortController();
@@ -82,6 +85,15 @@ export class Viewer {
     this.redraw();
   }
 
+  // Show what these points surround, and what is around it.
+  show(points) {
+    const ends = [0, 1].map((k) => [Math.min(...points.map((point) => point[k])), Math.max(...points.map((point) => point[k]))]);
+    const room = ends.map(([low, high], k) => (k ? this.picture.height : this.picture.width) / Math.max(high - low, 1));
+    this.middle = ends.map(([low, high]) => (low + high) / 2);
+    this.zoomed = Math.min(Math.max(Math.min(...room) / AROUND, 1), MOST);
+    this.redraw();
+  }
+
   wheel(event) {
     event.preventDefault();
     this.zoom(Math.exp(-event.deltaY / 300), this.pointAt(event.offsetX, event.offsetY));
@@ -99,8 +111,11 @@ export class Viewer {
     if (!this.pressed) return;
     const { from, middle } = this.pressed;
     const [dx, dy] = [event.offsetX - from[0], event.offsetY - from[1]];
-    this.pressed.moved ||= Math.hypot(dx, dy) > STILL;
-    if (!this.pressed.moved) return;
+    if (!this.pressed.moved) {
+      if (Math.hypot(dx, dy) <= STILL) return;
+      Object.assign(this.pressed, { moved: true, carry: this.grab(this.pointAt(...from), REACH / this.scale) });
+    }
+    if (this.pressed.carry) return this.pressed.carry(this.pointAt(event.offsetX, event.offsetY));
     this.middle = [middle[0] - dx / this.scale, middle[1] - dy / this.scale];
     this.redraw();
   }

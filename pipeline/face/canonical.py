@@ -51,11 +51,12 @@ def five_points(landmarks: Array) -> Array:
     return np.concatenate([eyes, landmarks[[topo.NOSE_TIP, *topo.MOUTH_CORNERS], :2]])
 
 
-def from_five_points(marks: Array) -> Array:
+def from_five_points(marks: Array, shape: Array | None = None) -> Array:
     """(478, 3) landmarks in pixels: the canonical face laid through five marked points (5, 2), by an affine map in least
     squares and what that misses, which fades with the distance from each point: a cat's nose is not where a man's is.
-    Order: eye centres and mouth corners picture left first, as in `five_points`."""
-    canonical = face()
+    Order: eye centres and mouth corners picture left first, as in `five_points`. shape: another face's landmarks in place of
+    the canonical ones."""
+    canonical = face() if shape is None else shape / eye_distance(shape)
     known = np.column_stack([five_points(canonical), np.ones(5)])
     affine = np.linalg.lstsq(known, np.asarray(marks, float), rcond=None)[0]
     flat = np.column_stack([canonical[:, :2], np.ones(len(canonical))]) @ affine

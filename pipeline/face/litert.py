@@ -21,6 +21,7 @@ from .choice import Choice, place
 from .detector import Detectors
 from .motion import Array
 from .networks import Network, Square, between
+from .units import in_pixels, in_units
 from .views import NO_FACE, Search, View, everywhere
 
 PRESENT = 0.0  # the network's score, of a logistic: half
@@ -126,12 +127,14 @@ class LitertTracker:
     def __init__(self, folder: Path) -> None:
         self._nets = Nets(folder)
         self._choice, self._search = Choice(), Search()
-        self._last: Array | None = None
+        self._last: Array | None = None  # in units
         self._pictures = 0
         self.faces = 0
 
     def track(self, image: Image, time_s: float) -> Array | None:
-        face = None if self._last is None or self._choice.turn else self._nets.face(image, square_of(self._last))
+        face = (
+            None if self._last is None or self._choice.turn else self._nets.face(image, square_of(in_pixels(self._last, image)))
+        )
         found = [] if face is None else [face]
         self._pictures += 1
         if face is None or self._pictures % COUNT_EVERY == 0:
@@ -139,7 +142,7 @@ class LitertTracker:
             self.faces = max(len(squares), len(found))
         if face is None:
             found = self._nets.faces(image, squares) or self._nets.near(self._search.tile(image), image)
-        self._last = self._choice.of(found, time_s)
+        self._last = self._choice.of([in_units(face, image) for face in found], time_s)
         return self._last
 
     def next_face(self) -> bool:

@@ -41,7 +41,8 @@ class Network:
 
 @dataclass(frozen=True)
 class Square:
-    """A square of a picture: centre and side in pixels, and by how many radians it is turned, clockwise as one sees it."""
+    """A square of a picture: centre and side in pixels (0 is the middle of the first), and by how many radians it is turned,
+    clockwise as one sees it."""
 
     x: float
     y: float
@@ -85,7 +86,7 @@ class Square:
         step = self.axes * (self.side / size)
         if mirror:
             step = step * np.array([[-1], [1]], np.float32)
-        start = np.array([self.x, self.y]) - (step[0] + step[1]) * (size / 2 - 0.5) - 0.5
+        start = np.array([self.x, self.y]) - (step[0] + step[1]) * (size / 2 - 0.5)
         to_part = np.column_stack([step.T, start - (left, top)])
         to_part = (to_part + [[0, 0, 0.5], [0, 0, 0.5]]) * scale[:, None] - [[0, 0, 0.5], [0, 0, 0.5]]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

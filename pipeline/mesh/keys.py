@@ -106,11 +106,11 @@ def _reach(around: Array, other: Array) -> Array:
 def as_driven(landmarks: Array, motion: Motion, neutral: Neutral, geometry: Geometry) -> Array:
     """(478, 2) where in a picture with (478, 3) landmarks those of the portrait come to lie by the picture's own motion: lids
     and lips are driven by rules of their own, which no landmarks of a picture keep."""
-    scale, rotation, _ = umeyama(neutral.landmarks[RIGID], landmarks[RIGID])
-    seen = (motion.expression @ neutral.axes) * np.float32(neutral.eye_distance)
-    ruled = offsets(motion, geometry, mouth_width(landmarks)) - seen
-    moved = (landmarks + scale * ruled @ rotation.T)[:, :2]
-    return with_irises(moved.astype(np.float32), geometry.landmarks, motion)
+    scale, rotation, shift = umeyama(neutral.landmarks[RIGID], landmarks[RIGID])
+    corner = neutral.landmarks[topo.NOSE_TIP] - geometry.solid[topo.NOSE_TIP]  # of the crop
+    moved = geometry.solid + corner + offsets(motion, geometry, mouth_width(landmarks))
+    driven = (scale * moved @ rotation.T + shift)[:, :2].astype(np.float32)
+    return with_irises(driven, geometry.landmarks, motion)
 
 
 def with_irises(driven: Array, rest: Array, motion: Motion) -> Array:

@@ -19,7 +19,7 @@ HAIRLINE = (21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251)  # below it the o
 BROWS = (107, 105, 70, 336, 334, 300)  # inner end, middle and outer end of each
 CHEEKS = (205, 425, 50, 280)
 # What counts as one step from one picture to another.
-TURN, TURN_OF_PARTS, ROLL = 0.10, 0.25, 0.30  # radians; a mouth or an eye bears more of another turn than a whole face
+TURN, TURN_OF_PARTS, ROLL = 0.10, 0.15, 0.30  # radians; a mouth or an eye bears more of another turn than a whole face
 BROW, CHEEK, LIP = 0.05, 0.08, 0.06  # eye distances, root of the sum over points
 OPENNESS, GAZE = 0.15, 0.06  # of the neutral opening; eye widths
 
@@ -46,9 +46,9 @@ def _eye(lids: tuple[tuple[int, ...], tuple[int, ...]], iris: tuple[int, ...], r
 
 REGIONS = {
     "face": Region(
-        (*topo.OVAL[::2], *topo.RIGHT_BROW, *topo.LEFT_BROW, *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
+        (*topo.OVAL, *topo.RIGHT_BROW, *topo.LEFT_BROW, *topo.NOSE[::2], *topo.UPPER_OUTER_LIP[::2],
          *topo.LOWER_OUTER_LIP[2:-1:2], *MOUTH_RING[::3], *RIGHT_RING[::3], *LEFT_RING[::3], *CHEEKS, 33, 133, 362, 263, 9, 151),
-        topo.OVAL, 0.12, 22, 2, 0.12,
+        topo.OVAL, 0.08, 22, 2, 0.12,
     ),
     "mouth": Region(
         (*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308, *MOUTH_RING), MOUTH_RING, 0.14, 20, 2, 0.06

@@ -18,7 +18,7 @@ BLURRED = 0.5  # of the usual sharpness
 EDGE = 0.01  # of the picture's side: a face that comes so near to the border may be cut off
 SHARP_SIDE = 128  # pixels of the face at which sharpness is compared
 MAX_GAIN = 1.5  # exposure is evened no further
-SKIN = (50, 280, 205, 425, 151, 9, 101, 330, 187, 411)
+FACE = 468  # landmarks, without the irises
 
 
 def most_neutral(faces: Sequence[Array]) -> int:
@@ -78,16 +78,17 @@ def chosen(faces: Sequence[Array], neutral: int, budget: int = BUDGET) -> list[i
 
 
 def evened(picture: Picture, neutral: Picture) -> Picture:
-    """The picture with its skin as bright and as coloured as the neutral's."""
-    gain = np.clip(_skin(neutral) / np.maximum(_skin(picture), 1.0), 1 / MAX_GAIN, MAX_GAIN)
-    table = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)
+    """The picture as bright and as coloured as the neutral: by the median over the face, which neither a smile's shading nor
+    what only one of them shows moves."""
+    gain = np.median(_colours(neutral) / np.maximum(_colours(picture), 1.0), axis=0)
+    table = np.clip(np.arange(256)[:, None] * np.clip(gain, 1 / MAX_GAIN, MAX_GAIN) + 0.5, 0, 255).astype(np.uint8)
     return Picture(np.asarray(cv2.LUT(picture.image, table[None]), np.uint8), picture.landmarks)
 
 
-def _skin(picture: Picture) -> Array:
-    """(3,) median colour of cheeks, forehead and chin."""
+def _colours(picture: Picture) -> Array:
+    """(FACE, 3) colours at the landmarks, and a little around them."""
     unit = float(np.linalg.norm(picture.landmarks[33, :2] - picture.landmarks[263, :2]))
     blurred = cv2.blur(picture.image, (max(round(unit / 8), 1),) * 2)
     high = np.array(picture.image.shape[1::-1]) - 1
-    xs, ys = np.clip(picture.landmarks[list(SKIN), :2], 0, high).astype(int).T
-    return np.asarray(np.median(blurred[ys, xs], axis=0), np.float32)
+    xs, ys = np.clip(picture.landmarks[:FACE, :2], 0, high).astype(int).T
+    return blurred[ys, xs].astype(np.float32)

@@ -14,6 +14,7 @@ from ..clips import Progress, open_clip, timed
 from ..errors import ClipError, PuppetError
 from ..face.faces import Faces
 from ..face.motion import Array
+from ..face.units import in_pixels
 from ..frames import Image
 from ..portrait import MAX_SIDE, Picture, Portrait, make_portrait, read_picture
 from .choose import BLURRED, BUDGET, chosen, evened, most_neutral, sharpness, whole
@@ -87,7 +88,7 @@ def of_clip(path: Path, faces: Faces, budget: int = BUDGET, progress: Progress =
                 small = scaled(Picture(image, np.zeros((0, 3), np.float32)), TRACKED_SIDE).image
                 landmarks = tracker.track(small, time_s)
                 if landmarks is not None:
-                    looks[k] = Look.at(image, landmarks * np.float32(image.shape[1] / small.shape[1]))
+                    looks[k] = Look.at(image, in_pixels(landmarks, image))
             progress(k + 1, total)
     if len(looks) < 5:
         raise ClipError(f"{path}: a face is seen in {len(looks)} of its frames; a puppet needs one that is seen throughout")

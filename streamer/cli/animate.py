@@ -28,11 +28,14 @@ from .console import (
     LP,
     Checkpoints,
     Device,
+    Face,
+    Marks,
     PrecisionOption,
     bar,
     console,
     log_to_console,
     one_line_errors,
+    points_of,
     tidy_end,
 )
 
@@ -75,18 +78,8 @@ def animate(
     mouth_gain: Annotated[float, _gain("mouth_gain")] = Tuning.mouth_gain,
     eyes_gain: Annotated[float, _gain("eyes_gain")] = Tuning.eyes_gain,
     brows_gain: Annotated[float, _gain("brows_gain")] = Tuning.brows_gain,
-    marks: Annotated[
-        tuple[str, str, str, str, str] | None,
-        typer.Option(
-            metavar="X,Y X,Y X,Y X,Y X,Y",
-            help="Place the face by hand, for cats, drawings and other faces that are not found: the eye on the left, the eye on "
-            "the right, the tip of the nose, the left and the right corner of the mouth, in pixels of the picture.",
-        ),
-    ] = None,
-    face: Annotated[
-        int | None,
-        typer.Option(min=0, help="Which face of a group picture moves: 0 is the one on the left. Default: the largest."),
-    ] = None,
+    marks: Marks = None,
+    face: Face = None,
     background: Annotated[
         str | None, typer.Option(help="What shows where the portrait is transparent. " + DEFAULT_BACKGROUND)
     ] = None,
@@ -173,20 +166,12 @@ def _source(
         if marks is not None or face is not None:
             raise PuppetError(f"{where}: a clip; '--marks' and '--face' are for pictures")
         return where
-    points = None if marks is None else np.array([_point(mark) for mark in marks], np.float32)
+    points = points_of(marks)
     try:
-        source = load_portrait(portrait, faces, points, ground)
+        source = load_portrait(portrait, faces, None if points is None else np.array(points, np.float32), ground)
     except (NoFaceError, LandmarksNeeded) as exc:
         raise type(exc)(f"{exc}; or place it by hand with '--marks'") from exc
     return source if face is None else source.with_face(face)
-
-
-def _point(mark: str) -> tuple[float, float]:
-    try:
-        x, y = (float(part) for part in mark.split(","))
-    except ValueError as exc:
-        raise PuppetError(f"--marks: '{mark}' is no point; five such as 120,85 are expected") from exc
-    return x, y
 
 
 def _ground(background: str | None, config: Config) -> Colour:

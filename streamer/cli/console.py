@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,6 +19,7 @@ from rich.text import Text
 
 from pipeline import outfile
 from pipeline.errors import PuppetError
+from pipeline.face.marks import NAMES
 from pipeline.liveportrait.options import Compile, Precision
 
 from ..errors import StreamerError
@@ -41,6 +42,18 @@ Device = Annotated[
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option(help="Number format of the networks. Default: the fastest one that gives finite values.", rich_help_panel=LP),
+]
+Marks = Annotated[
+    tuple[str, str, str, str, str] | None,
+    typer.Option(
+        metavar="X,Y X,Y X,Y X,Y X,Y",
+        help="Place the face by hand, for cats, drawings and other faces that are not found, or found wrongly: the eye on the "
+        "left, the eye on the right, the tip of the nose, the left and the right corner of the mouth, in pixels of the picture.",
+    ),
+]
+Face = Annotated[
+    int | None,
+    typer.Option(min=0, help="Which face of a group picture moves: 0 is the one on the left. Default: the largest."),
 ]
 ChannelsLast = Annotated[
     bool | None,
@@ -70,6 +83,19 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(2) from exc
 
 
+def points_of(marks: Sequence[str] | None) -> list[tuple[float, float]] | None:
+    """What '--marks' says; PuppetError names a point that is none."""
+    return None if marks is None else [_point(*numbered) for numbered in enumerate(marks)]
+
+
+def _point(k: int, mark: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in mark.split(","))
+    except ValueError as exc:
+        raise PuppetError(f"--marks: point {k + 1}, {NAMES[k]}: '{mark}' is no point; one such as 120,85 is expected") from exc
+    return x, y
+
+
 @contextmanager
 def tidy_end() -> Iterator[None]:
     """A signal ends the process at once and leaves no unfinished file; the exit code is 128 + its number."""
@@ -94,12 +120,19 @@ def tidy_end() -> Iterator[None]:
 
 @contextmanager
 def bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar, shown from the first step on: what fails before it is told in its own line alone."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with ExitStack() as stack:
+        progress = Progress(*columns, console=console)
         task = progress.add_task(text, total=None)
-        yield lambda done, total: progress.update(
-            task, completed=int(done / unit_scale), total=None if total is None else int(total / unit_scale)
-        )
+
+        def step(done: int, total: int | None) -> None:
+            if not progress.live.is_started:
+                stack.enter_context(progress)
+            whole = None if total is None else int(total / unit_scale)
+            progress.update(task, completed=int(done / unit_scale), total=whole)
+
+        yield step
 
 
 def log_to_console() -> None:

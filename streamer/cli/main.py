@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from pipeline.errors import PuppetError
 
 from .animate import animate, template_app
-from .console import one_line_errors
+from .console import console, one_line_errors
 from .doctor import doctor
 from .models import models_app, verify
 from .puppet import puppet_app
 from .serve import devices, serve
 
+[UsageError] = typer.BadParameter.__bases__  # click's, which newer versions of typer carry within themselves
 app = typer.Typer(no_args_is_help=True)
+
+
+def run() -> None:
+    """Run the command line and leave the process. What cannot be understood is told in one line, as every other mistake is."""
+    try:
+        sys.exit(app(prog_name="puppetcast", standalone_mode=False) or 0)
+    except UsageError as exc:
+        _tell(exc)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
+
+
+def _tell(wrong: Any) -> None:
+    if type(wrong).__name__ != "NoArgsIsHelpError":  # the help has been shown then
+        path = wrong.ctx.command_path if wrong.ctx else "puppetcast"
+        said = " ".join(wrong.format_message().replace("Value error, ", "").split()).rstrip(".").replace(": Input", ": input")
+        console.print(Text.assemble(("error:", "red"), f" {said[0].lower()}{said[1:]}; see '{path} --help'"))
 
 
 def _show_version(wanted: bool) -> None:
@@ -46,7 +67,7 @@ def bench(context: typer.Context) -> None:
                 "bench: the benchmarks are not part of the installed package; "
                 "get the source and run 'python -m streamer bench' in its folder"
             ) from exc
-    measure(context.args, prog_name="puppetcast bench")
+    raise typer.Exit(measure(context.args, prog_name="puppetcast bench", standalone_mode=False) or 0)
 
 
 for command in (serve, devices, doctor, animate, verify):

@@ -73,6 +73,8 @@ def puppet_make(
                 raise PuppetError(f"{name}: {len(text)} characters; at most {MAX_TEXT} are taken")
         if renderer is None and (checkpoints is not None or device is not None):
             raise PuppetError("--checkpoints, --device: only '--with ENGINE' renders; add it or leave them out")
+        if renderer is not None:
+            _check_renderer(sources, renderer)
         faces = faces_for("a puppet")
         portrait, made_from = _made(sources, faces, renderer, pictures, Settings(checkpoints, device), out)
         save_puppet(portrait, out, About(out.stem, made_from, consent, label))
@@ -100,13 +102,16 @@ def _made(
         return make.of_photographs(sources, faces, budget, progress), f"{len(sources)} photographs"
 
 
-def _rendered(sources: list[Path], faces: Faces, renderer: str, budget: int, settings: Settings, out: Path) -> Portrait:
-    from pipeline.puppet.rendered import of_photograph
-
+def _check_renderer(sources: list[Path], renderer: str) -> None:
     if renderer not in ENGINES:
         raise PuppetError(f"--with {renderer}: no such engine; engines: {', '.join(ENGINES)}")
     if len(sources) != 1:
         raise PuppetError(f"--with {renderer}: takes one photograph; {len(sources)} sources are given")
+
+
+def _rendered(sources: list[Path], faces: Faces, renderer: str, budget: int, settings: Settings, out: Path) -> Portrait:
+    from pipeline.puppet.rendered import of_photograph
+
     portrait = load_portrait(str(sources[0]), faces)
     engine = open_engine(renderer, faces, settings)
     with bar("rendering") as progress:

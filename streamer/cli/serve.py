@@ -13,9 +13,12 @@ from rich.text import Text
 from ..config import load_config
 from .console import (
     ENGINE_HELP,
+    Face,
+    Marks,
     console,
     log_to_console,
     one_line_errors,
+    points_of,
 )
 from .override import override
 
@@ -27,6 +30,8 @@ def serve(
     portrait: Annotated[
         str | None, typer.Option(help="Portrait of the stream 'live': name of a bundled portrait, a picture or a .puppet file.")
     ] = None,
+    marks: Marks = None,
+    face: Face = None,
     clip: Annotated[Path | None, typer.Option(help="Drive the stream 'live' with this clip, in a loop.")] = None,
     webcam: Annotated[
         str | None,
@@ -50,7 +55,7 @@ def serve(
 
     log_to_console()
     with one_line_errors():
-        server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine))
+        server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine, face, points_of(marks)))
         run(server.serve(partial(_ready, open_)))
 
 

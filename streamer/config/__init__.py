@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import ConfigError
@@ -64,8 +65,10 @@ def load_config(path: Path | None = None) -> Config:
         return Config(**data)
     except ValidationError as exc:
         raise ConfigError(_explain(exc, str(path or "environment"), lines)) from exc
-    except ValueError as exc:  # a variable that is not JSON
-        raise ConfigError(f"environment: {exc}") from exc
+    except ValueError as exc:  # a variable for a whole section that is not JSON
+        section = re.search(r'field "(\w+)"', str(exc))
+        name = f"PUPPETCAST_{section[1].upper()}" if section else "environment"
+        raise ConfigError(f"variable {name}: not JSON; set its keys one by one, such as PUPPETCAST_HTTP__PORT=9000") from exc
 
 
 def changed(section: _S, options: dict[str, Any]) -> _S:
@@ -82,14 +85,29 @@ def _explain(exc: ValidationError, where: str, lines: Lines) -> str:
         loc = tuple(part for part in error["loc"] if part != "[key]")
         key = ".".join(str(part) for part in loc)
         if error["type"] == "extra_forbidden":
-            wrong, given = "unknown key", ""
+            wrong, given = f"unknown key; {_instead(loc)}", ""
         else:
             wrong = error["msg"].removeprefix("Value error, ")
-            wrong = wrong if error["type"] == "value_error" else wrong.lower()
+            wrong = wrong if error["type"] == "value_error" else wrong[0].lower() + wrong[1:]
             wrong, hidden = ("a mapping of keys is expected", True) if "dictionary" in wrong else (wrong, SECRET.search(key))
             given = "" if hidden or error["type"] == "value_error" else f" (given: {error['input']!r})"
-        problems.append(f"{_place(loc, lines)}{key}: {wrong}{given}")
+        problems.append(f"{_place(loc, lines)}{key and f'{key}: '}{wrong}{given}")
     return f"{where}: " + "; ".join(problems)
+
+
+def _instead(key: Key) -> str:
+    """Which key may have been meant, or which there are."""
+    known = list(_section(key[:-1]).model_fields)
+    near = get_close_matches(str(key[-1]), known, 1)
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+
+
+def _section(key: Key) -> type[BaseModel]:
+    """What `key`, which is one, may hold."""
+    kind: Any = Config
+    for part in key:
+        kind = kind.model_fields[part].annotation if hasattr(kind, "model_fields") else get_args(kind)[-1]
+    return kind  # type: ignore[no-any-return]
 
 
 def _place(key: Key, lines: Lines) -> str:

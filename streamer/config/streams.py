@@ -16,6 +16,7 @@ from .section import Section
 
 STEP = "x-step"  # of a key in the JSON schema: what one step of its slider or number box changes
 SLIDER: dict[str, Any] = {STEP: 0.05}
+Point = tuple[float, float]
 Gain = Annotated[float, Field(ge=0, le=3, json_schema_extra=SLIDER)]
 
 
@@ -106,15 +107,30 @@ class Recording(Section):
     max_minutes: float = Field(60, gt=0, le=1440, description="Length, in minutes, at which a recording goes on in a new file.")
     max_mb: float = Field(2000, gt=0, le=100000, description="Size, in megabytes, at which a recording goes on in a new file.")
     max_total_mb: float = Field(
-        0, ge=0, description="Size, in megabytes, of all recordings, beyond which the oldest are deleted. 0 deletes none."
+        0, ge=0,
+        description="Size, in megabytes, of all recordings, beyond which the oldest are deleted, and named in the log. With 0, "
+        "the default, nothing is deleted but by hand.",
+    )  # fmt: skip
+    max_days: float = Field(
+        0,
+        ge=0,
+        description="Age, in days, beyond which recordings are deleted, and named in the log. With 0, the default, none is.",
     )
-    max_days: float = Field(0, ge=0, description="Age, in days, beyond which recordings are deleted. 0 deletes none.")
 
 
 class Stream(Section):
     """One stream: a portrait, what drives it, and where it goes."""
 
     portrait: str = Field(DEFAULT, description="Name of a bundled portrait, or path of a picture or .puppet file.")
+    face: int | None = Field(
+        None, ge=0,
+        description="Which face of the portrait moves, if it shows several: 0 is the one on the left. If not set, the largest.",
+    )  # fmt: skip
+    marks: tuple[Point, Point, Point, Point, Point] | None = Field(
+        None,
+        description="Places the portrait's face by hand, where it is not found or found wrongly: five [x, y] in pixels of the "
+        "picture, of the eye on the left, the eye on the right, the tip of the nose, the left and the right corner of the mouth.",
+    )
     engine: str = Field("", description="Animation engine: auto, mesh or liveportrait. If empty, that of engine.name.")
     source: Literal["browser", "network", "file", "webcam", "pattern"] = Field(
         "browser",

@@ -9,15 +9,18 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from pipeline.engine import AUTO, ENGINES
-from pipeline.errors import PortraitError, PuppetError
+from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetError
 from pipeline.face.faces import Faces
+from pipeline.pictures.colours import Colour
 from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
 
 from ..config import Config, Puppet
-from ..errors import BadCommand, StreamerError, UnknownStream
+from ..config import Stream as StreamConfig
+from ..errors import BadCommand, ConfigError, StreamerError, UnknownStream
 from ..sinks.outputs import Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
@@ -60,7 +63,7 @@ class Control:
         await asyncio.to_thread(self.outputs.library.finish_left_over)
         await asyncio.to_thread(self.outputs.library.keep_limits)
         for name, config in self._config.streams.items():
-            self.gallery.put(config.portrait, portraits[name])
+            self.gallery.put(config.portrait, portraits[name], changed=(config.face, config.marks) != (None, None))
             stage = self._engines.open(config.engine or self._config.engine.name)
             shown = await self.gallery.prepared(stage.engine, config.portrait)
             puppeteer = await asyncio.to_thread(stage.engine.open)
@@ -226,11 +229,26 @@ class Control:
 
 
 def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
-    """The portrait of each stream; PortraitError if one cannot be used."""
-    portraits = {}
+    """The portrait of each stream; PortraitError if one cannot be used, ConfigError for one that is wanted in two ways."""
+    portraits: dict[str, Portrait] = {}
     for name, stream in config.streams.items():
+        where = f"streams.{name}.portrait"
+        for before in portraits:
+            other = config.streams[before]
+            if stream.portrait == other.portrait and (stream.face, stream.marks) != (other.face, other.marks):
+                raise ConfigError(
+                    f"{where}: also that of '{before}', with another face or other marks; give one of them a copy of the file"
+                )
         try:
-            portraits[name] = load_portrait(stream.portrait, faces, ground=config.portraits.ground)
+            portraits[name] = _portrait_of(stream, faces, config.portraits.ground)
+        except (NoFaceError, LandmarksNeeded) as exc:
+            raise type(exc)(f"{where}: {exc}; or place it by hand with 'marks' ('--marks')") from exc
         except PortraitError as exc:
-            raise type(exc)(f"streams.{name}.portrait: {exc}") from exc
+            raise type(exc)(f"{where}: {exc}") from exc
     return portraits
+
+
+def _portrait_of(stream: StreamConfig, faces: Faces, ground: Colour) -> Portrait:
+    marks = None if stream.marks is None else np.array(stream.marks, np.float32)
+    portrait = load_portrait(stream.portrait, faces, marks, ground)
+    return portrait if stream.face is None else portrait.with_face(stream.face)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from pipeline import malloc, puppetfile
 from pipeline.engine import Engine
+from pipeline.face.canonical import five_points
 from pipeline.face.faces import Faces
 from pipeline.pictures.decode import Decoded, decode
 from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
@@ -131,9 +132,9 @@ class Gallery:
             self._loaded.pop(old)
         return portrait
 
-    def put(self, key: str, portrait: Portrait) -> None:
-        """A portrait that the config names."""
-        if key not in bundled_names():
+    def put(self, key: str, portrait: Portrait, changed: bool = False) -> None:
+        """A portrait that the config names. changed: it is not as it would be found again under that name."""
+        if changed or key not in bundled_names():
             self._own.setdefault(key, portrait)
 
     async def thumbnail(self, key: str) -> bytes:
@@ -194,12 +195,25 @@ class Gallery:
 
     async def choose_face(self, key: str, face: int) -> PortraitInfo:
         """Let another face of a picture move, when it is shown next; PortraitError if there is none."""
+        return await self._face(key, lambda portrait: portrait.with_face(face))
+
+    async def marks(self, key: str) -> list[list[float]]:
+        """Where the face that moves lies: five points, see `pipeline.face.marks`, as shares of the picture."""
+        portrait = await self.get(key)
+        return (five_points(portrait.landmarks) / portrait.image.shape[1::-1]).tolist()
+
+    async def place_face(self, key: str, marks: Sequence[Sequence[float]]) -> PortraitInfo:
+        """Place the face that moves by hand, from when it is shown next. marks: as `marks` tells them. MarksError;
+        PortraitError for a puppet."""
+        return await self._face(key, lambda portrait: portrait.with_marks(np.array(marks) * portrait.image.shape[1::-1]))
+
+    async def _face(self, key: str, work: Callable[[Portrait], Portrait]) -> PortraitInfo:
         async with self._one_at_a_time:
-            portrait = (await self.get(key)).with_face(face)
+            portrait = work(await self.get(key))
             if self._shelf.about(key) is None:
                 self._own[key] = portrait
             else:
-                await asyncio.to_thread(self._shelf.choose_face, key, portrait)
+                await asyncio.to_thread(self._shelf.keep_face, key, portrait)
             self._preparing.forget(key)
             self._happened()
         return self.info(key)

@@ -98,7 +98,7 @@ class Shelf:
             try:
                 (part / PORTRAIT).write_bytes(data)
                 if portrait.others:
-                    np.save(part / FACES, np.stack(portrait.others))
+                    (part / FACES).write_bytes(_packed(portrait))
                 (part / THUMBNAIL).write_bytes(thumbnail(portrait))
                 (part / ABOUT).write_text(about.model_dump_json(indent=1), "utf-8")
                 if self.about(key) is None:
@@ -121,7 +121,8 @@ class Shelf:
             return None
         try:
             portrait = read_puppet(about.name, (self._path(key) / PORTRAIT).read_bytes())
-            others = _faces(self._path(key) / FACES) if len(about.faces) > 1 else ()
+            path = self._path(key) / FACES
+            others = _faces(path) if path.exists() or len(about.faces) > 1 else ()
         except (OSError, ValueError) as exc:
             raise PortraitError(f"{about.name}: cannot be read from {self._path(key)} ({exc})") from exc
         portrait = portrait if about.puppet else replace(portrait, about=None)
@@ -138,11 +139,12 @@ class Shelf:
         """Call it otherwise. CannotKeep."""
         self._rewrite(key, {"name": name})
 
-    def choose_face(self, key: str, portrait: Portrait) -> None:
-        """Let the face of `portrait`, which is this one, move. CannotKeep."""
+    def keep_face(self, key: str, portrait: Portrait) -> None:
+        """Let the face of `portrait`, which is this one, move, and lie where it lies there. CannotKeep."""
         with self._writing(portrait.name):
+            _replace(self._path(key) / FACES, _packed(portrait))
             _replace(self._path(key) / THUMBNAIL, thumbnail(portrait))
-        self._rewrite(key, {"face": portrait.face, "eyes_shut": portrait.eyes_shut})
+        self._rewrite(key, {"faces": portrait.boxes(), "face": portrait.face, "eyes_shut": portrait.eyes_shut})
 
     def remove(self, key: str) -> None:
         """Delete it. CannotKeep where that is not allowed; it may be gone already."""
@@ -217,6 +219,13 @@ def _read(path: Path) -> Kept | None:
         log.warning("%s is not shown: damaged (%s)", path, str(exc).splitlines()[0])
         return None
     return about.model_copy(update={"size": sum(each.stat().st_size for each in path.iterdir())})
+
+
+def _packed(portrait: Portrait) -> bytes:
+    """All its faces, as `_faces` reads them."""
+    out = io.BytesIO()
+    np.save(out, np.stack(portrait.others or (portrait.landmarks,)))
+    return out.getvalue()
 
 
 def _faces(path: Path) -> tuple[np.ndarray, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import quote
 
 import cv2
 import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from pipeline.frames import Image
 from pipeline.pictures.decode import MAX_SIDE
@@ -26,10 +26,28 @@ FORM_BYTES = 100_000  # of an upload beside the file
 UPLOADS = ("/api/portraits", "/api/portraits/preview")
 
 
-class FaceChoice(BaseModel):
-    """Which face of a picture moves, counted from the left."""
+Point = tuple[float, float]
+Marks = tuple[Point, Point, Point, Point, Point]
 
-    face: int
+
+class FaceChoice(BaseModel):
+    """Which face of a picture moves, counted from the left; or where it lies, placed by hand (see `FacePlace`)."""
+
+    face: int | None = None
+    marks: Marks | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.face is None) == (self.marks is None):
+            raise ValueError("either 'face' or 'marks' is expected")
+        return self
+
+
+class FacePlace(BaseModel):
+    """Where the face that moves lies. marks: x and y, as shares of the picture's width and height, of the eye on the left, the
+    eye on the right, the tip of the nose, the left and the right corner of the mouth."""
+
+    marks: Marks
 
 
 class PortraitChange(BaseModel):
@@ -85,9 +103,16 @@ def router(gallery: Gallery) -> APIRouter:
     async def thumbnail(key: str, request: Request) -> Response:
         return _cached(await gallery.thumbnail(key), request)
 
-    @api.put("/{key}/face", summary="Choose which face of a picture moves")
+    @api.get("/{key}/face", summary="Where the face that moves lies")
+    async def face(key: str) -> FacePlace:
+        return FacePlace.model_validate({"marks": await gallery.marks(key)})
+
+    @api.put("/{key}/face", summary="Choose which face of a picture moves, or place it by hand")
     async def choose_face(key: str, choice: FaceChoice) -> PortraitInfo:
-        """Let another face of the picture move, from when it is shown next."""
+        """Let another face of the picture move, or the same at another place, from when it is shown next."""
+        if choice.marks is not None:
+            return await gallery.place_face(key, choice.marks)
+        assert choice.face is not None
         return await gallery.choose_face(key, choice.face)
 
     @api.patch("/{key}", summary="Rename an upload")

@@ -1,7 +1,6 @@
 """WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): a camera in, the animated picture out.
 
-A stream always has a picture, if only the still portrait, so WHEP never answers 409. ICE restarts are not supported,
-so there are no entity tags (RFC 9725 §4.3.1).
+A stream always has a picture, if only the still portrait, so WHEP never answers 409.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from ..control.control import Control
-from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
+from ..errors import BadOffer, TooLarge, UnsupportedMedia
 from ..webrtc.ice import IceServers
 from ..webrtc.offer import MAX_BYTES, Kind
 from ..webrtc.sessions import Sessions
@@ -46,14 +45,16 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         )
         return _with_links(response)
 
-    @api.patch("/{name}/sessions/{session}", status_code=204, summary="Add ICE candidates")
-    async def trickle(name: str, session: str, request: Request) -> Response:
+    @api.patch("/{name}/sessions/{session}", status_code=204, summary="Add ICE candidates, or restart ICE")
+    async def patch(name: str, session: str, request: Request) -> Response:
+        """If-Match: the session's ETag, or * for a restart, which is answered with 200, a fragment and a new ETag."""
         control.stream(name)
         sessions.find(session)
-        if request.headers.get("if-match", "*") != "*":
-            raise PreconditionFailed("there are no entity tags here: ICE restarts are not supported")
-        await sessions.trickle(session, await _body(request, FRAGMENT))
-        return Response(status_code=204)
+        restarted = await sessions.patch(session, await _body(request, FRAGMENT), request.headers.get("if-match"))
+        if restarted is None:
+            return Response(status_code=204)
+        fragment, tag = restarted
+        return Response(fragment, media_type=FRAGMENT, headers={"ETag": tag})
 
     @api.delete("/{name}/sessions/{session}", summary="End a session")
     async def end(name: str, session: str) -> Response:
@@ -79,6 +80,7 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"
         response.headers["Accept-Patch"] = FRAGMENT
+        response.headers["ETag"] = session.tag
         return _with_links(response)
 
     def _with_links(response: Response) -> Response:

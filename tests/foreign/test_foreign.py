@@ -111,12 +111,13 @@ def plays(page: Page, video: str) -> dict[str, Any]:
     return seen
 
 
-def write_access_units(path: Path) -> None:
-    """Two seconds of H.264 as OBS's x264 makes it for WHIP; before each access unit its length (4 bytes, big-endian)."""
+def write_access_units(path: Path, profile: str = "high", part: int = 1) -> None:
+    """Two seconds of H.264 as OBS's x264 makes it for WHIP, at 640 x 480 or a part of it; before each access unit its length
+    (4 bytes, big-endian)."""
     encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 640, 480, "yuv420p", Fraction(30)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 640 // part, 480 // part, "yuv420p", Fraction(30)
     encoder.time_base, encoder.bit_rate, encoder.gop_size, encoder.max_b_frames = Fraction(1, 30), 2_500_000, 60, 0
-    encoder.options = {"preset": "veryfast", "profile": "high", "x264-params": "repeat-headers=1:annexb=1"}
+    encoder.options = {"preset": "veryfast", "profile": profile, "x264-params": "repeat-headers=1:annexb=1"}
     with path.open("wb") as file:
         for frame in [*(moving(k) for k in range(60)), None]:
             for packet in encoder.encode(frame):
@@ -130,15 +131,19 @@ def moving(k: int) -> av.VideoFrame:
     return frame
 
 
-def test_obs_publishes_every_time(installed, model, tmp_path):
+@pytest.mark.parametrize(("form", "count"), [("baseline", 3), ("high", 12), ("simulcast", 3)])
+def test_obs_publishes_every_time(form, count, installed, model, tmp_path):
     """Were there three fingerprints in the answer, of 20 connections about three would fail."""
-    write_access_units(tmp_path / "units")
-    count = os.environ.get("PUPPETCAST_TEST_OBS", "20")
+    layers = {"baseline": [1], "high": [1], "simulcast": [1, 2, 4]}[form]
+    paths = [tmp_path / f"{part}.units" for part in layers]
+    for part, path in zip(layers, paths, strict=True):
+        write_access_units(path, "baseline" if form == "baseline" else "high", part)
+    count = int(os.environ.get("PUPPETCAST_TEST_OBS", count))
     with run_server(auth={"requests_per_minute": 100000}) as server:
-        command = ["node", "obs.mjs", server.url, str(tmp_path / "units"), count]
+        command = ["node", "obs.mjs", server.url, str(count), *map(str, paths)]
         done = subprocess.run(command, cwd=installed, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout) == {"live": int(count), "failures": []}
+    assert json.loads(done.stdout) == {"live": count, "failures": []}
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])

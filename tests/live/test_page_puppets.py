@@ -132,7 +132,7 @@ def test_one_records_oneself_after_a_yes_and_only_the_key_pictures_stay(opened, 
     assert cameras(opened) == [], "without a yes no camera opens"
     opened.fill("#studio-name", "me & my face")
     agree(opened)
-    record(opened, until="Look right")
+    record(opened, until="Turn slowly to the right")
     opened.wait_for_function("tracks.map((track) => track.readyState).join() === 'ended'")
     assert opened.evaluate("tracks[0].kind") == "video", "no sound"
     told(opened, "Ready: “me & my face”")
@@ -154,7 +154,7 @@ def test_a_camera_that_publishes_is_the_one_that_is_recorded_and_goes_on(opened,
     opened.click("#start")
     until_state(http, lambda state: state["publisher"] and state["animated"] > 5)
     see_oneself(opened)
-    record(opened, until="Look left")
+    record(opened, until="Turn slowly to the left")
     told(opened, "Making")
     animated = http.get("/api/streams/live").json()["animated"]
     until_state(http, lambda state: state["animated"] > animated + 5)

@@ -177,6 +177,61 @@ def test_a_face_that_is_not_found_is_placed_by_hand(page, server, http):
     assert np.abs(seen / (640, 400) - POINTS).max() < 0.02
 
 
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_face_that_was_found_wrongly_is_placed_by_hand_later(page, server, http):
+    info = post(http, "me.png", encoded(bundled("astronaut").image[:, ::-1])).json()
+    http.patch("/api/streams/live", json={"portrait": info["id"]}).raise_for_status()
+    opened(page, server)
+    prepared = server.control.stream("live").shown.prepared
+
+    def place() -> None:
+        page.locator("#gallery .more").last.focus()
+        page.keyboard.press("Enter")
+        page.click("#details-place")
+        expect(page.locator("#marked")).to_be_enabled()
+
+    expect(page.locator("#gallery .more")).to_have_count(1)  # the bundled ones lie as they should
+    found = np.array(http.get(f"/api/portraits/{info['id']}/face").json()["marks"])
+    place()
+    expect(page.locator("#undo")).to_be_disabled()
+    page.click("#farther", click_count=3)
+    box = page.locator("#canvas").bounding_box()
+    x, y = (box["x"] + found[4][0] * box["width"], box["y"] + found[4][1] * box["height"])
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y + 4, steps=4)
+    page.mouse.up()
+    page.keyboard.press("1")
+    expect(page.locator("#ask")).to_contain_text("Point 1, the middle of the eye on the left")
+    for key in ("ArrowLeft", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    page.keyboard.press("Backspace")  # and that is taken back
+    page.click("#marked")
+    expect(page.locator("#details")).to_be_hidden()
+    placed = np.array(http.get(f"/api/portraits/{info['id']}/face").json()["marks"])
+    moved = (placed - found) * (box["width"], box["height"])
+    assert np.abs(moved[4] - (20, 4)).max() < 1.5
+    assert np.abs(moved[[0, 2, 3]]).max() < 2.5
+    until_state(http, lambda state: server.control.stream("live").shown.prepared is not prepared)
+
+    place()
+    page.click("#anew")
+    expect(page.locator("#ask")).to_contain_text("1 of 5: click the middle of the eye on the left")
+    box = page.locator("#canvas").bounding_box()
+    for x, y in (POINTS[1], POINTS[0], *POINTS[2:]):
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.click("#marked")
+    expect(page.locator("#marker-problem")).to_have_text(
+        "The eyes are changed over; the one on the left of the picture comes first"
+    )
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    assert np.array_equal(http.get(f"/api/portraits/{info['id']}/face").json()["marks"], placed.tolist())
+    for wrong in ({}, {"face": 0, "marks": placed.tolist()}, {"marks": placed.tolist()[:4]}):
+        assert http.put(f"/api/portraits/{info['id']}/face", json=wrong).status_code == 422
+
+
 def httpx_landmarks(http: httpx.Client, key: str) -> np.ndarray:
     from pipeline.puppetfile import unpack
 

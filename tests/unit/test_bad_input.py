@@ -8,17 +8,13 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import av
 import httpx
-import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.errors import PortraitError
-from pipeline.liveportrait.files import is_installed
 from pipeline.pictures.decode import decode_picture
 from pipeline.pictures.formats import taken
-from pipeline.portrait import DEMO_CLIP, bundled_names
 from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.control.commands import read_change
@@ -39,8 +35,21 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("htttp: {port: 1}", "line 1: htttp: unknown key"),
-        ("http: {prot: 1}", "line 1: http.prot: unknown key"),
+        ("htttp: {port: 1}", "line 1: htttp: unknown key; did you mean 'http'?"),
+        ("http: {prot: 1}", "line 1: http.prot: unknown key; did you mean 'port'?"),
+        (
+            "streams: {b: {sinks: [{kind: push, tarjet: a}]}}",
+            "line 1: streams.b.sinks.0.tarjet: unknown key; did you mean 'target'?",
+        ),
+        (
+            "portraits: {background: red}",
+            "line 1: portraits.background: string should match pattern '^#[0-9a-fA-F]{6}$' (given: 'red')",
+        ),
+        (
+            "streams: {live: {puppet: {region: nose}}}",
+            "line 1: streams.live.puppet.region: input should be 'all', 'exp', 'pose', 'lip' or 'eyes' (given: 'nose')",
+        ),
+        ("http: {zzz: 1}", "line 1: http.zzz: unknown key; there are: host, port, allowed_origins"),
         (
             "http: {port: 99999}",
             "line 1: http.port: input should be less than or equal to 65535 (given: 99999)",
@@ -181,18 +190,6 @@ def test_http(model):
         assert http.get("/openapi.json").status_code == 200
 
 
-@pytest.fixture
-def silent_clip(tmp_path):
-    """A clip with sound and no picture."""
-    path = tmp_path / "sound.wav"
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("pcm_s16le", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
-        frame.rate = 8000
-        out.mux(stream.encode(frame))
-    return path
-
-
 def test_options_of_the_command_line_win_and_are_checked(monkeypatch):
     monkeypatch.setenv("PUPPETCAST_HTTP__PORT", "9000")
     config = Config(streams={"live": {"sinks": [{"kind": "push", "target": "rtsp://a"}], "puppet": {"smoothing": 0.7}}})
@@ -202,72 +199,24 @@ def test_options_of_the_command_line_win_and_are_checked(monkeypatch):
     assert (live.portrait, live.source, live.path) == ("drawing", "network", "rtsp://cam/a")
     assert (live.sinks, live.puppet) == (config.streams["live"].sinks, config.streams["live"].puppet)
     assert override(config, None, None, None, None, None, None, None) == config
+    for port in (-1, 65536):
+        with pytest.raises(ConfigError, match=f"command line: port: input should be .* \\(given: {port}\\)"):
+            override(config, None, port, None, None, None, None, None)
+    with pytest.raises(ConfigError, match="--webcam and --url: only one of them can drive"):
+        override(config, None, None, None, None, "0", "rtsp://cam/a", None)
+
+
+def test_marks_are_of_the_picture_that_they_are_given_with():
+    marks = [(1.0, 2.0)] * 5
+    config = Config(streams={"live": {"portrait": "a.png", "marks": marks, "face": 1}})
+    live = override(config, None, None, "b.png", None, None, None, None).streams["live"]
+    assert (live.portrait, live.marks, live.face) == ("b.png", None, None)
+    live = override(config, None, None, "b.png", None, None, None, None, 2, marks).streams["live"]
+    assert (live.portrait, live.marks, live.face) == ("b.png", tuple(marks), 2)
+    assert override(config, None, None, None, None, None, None, None, 0).streams["live"].marks == tuple(marks)
 
 
 def test_the_version_is_told():
     installed = Path(sys.executable).parent / "puppetcast"
     done = subprocess.run([str(installed), "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"puppetcast {version('puppetcast')}\n"
-
-
-def test_command_line(tmp_path, silent_clip, shell):
-    names = ", ".join(bundled_names())
-    (tmp_path / "bad.yaml").write_text("nope: 1")
-    (tmp_path / "text.jpg").write_text("text")
-    (tmp_path / "empty.yaml").write_text(f"liveportrait: {{checkpoints: {tmp_path}}}")
-    (tmp_path / "wall.yaml").write_text("streams: {hall: {}, door: {}}")
-    (tmp_path / "any.safetensors").write_bytes(b"")
-    (tmp_path / "sink.yaml").write_text("streams: {live: {sinks: [{kind: push, target: 'http://x'}]}}")
-    (tmp_path / "nobody.yaml").write_text("streams: {live: {portrait: nobody}}")
-    (tmp_path / "name.yaml").write_text("streams: {a/b: {}}")
-    clip, wall = str(silent_clip), str(tmp_path / "wall.yaml")
-    lacks = "lacks liveportrait/base_models/appearance_feature" if is_installed() else "needs PyTorch, which is not installed"
-    no_live = "meant for the stream 'live', which this config does not have; its streams: hall, door"
-    table = [
-        (["serve", "--config", str(tmp_path / "bad.yaml")], "nope: unknown key"),
-        (["serve", "--port", "99999"], "command line: port: input should be less than or equal to 65535 (given: 99999)"),
-        (["serve", "--port", "-1"], "command line: port: input should be greater than or equal to 0 (given: -1)"),
-        (["serve", "--clip", clip, "--webcam", "0"], "--clip and --webcam: only one of them can drive; leave the others out"),
-        (["serve", "--webcam", "0", "--url", "rtsp://cam/a"], "--webcam and --url: only one of them can drive"),
-        (["serve", "--config", wall, "--clip", clip, "--portrait", "drawing"], f"--clip and --portrait: {no_live}"),
-        (["serve", "--config", wall, "--url", "rtsp://cam/a"], f"--url: {no_live}"),
-        (["serve", "--port", "0", "--webcam", "/dev/video99"], "camera /dev/video99: No such file or directory"),
-        (["serve", "--port", "0", "--clip", str(silent_clip)], "has no video track"),
-        (["serve", "--config", str(tmp_path / "sink.yaml")], "streams.live.sinks.0.target: 'http://x': the address must begin"),
-        (["serve", "--config", str(tmp_path / "nobody.yaml")], "streams.live.portrait: nobody: No such file or directory"),
-        (["serve", "--config", str(tmp_path / "name.yaml")], "string should match pattern '^[a-z0-9][a-z0-9_-]{0,39}$'"),
-        (["animate", "[/x]", str(silent_clip)], "[/x]: No such file or directory"),
-        (["animate", "drawing", "[red]no[/red].mp4"], "[red]no[/red].mp4: No such file or directory"),
-        (["animate", str(tmp_path), str(silent_clip)], "Is a directory; a picture file is expected"),
-        (["bench", "mesh", "--clip", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
-        (["animate", "nobody", str(silent_clip)], f"nobody: No such file or directory; bundled portraits: {names}"),
-        (["animate", str(tmp_path / "text.jpg"), str(silent_clip)], f"text.jpg: not a {TAKEN} picture"),
-        (["animate", "drawing", str(silent_clip), "--marks", "1,2", "3,4", "5", "6,7", "8,9"], "--marks: '5' is no point; five"),
-        (
-            ["animate", "drawing", str(silent_clip), "--marks", "9,9", "9,9", "9,9", "9,9", "9,9"],
-            "drawing: the marks are no face",
-        ),
-        (["animate", "drawing", str(silent_clip), "--face", "1"], "drawing: there is no face 1; it shows 1, counted from 0"),
-        (["animate", "drawing", str(silent_clip), "--background", "red"], "--background: 'red': a colour such as #808080"),
-        (["animate", str(DEMO_CLIP), str(silent_clip), "--face", "1"], "a clip; '--marks' and '--face' are for pictures"),
-        (["animate", "drawing", str(silent_clip)], "has no video track"),
-        (["animate", "drawing", str(tmp_path / "none.mp4")], "none.mp4: No such file or directory"),
-        (["animate", "drawing", str(silent_clip), "--engine", "x"], "engine 'x' is not known; engines: auto, mesh"),
-        (
-            ["serve", "--port", "0", "--engine", "liveportrait", "--config", str(tmp_path / "empty.yaml")],
-            lacks,
-        ),
-        (["models", "fetch", "x"], "model 'x' is not known; models: face_landmarker, litert, liveportrait"),
-        (
-            ["animate", "drawing", str(tmp_path / "any.safetensors"), "--engine", "liveportrait"],
-            lacks,
-        ),
-    ]
-
-    for args, message in table:
-        done = shell.run(args)
-        errors = [line for line in done.said.splitlines() if line.startswith("error:")]
-        assert done.code == 2, (args, done.said)
-        assert len(errors) == 1, done.said
-        assert message in errors[0]
-        assert "Traceback" not in done.said

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PortraitError
+from pipeline.errors import MarksError, PortraitError
 from pipeline.face.faces import Faces, faces_by
 from pipeline.portrait import bundled_names, make_portrait
 from streamer.config import Engine, Portraits
@@ -168,6 +168,27 @@ async def test_another_process_may_change_the_folder(opened, model):
     assert await uploads(ours) == []
     with pytest.raises(UnknownPortrait):
         ours.info(key)
+
+
+async def test_a_face_that_is_placed_by_hand_is_there_after_a_restart(opened):
+    ours, theirs = opened(), opened()
+    info = await added(ours, 1)
+    before = await ours.thumbnail(info.id)
+    told = np.array(await ours.marks(info.id))
+    assert np.allclose(told * (100, 120), MARKS, atol=0.5)
+    wanted = (told + (0.05, -0.1)).tolist()
+    changes = ours.changes
+    placed = await ours.place_face(info.id, wanted)
+    assert placed.faces != info.faces
+    assert ours.changes == changes + 1
+    assert await ours.thumbnail(info.id) != before
+    for gallery in (ours, theirs, opened()):
+        assert gallery.info(info.id) == placed
+        assert np.allclose(await gallery.marks(info.id), wanted, atol=0.005)
+    with pytest.raises(MarksError, match=r"^1\.png: marks: the eyes are changed over"):
+        await ours.place_face(info.id, [wanted[k] for k in (1, 0, 2, 3, 4)])
+    with pytest.raises(UnknownPortrait):
+        await ours.place_face("upload-0123456789abcdef", wanted)
 
 
 async def test_a_damaged_folder_costs_only_what_is_damaged(opened, tmp_path, caplog):
