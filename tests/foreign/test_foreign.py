@@ -36,7 +36,8 @@ WATCH = """async (endpoint) => {
   window.player = new WebRTCPlayer({video, type: 'whep', iceServers: [], statsTypeFilter: '^inbound-rtp'});
   await window.player.load(new URL(endpoint));
 }"""
-# As its README has it, to the letter; but for the token, which nobody asks for here.
+# As its README has it, to the letter; but for the token, which nobody asks for here. Its viewer keeps no ETag, so its PATCH is
+# refused with 428 (RFC 9725 §4.3.1), an error that it handles nowhere; it plays all the same.
 PUBLISH_MEDOOZE = """async (url) => {
   const stream = await navigator.mediaDevices.getUserMedia({audio: true, video: true});
   const pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
@@ -45,6 +46,7 @@ PUBLISH_MEDOOZE = """async (url) => {
   await window.client.publish(pc, url);
 }"""
 WATCH_MEDOOZE = """async (url) => {
+  addEventListener('unhandledrejection', (event) => event.reason.message.endsWith('428') && event.preventDefault());
   const video = document.createElement('video');
   video.id = 'foreign'; video.muted = true; video.autoplay = true;
   document.body.prepend(video);
