@@ -63,7 +63,7 @@ class Door(Intake):
         self._began_s = time.monotonic()
 
     def put(self, frame: TimedFrame) -> None:
-        number = stamp.read(frame.frame.to_ndarray(format="gray"))
+        number = stamp.read(np.asarray(frame.frame.to_ndarray(format="gray"), np.uint8))
         late_s = (self._camera.number() - number) / self._camera.fps
         self.behind.append((time.monotonic() - self._began_s, late_s))
         super().put(frame)

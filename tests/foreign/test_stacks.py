@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +24,7 @@ from ..waiting import LIMIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
-ALL_ADDRESSES = {"bind_addresses": []}  # these stacks leave loopback addresses out
+ALL_ADDRESSES: dict[str, list[str]] = {"bind_addresses": []}  # these stacks leave loopback addresses out
 MUXER = """
 import av, sys
 from fractions import Fraction
@@ -65,7 +66,7 @@ def test_janus_gives_its_viewers_what_is_pushed_to_it(tmp_path: Path) -> None:
 
 
 def test_werift_watches_and_publishes(installed: Path) -> None:
-    streams = {"live": {}, "far": {}}
+    streams: dict[str, Any] = {"live": {}, "far": {}}
     with run_server(FakeEngine(WallTime(), seconds=0.001), webrtc=ALL_ADDRESSES, streams=streams) as server:
         driven(server)
         command = ["node", "relay.mjs", f"{server.url}/live/live/whep", f"{server.url}/live/far/whip"]

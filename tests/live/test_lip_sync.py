@@ -4,6 +4,7 @@ and RTSP. What is measured is what the far end has."""
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from pipeline.frames import TimedFrame
 from ..conftest import run_server
 from ..fakes import FakeEngine, WallTime
 from ..peers import negotiate, peer
-from ..programs import RTSP_RECORDER, SYSTEM_PYTHON, free_port, need_gstreamer
+from ..programs import free_port, program
 from ..recorded import FPS, Edges, Recorder, light_and_sound
 from ..waiting import wait_until
 
@@ -115,17 +116,15 @@ def take_rtmp(url: str, path: Path) -> threading.Thread:
 
 @contextmanager
 def rtsp_taken(path: Path) -> Iterator[str]:
-    """The address of GStreamer's RTSP server, which keeps what is published there as a file."""
-    need_gstreamer("GStreamer's RTSP server")
-    port = free_port()
-    command = [SYSTEM_PYTHON, str(RTSP_RECORDER), str(port), str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    """The address of an RTSP server, which keeps what is published there as a file: FFmpeg's, as it lines up picture and sound
+    by the sender's reports; GStreamer's wants a name in them (CNAME) that FFmpeg does not send, and goes by what comes first."""
+    url = f"rtsp://127.0.0.1:{free_port()}/in"
+    command = [program("ffmpeg"), "-loglevel", "error", "-rtsp_flags", "listen", "-i", url, "-c", "copy", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
         try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == "ready\n"
-            yield f"rtsp://127.0.0.1:{port}/in"
+            yield url
         finally:
-            server.kill()
+            server.send_signal(signal.SIGINT)  # it finishes its file
 
 
 def uplink(server: Any, edges: Edges) -> None:

@@ -96,6 +96,13 @@ async def test_a_camera_is_read(camera, transport, codec):
         assert (frame.frame.width, frame.frame.height) == (320, 240)
 
 
+@pytest.mark.parametrize(("asked", "taken"), [("udp", "TCP"), ("tcp", "UDP")])
+async def test_a_camera_that_takes_one_transport_only_is_read_by_that(camera, asked, taken):
+    camera.start("h264", "320x240", "", "", taken)
+    async with reading(NetworkSource(camera.url, asked, Timeouts(2, 2))) as (out, _):
+        await until(lambda: out.received > 20)
+
+
 async def test_a_camera_is_read_by_tls(camera, tmp_path):
     need_gstreamer("GStreamer's RTSP server with TLS")
     _, pem = write_pem(tmp_path)

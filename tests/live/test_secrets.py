@@ -165,9 +165,7 @@ def tried(server: Server) -> bool:
     return all(output.detail for output in live.outputs) and all(source and source.detail for source in cameras)
 
 
-def test_no_secret_is_shown_anywhere(
-    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
-) -> None:
+def test_no_secret_is_shown_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture) -> None:
     secret, kept = Secrets(), tmp_path / "kept.json"
     for name in ("", *LOGGERS):
         caplog.set_level(logging.DEBUG, logger=name)
