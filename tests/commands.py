@@ -17,9 +17,12 @@ from .conftest import ROOT
 
 PROGRAM = """
 import json, os, sys
-import bench.cli, pipeline.face.mediapipe, pipeline.liveportrait.engine, pipeline.mesh.engine, pipeline.offline.animate
-import streamer.app, streamer.cli.main
+import bench.cli, pipeline.face.mediapipe, pipeline.mesh.engine, pipeline.offline.animate, streamer.app, streamer.cli.main
+from pipeline.liveportrait.files import is_installed
 from streamer.__main__ import main
+
+if is_installed():
+    import pipeline.liveportrait.engine
 
 for line in sys.stdin:
     args, folder, said, environment = json.loads(line)
