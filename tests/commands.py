@@ -84,7 +84,7 @@ class Commands:
 @contextmanager
 def commands() -> Iterator[Commands]:
     """Ready to run commands."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "500"}  # what is said is measured when it is loaded
     with (
         TemporaryDirectory() as folder,
         subprocess.Popen(
