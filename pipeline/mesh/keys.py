@@ -109,6 +109,8 @@ def as_driven(landmarks: Array, motion: Motion, neutral: Neutral, geometry: Geom
     scale, rotation, _ = umeyama(neutral.landmarks[RIGID], landmarks[RIGID])
     seen = (motion.expression @ neutral.axes) * np.float32(neutral.eye_distance)
     ruled = offsets(motion, geometry, mouth_width(landmarks)) - seen
+    apart = geometry.landmarks[:, :2] - neutral.landmarks[:, :2]  # the rules go from lids at the eyeball's true edge
+    ruled[:, :2] += apart - np.median(apart, axis=0)
     moved = (landmarks + scale * ruled @ rotation.T)[:, :2]
     return with_irises(moved.astype(np.float32), geometry.landmarks, motion)
 
