@@ -22,15 +22,16 @@ MAX_GAIN = 1.5  # exposure is evened no further
 FACE = 468  # landmarks, without the irises
 
 
-def most_neutral(faces: Sequence[Array]) -> int:
-    """Which of (478, 3) landmarks has the head as it mostly is, the mouth shut, and the eyes open and as they mostly look."""
+def most_neutral(faces: Sequence[Array], usual: Array | None = None) -> int:
+    """Which of (478, 3) landmarks has head and eyes as in `usual`, the eyes open and the mouth shut. usual: (478, 3); where it
+    is not given, as they mostly are."""
     upright = [_normal(face) for face in faces]
-    usual = Neutral.of(np.median(upright, axis=0).astype(np.float32))
+    mostly = Neutral.of(np.median(upright, axis=0).astype(np.float32) if usual is None else _normal(usual))
 
     def oddness(face: Array) -> float:
-        motion = usual.motion(face)
+        motion = mostly.motion(face)
         shut = float(np.maximum(1.0 - motion.openness, 0.0).sum())
-        gap = float(np.linalg.norm(face[13] - face[14])) / usual.eye_distance
+        gap = float(np.linalg.norm(face[13] - face[14])) / mostly.eye_distance
         return float(np.abs(motion.pose[:3]).sum()) + 2.0 * gap + 0.5 * shut + float(np.abs(motion.gaze).sum())
 
     return int(np.argmin([oddness(face) for face in upright]))
