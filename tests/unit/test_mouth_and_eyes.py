@@ -17,7 +17,7 @@ from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
 from pipeline.mesh.eyes import soft_gaze
-from pipeline.mesh.mouth import _own_row
+from pipeline.mesh.interior import own_row
 from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.tones import LUMA, Tones
@@ -262,6 +262,6 @@ def test_only_the_upper_teeth_of_an_open_mouth_are_the_skull_s():
     inside = np.zeros((60, 100), np.float32)
     inside[8:55, 5:95] = 1
     tones = Tones(*np.full((5, 3), 220, np.float32))
-    kept = _own_row(own, inside, np.arange(60)[:, None] < np.full((1, 100), 12), tones, 80.0)
+    kept = own_row(own, inside, np.arange(60)[:, None] < np.full((1, 100), 12), tones, 80.0)
     assert kept[12:23, 20:80].min() == 1, "the line between two teeth is one of them"
     assert kept[27:, 5:95].max() == 0
