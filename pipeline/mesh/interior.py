@@ -17,7 +17,7 @@ LOWER_LIGHT, LIP_SHADE = 0.88, (0.04, 0.18)  # on lower teeth; mouth widths belo
 FRONT, SIDE, SIDE_SHADE = 0.15, 0.5, 0.7  # mouth widths beside the middle between which lower teeth lose SIDE_SHADE of it
 TONGUE, TONGUE_MIDDLE, TONGUE_EDGE = (0.56, 0.60), 0.20, 0.45  # half axes, height over the lower teeth's edge, softness
 TONGUE_LIGHT, TONGUE_SHADE = 0.88, 0.6  # of flesh in the light, in its middle, and what its rim lacks of that
-BRIGHT_TOOTH, BETWEEN = 0.55, 0.02  # luma of the darkest tooth against the others, and half a line between two, in mouth widths
+BRIGHT_TOOTH, BETWEEN = 0.45, 0.02  # luma of the darkest tooth against the others, and half a line between two, in mouth widths
 
 
 def upper_teeth(u: Array, v: Array, tones: Tones, unit: float) -> Array:
@@ -74,9 +74,9 @@ def own_row(own: Image, inside: Array, above: Array, tones: Tones, unit: float) 
     return np.clip(end[None] - np.arange(own.shape[0])[:, None], 0, 1).astype(np.float32)
 
 
-def keep_own(upper: Array, own: Image, inside: Array, gums: Array, tones: Tones) -> None:
+def keep_own(upper: Array, own: Image, inside: Array, gums: Array, tones: Tones, unit: float) -> None:
     """The teeth that a portrait shows take the place of the upper row in its skull; `gums` (h, w) go above whole crowns."""
-    core = cv2.GaussianBlur(cv2.erode(inside, np.ones((3, 3))), (0, 0), 0.8)[..., None]
+    core = cv2.GaussianBlur(cv2.erode(inside, np.ones((3, 3))), (0, 0), max(0.02 * unit, 0.8), sigmaY=0.8)[..., None]
     upper[..., :3] += (tones.gum - upper[..., :3]) * gums[..., None]
     upper[..., :3] += (own.astype(np.float32) - upper[..., :3]) * core
     upper[..., 3] = np.maximum(np.maximum(core[..., 0], gums), upper[..., 3] * (1 - gums.max()))

@@ -30,7 +30,7 @@ PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further
 LOWER_PURSED = 0.5  # and a lower one up by this share of that
 CORNERS, CORNER = (0.42, 0.95), 0.2  # of the way from the middle to a corner between which light falls to that share
 SHADOW, SHADOW_EDGE = 0.04, 0.07  # of the lips: mouth widths that it lies lower, and its softness
-DARK, OWN_SHADE = 0.40, 0.3  # what it takes of the light; share of all shades that a portrait's own teeth do not show already
+DARK, OWN_SHADE = 0.40, 0.3  # what it takes of the light; share of all shades that a portrait's own teeth do not show
 RIM = 0.06  # mouth widths of a lip's wet inside that are seen below and beside an opening; landmarks lie outside of it
 BEHIND, DIM = 0.28, 0.6  # light on what is behind the lower lip, against flesh this dim,
 BARED = 0.25  # unless a smile of this widening, in mouth widths, bares it,
@@ -48,8 +48,9 @@ LOWER_LIP_REACH = 0.07  # no lip goes further down on its teeth
 class Mouth:
     """Textures with their top left corner at `origin`. upper: (h, w, 4) upper teeth and gum, fixed to the head; lower:
     (h, w, 4) lower teeth and tongue, fixed to the jaw; unit: what is a mouth's width for teeth, in pixels; dropped: how far the
-    jaw is down in the picture, in units; shade: share of all shades that the textures do not have already; rise: how far up the
-    upper lip slides on the teeth, in units, negative, and how much further per unit of a smile."""
+    jaw is down in the picture, in units; shade: share of all shades that the upper row does not have already; wet: how much of
+    a lip's inside rims an opening; rise: how far up the upper lip slides on the teeth, in units, negative, and how much further
+    per unit of a smile."""
 
     origin: Array
     upper: Array
@@ -63,6 +64,7 @@ class Mouth:
     unit: float
     dropped: float
     shade: float
+    wet: float
     rise: tuple[float, float]
 
     def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, shut: float) -> None:
@@ -77,7 +79,7 @@ class Mouth:
         bared = min(BEHIND + smile / BARED + max(gap - WIDE, 0.0) / DOWN, 1.0)
         light, inner = self._light(outline, box)
         colour = self._interior(geometry, pose, box, jaw, bared, light)
-        lip = (1 - inner) * np.float32(self.shade * max(1 - smile / BARED, 0.0))
+        lip = (1 - inner) * np.float32(self.wet * max(1 - smile / BARED, 0.0))
         colour = _mixed(colour, _plain(self.flesh, box), lip)
         blend(image, box, colour, polygon_mask(outline, box, self.width / 60) * alpha)
 
@@ -91,7 +93,7 @@ class Mouth:
         for way in (SHADOW * self.width, -RIM * self.width):
             left, top = pad - round(way * x), pad - round(way * y)
             parts.append(soft[top : top + height, left : left + width])
-        return 1 - np.float32(DARK * self.shade) * (1 - parts[0]), parts[1]
+        return 1 - np.float32(DARK) * (1 - parts[0]), parts[1]
 
     def _moved(self, pose: Pose) -> float:
         """0 at rest, where the picture is itself, 1 once lips or jaw have moved visibly."""
@@ -108,13 +110,13 @@ class Mouth:
         upper, above, u = self._row(self.upper, geometry, pose, box, high, wide, 0.0)
         middle = float(((left + right) / 2 - self.centre[:2]) @ self.along) / self.unit / wide
         way = np.clip((np.abs(u - middle) * (2 * wide / across) - CORNERS[0]) / (CORNERS[1] - CORNERS[0]), 0, 1)
-        light = light * (1 - (1 - CORNER) * self.shade * way * way * (3 - 2 * way))
+        light = light * (1 - (1 - CORNER) * way * way * (3 - 2 * way))
         light *= min(across / min(NARROW, self.width / self.unit), 1.0) ** 2
         cavity, flesh = _plain(self.cavity, box), _plain(self.flesh, box)
         behind = np.asarray(cv2.addWeighted(lower, bared, flesh, DIM * (1 - bared), 0), np.float32)
         shaded = 1 - UNDER * cv2.GaussianBlur(above, (0, 0), UNDER_EDGE * self.unit)
-        colour = _mixed(_mixed(cavity, behind, below * shaded), upper, above)
-        return _mixed(cavity, colour, light)
+        lit = _mixed(cavity, upper, 1 - self.shade * (1 - light))
+        return _mixed(_mixed(cavity, behind, below * shaded * light), lit, above)
 
     def _row(
         self, texture: Array, geometry: Geometry, pose: Pose, box: Box, way: float, wide: float, bow: float
@@ -199,7 +201,7 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
         lip = np.interp(xs, *(rest[list(topo.UPPER_INNER_LIP), :2] - centre[:2]).T)
         gums = np.clip(lip - ys, 0, 1) * min(max(gap / unit - 0.4 * CROWN, 0) / (0.3 * CROWN), 1.0)
         row = own_row(box.of(crop), inside, ys < lip + SHOWN * unit, tones, unit)
-        keep_own(upper, box.of(crop), inside * row, gums, tones)
+        keep_own(upper, box.of(crop), inside * row, gums, tones, unit)
         rise = min(UPPER_LIP_REACH[0] + gap / unit - SHOWN, LEAST_RISE), 0.0
     return Mouth(
         origin=box.origin,
@@ -214,5 +216,6 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
         unit=unit,
         dropped=JAW_SHARE * max(gap, 0.0) / unit if own is None else 0.0,
         shade=1.0 if own is None else OWN_SHADE,
+        wet=1.0 if own is None else 0.0,
         rise=rise,
     )
