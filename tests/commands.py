@@ -17,9 +17,12 @@ from .conftest import ROOT
 
 PROGRAM = """
 import json, os, sys
-import bench.cli, pipeline.face.mediapipe, pipeline.liveportrait.engine, pipeline.mesh.engine, pipeline.offline.animate
-import streamer.app, streamer.cli.main
+import bench.cli, pipeline.face.mediapipe, pipeline.mesh.engine, pipeline.offline.animate, streamer.app, streamer.cli.main
+from pipeline.liveportrait.files import is_installed
 from streamer.__main__ import main
+
+if is_installed():
+    import pipeline.liveportrait.engine
 
 for line in sys.stdin:
     args, folder, said, environment = json.loads(line)
@@ -81,7 +84,7 @@ class Commands:
 @contextmanager
 def commands() -> Iterator[Commands]:
     """Ready to run commands."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "500"}  # what is said is measured when it is loaded
     with (
         TemporaryDirectory() as folder,
         subprocess.Popen(

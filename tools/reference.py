@@ -127,7 +127,7 @@ def http(app: FastAPI) -> str:
     for route in _routes(app.routes):
         methods = ", ".join(sorted(route.methods or ()))
         about = route.summary or route.description.split("\n")[0]
-        rows.append(f"| {methods} | `{route.path}` | {about} |")
+        rows.append(f"| {methods} | `{route.path_format}` | {about} |")
     out += [*rows, ""]
     out.append("## Commands\n")
     out.append(

@@ -22,6 +22,7 @@ function noticeText({ control, camera, error }) {
 
 export function renderNotice(page) {
   const text = noticeText(page);
+  if (page.error && !page.control.state) $("status-line").textContent = ""; // nothing is being connected
   $("notice").textContent = text;
   $("notice").hidden = !text;
   $("notice").classList.toggle("bad", Boolean(page.error) || !page.control.state);

@@ -43,7 +43,7 @@ def _in_face(marks: Array, across: Array, distance: float) -> Array:
 def _of_order(points: Array) -> str:
     nose, left, right = points[2:]
     mouth = float((left[1] + right[1]) / 2)
-    if mouth < MOUTH_BELOW and right[0] < left[0]:
+    if mouth < -MOUTH_BELOW and not _of_order(-points):  # all lies well, seen from eyes that are changed over
         return "the eyes are changed over; the one on the left of the picture comes first"
     if mouth < MOUTH_BELOW:
         return "the mouth is not below the eyes; the eyes come first, its corners last"

@@ -94,11 +94,10 @@ def _around(picture: Picture) -> Array:
 def _reach(around: Array, other: Array) -> Array:
     """(478,) how far a picture reaches beyond its face, by the colours around it and around the portrait's: cheeks and jaw with
     their surroundings where both were taken at one place, unless they differ so much that one would see an edge. Hair moves on
-    its own: there the portrait's own begins inside the outline."""
+    its own: it is always the portrait's."""
     difference = np.abs(around - other).max(axis=1)
     same_place = np.interp(np.percentile(difference, 75), SAME_PLACE, (1.0, 0.0))
     out = np.zeros(topo.COUNT, np.float32)
-    out[list(HAIRLINE)] = -1.0
     out[np.array(topo.OVAL)[_BELOW_HAIRLINE]] = same_place * np.interp(difference, NO_EDGE, (1.0, 0.0))
     return out
 

@@ -167,8 +167,9 @@ def _grain(crop: Image, box: Box, width: float) -> Array:
 
 
 def _lash(line: Array, skin: Array) -> Array:
-    """(3,) as dark as the portrait's own lid line and never lighter than a shadow on its skin, in the hue of that: what is
-    dark there is iris, too."""
+    """(3,) as dark as the portrait's own lid line and never lighter than a shadow on its skin, in the hue of that, as what is
+    dark there is iris, too; and of more of it, as skin has in its shadows."""
     tone = skin.mean(axis=0)
-    dark = float(np.percentile(line @ LUMA, 10)) / max(float(tone @ LUMA), 1.0) if len(line) >= 8 else 1.0
-    return np.asarray(tone * min(dark, DARK), np.float32)
+    light = max(float(tone @ LUMA), 1.0)
+    dark = min(float(np.percentile(line @ LUMA, 10)), DARK * light) if len(line) >= 8 else DARK * light
+    return np.asarray(dark * (tone / light) ** 2, np.float32)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from ..face.motion import Array, Neutral
 from ..frames import Image
@@ -21,15 +22,16 @@ MAX_GAIN = 1.5  # exposure is evened no further
 FACE = 468  # landmarks, without the irises
 
 
-def most_neutral(faces: Sequence[Array]) -> int:
-    """Which of (478, 3) landmarks has the head as it mostly is, the mouth shut, and the eyes open and as they mostly look."""
+def most_neutral(faces: Sequence[Array], usual: Array | None = None) -> int:
+    """Which of (478, 3) landmarks has head and eyes as in `usual`, the eyes open and the mouth shut. usual: (478, 3); where it
+    is not given, as they mostly are."""
     upright = [_normal(face) for face in faces]
-    usual = Neutral.of(np.median(upright, axis=0).astype(np.float32))
+    mostly = Neutral.of(np.median(upright, axis=0).astype(np.float32) if usual is None else _normal(usual))
 
     def oddness(face: Array) -> float:
-        motion = usual.motion(face)
+        motion = mostly.motion(face)
         shut = float(np.maximum(1.0 - motion.openness, 0.0).sum())
-        gap = float(np.linalg.norm(face[13] - face[14])) / usual.eye_distance
+        gap = float(np.linalg.norm(face[13] - face[14])) / mostly.eye_distance
         return float(np.abs(motion.pose[:3]).sum()) + 2.0 * gap + 0.5 * shut + float(np.abs(motion.gaze).sum())
 
     return int(np.argmin([oddness(face) for face in upright]))
@@ -56,25 +58,27 @@ def sharpness(image: Image, landmarks: Array) -> float:
 
 
 def chosen(faces: Sequence[Array], neutral: int, budget: int = BUDGET) -> list[int]:
-    """Indices of at most `budget` faces (478, 3), the neutral first: each next one is the face that is farthest from all
-    that are chosen, in the space of any region, until none is farther than COVERED.
+    """Indices of at most `budget` faces (478, 3), the neutral first: each next one is the face that brings all faces nearest to
+    a chosen one, by the squares of their distances in the spaces of all regions, until none is farther than COVERED.
 
-    Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer Science 38, 1985.
+    Nemhauser, Wolsey and Fisher, "An analysis of approximations for maximizing submodular set functions", Mathematical
+    Programming 14, 1978: the greedy choice.
     """
     reference = Neutral.of(faces[neutral])
     described = [features(reference.motion(face)) for face in faces]
-    points = {name: np.stack([d[name] for d in described]) for name in REGIONS}
-    out = [neutral]
-    away = {name: np.linalg.norm(p - p[neutral], axis=1) for name, p in points.items()}
-    while len(out) < min(budget, len(faces)):
-        farthest = max(away, key=lambda name: float(away[name].max()))
-        new = int(np.argmax(away[farthest]))
-        if away[farthest][new] < COVERED:
-            break
+    between = [_squares(np.stack([d[name] for d in described])) for name in REGIONS]
+    out, away = [neutral], [squares[neutral] for squares in between]
+    while len(out) < min(budget, len(faces)) and max(float(a.max()) for a in away) > COVERED**2:
+        nearer = [np.minimum(squares, a) for squares, a in zip(between, away, strict=True)]
+        new = int(np.argmin(sum(squares.sum(axis=1) for squares in nearer)))
         out.append(new)
-        for name, p in points.items():
-            away[name] = np.minimum(away[name], np.linalg.norm(p - p[new], axis=1))
+        away = [squares[new] for squares in nearer]
     return out
+
+
+def _squares(points: Array) -> Array:
+    """(n, n) squared distances between n points."""
+    return np.asarray(np.square(cdist(points, points)), np.float32)
 
 
 def evened(picture: Picture, neutral: Picture) -> Picture:

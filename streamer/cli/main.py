@@ -18,7 +18,7 @@ from .models import models_app, verify
 from .puppet import puppet_app
 from .serve import devices, serve
 
-[UsageError] = typer.BadParameter.__bases__  # click's, which newer versions of typer carry within themselves
+UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer versions of typer carry within themselves
 app = typer.Typer(no_args_is_help=True)
 
 

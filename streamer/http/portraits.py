@@ -94,20 +94,20 @@ def router(gallery: Gallery) -> APIRouter:
             _jpeg(decoded.image), media_type=JPEG, headers={"X-Scale": str(decoded.scale), "Cache-Control": "no-store"}
         )
 
-    @api.get("/{key}/image", summary="A portrait as JPEG", response_class=Response)
+    @api.get("/{key:path}/image", summary="A portrait as JPEG", response_class=Response)
     async def image(key: str, request: Request, side: Annotated[int, Query(ge=64, le=MAX_SIDE)] = 512) -> Response:
         """side: its longer one is at most so many pixels."""
         return _cached(await asyncio.to_thread(_small, await gallery.get(key), side), request)
 
-    @api.get("/{key}/thumbnail", summary="The square around the face that moves, as JPEG", response_class=Response)
+    @api.get("/{key:path}/thumbnail", summary="The square around the face that moves, as JPEG", response_class=Response)
     async def thumbnail(key: str, request: Request) -> Response:
         return _cached(await gallery.thumbnail(key), request)
 
-    @api.get("/{key}/face", summary="Where the face that moves lies")
+    @api.get("/{key:path}/face", summary="Where the face that moves lies")
     async def face(key: str) -> FacePlace:
         return FacePlace.model_validate({"marks": await gallery.marks(key)})
 
-    @api.put("/{key}/face", summary="Choose which face of a picture moves, or place it by hand")
+    @api.put("/{key:path}/face", summary="Choose which face of a picture moves, or place it by hand")
     async def choose_face(key: str, choice: FaceChoice) -> PortraitInfo:
         """Let another face of the picture move, or the same at another place, from when it is shown next."""
         if choice.marks is not None:
@@ -115,16 +115,16 @@ def router(gallery: Gallery) -> APIRouter:
         assert choice.face is not None
         return await gallery.choose_face(key, choice.face)
 
-    @api.patch("/{key}", summary="Rename an upload")
+    @api.patch("/{key:path}", summary="Rename an upload")
     async def rename(key: str, change: PortraitChange) -> PortraitInfo:
         return await gallery.rename(key, change.name)
 
-    @api.delete("/{key}", status_code=204, summary="Delete an upload")
+    @api.delete("/{key:path}", status_code=204, summary="Delete an upload")
     async def delete(key: str) -> None:
         """A stream that shows it goes on with it."""
         await gallery.delete(key)
 
-    @api.get("/{key}/puppet", tags=["puppets"], summary="A portrait with all its pictures, as a .puppet file")
+    @api.get("/{key:path}/puppet", tags=["puppets"], summary="A portrait with all its pictures, as a .puppet file")
     async def puppet_file(key: str) -> Response:
         portrait = await gallery.get(key)
         data = await asyncio.to_thread(pack_puppet, portrait, portrait.about or About(portrait.name, "one picture"))

@@ -183,9 +183,9 @@ async def test_patches_that_cannot_be(http):
 
 @pytest.mark.parametrize("kind", ["whip", "whep"])
 async def test_options_get_and_head(http, kind):
-    """OPTIONS: WHIP §4.2, WHEP §4.4 (Accept-Post). GET and HEAD: WHIP §4.1, WHEP §4.1."""
+    """OPTIONS: WHIP §4.2, WHEP §4.4 (Accept-Post). GET and HEAD: WHIP §4.1, WHEP §4.1. 405: HTTP (RFC 9110 §15.5.6)."""
     options = await http.options(f"/live/live/{kind}")
-    assert options.status_code in (200, 204)
+    assert options.status_code == 200
     assert options.headers["accept-post"] == "application/sdp"
     got = await http.get(f"/live/live/{kind}")
     assert got.is_success
@@ -194,6 +194,31 @@ async def test_options_get_and_head(http, kind):
     assert head.status_code == 200
     assert head.headers["content-type"] == "application/sdp"
     assert (await http.get("/live/nothing/whep")).status_code == 404
+    for method in ("PUT", "PATCH", "DELETE"):
+        refused = await http.request(method, f"/live/live/{kind}")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, GET, HEAD, POST")
+
+
+async def test_what_a_session_takes(http):
+    """OPTIONS and 405 (RFC 9110 §9.3.7, §15.5.6), Accept-Patch (RFC 5789 §3.1)."""
+    location = (await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)).headers["location"]
+    options = await http.options(location)
+    assert (options.status_code, options.headers["accept-patch"]) == (200, FRAGMENT["Content-Type"])
+    for method in ("PUT", "POST"):
+        refused = await http.request(method, location)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, GET, HEAD, PATCH, DELETE")
+    await http.delete(location)
+    assert (await http.options(location)).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["whip", "whep"])
+async def test_a_slash_too_many(http, kind):
+    """WHIP §4.5: 307, and never 301 or 302, which would make a GET of it."""
+    told = await http.post(f"/live/live/{kind}/?take_over=true", content="x", headers=SDP)
+    assert (told.status_code, told.headers["location"]) == (307, f"/live/live/{kind}?take_over=true")
+    reply = await http.post(f"/live/live/{kind}/", content=await offer_of(kind), headers=SDP, follow_redirects=True)
+    assert reply.status_code == 201
+    assert (await http.delete(reply.headers["location"])).status_code == 200
 
 
 async def test_pages_of_other_sites(model):

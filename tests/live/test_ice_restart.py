@@ -16,7 +16,7 @@ from streamer.webrtc.sdp import read_fragment
 
 from ..conftest import run_server
 from ..peers import Camera, connected, negotiate, peer, pictures
-from ..waiting import LIMIT_S, until
+from ..waiting import LIMIT_S, until, wait_until
 
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 STAR = {**FRAGMENT, "If-Match": "*"}
@@ -161,3 +161,29 @@ async def test_without_bundle_each_medium_starts_anew():
 def test_a_browser_has_time_to_notice():
     least_s = 0.5 + (aiortc_patches.CONSENT_FAILURES - 1) * (0.8 * aiortc_patches.CONSENT_INTERVAL_S + 0.5)
     assert least_s > 5 + 1.5, "Chromium's own time, and ours to gather candidates"
+
+
+COUNT = "document.getElementById('puppet').getVideoPlaybackQuality().totalVideoFrames"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_page_restarts_before_it_posts_anew(model, page, camera):
+    """Camera and picture, each in the session that it had. Chromium takes six seconds to notice."""
+    camera("d14", 60)
+    asked: list[tuple[str, int]] = []
+    page.on("response", lambda reply: asked.append((reply.request.method, reply.status)) if "/live/live" in reply.url else None)
+    with run_server() as server:
+        page.goto(server.url)
+        page.click("#start")
+        wait_until(lambda: server.control.state("live").frames_in > 10 and page.evaluate(COUNT) > 10)
+        sessions = list(server.sessions._sessions.values())
+        tags = [session.tag for session in sessions]
+        asked.clear()
+        for session in sessions:
+            silence(session.connection)
+        frames, shown = server.control.state("live").frames_in, page.evaluate(COUNT)
+        wait_until(lambda: server.control.state("live").frames_in > frames + 20 and page.evaluate(COUNT) > shown + 20)
+        assert asked == [("PATCH", 200)] * 2
+        assert list(server.sessions._sessions.values()) == sessions
+        assert all(session.tag != tag for session, tag in zip(sessions, tags, strict=True))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import NoFaceError, PortraitError
+from pipeline.errors import MarksError, NoFaceError
 from pipeline.face.canonical import five_points
 from pipeline.face.faces import faces_by
 from pipeline.face.search import find_faces
@@ -77,19 +77,19 @@ def test_where_there_is_no_face_none_is_found(model, case):
 
 
 @pytest.mark.parametrize(
-    "marks",
+    ("marks", "wrong"),
     [
-        CAT[:4],
-        [*CAT[:4], [float("nan"), 1]],
-        [*CAT[:4], [9e9, 1]],
-        [CAT[1], CAT[0], *CAT[2:]],
-        [[5, 5]] * 5,
-        [*CAT[3:], *CAT[:3]],
+        (CAT[:4], "five points are expected: the eye on the left, the eye on the right, the tip of the nose"),
+        ([*CAT[:4], [float("nan"), 1]], "five points are expected: the eye on the left"),
+        ([*CAT[:4], [9e9, 1]], "the right corner of the mouth is at [0-9]*,1, far outside the picture"),
+        ([CAT[1], CAT[0], *CAT[2:]], "the eyes are changed over"),
+        ([[5, 5]] * 5, "the eyes are 0 pixels apart"),
+        ([*CAT[3:], *CAT[:3]], "the mouth is not below the eyes"),
     ],
     ids=["four", "no number", "far away", "eyes exchanged", "one point", "upside down"],
 )
-def test_marks_that_are_no_face_are_refused(marks):
-    with pytest.raises(PortraitError, match=r"^cat: the marks are .*: the eye on the left|order is the eye on the left"):
+def test_marks_that_are_no_face_are_refused(marks, wrong):
+    with pytest.raises(MarksError, match=f"^cat: marks: {wrong}"):
         make_portrait("cat", np.zeros((256, 256, 3), np.uint8), faces_by(None), np.array(marks, np.float32))
 
 
