@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ TIMESTAMPS = 35  # SO_TIMESTAMPNS of Linux
 HAS_TIMESTAMPS = sys.platform == "linux"
 TIMESPEC = struct.Struct("@ll")
 LARGEST, AT_ONCE = 65_536, 64  # bytes of a datagram; datagrams that are read before others of the loop have their turn
+MOST_WAITING = 512  # datagrams for which the kernel has no room; of more, as on a line that is full, the oldest are lost
 
 
 class Datagram(bytes):
@@ -28,12 +30,13 @@ class Datagram(bytes):
 
 
 class Transport(asyncio.DatagramTransport):
-    """As the event loops' own."""
+    """As the event loops' own, for Linux."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.DatagramProtocol) -> None:
         super().__init__({"socket": sock, "sockname": sock.getsockname()})
         self._loop, self._sock, self._protocol = loop, sock, protocol
-        self._is_closing = False
+        self._waiting: deque[tuple[Any, Any]] = deque(maxlen=MOST_WAITING)
+        self._is_closing = self._is_full = False
         protocol.connection_made(self)
         loop.add_reader(sock.fileno(), self._read)
 
@@ -53,15 +56,31 @@ class Transport(asyncio.DatagramTransport):
                 return
 
     def sendto(self, data: Any, addr: Any = None) -> None:
-        """What does not fit into the kernel's buffer is lost, as on the way."""
         if self._is_closing:
             return
-        try:
-            self._sock.sendto(data, addr)
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as exc:
-            self._protocol.error_received(exc)
+        self._waiting.append((data, addr))
+        if not self._is_full:
+            self._write()
+
+    def _write(self) -> None:
+        """Send what waits, as far as the kernel's buffer has room."""
+        while self._waiting:
+            try:
+                self._sock.sendto(*self._waiting[0])
+            except (BlockingIOError, InterruptedError):
+                if not self._is_full:
+                    self._loop.add_writer(self._sock.fileno(), self._write)
+                self._is_full = True
+                return
+            except OSError as exc:
+                self._protocol.error_received(exc)
+            self._waiting.popleft()
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        if self._is_full:
+            self._loop.remove_writer(self._sock.fileno())
+        self._is_full = False
 
     def is_closing(self) -> bool:
         return self._is_closing
@@ -69,6 +88,7 @@ class Transport(asyncio.DatagramTransport):
     def close(self) -> None:
         if not self._is_closing:
             self._is_closing = True
+            self._end_waiting()
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
             self._loop.call_soon(self._protocol.connection_lost, None)
@@ -109,11 +129,12 @@ class _Loop:
 
     async def create_datagram_endpoint(
         self, factory: Callable[[], asyncio.DatagramProtocol], local_addr: tuple[str, int]
-    ) -> tuple[Transport, asyncio.DatagramProtocol]:
+    ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
         sock = self._bound(local_addr[0])
         sock.setblocking(False)
-        if HAS_TIMESTAMPS:
-            sock.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
+        if not HAS_TIMESTAMPS:
+            return await self._loop.create_datagram_endpoint(factory, sock=sock)
+        sock.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
         protocol = factory()
         return Transport(self._loop, sock, protocol), protocol
 

@@ -155,3 +155,29 @@ async def test_a_datagram_came_when_the_kernel_had_it(patched) -> None:
     assert transport.is_closing()
     assert came == [b"a", b"b"]
     assert not udp.HAS_TIMESTAMPS or came[1].arrived_s - came[0].arrived_s >= 0.05
+
+
+async def test_a_burst_waits_for_the_kernel(patched) -> None:
+    """A key frame is more than its buffer holds on a slow line."""
+    sent: list[bytes] = []
+
+    class Slow(socket.socket):
+        def sendto(self, data: bytes, *args: object) -> int:  # type: ignore[override]
+            if len(sent) % 3 == 2 and sent[-1:] != [b""]:
+                sent.append(b"")
+                raise BlockingIOError
+            sent.append(data)
+            return len(data)
+
+    with Slow(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        transport = udp.Transport(asyncio.get_running_loop(), sock, asyncio.DatagramProtocol())
+        words = [b"%d" % k for k in range(20)]
+        for word in words:
+            transport.sendto(word, ("127.0.0.1", 9))
+        await until(lambda: [word for word in sent if word] == words)
+        assert b"" in sent
+        transport.close()
+        transport.sendto(b"late", ("127.0.0.1", 9))
+        assert b"late" not in sent
