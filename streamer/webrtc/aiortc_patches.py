@@ -22,7 +22,7 @@ from pipeline.clock import steady
 from ..errors import ConfigError
 from ..timers import pause
 from . import udp
-from .extensions import PLAYOUT_DELAY, Arrivals, without_delay
+from .extensions import LONGEST, PLAYOUT_DELAY, Arrivals, with_playout_delay
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
 # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer. Nine seconds at least: a browser that has lost its
@@ -263,7 +263,9 @@ def _pack_extensions(self: Any, values: Any) -> tuple[int, bytes]:
     """Players hold back pictures for some hundredths of a second, for a smoothness that a live puppet has no use for."""
     packed: tuple[int, bytes] = _original["HeaderExtensionsMap.set"](self, values)
     number = getattr(self, "_playout_delay", None)
-    return packed if number is None else without_delay(*packed, number)
+    if number is None:
+        return packed
+    return with_playout_delay(*packed, number, LONGEST if getattr(self, "_may_wait", bool)() else 0)
 
 
 def _take(buffer: Any, packets: list[Any]) -> JitterFrame:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
-from aiortc import RTCPeerConnection
+from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.rtcrtpparameters import RTCRtcpFeedback
 
 from .offer import Kind
@@ -12,6 +13,7 @@ from .udp import HAS_TIMESTAMPS
 
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+LONGEST = 0xFFF  # playout delay, in 10 ms
 LAST_SHORT_ID = 14  # of one-byte headers (RFC 8285 §4.2)
 INTERVAL_S, MOST = 0.1, 300  # between two reports; packets in one
 FAR = 1000  # a number that is so far from the last begins a count of its own
@@ -23,7 +25,7 @@ ONE_BYTE, TWO_BYTES = 0xBEDE, 0x1000  # RFC 8285 §4.2, §4.3
 
 
 def negotiate(connection: RTCPeerConnection, kind: Kind) -> None:
-    """Answer an offer with what aiortc does not know: to a viewer that pictures are to be shown at once, to a publisher that it
+    """Answer an offer with what aiortc does not know: to a viewer how long it may hold pictures back, to a publisher that it
     is told when its packets came, where the kernel knows that."""
     offered = connection._RTCPeerConnection__remoteDescription().media  # type: ignore[attr-defined]
     for transceiver in connection.getTransceivers():
@@ -100,9 +102,15 @@ def _chunk(symbols: list[int]) -> bytes:
     return struct.pack("!H", bits)
 
 
-def without_delay(profile: int, value: bytes, number: int) -> tuple[int, bytes]:
-    """Packed header extensions and, as the extension `number`, that pictures are to be shown at once: a playout delay from
-    0 to 0 ms."""
+def hold_nothing(sender: RTCRtpSender, but: Callable[[], bool]) -> None:
+    """Let players show its pictures at once, where they know how to be told so; `but` while this holds, as they would then
+    not wait for the sound that belongs to them."""
+    sender._RTCRtpSender__rtp_header_extensions_map._may_wait = but  # type: ignore[attr-defined]
+
+
+def with_playout_delay(profile: int, value: bytes, number: int, most: int) -> tuple[int, bytes]:
+    """Packed header extensions and, as the extension `number`, that a picture may be held back from 0 to `most` x 10 ms."""
+    limits = most.to_bytes(3)  # twelve bits each
     if profile == TWO_BYTES:
-        return profile, value + bytes([number, 3, 0, 0, 0, 0, 0, 0])
-    return ONE_BYTE, value + bytes([number << 4 | 2, 0, 0, 0])
+        return profile, value + bytes([number, 3, *limits, 0, 0, 0])
+    return ONE_BYTE, value + bytes([number << 4 | 2, *limits])

@@ -202,6 +202,8 @@ class Sessions:
         codec = next(t._codecs[0] for t in session.connection.getTransceivers() if t.sender is sender)
         session.mime = codec.mimeType.lower()
         session.viewer.attach(sender, codec)
+        if session.sound is not None:
+            extensions.hold_nothing(sender, but=lambda: session.stream.audio.has_sound)
 
     def _join(self, session: Session) -> None:
         """Let a viewer that is connected have the packets of its stream and codec."""
