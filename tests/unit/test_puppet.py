@@ -296,6 +296,7 @@ def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model, shell):
     made = shell.run(["puppet", "make", "talk.mp4", *options], tmp_path)
     assert made.code == 0, made.said
     assert "me.puppet: 8 pictures" in made.said
+    assert "warning" not in made.said
     about, pictures = puppetfile.unpack((tmp_path / "me.puppet").read_bytes(), "me")
     assert (about.name, about.made_from, about.label, len(pictures)) == ("me", "a clip", "made for a test", 8)
     options = ["--engine", "mesh", "--max-frames", 5, "-o", "out.mp4"]
