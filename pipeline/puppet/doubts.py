@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..face.canonical import face
-from ..face.motion import PARTED, Array, Neutral, eyes_look_shut, lips_apart
+from ..face.motion import Array, Neutral, eyes_look_shut, lips_apart
 from ..portrait import Picture
 from .people import other_people
 
 TURNED = 0.25  # radians from the front
+GAPING = 0.2  # mouth widths between the lips: more than a smile that shows its teeth
 NAMED = 5  # pictures at most
 
 
@@ -25,7 +26,7 @@ def _of_neutral(landmarks: Array, name: str) -> list[str]:
     wrong = {
         "is turned aside": yaw > TURNED,
         "looks up or down": pitch > TURNED,
-        "has its mouth open": lips_apart(landmarks) > PARTED,
+        "has its mouth open": lips_apart(landmarks) > GAPING,
         "has its eyes shut": eyes_look_shut(landmarks),
     }
     told = " and ".join(what for what, is_so in wrong.items() if is_so)

@@ -112,10 +112,10 @@ def of_clip(
                 kept[k] = picture if k == wanted[0] else face_of(picture)
                 if len(kept) == len(wanted):
                     break
-    pictures = [kept[k] for k in wanted]
-    for line in doubts(pictures, [f"the picture at {times[k]:.1f} s" for k in wanted]):
+    in_time = [wanted[0], *sorted(wanted[1:])]
+    for line in doubts([kept[k] for k in in_time], [f"the picture at {times[k]:.1f} s" for k in in_time]):
         warn(f"{path}: {line}")
-    return assemble(path.name, pictures)
+    return assemble(path.name, [kept[k] for k in wanted])
 
 
 def _pace(path: Path) -> tuple[int, int | None]:

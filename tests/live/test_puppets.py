@@ -71,7 +71,7 @@ async def test_a_clip_becomes_a_puppet_beside_the_stream(server, model, tmp_path
         assert second.status_code == 503
         assert "already" in second.json()["detail"]
         states = await ended(http, reply.json()["id"])
-        assert states[-1]["state"] == "done", states[-1]
+        assert (states[-1]["state"], states[-1]["warnings"]) == ("done", []), states[-1]
         assert any(0 < s["done"] <= s["total"] == 120 for s in states)
         portrait = states[-1]["portrait"]
         infos = {info["id"]: info for info in (await http.get("/api/portraits")).json()}
