@@ -88,7 +88,7 @@ class Clip:
         reader = self._reader()
         with suppress(av.error.FFmpegError):  # a file that was cut off ends there
             for packet in reader.packets():
-                if sound or packet.stream_index == reader.video.index:
+                if sound or packet.stream.index == reader.video.index:
                     yield from reader.decode(packet)
 
     def _reader(self) -> Reader:

@@ -74,7 +74,7 @@ class Reader:
     def _put_right(self, packet: av.Packet) -> None:
         base = packet.time_base
         due_s = None if packet.dts is None else float(packet.dts * base)  # pts go to and fro
-        ticks = round(self._timeline.correction(packet.stream_index, due_s, float((packet.duration or 0) * base)) / base)
+        ticks = round(self._timeline.correction(packet.stream.index, due_s, float((packet.duration or 0) * base)) / base)
         packet.pts = None if packet.pts is None else packet.pts + ticks
         packet.dts = None if packet.dts is None else packet.dts + ticks
 
@@ -84,14 +84,14 @@ class Reader:
             frames = packet.decode()
         except av.error.FFmpegError:
             frames = []
-        if packet.stream_index == self.video.index:
+        if packet.stream.index == self.video.index:
             self.undecoded = 0 if frames else self.undecoded + 1
         for frame in frames:
             if isinstance(frame, VideoFrame):
                 at = self._time(self.video.index, frame, 1 / float(self.rate))
                 yield at, upright(frame, self.video.sample_aspect_ratio)
             elif isinstance(frame, AudioFrame):
-                yield self._time(packet.stream_index, frame, frame.samples / frame.sample_rate), frame
+                yield self._time(packet.stream.index, frame, frame.samples / frame.sample_rate), frame
 
     def _time(self, track: int, frame: VideoFrame | AudioFrame, length_s: float) -> float:
         began_s, ended_s = self._last.get(track, (None, 0.0))

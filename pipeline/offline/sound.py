@@ -54,7 +54,7 @@ def _from_first_picture(reader: Reader) -> Iterator[tuple[float, av.Packet]]:
     early: list[av.Packet] = []
     with suppress(av.error.FFmpegError):  # a file that was cut off ends there
         for packet in reader.packets():
-            if packet.stream_index != reader.video.index:
+            if packet.stream.index != reader.video.index:
                 early.append(packet)
             elif start_s is None:
                 start_s = next((at for at, _ in reader.decode(packet)), None)

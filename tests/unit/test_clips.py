@@ -312,6 +312,21 @@ def test_both_begin_where_the_first_picture_can_be_decoded(tmp_path: Path) -> No
     assert live.heard[0] == pytest.approx(0, abs=0.03)
 
 
+def test_the_last_pictures_come_where_the_sound_is_the_first_track(tmp_path: Path) -> None:
+    """A decoder gives them only at the end, for an empty packet that says it is of the first track."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        sound, video = out.add_stream("aac", rate=48_000), out.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        for k in range(30):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 8 * k, np.uint8))))
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 3200), np.int16), layout="stereo")
+            heard.sample_rate, heard.pts = 48_000, 1600 * k
+            out.mux(sound.encode(heard))
+        out.mux([*video.encode(None), *sound.encode(None)])
+    with open_clip(tmp_path / "a.mp4") as clip:
+        assert len(list(pictures(clip))) == 30
+
+
 def test_a_colon_in_a_name_is_no_address(tmp_path: Path) -> None:
     clip = Recorder(sound="pcm_s16le").write(tmp_path / "a:b.mkv")
     assert written(clip, tmp_path / "c:d.mp4").frames == FPS

@@ -19,6 +19,7 @@ from bench.similarity import psnr
 from pipeline import models
 from pipeline.errors import ModelError
 from pipeline.face.faces import faces_by
+from pipeline.face.units import in_units
 from pipeline.follow.framing import View
 from pipeline.follow.smoothing import OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning
@@ -29,7 +30,7 @@ from pipeline.liveportrait.compose import STATE, TURN, compose, filtered, flat, 
 from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, mesh_box
 from pipeline.liveportrait.device import DevicePath, RowPool, finishing
 from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
-from pipeline.liveportrait.follow import BETA, MIN_CUTOFF_HZ, Given, Seen, Sight, driving_input
+from pipeline.liveportrait.follow import BETA, MIN_CUTOFF_HZ, Given, MotionFollower, Seen, Sight, driving_input
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios, drive
 from pipeline.liveportrait.networks import PortraitFeatures, eye_mlp, lip_mlp, stitching_mlp
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
@@ -37,6 +38,8 @@ from pipeline.liveportrait.paste import to_bytes, to_nearest_bytes
 from pipeline.liveportrait.planes import FROM_YUV, PLANES, TO_YUV, corner, cut_planes, plane_encoder, planes_of, to_planes
 from pipeline.liveportrait.prepared import DevicePortrait, LivePortraitPrepared
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, fit
+
+from ..faces import Faces
 
 CPU = torch.device("cpu")
 
@@ -85,6 +88,26 @@ def test_the_crop_does_not_depend_on_the_size_or_shape_of_the_picture():
         there = driving_input(image, box.under(view))
         assert np.abs(there - given).mean() < 3
         assert np.abs(np.roll(there, 2, axis=1) - given).mean() > 2 * np.abs(there - given).mean()
+
+
+def test_the_driver_s_box_goes_along_where_4_to_3_is_cut_from_16_to_9():
+    def extract(images):
+        n = len(images)
+        points, turn = torch.zeros(n, 21, 3), torch.eye(3).expand(n, 3, 3)
+        return FaceMotion(points, points, turn, torch.ones(n, 1), torch.zeros(n, 3))
+
+    wide, cut = np.zeros((360, 640, 3), np.uint8), np.zeros((360, 480, 3), np.uint8)
+    face = fit(bundled("drawing").image, bundled("drawing").landmarks, 300)[1]
+    tracker = Faces(in_units(face, wide))
+    follower = MotionFollower(lambda: tracker, extract)
+    follower.calibrate((k / 30, wide) for k in range(60))
+    one = follower.see(wide, 3.0)
+    tracker.face = in_units(face - [80, 0, 0], cut)
+    other = follower.see(cut, 3.03)
+    before, after = one.box.in_pixels(wide), other.box.in_pixels(cut)
+    assert after.side == pytest.approx(before.side, rel=1e-3)
+    assert after.centre == pytest.approx(before.centre - [80, 0], abs=0.1)
+    assert not other.leap
 
 
 def test_planes_are_those_of_opencv():

@@ -167,6 +167,17 @@ def test_in_the_dark_a_motion_is_not_late():
     assert share > 0.9
 
 
+def test_in_the_dark_a_smaller_picture_is_averaged_on():
+    calm, picture = Denoiser(), shown(480, 480, 170)[0]
+    *before, last = noisy(picture, 0.18, 7, 14)
+    for frame in before:
+        known = calm(frame, None)
+    small = cv2.resize(last, (360, 360), interpolation=cv2.INTER_AREA)
+    wanted = cv2.resize(known, (360, 360), interpolation=cv2.INTER_AREA).astype(int)
+    off, anew = (np.abs(each(small, None) - wanted).mean() for each in (calm, Denoiser()))
+    assert off < 0.6 * anew
+
+
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (500, 1500), (640, 640), (3000, 200)])
 def test_tiles_cover_the_picture_and_a_face_lies_whole_in_one(width, height):
     views = tiles(np.zeros((height, width, 3), np.uint8))
