@@ -28,7 +28,7 @@ LOWER_BOW_OPEN = 0.9  # how much higher the lower row's sides stand per way of t
 NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out
 PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further is pushed down its teeth,
 LOWER_PURSED = 0.5  # and a lower one up by this share of that
-CORNERS, CORNER = (0.42, 0.95), 0.2  # of the way from the middle to a corner between which light falls to that share
+CORNERS, CORNER = (0.40, 0.97), 0.2  # of the way from the middle to a corner between which light falls to that share
 SHADOW, SHADOW_EDGE = 0.04, 0.07  # of the lips: mouth widths that it lies lower, and its softness
 DARK, OWN_SHADE = 0.40, 0.3  # what it takes of the light; share of all shades that a portrait's own teeth do not show
 RIM = 0.06  # mouth widths of a lip's wet inside that are seen below and beside an opening; landmarks lie outside of it
@@ -101,7 +101,8 @@ class Mouth:
         return min(float(np.abs(pose.offsets[lips, :2]).max()) / (0.03 * self.width), 1.0)
 
     def _interior(self, geometry: Geometry, pose: Pose, box: Box, jaw: float, bared: float, light: Array, lip: Array) -> Array:
-        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth, in (h, w) `light`, less towards the corners; lip: (h, w) share of its inside."""
+        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth, in (h, w) `light`, less towards the corners. lip: (h,
+        w) share of its inside."""
         left, right = (geometry.landmarks + pose.offsets)[[78, 308], :2]
         across = float(np.linalg.norm(right - left)) / self.unit
         wide = max(across / (1.9 * ARCH), 1.0)
