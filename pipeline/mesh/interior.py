@@ -37,7 +37,7 @@ def lower_teeth(u: Array, v: Array, tones: Tones, unit: float) -> Array:
     relative, cover = lower_row(u, past, unit)
     tongue, light = _tongue(u, past)
     colour = tones.cavity + (tones.flesh - tones.cavity) * light[..., None]
-    lip = np.clip((-past - 0.70 * CROWN) / 0.05 + 0.5, 0, 1)
+    lip = np.clip((-past - 0.5 * CROWN) / 0.05 + 0.5, 0, 1)
     colour = colour + (tones.flesh - colour) * lip[..., None]
     shade = np.clip((past + LIP_SHADE[1]) / (LIP_SHADE[1] - LIP_SHADE[0]), 0, 1) * (
         1 - SIDE_SHADE * np.clip((np.abs(u) - FRONT) / (SIDE - FRONT), 0, 1)

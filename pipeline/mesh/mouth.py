@@ -28,13 +28,14 @@ LOWER_BOW_OPEN = 0.9  # how much higher the lower row's sides stand per way of t
 NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out
 PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further is pushed down its teeth,
 LOWER_PURSED = 0.5  # and a lower one up by this share of that
-CORNERS, CORNER = (0.42, 0.95), 0.2  # of the way from the middle to a corner between which light falls to that share
+CORNERS, CORNER = (0.40, 0.97), 0.2  # of the way from the middle to a corner between which light falls to that share
 SHADOW, SHADOW_EDGE = 0.04, 0.07  # of the lips: mouth widths that it lies lower, and its softness
 DARK, OWN_SHADE = 0.40, 0.3  # what it takes of the light; share of all shades that a portrait's own teeth do not show
 RIM = 0.06  # mouth widths of a lip's wet inside that are seen below and beside an opening; landmarks lie outside of it
 BEHIND, DIM = 0.28, 0.6  # light on what is behind the lower lip, against flesh this dim,
 BARED = 0.25  # unless a smile of this widening, in mouth widths, bares it,
 WIDE, DOWN = 0.3, 0.4  # or a gap this much wider than WIDE
+OVER_TEETH = 0.5  # of it over the upper teeth
 UNDER, UNDER_EDGE = 0.25, 0.04  # share of the light that the upper row takes of what is behind it; mouth widths
 STRETCH = 0.3  # of an opening, by which a mouth is wider without a smile
 SMILE = 0.45  # of a smile's widening, by which it lowers chin and lower lip and leaves the jaw shut
@@ -78,9 +79,8 @@ class Mouth:
         jaw, smile = self.jaw(pose, geometry) + self.dropped * (1.0 - shut), self._smile(pose, geometry)
         bared = min(BEHIND + smile / BARED + max(gap - WIDE, 0.0) / DOWN, 1.0)
         light, inner = self._light(outline, box)
-        colour = self._interior(geometry, pose, box, jaw, bared, light)
         lip = (1 - inner) * np.float32(self.wet * max(1 - smile / BARED, 0.0))
-        colour = _mixed(colour, _plain(self.flesh, box), lip)
+        colour = self._interior(geometry, pose, box, jaw, bared, light, lip)
         blend(image, box, colour, polygon_mask(outline, box, self.width / 60) * alpha)
 
     def _light(self, outline: Array, box: Box) -> tuple[Array, Array]:
@@ -100,8 +100,9 @@ class Mouth:
         lips = [*topo.UPPER_INNER_LIP, *topo.LOWER_INNER_LIP, topo.CHIN]
         return min(float(np.abs(pose.offsets[lips, :2]).max()) / (0.03 * self.width), 1.0)
 
-    def _interior(self, geometry: Geometry, pose: Pose, box: Box, jaw: float, bared: float, light: Array) -> Array:
-        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth, in (h, w) `light`, less towards the corners."""
+    def _interior(self, geometry: Geometry, pose: Pose, box: Box, jaw: float, bared: float, light: Array, lip: Array) -> Array:
+        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth, in (h, w) `light`, less towards the corners. lip: (h,
+        w) share of its inside."""
         left, right = (geometry.landmarks + pose.offsets)[[78, 308], :2]
         across = float(np.linalg.norm(right - left)) / self.unit
         wide = max(across / (1.9 * ARCH), 1.0)
@@ -116,7 +117,7 @@ class Mouth:
         behind = np.asarray(cv2.addWeighted(lower, bared, flesh, DIM * (1 - bared), 0), np.float32)
         shaded = 1 - UNDER * cv2.GaussianBlur(above, (0, 0), UNDER_EDGE * self.unit)
         lit = _mixed(cavity, upper, 1 - self.shade * (1 - light))
-        return _mixed(_mixed(cavity, behind, below * shaded * light), lit, above)
+        return _mixed(_mixed(_mixed(cavity, behind, below * shaded * light), flesh, lip), lit, above * (1 - OVER_TEETH * lip))
 
     def _row(
         self, texture: Array, geometry: Geometry, pose: Pose, box: Box, way: float, wide: float, bow: float
