@@ -24,6 +24,7 @@ GAZE_LIMIT = np.array([0.37, 0.15], np.float32)  # where it would leave the eye
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
 NOTICED = (0.015, 0.05)
 BRIGHTER, DIMMER = 1.08, 0.86  # a ball's middle and its sides, against what is seen of it
+PALE = 60  # percent of what is bright beside the iris that is its white, the palest
 RIM, ALIEN = 4, 1.3  # sixths of an iris's radius from where what is so much brighter than the rest is none of it
 SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches down the eyeball, and how dark it is at the lid
 
@@ -127,7 +128,9 @@ def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray, grain: Gr
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
     luma = patch @ LUMA
     bright = np.percentile(luma[known], 80)
-    clear = known & (luma > 0.8 * bright)  # lashes and the lid's shadow do not go on behind the iris
+    clear = known & (luma > 0.8 * bright)  # lashes and the lid's shadow do not go on behind the iris,
+    hue = np.ptp(patch, axis=2) / np.maximum(luma, 1)
+    clear &= hue <= np.percentile(hue[clear], PALE)  # nor do the lids' rims and the red of the corners
     return np.where(clear[..., None], patch, grain.on(filled(patch, clear, 1.2))).astype(np.float32)
 
 

@@ -119,7 +119,7 @@ def make_lid(crop: Image, geometry: Geometry, eye: int) -> Lid:
     along = above[-1] - above[0]
     width = max(float(np.linalg.norm(along)), 1e-3)
     down = np.array([-along[1], along[0]], np.float32) / width
-    swell = np.sin(np.linspace(0.12, np.pi - 0.12, len(upper)))[:, None] * MARGIN * width * down
+    swell = np.sin(np.linspace(0.45, np.pi - 0.45, len(upper)))[:, None] * MARGIN * width * down
     wider = np.linspace(-MARGIN, MARGIN, len(upper))[:, None] ** 3 / MARGIN**2 * along  # at the corners
     above, below = above - swell + wider, below + 0.7 * swell + wider
     box = Box.around(np.concatenate([above, below]), 0.5 * width, geometry.side)
@@ -156,7 +156,7 @@ def _relief(box: Box, above: Array, below: Array) -> Array:
     top, bottom = np.interp(xs, *above.T), np.interp(xs, *below.T)
     t = np.clip((ys - top) / np.maximum(bottom - top, 1.0), 0, 1)
     inside = np.clip((xs - above[0, 0]) / 4, 0, 1) * np.clip((above[-1, 0] - xs) / 4, 0, 1)
-    return np.asarray(1 + (0.07 * np.sin(np.pi * t) - 0.05 * np.sin(np.pi * np.minimum(t * 4, 1))) * inside)
+    return np.asarray(1 + (0.03 * np.sin(np.pi * t) - 0.05 * np.sin(np.pi * np.minimum(t * 4, 1))) * inside)
 
 
 def _grain(crop: Image, box: Box, width: float) -> Array:

@@ -13,7 +13,7 @@ from .geometry import Geometry
 from .lips import closing
 
 KNEE = 0.7  # of a limit: a pose is the driver's own up to there
-TURN_GAIN = np.array([1.02, 1.12, 1.0, 1.0], np.float32)  # yaw, pitch: a landmarker sees a little less of a turn than is done
+TURN_GAIN = np.array([1.05, 1.12, 1.0, 1.0], np.float32)  # yaw, pitch: a landmarker sees a little less of a turn than is done
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
 GAP_GAIN = 1.06  # the warp shows a little less than is asked of it
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee

@@ -16,8 +16,10 @@ from pipeline.face.faces import faces_by
 from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
-from pipeline.mesh.eyes import soft_gaze
+from pipeline.mesh.eyes import _iris, soft_gaze
 from pipeline.mesh.interior import own_row
+from pipeline.mesh.layers import Box
+from pipeline.mesh.lids import _needed
 from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.tones import LUMA, Tones
@@ -220,6 +222,41 @@ def test_a_shut_eye_shows_nothing_of_its_white(prepared):
         assert specks[1] == 0
 
 
+@pytest.mark.parametrize("name", ["collins", "drawing"])
+def test_a_lid_paints_nothing_beside_the_eye(name):
+    """What is lighter than skin above an eye is a lid or a brow in the light, and no eyeball."""
+    given = MeshPrepared.of(bundled(name), 640, 512)
+    geometry, pose = given.geometry, pose_of(shut_eyes(), given.geometry)
+    for eye in given.eyes:
+        image = given.pixels.copy()
+        eye.lid.draw(image, geometry, pose, pose.landmarks(geometry), 0.0)
+        painted = np.argwhere(np.abs(image.astype(int) - given.pixels).max(axis=2) > 8)[:, ::-1]
+        outline = cv2.convexHull(geometry.landmarks[[*eye.upper, *eye.lower], :2])
+        away = [-cv2.pointPolygonTest(outline, point, True) for point in painted.tolist()]
+        assert len(painted) > 100
+        assert max(away) < 0.2 * eye.width
+
+
+def test_a_lid_is_the_picture_s_own_skin_as_far_as_that_is_skin():
+    xs = np.linspace(10, 90, 9, dtype=np.float32)
+    above, edge = (np.stack([xs, np.full(9, y, np.float32)], axis=1) for y in (10, 50))
+    skin, box = np.full((60, 100, 3), 180, np.float32), Box(0, 0, 100, 60)
+    assert _needed(skin, skin, above, edge, box)[14, 50] < 0.2
+    assert _needed(skin, skin, above, edge, box)[45, 50] > 0.95
+    for other in (40, 250):  # a black eye, a white one
+        assert _needed(np.full_like(skin, other), skin, above, edge, box)[14, 50] > 0.95
+
+
+def test_white_at_the_rim_of_an_iris_does_not_look_about_with_it():
+    picture = np.full((60, 60, 3), (90, 60, 40), np.uint8)
+    picture[47:49, 28:32] = 250  # a tear on the lower lid
+    picture[30:33, 32:35] = 250  # a light in the pupil
+    ys, xs = np.mgrid[0:60, 0:60]
+    iris = _iris(picture, np.ones((60, 60), bool), np.hypot(xs - 30, ys - 30), 20.0)
+    assert iris[47:49, 28:32, :3].max() < 100
+    assert iris[30:33, 32:35, :3].min() == 250
+
+
 def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
     tracker = MediaPipeTracker(model)
     tracker.track(prepared.still, 0.0)
@@ -253,6 +290,7 @@ def test_lids_shut_without_a_leap(prepared):
         ((0.50, 0.70), (0.45, 0.03), (0.0, 1.0)),  # a wink: the model drags the other eye along
         ((0.70, 0.50), (0.03, 0.45), (1.0, 0.0)),
         ((0.43, 0.84), (0.27, 0.00), (0.0, 1.0)),  # a faint one, told by lids and scores together
+        ((0.67, 0.81), (0.24, 0.01), (0.53, 0.98)),  # one that is hardly seen, on a turned head
         ((1.07, 0.73), (-0.04, 0.15), (1.1, 0.61)),  # one eye that squints
     ],
 )
