@@ -13,8 +13,9 @@ TORCH_INDEX ?=
 # What the tests are run with; 'make test VENV=.venv-mesh EXTRAS=dev' is without PyTorch, and says what it skips.
 EXTRAS ?= dev,liveportrait
 comma := ,
-# pip shows its progress where somebody can see it.
-PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install $$quiet
+# pip shows its progress where somebody can see it. Bytecode is made of what is imported, when it is: of all of it, that would
+# take longer than the rest.
+PIP = quiet=--quiet; [ -t 1 ] && quiet=; $(BIN)/python -m pip install --no-compile $$quiet
 define INSTALL
 	@echo "Installing puppetcast$(2) into $(VENV), once, in one to ten minutes by your network."
 	@python3 -m venv $(VENV)
@@ -53,13 +54,15 @@ browser:
 	  || echo "*** Chromium is absent and cannot be installed: the browser tests will be SKIPPED ***"
 
 # Servers and clients that others wrote, for the tests: an RTSP server and a WebRTC peer (GStreamer, on the system's
-# Python), a TURN server, an MQTT broker, npm for WHIP and WHEP clients, and ip, which makes hosts of their own.
+# Python), a TURN server, an SFU, FFmpeg, an MQTT broker, npm for WHIP and WHEP clients, and ip, which makes hosts of their own.
 PEERS := python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-nice coturn \
-  mosquitto iproute2
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-nice glib-networking coturn \
+  ffmpeg janus mosquitto iproute2
+GSTREAMER := import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstWebRTC', '1.0'); \
+  from gi.repository import Gio; assert Gio.TlsBackend.get_default().supports_tls()
 peers:
-	@(command -v turnserver && command -v mosquitto && command -v ip && command -v npm \
-	  && /usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstWebRTC', '1.0')") >/dev/null 2>&1 \
+	@(command -v turnserver && command -v ffmpeg && command -v janus && command -v mosquitto && command -v ip && command -v npm \
+	  && /usr/bin/python3 -c "$(GSTREAMER)") >/dev/null 2>&1 \
 	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PEERS) >/dev/null \
 	    && (command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm >/dev/null)) \
 	  || echo "*** other people's servers and clients cannot be installed: network cameras and foreign peers will not be tested ***"
@@ -67,9 +70,9 @@ peers:
 # Tests start the program again and again: it is to be read from bytecode, whatever the shell around has set.
 test quick: export PYTHONDONTWRITEBYTECODE :=
 
-# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
+# On four workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
 # minute, so it works beside them, and speaks after them.
-WORKERS ?= 3
+WORKERS ?= 4
 test: setup browser peers style
 	@{ $(TYPES); } >$(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \

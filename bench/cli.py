@@ -169,6 +169,19 @@ def bench_outputs(
         _report(outputs(seconds), out, "outputs" if check else None)
 
 
+@app.command("network")
+def bench_network(
+    seconds: Annotated[float, typer.Option(min=10, help="How long to read MJPEG of each rate.")] = 30,
+    hls_seconds: Annotated[float, typer.Option(min=20, help="How long to read HLS.")] = 60,
+    out: _Result = None,
+) -> None:
+    """How far behind pictures are that come over HTTP: MJPEG at 15, 30 and 60 frames per second, and live HLS."""
+    from bench.network import network
+
+    with one_line_errors():
+        _report(network(seconds, hls_seconds), out)
+
+
 @app.command("amp")
 def bench_amp(
     clip: _Clip = None,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline.clips import Progress
 from pipeline.face.faces import faces_by
+from pipeline.face.units import in_units
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Driving, Image
 from pipeline.liveportrait.build import DTYPES, Captured, precisions
@@ -152,7 +153,7 @@ def _measure(pipe: Connection, variant: Variant, settings: Settings, portrait: P
 
 def _sight(runtime: Runtime, portrait: Portrait) -> Sight:
     """The portrait as its own driver, a little moved."""
-    box = mesh_box(portrait.landmarks, DRIVING)
+    box = mesh_box(in_units(portrait.landmarks, portrait.image), DRIVING)
     motion = runtime.motion(runtime.upload([driving_input(portrait.image, box)]))
     reference = motion._replace(expression=motion.expression * 0.9)
     ratios = mesh_ratios(portrait.landmarks)

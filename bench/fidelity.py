@@ -19,6 +19,7 @@ from pipeline.engine import Engine
 from pipeline.face import topology as topo
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array, Neutral, eye_openness
+from pipeline.face.units import in_pixels
 from pipeline.frames import Image
 from pipeline.mesh.layers import Box
 from pipeline.offline.animate import animate
@@ -78,7 +79,9 @@ def track(clip: Path, model: Path) -> list[Array | None]:
     tracker = MediaPipeTracker(model)
     try:
         with open_clip(clip) as source:
-            return [tracker.track(picture(f), float(f.time or 0.0)) for f in pictures(source)]
+            seen = ((picture(f), float(f.time or 0.0)) for f in pictures(source))
+            tracked = ((image, tracker.track(image, time_s)) for image, time_s in seen)
+            return [None if face is None else in_pixels(face, image) for image, face in tracked]
     finally:
         tracker.close()
 

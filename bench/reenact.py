@@ -21,6 +21,7 @@ from pipeline.errors import ClipError
 from pipeline.face import topology as topo
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array, Motion, Neutral
+from pipeline.face.units import in_pixels
 from pipeline.follow.smoothing import MotionSmoother
 from pipeline.frames import Image
 from pipeline.mesh.mixing import Mixer
@@ -52,7 +53,7 @@ def seen(clip: Path, model: Path) -> list[Seen]:
     """The frames of a clip that show a face."""
     with closing(MediaPipeTracker(model)) as tracker, open_clip(clip) as source:
         found = [(time_s, image, tracker.track(image, time_s), tracker.blink) for time_s, image in timed(source)]
-    frames = [Seen(time_s, image, landmarks, blink) for time_s, image, landmarks, blink in found if landmarks is not None]
+    frames = [Seen(time_s, image, in_pixels(marks, image), blink) for time_s, image, marks, blink in found if marks is not None]
     if len(frames) < 20:
         raise ClipError(f"{clip}: shows a face in {len(frames)} frames; at least 20 are needed")
     return frames

@@ -24,6 +24,7 @@ from pipeline.clips import Progress, open_clip, timed
 from pipeline.engine import Engine
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array, eye_openness
+from pipeline.face.units import in_pixels
 from pipeline.fade import FADE_S
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image, TimedFrame
@@ -69,7 +70,8 @@ class Bench:
     def landmarks(self, pictures: Iterable[Image]) -> NDArray[np.float64]:
         """(n, len(WATCHED), 2) where the landmarker sees them; every picture on its own."""
         with closing(MediaPipeTracker(self.model)) as tracker:
-            found = [tracker.track(image, k / FPS) for k, image in enumerate(pictures)]
+            tracked = [(image, tracker.track(image, k / FPS)) for k, image in enumerate(pictures)]
+        found = [None if face is None else in_pixels(face, image) for image, face in tracked]
         seen: Array = next(f for f in found if f is not None)
         rows = []
         for face in found:

@@ -16,8 +16,9 @@ StreamerError
 ├── BadOffer             the SDP offer cannot be used
 │   ├── UnsupportedMedia the body is of another type
 │   └── TooLarge         the body is larger than any offer
-├── NoRestart            ICE restarts are not supported
-├── PreconditionFailed   If-Match names another state of the session
+├── NoRestart            ICE cannot be restarted now
+├── PreconditionFailed   If-Match names another ICE session
+├── PreconditionRequired If-Match is missing
 ├── ForeignPage          a page of another site asks, and may not
 ├── Unauthorized         a token is missing or wrong
 ├── TooManyRequests      one address asks too often
@@ -117,11 +118,15 @@ class TooLarge(BadOffer):
 
 
 class NoRestart(StreamerError):
-    """ICE restarts are not supported; the session goes on as it is."""
+    """ICE cannot be restarted now; the session goes on as it is."""
 
 
 class PreconditionFailed(StreamerError):
-    """If-Match names another state of the session."""
+    """If-Match names another ICE session."""
+
+
+class PreconditionRequired(StreamerError):
+    """If-Match is missing."""
 
 
 class ForeignPage(StreamerError):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -17,6 +21,21 @@ STREAM_KEYS = ("rtmp", "rtmps", "rtmpt", "rtmpts")  # the last part of their pat
 ODD = re.compile(
     r"[\s#/?\[\]\\\"<>^`{|}]"
 )  # end a user or password for one reader of addresses or another, if written as they are
+
+TELLTALES = ("httpx", "httpcore.connection", "httpcore.http11")  # loggers that tell whole addresses, and headers of answers
+_unlogged: ContextVar[bool] = ContextVar("unlogged", default=False)
+for _name in TELLTALES:
+    logging.getLogger(_name).addFilter(lambda record: not _unlogged.get())
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Let httpx log nothing of what this task asks, whatever the level: who embeds a server may well log at INFO."""
+    before = _unlogged.set(True)
+    try:
+        yield
+    finally:
+        _unlogged.reset(before)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ FLAGS = [
     "--disable-sync", "--no-first-run", "--disable-gpu", "--disable-quic",
 ]  # fmt: skip
 # Draws a square of each new picture of the page's video, given as shares of its size, with its RTP time: that of capture.
-# A picture may have been replaced when its callback comes; `VideoFrame` says which one it is.
+# A picture may have been replaced when its callback comes; `VideoFrame` says which one it is, but in Firefox, which calls as it
+# shows and has no media time for what is live.
 RECORD = """async ([count, seconds, x, y, width, height]) => {
   const video = document.getElementById('puppet');
   const canvas = document.createElement('canvas');
@@ -32,14 +33,14 @@ RECORD = """async ([count, seconds, x, y, width, height]) => {
   await new Promise((resolve) => {
     const step = (now, metadata) => {
       const picture = new VideoFrame(video);
-      if (Math.abs(picture.timestamp - metadata.mediaTime * 1e6) < 2) {
+      if (!metadata.mediaTime || Math.abs(picture.timestamp - metadata.mediaTime * 1e6) < 2) {
         const [w, h] = [picture.displayWidth, picture.displayHeight];
         context.drawImage(picture, x * w, y * h, width * w, height * h, 0, 0, 256, 256);
         frames.push([metadata.rtpTimestamp / 90000, canvas.toDataURL('image/jpeg', 0.92).split(',')[1]]);
-        begin ??= metadata.mediaTime;
+        begin ??= now;
       }
       picture.close();
-      const enough = frames.length >= count && metadata.mediaTime - begin > seconds;
+      const enough = frames.length >= count && now - begin > 1000 * seconds;
       enough ? resolve() : video.requestVideoFrameCallback(step);
     };
     video.requestVideoFrameCallback(step);

@@ -37,7 +37,7 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
-LONGEST = ("browser", "liveportrait", "device_path")
+LONGEST = ("browser", "page", "liveportrait", "puppets", "device_path", "puppet", "portraits", "foreign", "outputs")
 
 
 NEED_TORCH = tuple(f"test_{name}.py" for name in ("device_path", "download", "liveportrait", "liveportrait_engine", "template"))
@@ -55,15 +55,10 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `-n 2 --dist loadgroup`: a file stays on one worker, and all that needs the session's Chromium; the longest
-    first, so that no worker ends with them."""
-
-    def group(item: pytest.Item) -> str:
-        return "browser" if "chromium_of_all" in getattr(item, "fixturenames", ()) else item.path.name
-
+    """For `--dist loadgroup`: a file stays on one worker; the longest first, so that no worker ends with them."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: next((k for k, name in enumerate(LONGEST) if name in group(item)), len(LONGEST)))
+        item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: next((k for k, name in enumerate(LONGEST) if name in item.path.name), len(LONGEST)))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

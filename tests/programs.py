@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 RTSP_SERVER, RTSP_RECORDER, GST_WEBRTC = HERE / "rtsp_server.py", HERE / "rtsp_recorder.py", HERE / "gst_webrtc.py"
 NEEDS = {
     "GStreamer's RTSP server": "gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer",
+    "GStreamer's RTSP server with TLS": "gi.require_version('GstRtspServer', '1.0'); "
+    "from gi.repository import Gio, GstRtspServer; assert Gio.TlsBackend.get_default().supports_tls()",
     "GStreamer's webrtcbin": "gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC; Gst.init(None); "
     "assert Gst.ElementFactory.find('webrtcbin') and Gst.ElementFactory.find('nicesrc')",
 }

@@ -17,6 +17,8 @@ from av.video.stream import VideoStream
 
 FPS, WIDTH, HEIGHT = 30, 96, 64
 FLASH_S, FLASHES_S = 0.5, 0.1  # when it begins, and how long it lasts
+LIGHT, LOUD = 180, 0.15  # what counts as such, of 255 and of 1
+APART_S = 0.2  # silence that ends a beep
 BYTES = b"\xaa" * 40  # that no decoder takes
 
 
@@ -122,28 +124,38 @@ def joined(out: Path, *parts: Path) -> Path:
     return out
 
 
+class Edges:
+    """When flashes and beeps begin, of what comes piece by piece."""
+
+    def __init__(self) -> None:
+        self.flashes_s: list[float] = []
+        self.beeps_s: list[float] = []
+        self._light = False
+        self._loud_s = float("-inf")
+
+    def see(self, brightness: float, time_s: float) -> None:
+        """brightness: 0 to 255."""
+        before, self._light = self._light, brightness > LIGHT
+        if self._light and not before:
+            self.flashes_s.append(time_s)
+
+    def hear(self, frame: av.AudioFrame, time_s: float) -> None:
+        for chunk in av.AudioResampler("fltp", "mono", frame.sample_rate).resample(frame):
+            for k in np.flatnonzero(np.abs(chunk.to_ndarray()[0]) > LOUD):
+                at_s = time_s + k / frame.sample_rate
+                if at_s - self._loud_s > APART_S:
+                    self.beeps_s.append(at_s)
+                self._loud_s = at_s
+
+
 def light_and_sound(path: Path) -> tuple[list[float], list[float]]:
     """When flashes and beeps begin, by the times of a file's pictures and samples."""
-    flashes_s: list[float] = []
-    light = False
+    edges = Edges()
     for frame in _decoded(path, "video"):
-        before, light = light, frame.to_ndarray(format="gray")[-4:].mean() > 180
-        if light and not before:
-            flashes_s.append(float(frame.time))
-    return flashes_s, _beeps(path)
-
-
-def _beeps(path: Path) -> list[float]:
-    beeps_s: list[float] = []
-    loud_s = float("-inf")
+        edges.see(frame.to_ndarray(format="gray")[-4:].mean(), float(frame.time))
     for frame in _decoded(path, "audio"):
-        for chunk in av.AudioResampler("fltp", "mono", frame.sample_rate).resample(frame):
-            for k in np.flatnonzero(np.abs(chunk.to_ndarray()[0]) > 0.15):
-                at = frame.time + k / frame.sample_rate
-                if at - loud_s > 0.2:
-                    beeps_s.append(at)
-                loud_s = at
-    return beeps_s
+        edges.hear(frame, frame.time)
+    return edges.flashes_s, edges.beeps_s
 
 
 def _decoded(path: Path, kind: str) -> Iterator[Any]:

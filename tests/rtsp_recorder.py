@@ -1,6 +1,6 @@
-"""A real RTSP server that takes a publisher (GStreamer's, record mode) and counts decoded pictures.
+"""A real RTSP server that takes a publisher (GStreamer's, record mode): counts decoded pictures, or keeps all as a file.
 
-rtsp_recorder.py PORT; the path is /in. Prints "ready", and the number of pictures so far once a second.
+rtsp_recorder.py PORT [FILE.mkv]; the path is /in. Prints "ready", and the number of pictures so far once a second.
 """
 
 import sys
@@ -29,8 +29,13 @@ server.set_address("127.0.0.1")
 server.set_service(sys.argv[1])
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
-picture = "rtph264depay name=depay0 ! avdec_h264 ! fakesink name=out signal-handoffs=true sync=false"
-factory.set_launch(f"( {picture} rtpmp4gdepay name=depay1 ! fakesink sync=false )")
+count_them = "identity name=out signal-handoffs=true"
+if len(sys.argv) > 2:
+    picture = f"rtph264depay name=depay0 ! h264parse ! {count_them} ! mux. rtpmp4gdepay name=depay1 ! aacparse ! mux."
+    factory.set_launch(f"( {picture} matroskamux name=mux streamable=true ! filesink sync=false location={sys.argv[2]} )")
+else:
+    picture = f"rtph264depay name=depay0 ! avdec_h264 ! {count_them} ! fakesink sync=false"
+    factory.set_launch(f"( {picture} rtpmp4gdepay name=depay1 ! fakesink sync=false )")
 factory.connect("media-configure", configure)
 server.get_mount_points().add_factory("/in", factory)
 server.attach(None)

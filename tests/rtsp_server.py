@@ -1,6 +1,7 @@
 """A real RTSP server (GStreamer's) with a moving test picture. Runs on the system's Python, which has `gi`.
 
-rtsp_server.py PORT [CODEC [WIDTHxHEIGHT [USER:PASSWORD]]]; prints "ready". The stream is /test.
+rtsp_server.py PORT [CODEC [WIDTHxHEIGHT [USER:PASSWORD [FILE.pem [TRANSPORT]]]]]; prints "ready". The stream is /test.
+FILE.pem: a certificate and its key, for rtsps. TRANSPORT: the only one that it takes, TCP or UDP.
 """
 
 import sys
@@ -8,10 +9,11 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-port, codec, size, login = (*sys.argv[1:], *["", "h264", "320x240", ""][len(sys.argv) - 1 :])
+port, codec, size, login, pem, only = (*sys.argv[1:], *["", "h264", "320x240", "", "", ""][len(sys.argv) - 1 :])
 width, height = size.split("x")
 CODED = {
     "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 pt=96 config-interval=1",
@@ -26,8 +28,13 @@ factory = GstRtspServer.RTSPMediaFactory()
 picture = f"videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},framerate=25/1"
 factory.set_launch(f"( {picture} ! {CODED[codec]} )")
 factory.set_shared(True)
+if only:
+    factory.set_protocols(getattr(GstRtsp.RTSPLowerTrans, only))
+auth = GstRtspServer.RTSPAuth()
+if pem:
+    auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(pem))
+    server.set_auth(auth)
 if login:
-    auth = GstRtspServer.RTSPAuth()
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*login.split(":")), token)

@@ -17,7 +17,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export class Puppets {
   constructor(gallery) {
     this.gallery = gallery;
-    this.making = null; // what the server tells of it: name, id, state, done, total, portrait, problem
+    this.making = null; // what the server tells of it: name, id, state, done, total, portrait, problem, warnings
     this.upload = null;
   }
 
@@ -33,7 +33,7 @@ export class Puppets {
 
   // clip: a File or Blob; consent: what the person in it has agreed to, in words.
   async make(clip, name, consent) {
-    const making = { name, state: "receiving", done: 0, total: clip.size, portrait: null, problem: "" };
+    const making = { name, state: "receiving", done: 0, total: clip.size, portrait: null, problem: "", warnings: [] };
     this.making = making;
     this.upload = new Upload(`/api/puppets?${new URLSearchParams({ name, consent })}`, clip, (done) => {
       making.done = done;
@@ -97,6 +97,7 @@ export class Puppets {
     const told = { receiving: "Sending", making: "Making", done: "Ready:", failed: "Not made:" }[state];
     say($("making-text"), `${told} ${problem || `“${making.name}”`}`); // read aloud when it changes
     say($("making-share"), this.share(making));
+    say($("making-doubts"), making.warnings.join("\n"));
     $("making-text").classList.toggle("bad", state === "failed");
     const bar = $("making-bar");
     bar.hidden = !isBusy(making);

@@ -1,6 +1,10 @@
-// WHIP (RFC 9725) and WHEP: one POST with the offer, the answer comes back, DELETE ends the session.
+// WHIP (RFC 9725) and WHEP: one POST with the offer, the answer comes back, DELETE ends the session, PATCH restarts ICE.
 
 const GOODBYE_MS = 3000; // a server that is gone has nothing to say
+const RESTART_MS = 6000; // for a connection to come back after an ICE restart
+const AGAIN_MS = 500;
+const FRAGMENT = "application/trickle-ice-sdpfrag";
+const ICE = /^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)\b/;
 
 // A server that wants a token gets the one in the page's address: …/#token=TOKEN or …/?token=TOKEN
 const given = (part) => new URLSearchParams(part.slice(1)).get("token");
@@ -33,26 +37,87 @@ async function negotiate(pc, url) {
     throw new Error((await reply.json().catch(() => ({}))).detail || `the server answered ${reply.status}`);
   }
   await pc.setRemoteDescription({ type: "answer", sdp: await reply.text() });
-  return reply.headers.get("Location");
+  return new URL(reply.headers.get("Location"), reply.url).href; // it may have been redirected
 }
 
-function gathered(pc) {
-  if (pc.iceGatheringState === "complete") return Promise.resolve();
-  return new Promise((resolve) => {
-    pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve());
-    setTimeout(resolve, 1500); // a slow interface must not hold up the rest
+// A description's ICE alone, as PATCH takes it (RFC 8840 §9): that of the section which a BUNDLE group begins with.
+function fragmentOf(sdp) {
+  const [session, section] = sdp.split(/^(?=m=)/m);
+  const lines = `${session}${section}`.split("\r\n");
+  return lines.filter((line) => ICE.test(line) || /^(a=group:BUNDLE|a=ice-options|m=|a=mid:)/.test(line)).join("\r\n") + "\r\n";
+}
+
+// An answer with the ICE of a fragment instead of its own.
+function renewed(answer, fragment) {
+  const ice = fragment.split("\r\n").filter((line) => ICE.test(line)).join("\r\n") + "\r\n";
+  const [session, ...sections] = answer.split("\r\n").filter((line) => !ICE.test(line)).join("\r\n").split(/^(?=m=)/m);
+  return session + sections.map((section) => section + ice).join("");
+}
+
+// As `negotiate`, for a session that there is.
+async function renegotiate(pc, location) {
+  const answer = pc.remoteDescription.sdp;
+  await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+  await gathered(pc);
+  const reply = await fetch(location, {
+    method: "PATCH",
+    headers: authorized({ "Content-Type": FRAGMENT, "If-Match": "*" }),
+    body: fragmentOf(pc.localDescription.sdp),
+    signal: AbortSignal.timeout(RESTART_MS),
+  });
+  if (reply.status !== 200) throw new Error(`the server answered ${reply.status}`);
+  await pc.setRemoteDescription({ type: "answer", sdp: renewed(answer, await reply.text()) });
+}
+
+function connected(pc) {
+  return new Promise((resolve, reject) => {
+    const look = () => pc.connectionState === "connected" && resolve();
+    pc.addEventListener("connectionstatechange", look);
+    setTimeout(reject, RESTART_MS, new Error("the connection did not come back"));
+    look();
   });
 }
 
-// A peer connection with its session; onlost is called once when the connection ends by itself, with the server's code
-// for what has become of the session, where it has one: a promise.
+function gathered(pc) {
+  return new Promise((resolve) => {
+    // At a restart the state is the one before at first, the description never.
+    const look = () => pc.iceGatheringState === "complete" && pc.localDescription.sdp.includes("\na=candidate:") && resolve();
+    pc.addEventListener("icegatheringstatechange", look);
+    setTimeout(resolve, 1500); // a slow interface must not hold up the rest
+    look();
+  });
+}
+
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
+
+// A peer connection with its session. One that is lost restarts ICE; onlost is called when that is of no use, with the server's
+// code for what has become of the session, where it has one: a promise.
 class Link {
   constructor(onlost, servers) {
     this.pc = new RTCPeerConnection({ iceServers: servers });
     this.location = null;
+    this.onlost = onlost;
     this.pc.addEventListener("connectionstatechange", () => {
-      if (["failed", "closed", "disconnected"].includes(this.pc.connectionState) && !this.ended) onlost(this.end());
+      if (["failed", "closed", "disconnected"].includes(this.pc.connectionState)) this.mend();
     });
+  }
+
+  async mend() {
+    if (this.ended || this.mending) return;
+    this.mending = true;
+    await this.restart(performance.now() + RESTART_MS).catch(() => this.ended || this.onlost(this.end()));
+    this.mending = false;
+  }
+
+  async restart(until) {
+    try {
+      await renegotiate(this.pc, this.location);
+    } catch (problem) {
+      if (this.ended || problem.name !== "TypeError" || performance.now() > until) throw problem;
+      await pause(AGAIN_MS); // no network yet
+      return this.restart(until);
+    }
+    return connected(this.pc);
   }
 
   async open(url) {

@@ -21,6 +21,7 @@ from . import canonical
 from . import topology as topo
 from .lids import OPEN_FLOOR
 from .motion import Array
+from .units import in_pixels, in_units
 
 PATCH = 128  # side of the rectified face
 UNIT = 42.0  # its pixels per eye distance
@@ -47,6 +48,13 @@ class _Placement:
     def place(self, points: Array) -> Array:
         """(…, 2) image positions of (…, 3) canonical points."""
         return np.asarray(points @ self.linear.T + self.shift, np.float32)
+
+    def in_pixels(self, image: Grey) -> _Placement:
+        """From units."""
+        return _Placement(self.linear * max(image.shape), in_pixels(np.append(self.shift, 0), image)[:2])
+
+    def in_units(self, image: Grey) -> _Placement:
+        return _Placement(self.linear / max(image.shape), in_units(np.append(self.shift, 0), image)[:2])
 
 
 class _Lips:
@@ -98,14 +106,14 @@ class CascadeTracker:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
         self._reference: Grey | None = None
         self._lips: _Lips | None = None
-        self._place: _Placement | None = None
+        self._place: _Placement | None = None  # in units
         self._eyes = np.ones(2, np.float32)
         self._grey: Grey | None = None
         self.faces = 0
 
     def track(self, image: Image, time_s: float) -> Array | None:
         self._grey = grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        place = self._place and self._fitted(grey, self._place)
+        place = self._place and self._fitted(grey, self._place.in_pixels(grey))
         if place is None or self._match(grey, place) < SURE_MATCH:
             found = self._find(grey)
             self.faces = len(found)
@@ -114,12 +122,12 @@ class CascadeTracker:
         if place is None or self._match(grey, place) < MIN_MATCH:
             self._place = None
             return None
-        self._place = place
-        patch = _frontal(grey, self._place)
+        self._place = place.in_units(grey)
+        patch = _frontal(grey, place)
         flow = self._flow.calc(self._reference, patch, None)
         self._eyes = np.maximum(self._eyes * 0.999, 0.9 * _eye_contrast(patch))
         openness = np.clip((_eye_contrast(patch) / self._eyes - 0.35) / 0.5, 0.0, 1.0)
-        return self._landmarks(flow, patch, self._place, openness)
+        return in_units(self._landmarks(flow, patch, place, openness), grey)
 
     def _fitted(self, grey: Grey, place: _Placement) -> _Placement:
         """The placement that makes the face look most like the reference; the first face seen is that."""
@@ -140,7 +148,8 @@ class CascadeTracker:
         return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
 
     def next_face(self) -> bool:
-        faces = [] if self._grey is None else sorted(self._find(self._grey), key=lambda p: float(p.shift[0]))
+        found = [] if self._grey is None else [place.in_units(self._grey) for place in self._find(self._grey)]
+        faces = sorted(found, key=lambda p: float(p.shift[0]))
         self.faces = len(faces)
         if len(faces) < 2 or self._place is None:
             return False

@@ -11,13 +11,14 @@ FORGET_S = 1.0  # a face that is gone for so long may be anywhere when it comes 
 
 
 def place(face: Array) -> Array:
-    """x, y of the middle and width, in pixels, of landmarks (n, 2 or 3)."""
+    """(3,) x, y of the middle and width of landmarks (n, 2 or 3), in their unit."""
     low, high = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
     return np.array([*(low + high) / 2, high[0] - low[0]], np.float32)
 
 
 class Choice:
-    """The largest face of the first picture that has one, then the one that is nearest to where it was."""
+    """The largest face of the first picture that has one, then the one that is nearest to where it was; in `units`, as the
+    pictures of a stream may change their size."""
 
     def __init__(self) -> None:
         self.place: Array | None = None  # x, y, width of the face that is followed

@@ -16,6 +16,7 @@ BLINK = (0.22, 0.50)  # scores above the neutral's between which an eye shuts; s
 # and the other does not. Neither tells alone: faint winks have scores of 0.16, and the eyes of a turned head differ as much.
 WINK = (0.20, 0.36)
 LIDS = 0.5
+LIFT = (0.15, 0.30)  # the same, between which the other one is taken to be dragged along
 NARROW = (0.6, 0.8)  # lid gaps between which an eye may be one that winks: a squint alone stays one
 
 
@@ -31,9 +32,8 @@ def driven_openness(ratio: Array, blink: Array | None) -> Array:
     shut = _ramp(blink, BLINK)
     differs = blink - blink[::-1] + LIDS * (ratio[::-1] - ratio)
     wink = _ramp(differs, WINK) * (1.0 - _ramp(ratio, NARROW))  # of each eye; at most one of them winks
-    other = wink[::-1]
-    seen = np.maximum(seen, other * (1.0 - shut))
-    return np.asarray(np.minimum(seen, WIDEST * (1.0 - np.maximum(shut * (1.0 - other), wink))), np.float32)
+    seen = np.maximum(seen, _ramp(differs, LIFT)[::-1] * (1.0 - shut))
+    return np.asarray(np.minimum(seen, WIDEST * (1.0 - np.maximum(shut * (1.0 - wink[::-1]), wink))), np.float32)
 
 
 def _ramp(score: Array, between: tuple[float, float]) -> Array:

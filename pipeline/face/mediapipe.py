@@ -16,6 +16,7 @@ from ..frames import Image
 from .choice import Choice, place
 from .motion import Array
 from .quiet import errors_only
+from .units import differ, in_units
 from .views import NO_FACE, Search, everywhere
 
 # MediaPipe smooths by its timestamps, which costs a frame or two of delay, where it is asked for one face alone. It is
@@ -23,6 +24,7 @@ from .views import NO_FACE, Search, everywhere
 STEP_MS = 1000
 
 
+LOOKS = 3  # at a picture of another shape, in which the place of the face that it starts from is another one
 MAX_FACES = 4  # in a stream, where each costs as much as the first
 MOST_FACES = 16  # in a still picture
 
@@ -36,20 +38,28 @@ class MediaPipeTracker:
         self._landmarker = _landmarker(model, vision.RunningMode.VIDEO, MAX_FACES, blinks=True)
         self._last_ms = 0
         self._choice, self._search = Choice(), Search()
+        self._shape: tuple[int, int] | None = None
         self.faces = 0
         self.blink: Array | None = None
 
     def track(self, image: Image, time_s: float) -> Array | None:
-        self._last_ms += STEP_MS
         view = self._search.view(image)
-        result = self._landmarker.detect_for_video(_image(view.of(image)), self._last_ms)
-        found = [view.back(face) for face in _pixels(result, view.of(image))]
+        result = self._looked(view.of(image))
+        found = [in_units(view.back(face), image) for face in _pixels(result, view.of(image))]
         self.faces = len(found)
         chosen = self._choice.of(found, time_s)
         self._search.saw(image, chosen, len(found))
         if chosen is not None:
             self.blink = _blink(result, next(k for k, face in enumerate(found) if face is chosen))
         return chosen
+
+    def _looked(self, part: Image) -> vision.FaceLandmarkerResult:
+        before, self._shape = self._shape, (part.shape[0], part.shape[1])
+        other = self.faces > 0 and before is not None and differ(before, self._shape)
+        for _ in range(LOOKS if other else 1):
+            self._last_ms += STEP_MS
+            result = self._landmarker.detect_for_video(_image(part), self._last_ms)
+        return result
 
     def next_face(self) -> bool:
         self._choice.turn = self.faces > 1

@@ -1,6 +1,6 @@
 """Facial motion relative to a neutral face.
 
-Landmarks are (478, 3) float32 arrays in pixels: x right, y down, z toward the viewer negative.
+Landmarks are (478, 3) float32 arrays in pixels, or in the unit of `units`: x right, y down, z toward the viewer negative.
 One eye distance is the distance between the middles of the two pairs of eye corners.
 """
 
@@ -101,7 +101,7 @@ class Neutral:
 
     @classmethod
     def of(cls, landmarks: Array, blink: Array | None = None) -> Neutral:
-        """Build from (478, 3) averaged landmarks in pixels, and the (2,) blink scores where the tracker has them."""
+        """Build from (478, 3) averaged landmarks, and the (2,) blink scores where the tracker has them."""
         distance = eye_distance(landmarks)
         return cls(
             landmarks=landmarks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,14 +35,15 @@ class Network:
 
     def __call__(self, picture: Array) -> list[Array]:
         """Its outputs for a picture (side, side, 3), float32."""
-        self._run.set_tensor(self._input, picture[None])
+        self._run.set_tensor(self._input, np.ascontiguousarray(picture[None]))
         self._run.invoke()
         return [self._run.get_tensor(out)[0] for out in self._outputs]
 
 
 @dataclass(frozen=True)
 class Square:
-    """A square of a picture: centre and side in pixels, and by how many radians it is turned, clockwise as one sees it."""
+    """A square of a picture: centre and side in pixels (0 is the middle of the first), and by how many radians it is turned,
+    clockwise as one sees it."""
 
     x: float
     y: float
@@ -59,6 +61,10 @@ class Square:
         x, y = self.axes[1] * self.side * share
         return replace(self, x=self.x - float(x), y=self.y - float(y))
 
+    def turned(self, angle: float) -> Square:
+        """The same, so many radians further."""
+        return replace(self, angle=self.angle + angle)
+
     def fits(self, other: Square) -> bool:
         """Whether another lies where this one does, as good as."""
         off = max(abs(self.x - other.x), abs(self.y - other.y), abs(self.side - other.side)) / other.side
@@ -69,34 +75,40 @@ class Square:
         flat = (points[:, :2] - 0.5) @ self.axes * self.side + (self.x, self.y)
         return np.column_stack([flat, points[:, 2] * self.side]).astype(np.float32)
 
-    def cut(self, image: Image, size: int, mirror: bool = False) -> Array:
-        """(size, size, 3) float32 from 0 to 1; beyond the picture its border goes on. mirror: left and right are swapped."""
-        left, top, part = 0, 0, image
-        shrink = self.side / size
-        if shrink > 1.5:  # what is sampled too sparsely flickers
-            left, top, part = self._part(image)
-            if not part.size:
-                return np.zeros((size, size, 3), np.float32)
-            height, width = (max(round(n / shrink), 1) for n in part.shape[:2])
-            scale = np.array([width / part.shape[1], height / part.shape[0]])
-            part = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        else:
-            scale = np.ones(2)
-        step = self.axes * (self.side / size)
-        if mirror:
-            step = step * np.array([[-1], [1]], np.float32)
-        start = np.array([self.x, self.y]) - (step[0] + step[1]) * (size / 2 - 0.5) - 0.5
-        to_part = np.column_stack([step.T, start - (left, top)])
-        to_part = (to_part + [[0, 0, 0.5], [0, 0, 0.5]]) * scale[:, None] - [[0, 0, 0.5], [0, 0, 0.5]]
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cut = cv2.warpAffine(part, to_part, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return cut.astype(np.float32) / 255
+    def cut(self, image: Image, size: int) -> Array:
+        """(size, size, 3) float32 from 0 to 1; beyond the picture its border goes on."""
+        return self.cuts(image, size, [0.0])[0]
 
-    def _part(self, image: Image) -> tuple[int, int, Image]:
-        """Left, top and pixels of the upright rectangle that holds it."""
+    def cuts(self, image: Image, size: int, turns: Sequence[float]) -> list[Array]:
+        """The same of squares that are turned by so many radians further: cheaper than one by one."""
+        part, to_part = self._part(image, size)
+        if not part.size:
+            return [np.zeros((size, size, 3), np.float32) for _ in turns]
+        grids = [to_part @ self.turned(turn)._grid(size) for turn in turns]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cuts = (cv2.warpAffine(part, g, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE) for g in grids)
+        return [np.asarray(cut, np.float32) / 255 for cut in cuts]
+
+    def _grid(self, size: int) -> Array:
+        """(3, 3) from the pixels of a cut to those of the picture."""
+        step = self.axes * (self.side / size)
+        start = np.array([self.x, self.y]) - (step[0] + step[1]) * (size / 2 - 0.5)
+        return np.vstack([np.column_stack([step.T, start]), [0, 0, 1]])
+
+    def _part(self, image: Image, size: int) -> tuple[Image, Array]:
+        """What holds the square however it is turned, no larger than cuts of `size` need; (2, 3) from the picture to it."""
+        shrink = self.side / size
+        if shrink <= 1.5:
+            return image, np.eye(2, 3)
         reach = self.side * 0.75
         left, top = max(int(self.x - reach), 0), max(int(self.y - reach), 0)
-        return left, top, image[top : max(int(self.y + reach), 0), left : max(int(self.x + reach), 0)]
+        part = image[top : max(int(self.y + reach), 0), left : max(int(self.x + reach), 0)]
+        if not part.size:
+            return part, np.eye(2, 3)
+        height, width = (max(round(n / shrink), 1) for n in part.shape[:2])
+        x, y = width / part.shape[1], height / part.shape[0]
+        small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)  # sampled too sparsely it would flicker
+        return np.asarray(small, np.uint8), np.array([[x, 0, (0.5 - left) * x - 0.5], [0, y, (0.5 - top) * y - 0.5]])
 
 
 def between(a: Array, b: Array, scale: float) -> Square:

@@ -13,6 +13,7 @@ from ..frames import Image
 from .choice import place
 from .motion import Array
 from .tracker import Tracker
+from .units import differ, in_pixels
 
 MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 BLOCK = 8  # pixels
@@ -35,7 +36,7 @@ class Denoiser:
         self._mean: Array | None = None
 
     def __call__(self, image: Image, where: Array | None) -> Image:
-        """The picture to look at, (h, w, 3). where: x, y and width of the face, where it is known."""
+        """The picture to look at, (h, w, 3). where: x, y and width of the face in its pixels, where it is known."""
         noise, ratio = measured(_part(image, where))
         self._ratio = ratio if self._ratio is None else self._ratio + SETTLE * (ratio - self._ratio)
         amount = float(np.clip((self._ratio - DARK) / (DARKEST - DARK), 0, 1))
@@ -52,9 +53,11 @@ class Denoiser:
     def _averaged(self, image: Image, noise: float, amount: float) -> Image:
         blurred = cv2.GaussianBlur(image, (0, 0), BLUR * amount + 0.1).astype(np.float32)
         soft = cv2.GaussianBlur(cv2.cvtColor(blurred, cv2.COLOR_RGB2GRAY), (0, 0), 2 * BLUR)
-        if self._soft is None or self._mean is None or self._soft.shape != soft.shape:
+        if self._soft is None or self._mean is None or differ(self._soft.shape, soft.shape):
             self._soft, self._mean = soft, blurred
             return blurred.astype(np.uint8)
+        if self._soft.shape != soft.shape:
+            self._soft, self._mean = (cv2.resize(known, soft.shape[::-1]) for known in (self._soft, self._mean))
         left = noise / (2 * np.sqrt(np.pi) * np.hypot(BLUR * amount, 2 * BLUR))  # of it in the smoothed brightness
         moved = np.abs(soft - self._soft) / (STILL * left + 1e-6)
         share = np.clip(moved - 1, 1 - amount * (1 - SLOW), 1.0).astype(np.float32)
@@ -68,7 +71,7 @@ class CalmTracker:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker, self._calm = tracker, Denoiser()
-        self._place: Array | None = None
+        self._place: Array | None = None  # x, y and width in units
         self.name = tracker.name
 
     @property
@@ -80,7 +83,8 @@ class CalmTracker:
         return self._tracker.blink
 
     def track(self, image: Image, time_s: float) -> Array | None:
-        face = self._tracker.track(self._calm(image, self._place), time_s)
+        where = None if self._place is None else in_pixels(self._place, image)
+        face = self._tracker.track(self._calm(image, where), time_s)
         self._place = None if face is None else place(face)
         return face
 

@@ -24,7 +24,8 @@ class Tracker(Protocol):
         cannot say."""
 
     def track(self, image: Image, time_s: float) -> Array | None:
-        """(478, 3) landmarks in pixels of `image` (h, w, 3) RGB, or None where no face is found."""
+        """(478, 3) landmarks in `image` (h, w, 3) RGB, in the unit of `units`; None where no face is found. Pictures may be of
+        another size each time."""
 
     def next_face(self) -> bool:
         """Follow another face from the next picture on, the next one to the right; whether there is one."""

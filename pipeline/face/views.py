@@ -10,6 +10,7 @@ import numpy as np
 from ..frames import Image
 from .choice import place
 from .motion import Array
+from .units import in_pixels
 
 TILE = 0.4  # side of a tile over the picture's longer side: a face of 6 % is 15 % of it
 STILL_TILES = (0.4, 0.2)  # of a still picture, in which a face of 4 % counts
@@ -70,14 +71,14 @@ class Search:
     tiles; and round a face that is far away for as long as it is."""
 
     def __init__(self) -> None:
-        self._view: View | None = None
+        self._face: Array | None = None  # x, y and width of a far one when it was last put in the middle, in units
         self._missed = PATIENCE
         self._tile = -1
 
     def view(self, image: Image) -> View:
         """Where to look now."""
-        if self._view is not None:
-            return self._view
+        if self._face is not None:
+            return self._round(image, self._face)
         return self.tile(image) if self._missed > PATIENCE and self._missed % 2 == 0 else whole(image)
 
     def tile(self, image: Image) -> View:
@@ -87,19 +88,24 @@ class Search:
         return every[self._tile]
 
     def saw(self, image: Image, face: Array | None, faces: int) -> None:
-        """What was found there: the face that is followed, and how many in all."""
+        """What was found there: the face that is followed, in units, and how many in all."""
         if face is None:
             self._missed += 1
-            self._view = None if self._missed > PATIENCE else self._view
-            if faces and self._view is None:
+            self._face = None if self._missed > PATIENCE else self._face
+            if faces and self._face is None:
                 self._missed = PATIENCE  # the whole picture is good enough: it shows somebody else
             return
         self._missed = 0
-        x, y, width = place(face).tolist()
-        if width > (FAR if self._view is None else NEAR) * max(image.shape[:2]):
-            self._view = None
-        elif self._view is None or not self._view.suits(x, y, width):
-            self._view = around(image, x, y, ROOM * width)
+        here = place(face)
+        if float(here[2]) > (FAR if self._face is None else NEAR):
+            self._face = None
+        elif self._face is None or not self._round(image, self._face).suits(*in_pixels(here, image).tolist()):
+            self._face = here
+
+    @staticmethod
+    def _round(image: Image, face: Array) -> View:
+        x, y, width = in_pixels(face, image).tolist()
+        return around(image, x, y, ROOM * width)
 
 
 def everywhere(image: Image, find: Callable[[Image], list[Array]]) -> list[Array]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ..face.motion import Array
 from ..face.tracker import Tracker
+from ..frames import Image
 from .calibration import Calibrating
+from .framing import Framing
 from .neutral import FaceState, NeutralKeeper
 from .tuning import Tuning
 
@@ -16,6 +19,7 @@ class Follower:
         self.tracker_name = tracker.name
         self.tuning = Tuning()
         self.keeper = NeutralKeeper(calibrated)
+        self.framing = Framing()
 
     @property
     def state(self) -> FaceState:
@@ -28,6 +32,12 @@ class Follower:
     @property
     def faces(self) -> int:
         return self.tracker.faces
+
+    def track(self, image: Image, time_s: float) -> Array | None:
+        """(478, 3) landmarks of the face, in the unit of the driver's first picture, whatever the size and shape of this one;
+        None where no face is seen, or none is looked for."""
+        landmarks = None if self.tuning.paused else self.tracker.track(image, time_s)
+        return None if landmarks is None else self.framing(landmarks, image.shape, time_s)
 
     def tune(self, tuning: Tuning) -> None:
         self.tuning = tuning

@@ -14,6 +14,8 @@ import numpy as np
 
 from ..face import topology as topo
 from ..face.motion import Array
+from ..face.units import in_pixels
+from ..follow.framing import View
 from ..frames import Image
 
 SIDE = 512
@@ -45,7 +47,8 @@ TIGHT = Rectangle(1.5, -0.1)
 
 @dataclass(frozen=True)
 class FaceBox:
-    """A square around a face. centre: (2,) and side in pixels; angle: radians of the face's x axis."""
+    """A square around a face. centre: (2,) and side in pixels, a driver's in the unit of `face.units`; angle: radians of the
+    face's x axis."""
 
     centre: Array
     side: float
@@ -53,10 +56,10 @@ class FaceBox:
 
     @classmethod
     def of(cls, points: Array, eyes: Array, lips: Array, rectangle: Rectangle) -> FaceBox:
-        """points: (n, 2) pixels; eyes, lips: (2,) the middle between the eyes and that of the lips."""
+        """points: (n, 2); eyes, lips: (2,) the middle between the eyes and that of the lips."""
         down = lips - eyes
         length = float(np.linalg.norm(down))
-        y = (down / length if length > 1e-3 else np.array([0.0, 1.0])).astype(np.float32)
+        y = (down / length if length > 1e-6 else np.array([0.0, 1.0])).astype(np.float32)
         x = np.array([y[1], -y[0]], np.float32)
         axes = np.stack([x, y])
         turned = points @ axes.T
@@ -67,9 +70,17 @@ class FaceBox:
         angle = math.copysign(float(np.arccos(np.clip(x[0], -1, 1))), x[1])
         return cls(centre, side, angle if rectangle.rotate else 0.0)
 
-    def scaled(self, factor: float) -> FaceBox:
-        """The box in a picture that many times as large."""
-        return FaceBox(self.centre * factor, self.side * factor, self.angle)
+    def under(self, view: View) -> FaceBox:
+        """A driver's box in its first picture as one in the picture with this view."""
+        return self._at(view.own(np.array([*self.centre, self.side])))
+
+    def in_pixels(self, image: Image) -> FaceBox:
+        """A driver's box in a picture (h, w, …) of any size."""
+        return self._at(in_pixels(np.array([*self.centre, self.side]), image))
+
+    def _at(self, square: Array) -> FaceBox:
+        x, y, side = square.tolist()
+        return FaceBox(np.array([x, y]), side, self.angle)
 
     def to_crop(self, size: int = SIDE) -> Array:
         """(3, 3) picture -> crop of `size` pixels."""

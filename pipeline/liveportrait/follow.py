@@ -16,6 +16,7 @@ from ..face.motion import Array
 from ..face.tracker import Tracker
 from ..follow.blend import Presence
 from ..follow.follower import Follower
+from ..follow.framing import Framing, View
 from ..follow.neutral import NeutralKeeper
 from ..follow.tuning import Tuning
 from ..frames import Driving, Image
@@ -81,7 +82,7 @@ class MotionFollower(Follower):
         super().__init__(open_tracker())
         self.reference: Face | None = None
         self._box: DrivingBox | None = None
-        self._kept: list[tuple[Image, float]] = []  # a picture for each frame of the calibration, and its scale
+        self._kept: list[tuple[Image, View]] = []  # a picture for each frame of the calibration, and what it shows
         self._last_seen: Seen | None = None
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
@@ -89,7 +90,7 @@ class MotionFollower(Follower):
         self.keeper, self.reference, self._box, self._last_seen = NeutralKeeper(), None, None, None
         time_s = 0.0
         for time_s, image in frames:
-            landmarks = self.tracker.track(image, time_s)
+            landmarks = self.track(image, time_s)
             if landmarks is not None and self._collect(landmarks, image, time_s):
                 break
         if self.reference is None and self._kept:
@@ -101,11 +102,12 @@ class MotionFollower(Follower):
             self.keeper.presence = Presence(1.0)  # the first frame is already animated
         self.tracker.close()
         self.tracker = self._open_tracker()
+        self.framing = Framing()
 
     def see(self, image: Image, time_s: float) -> Seen | None:
         """Where the face is in `image` (h, w, 3) RGB; None while nothing moves. Nothing is asked of the device, but for
         the reference, once."""
-        landmarks = None if self.tuning.paused else self.tracker.track(image, time_s)
+        landmarks = self.track(image, time_s)
         if landmarks is None:
             return self._held(1.0 - self.keeper.lost(time_s, self.tuning), time_s)
         gap_s = self.keeper.found(time_s, self.tuning)
@@ -113,7 +115,7 @@ class MotionFollower(Follower):
             self._collect(landmarks, image, time_s)
         if not self.keeper.calibrated or self._box is None:
             return self._held(1.0 - self.keeper.presence(time_s, False, math.inf), time_s)
-        box = self._box.follow(mesh_box(landmarks, DRIVING), time_s)
+        box = self._box.follow(mesh_box(landmarks, DRIVING), time_s).under(self.framing.view)
         leap, left = self.keeper.leap(time_s)
         rest = 1.0 - self.keeper.presence(time_s, True)
         gap_s = gap_s if math.isfinite(gap_s) else 0.0
@@ -134,7 +136,7 @@ class MotionFollower(Follower):
         del self._kept[len(self.keeper.calibration) :]  # those of a calibration that was given up
         factor = min(1.0, KEPT_SIDE / max(image.shape[:2]))
         small = image if factor == 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        self._kept.append((np.asarray(small, np.uint8), factor))
+        self._kept.append((np.asarray(small, np.uint8), self.framing.view))
         if self.keeper.calibration.add(landmarks, time_s) is None:
             return False
         self._conclude(time_s)
@@ -146,7 +148,7 @@ class MotionFollower(Follower):
         landmarks, chosen = calibration.landmarks(), calibration.chosen()
         box = mesh_box(landmarks, DRIVING)
         some = [self._kept[k] for k in chosen[:: -(-len(chosen) // REFERENCES)]]
-        faces = self.extract([driving_input(image, box.scaled(factor)) for image, factor in some])
+        faces = self.extract([driving_input(image, box.under(view)) for image, view in some])
         self.reference = Face(mean_motion(faces), ratios_of(landmarks, faces.scale.device))
         self._box = DrivingBox(box, time_s)
         self._kept, self._last_seen = [], None
@@ -154,8 +156,10 @@ class MotionFollower(Follower):
 
 
 def driving_input(image: Image, box: FaceBox) -> Image:
-    """(256, 256, 3): cut at 512 and halved, as published."""
-    return np.asarray(cv2.resize(cut(image, box.to_crop()), (INPUT, INPUT), interpolation=cv2.INTER_LINEAR), np.uint8)
+    """(256, 256, 3): cut at 512 and halved, as published. box: in units."""
+    return np.asarray(
+        cv2.resize(cut(image, box.in_pixels(image).to_crop()), (INPUT, INPUT), interpolation=cv2.INTER_LINEAR), np.uint8
+    )
 
 
 def ratios_of(landmarks: Array, device: torch.device) -> Ratios:

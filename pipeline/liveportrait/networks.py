@@ -294,9 +294,10 @@ class DenseMotion(nn.Module):
         heat = F.pad(self.heat(driving) - portrait.heat, (0, 0, 0, 0, 0, 0, 1, 0))  # B, 22, D, H, W
         x = torch.cat([heat[:, :, None], moved], dim=2).flatten(1, 2)  # B, 110, D, H, W
         x = self.hourglass(x)
-        mask = self.mask(x).softmax(dim=1)  # B, 22, D, H, W
-        # Σ mask · (grid + shift) = grid + Σ mask · shift, as the mask sums to one
-        deformation = self.grid + torch.einsum("bkdhw,bkc->bdhwc", mask.float(), shifts)
+        mask = self.mask(x).float().softmax(dim=1)  # B, 22, D, H, W
+        # Σ mask · (grid + shift) = grid + Σ mask · shift, as the mask sums to one. Autocast would round a matrix product, and
+        # with it the places, by up to a pixel.
+        deformation = self.grid + (mask[..., None] * shifts[:, :, None, None, None]).sum(dim=1)
         return deformation, torch.sigmoid(self.occlusion(x.flatten(1, 2)))
 
 

@@ -23,18 +23,14 @@ TO_YUV = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786,
 
 def planes_of(driving: Driving, box: FaceBox) -> tuple[Image, Image, Any]:
     """Luma (h, w) and chroma (2, h / 2, w / 2) of the camera's picture, and the matrix crop -> that picture (3, 3).
-    box: of the face in `driving.image`."""
-    seen = driving.image.shape[:2]
-    to_seen = box.to_picture()
-    if driving.mirrored:
-        to_seen = np.array([[-1, 0, seen[1] - 1], [0, 1, 0], [0, 0, 1]]) @ to_seen
+    box: of the face in `driving.image`, in units."""
     frame = driving.frame or _as_frame(driving.image, driving.mirrored)
     factor = min(1.0, PLANES[0] / frame.height, PLANES[1] / frame.width)
     width, height = (max(2, round(n * factor) & ~1) for n in (frame.width, frame.height))
     planes = np.asarray(frame.reformat(width, height, "yuv420p").to_ndarray(), np.uint8)
-    x, y = width / seen[1], height / seen[0]
-    scaled = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])  # pixel centres
-    return planes[:height], planes[height:].reshape(2, height // 2, width // 2), scaled @ to_seen
+    x, y = (max(frame.width, frame.height) * n for n in (width / frame.width, height / frame.height))
+    to_planes = np.array([[-x if driving.mirrored else x, 0, width / 2 - 0.5], [0, y, height / 2 - 0.5], [0, 0, 1]])
+    return planes[:height], planes[height:].reshape(2, height // 2, width // 2), to_planes @ box.to_picture()
 
 
 def _as_frame(image: Image, mirrored: bool) -> av.VideoFrame:

@@ -10,6 +10,7 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array, Motion
 from ..frames import Image
+from .finish import Grain
 from .geometry import Geometry
 from .layers import Box, affine, blend, draw, filled, polygon_mask
 from .lids import Lid, make_lid
@@ -22,6 +23,8 @@ GAZE_LIMIT = np.array([0.37, 0.15], np.float32)  # where it would leave the eye
 # Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
 NOTICED = (0.015, 0.05)
+BRIGHTER, DIMMER = 1.08, 0.86  # a ball's middle and its sides, against what is seen of it
+RIM, ALIEN = 4, 1.3  # sixths of an iris's radius from where what is so much brighter than the rest is none of it
 SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches down the eyeball, and how dark it is at the lid
 
 
@@ -73,9 +76,9 @@ class Eye:
 
 def make_eyes(crop: Image, geometry: Geometry) -> list[Eye]:
     """Both eyes of the resting portrait; an eye that is hidden or shut gets no layer."""
-    eyes = []
+    eyes, grain = [], Grain.of(crop)
     for k in range(2):
-        eye = _make_eye(crop, geometry, k)
+        eye = _make_eye(crop, geometry, k, grain)
         if eye is not None:
             eyes.append(eye)
     return eyes
@@ -94,7 +97,7 @@ def soft_gaze(gaze: Array) -> Array:
     return np.asarray(np.sign(gaze) * np.where(size > GAZE_KNEE, GAZE_KNEE + room * np.tanh((size - GAZE_KNEE) / room), size))
 
 
-def _make_eye(crop: Image, geometry: Geometry, k: int) -> Eye | None:
+def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain) -> Eye | None:
     (upper, lower), iris, rest, side = topo.EYES[k], topo.IRISES[k], geometry.landmarks, geometry.side
     outline = np.concatenate([rest[list(upper)], rest[list(lower[-2:0:-1])]])[:, :2]
     along = rest[upper[-1], :2] - rest[upper[0], :2]
@@ -111,31 +114,41 @@ def _make_eye(crop: Image, geometry: Geometry, k: int) -> Eye | None:
     ys, xs = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]]
     distance = np.hypot(xs + 0.5 - centre[0], ys + 0.5 - centre[1])
     return Eye(
-        upper, lower, box.origin, _white(patch, visible, distance > radius * 1.12),
+        upper, lower, box.origin, _white(patch, visible, distance > radius * 1.2, grain) * _round(outline, box, width)[..., None],
         _iris(patch, visible, distance, radius), rest[list(iris[:1])].mean(axis=0), width, along / max(width, 1e-6),
         make_lid(crop, geometry, k),
     )  # fmt: skip
 
 
-def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray) -> Array:
-    """The eyeball with iris and lids filled in from what is seen of its white."""
+def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray, grain: Grain) -> Array:
+    """The eyeball with iris and lids filled in from what is seen of its white, with the picture's grain."""
     known = visible & beside_iris
     if known.sum() < 12:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
     luma = patch @ LUMA
-    bright = np.percentile(luma[known], 65)
+    bright = np.percentile(luma[known], 80)
     clear = known & (luma > 0.8 * bright)  # lashes and the lid's shadow do not go on behind the iris
-    return filled(patch, clear, 1.2)
+    return np.where(clear[..., None], patch, grain.on(filled(patch, clear, 1.2))).astype(np.float32)
+
+
+def _round(outline: Array, box: Box, width: float) -> Array:
+    """(h, w) the shade of a ball: its middle turns to the light, and its sides turn away."""
+    xs, ys = np.meshgrid(np.arange(box.x0, box.x1) + 0.5, np.arange(box.y0, box.y1) + 0.5)
+    middle = (outline.min(axis=0) + outline.max(axis=0)) / 2
+    away = np.hypot(xs - middle[0], ys - middle[1]) / (0.5 * width)
+    return np.asarray(BRIGHTER - (BRIGHTER - DIMMER) * np.minimum(away, 1.2) ** 2, np.float32)
 
 
 def _iris(patch: Image, visible: np.ndarray, distance: Array, radius: float) -> Array:
-    """The iris, what the lids hide filled in from the visible colours at the same radius."""
+    """The iris, what the lids hide filled in from the visible colours at the same radius; so is what of white, or of a tear on
+    the lower lid, reaches into its rim."""
     ring = np.minimum(distance / max(radius, 1.0) * 6, 9).astype(int)
-    colour = patch.astype(np.float32)
+    colour, luma = patch.astype(np.float32), patch @ LUMA
     seen = np.zeros(3, np.float32)
     for k in range(10):
         here = (ring == k) & visible
-        seen = patch[here].mean(axis=0) if here.any() else seen
-        colour[(ring == k) & ~visible] = seen
+        seen = np.median(patch[here], axis=0).astype(np.float32) if here.any() else seen
+        alien = ~visible if k < RIM else ~visible | (luma > ALIEN * float(seen @ LUMA) + 8)
+        colour[(ring == k) & alien] = seen
     coverage = np.clip((radius * 1.08 - distance) / max(0.16 * radius, 1.0) + 0.5, 0.0, 1.0)
     return np.dstack([colour, coverage]).astype(np.float32)

@@ -13,6 +13,7 @@ from ..face.tracker import Tracker
 from ..follow.blend import Presence
 from ..follow.calibration import Calibration
 from ..follow.follower import Follower
+from ..follow.framing import Framing
 from ..follow.neutral import NeutralKeeper
 from ..follow.recentre import Recentring
 from ..follow.smoothing import MotionSmoother
@@ -53,6 +54,7 @@ class MeshPuppeteer(Follower):
         self._neutral, self._smooth, self._recentre = self._neutral_of(frames), MotionSmoother(), Recentring()
         self.tracker.close()
         self.tracker = self._open_tracker()  # one that has not seen the frames that now come again
+        self.framing = Framing()
         self.keeper = NeutralKeeper(self._neutral is not None)
         if self._neutral is not None:
             self.keeper.presence = Presence(1.0)  # the first frame is already animated
@@ -60,14 +62,14 @@ class MeshPuppeteer(Follower):
     def _neutral_of(self, frames: Iterable[tuple[float, Image]]) -> Neutral | None:
         calibration = Calibration()
         for time_s, image in frames:
-            landmarks = self.tracker.track(image, time_s)
+            landmarks = self.track(image, time_s)
             neutral = None if landmarks is None else calibration.add(landmarks, time_s, self.tracker.blink)
             if neutral is not None:
                 return neutral
         return calibration.neutral()
 
     def _motion(self, image: Image, time_s: float) -> Motion:
-        landmarks = None if self.tuning.paused else self.tracker.track(image, time_s)
+        landmarks = self.track(image, time_s)
         self._shown = self._blended(self._target(landmarks, time_s), time_s)
         return self._shown
 

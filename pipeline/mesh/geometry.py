@@ -49,6 +49,7 @@ class Geometry:
 
     side: int
     landmarks: Array  # (478, 3) in crop pixels, z as the depth field has it
+    solid: Array  # the same, z as it was seen
     axes: Array
     eye_distance: float
     pivot: Array  # (3,)
@@ -82,6 +83,7 @@ class Geometry:
         return cls(
             side=side,
             landmarks=np.column_stack([landmarks[:, :2], depth_at + pivot[2]]).astype(np.float32),
+            solid=landmarks,
             axes=face_axes(landmarks),
             eye_distance=eye_distance(landmarks),
             pivot=pivot,

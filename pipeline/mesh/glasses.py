@@ -56,8 +56,7 @@ def _across(values: Array) -> float:
 
 def with_lids_over(eyes: list[Eye]) -> list[Eye]:
     """The eyes, with lids for `behind`."""
-    # What is beyond the landmarks would be a rim that touches the eye.
-    return [replace(eye, lid=replace(eye.lid, over=True, beyond=np.zeros_like(eye.lid.beyond))) for eye in eyes]
+    return [replace(eye, lid=replace(eye.lid, over=True)) for eye in eyes]
 
 
 def behind(pose: Pose, motion: Motion) -> Pose:

@@ -94,11 +94,10 @@ def _around(picture: Picture) -> Array:
 def _reach(around: Array, other: Array) -> Array:
     """(478,) how far a picture reaches beyond its face, by the colours around it and around the portrait's: cheeks and jaw with
     their surroundings where both were taken at one place, unless they differ so much that one would see an edge. Hair moves on
-    its own: there the portrait's own begins inside the outline."""
+    its own: it is always the portrait's."""
     difference = np.abs(around - other).max(axis=1)
     same_place = np.interp(np.percentile(difference, 75), SAME_PLACE, (1.0, 0.0))
     out = np.zeros(topo.COUNT, np.float32)
-    out[list(HAIRLINE)] = -1.0
     out[np.array(topo.OVAL)[_BELOW_HAIRLINE]] = same_place * np.interp(difference, NO_EDGE, (1.0, 0.0))
     return out
 
@@ -106,11 +105,11 @@ def _reach(around: Array, other: Array) -> Array:
 def as_driven(landmarks: Array, motion: Motion, neutral: Neutral, geometry: Geometry) -> Array:
     """(478, 2) where in a picture with (478, 3) landmarks those of the portrait come to lie by the picture's own motion: lids
     and lips are driven by rules of their own, which no landmarks of a picture keep."""
-    scale, rotation, _ = umeyama(neutral.landmarks[RIGID], landmarks[RIGID])
-    seen = (motion.expression @ neutral.axes) * np.float32(neutral.eye_distance)
-    ruled = offsets(motion, geometry, mouth_width(landmarks)) - seen
-    moved = (landmarks + scale * ruled @ rotation.T)[:, :2]
-    return with_irises(moved.astype(np.float32), geometry.landmarks, motion)
+    scale, rotation, shift = umeyama(neutral.landmarks[RIGID], landmarks[RIGID])
+    corner = neutral.landmarks[topo.NOSE_TIP] - geometry.solid[topo.NOSE_TIP]  # of the crop
+    moved = geometry.solid + corner + offsets(motion, geometry, mouth_width(landmarks))
+    driven = (scale * moved @ rotation.T + shift)[:, :2].astype(np.float32)
+    return with_irises(driven, geometry.landmarks, motion)
 
 
 def with_irises(driven: Array, rest: Array, motion: Motion) -> Array:

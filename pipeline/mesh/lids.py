@@ -15,11 +15,11 @@ from .layers import SUBPIXEL, Box, affine, blend, draw, filled, placed, polygon_
 from .pose import Pose
 from .tones import LUMA
 
-FADE = (0.38, 0.10)  # openness between which the drawn lid takes over from the stretched one
+FADE = (0.60, 0.20)  # openness between which the drawn lid takes over from the stretched one
 OVER = (0.95, 0.75)  # the same where the stretched one is not seen
 SEAL = 0.14  # openness below which it covers the rest of the eyeball, too
 LASHES, LINE = 0.08, 0.028  # in eye widths: where a portrait's own lashes are kept, and the line that the lids make
-BALL = 40.0  # colour distance from skin that is eyeball for certain
+DARK = 0.5  # of the skin's brightness that this line has at most
 MARGIN = 0.07  # the lid's own edge and lashes lie this far outside the eyeball
 
 
@@ -38,8 +38,6 @@ class Lid:
     centre: Array
     width: float
     lash: Array
-    beyond: Array
-    bounds: Array
     over: bool = False
 
     def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, openness: float) -> None:
@@ -48,52 +46,69 @@ class Lid:
         shut = float(np.clip((high - openness) / (high - low), 0.0, 1.0))
         if shut <= 0:
             return
+        shut = shut * shut * (3 - 2 * shut)
         shift = (pose.offsets[list(self.corners)].mean(axis=0) @ pose.linear.T)[:2]
         at = affine(pose, geometry.pivot, self.centre, shift)
-        edge = driven[list(self.upper)]
+        above, edge = placed(self.above, at), _even(driven[list(self.upper)])
         seal = float(np.clip(1.0 - openness / SEAL, 0.0, 1.0))
-        below = edge + (placed(self.below, at) - edge) * seal
-        outline = np.concatenate([placed(self.above, at), below[::-1]])
-        box = Box.around(np.concatenate([outline, placed(self.bounds, at)]), 0.12 * self.width, geometry.side)
+        outline = np.concatenate([above, (edge + (placed(self.below, at) - edge) * seal)[::-1]])
+        box = Box.around(outline, 0.12 * self.width, geometry.side)
         if box is None:
             return
-        colour = draw(self.skin, self.origin, at, box)
-        if self.over:
-            line = _drawn_line(edge[1:-1], box, self.width)
-        else:
-            line = np.maximum(self._lashes(box.of(image), colour, edge, box), 0.85 * _stroke(edge[1:-1], box, LINE * self.width))
+        under = box.of(image).astype(np.float32)
+        skin = draw(self.skin, self.origin, at, box)
+        line = _line(edge, box, self.width)
+        mask = polygon_mask(outline, box, self.width / 28)
+        if not self.over:
+            line = self._with_lashes(line, under, skin, above, edge, box)
+            mask *= _needed(under, skin, above, edge, box)
+        colour = under + (skin - under) * mask[..., None]
         colour += np.minimum(self.lash - colour, 0) * line[..., None]
-        mask = np.maximum(polygon_mask(outline, box, self.width / 28), draw(self.beyond, self.origin, at, box) * seal)
-        blend(image, box, colour, mask * (shut * shut * (3 - 2 * shut)))
+        blend(image, box, colour, np.full(mask.shape, shut, np.float32))
 
-    def _lashes(self, under: Image, colour: Array, edge: Array, box: Box) -> Array:
-        """(h, w) 0..1 the portrait's own, which the warp has brought to the driven `edge`."""
-        light, lash = colour @ LUMA, float(self.lash @ LUMA)
-        dark = (light - under.astype(np.float32) @ LUMA) / np.maximum(light - lash, 8.0)
+    def _with_lashes(self, line: Array, under: Array, skin: Array, above: Array, edge: Array, box: Box) -> Array:
+        """(h, w) 0..1 the line and the portrait's own lashes, which the warp has brought to the driven `edge`."""
+        light, lash = skin @ LUMA, float(self.lash @ LUMA)
+        dark = (light - under @ LUMA) / np.maximum(light - lash, 8.0)
         own = np.clip(dark, 0, 1) * _stroke(edge, box, LASHES * self.width)
-        own = cv2.morphologyEx(own, cv2.MORPH_CLOSE, np.ones((2 * round(0.04 * self.width) + 1, 3)))
-        return np.asarray(cv2.GaussianBlur(own, (0, 0), max(0.012 * self.width, 0.4)))
+        own *= polygon_mask(np.concatenate([above, edge[::-1]]), box, LINE * self.width / 2)  # below, the line alone is even
+        both = cv2.morphologyEx(np.maximum(line, own), cv2.MORPH_CLOSE, np.ones((2 * round(0.04 * self.width) + 1, 3)))
+        return np.asarray(cv2.GaussianBlur(both, (0, 0), max(0.012 * self.width, 0.4)))
 
 
-def _drawn_line(points: Array, box: Box, width: float) -> Array:
-    """(h, w) 0..1 the line of a shut eye of `width` pixels without lashes of its own along (n, 2) points: even, thin in a soft
-    shade, and gone at its ends."""
-    way = np.linspace(-1, 1, len(points))
-    even = np.polynomial.polynomial.polyval(way, np.polynomial.polynomial.polyfit(way, points, 2)).T.astype(np.float32)
-    line = np.maximum(0.8 * _stroke(even, box, LINE * width), 0.45 * _stroke(even, box, 3 * LINE * width))
+def _even(edge: Array) -> Array:
+    """(n, 2) the curve of a lid's edge: single landmarks stand out of it, and the line of a shut eye does not."""
+    way = np.linspace(-1, 1, len(edge))
+    return np.asarray(np.polynomial.polynomial.polyval(way, np.polynomial.polynomial.polyfit(way, edge, 3)).T, np.float32)
+
+
+def _needed(under: Array, skin: Array, above: Array, edge: Array, box: Box) -> Array:
+    """(h, w) 0..1 where the drawn lid covers the stretched one: in its lower half, where that is stretched lashes, and where it
+    is no skin but an eyeball."""
+    height = max(float(np.linalg.norm((edge - above)[2:-2], axis=1).mean()), 1.0)
+    down, bow = edge - above, np.sin(np.linspace(0, np.pi, len(edge)))[:, None]
+    lower, edges = (np.concatenate([above + share * down, (edge + down.mean(axis=0))[::-1]]) for share in (0.4, 0.7 * bow))
+    covered = np.maximum(polygon_mask(lower, box, 0.2 * height), polygon_mask(edges, box, 0.05 * height))
+    share = under @ LUMA / np.maximum(skin @ LUMA, 8.0)
+    other = np.maximum((share - 1.12) / 0.15, (0.75 - share) / 0.2)
+    return np.maximum(covered, cv2.GaussianBlur(np.clip(other, 0, 1), (0, 0), 0.06 * height))
+
+
+def _line(edge: Array, box: Box, width: float) -> Array:
+    """(h, w) 0..1 the line of a shut eye of `width` pixels along its (n, 2) edge: thin in a soft shade, and gone at its ends."""
+    line = np.maximum(0.8 * _stroke(edge, box, LINE * width), 0.35 * _stroke(edge, box, 3 * LINE * width))
     xs, ys = np.meshgrid(np.arange(box.x0, box.x1) + 0.5, np.arange(box.y0, box.y1) + 0.5)
-    to_end = np.minimum(*(np.hypot(xs - x, ys - y) for x, y in even[[0, -1]]))
+    to_end = np.minimum(*(np.hypot(xs - x, ys - y) for x, y in edge[[0, -1]]))
     return np.asarray(line * np.clip(to_end / (0.25 * width), 0.15, 1))
 
 
 def _stroke(points: Array, box: Box, width: float) -> Array:
     """(h, w) 0..1 a soft line `width` pixels wide along (n, 2) points, thinner towards its ends."""
-    mask = np.zeros(box.size[::-1], np.float32)
+    mask = np.zeros(box.size[::-1], np.uint8)  # lines are smooth in bytes alone
     fine = cv2.resize(points[None].astype(np.float32), (4 * len(points), 1), interpolation=cv2.INTER_CUBIC)[0]
     corners = np.round((fine - box.origin - 0.5) * 2**SUBPIXEL).astype(np.int32)
-    cv2.polylines(mask, [corners], False, 1.0, max(round(width), 1), cv2.LINE_AA, SUBPIXEL)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(width / 2.4, 0.7))
-    return np.asarray(mask * min(width, 1.0))
+    cv2.polylines(mask, [corners], False, 255, max(round(width), 1), cv2.LINE_AA, SUBPIXEL)
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(width / 2.4, 0.7)) * min(width, 1.0) / 255)
 
 
 def make_lid(crop: Image, geometry: Geometry, eye: int) -> Lid:
@@ -111,15 +126,11 @@ def make_lid(crop: Image, geometry: Geometry, eye: int) -> Lid:
     assert box is not None, "a crop is larger than its eyes"
     patch = box.of(crop)
     hole = cv2.dilate(polygon_mask(np.concatenate([above, below[::-1]]), box, 0), np.ones((3, 3))) > 0.02
-    beyond = _beyond(patch, _skin(patch, hole, width), hole)
-    whole = hole | beyond
-    skin = _skin(patch, whole, width)
-    skin *= _relief(box, above, below)[..., None]
-    skin += _grain(crop, box, width) * whole[..., None]
-    line = box.of(crop)[polygon_mask(np.concatenate([above, rest[list(upper[::-1]), :2]]), box, 0) > 0.5].reshape(-1, 3)
+    skin = _skin(patch, hole, width) * _relief(box, above, below)[..., None]
+    skin += _grain(crop, box, width) * hole[..., None]
+    line = patch[polygon_mask(np.concatenate([above, rest[list(upper[::-1]), :2]]), box, 0) > 0.5].reshape(-1, 3)
     return Lid(upper, (upper[0], upper[-1]), box.origin, skin.astype(np.float32), above, below,
-               rest[[upper[0], upper[-1]]].mean(axis=0), width, _lash(line, skin[hole]), _soft(beyond, 1.0),
-               box.origin + cv2.boxPoints(cv2.minAreaRect(np.argwhere(whole)[:, ::-1].astype(np.float32))))  # fmt: skip
+               rest[[upper[0], upper[-1]]].mean(axis=0), width, _lash(line, skin[hole]))  # fmt: skip
 
 
 def _skin(patch: Image, hole: Array, width: float) -> Array:
@@ -133,19 +144,6 @@ def _skin(patch: Image, hole: Array, width: float) -> Array:
     cap = np.percentile(near[ring], 70) if ring.any() else 255.0  # the socket's own shade
     dim = np.where(hole, np.minimum(1.0, cap / np.maximum(skin @ LUMA, 1.0)), 1.0)
     return skin * _soft(dim, width / 16)[..., None]
-
-
-def _beyond(patch: Image, skin: Array, hole: Array) -> Array:
-    """(h, w) bool: what joins the `hole`, or a lash beside it, and is plainly lighter than skin: an eyeball that reaches
-    beyond the landmarks."""
-    near = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3)), iterations=max(hole.shape[1] // 25, 1)) > 0
-    other = (np.linalg.norm(patch - skin, axis=2) > BALL) & (patch @ LUMA > skin @ LUMA) | hole
-    parts = cv2.connectedComponents(other.astype(np.uint8), connectivity=4)[1]
-    inside = np.unique(parts[near])
-    beyond = np.isin(parts, inside[inside > 0]) & ~hole
-    if beyond.sum() > 0.5 * hole.sum():  # it goes on into light that is none of the eye's
-        return np.zeros_like(hole)
-    return cv2.dilate(beyond.astype(np.uint8), np.ones((3, 3)), iterations=2) > 0
 
 
 def _soft(values: Array, radius: float) -> Array:
@@ -169,10 +167,9 @@ def _grain(crop: Image, box: Box, width: float) -> Array:
 
 
 def _lash(line: Array, skin: Array) -> Array:
-    """(3,) the dark of the portrait's own lid line, never lighter than a shadow on its skin."""
+    """(3,) as dark as the portrait's own lid line and never lighter than a shadow on its skin, in the hue of that, as what is
+    dark there is iris, too; and of more of it, as skin has in its shadows."""
     tone = skin.mean(axis=0)
-    if len(line) < 8:
-        return np.asarray(0.55 * tone, np.float32)
-    luma = line.astype(np.float32) @ LUMA
-    own = line[luma <= np.percentile(luma, 20)].mean(axis=0)
-    return np.asarray(np.minimum(own, 0.6 * tone), np.float32)
+    light = max(float(tone @ LUMA), 1.0)
+    dark = min(float(np.percentile(line @ LUMA, 10)), DARK * light) if len(line) >= 8 else DARK * light
+    return np.asarray(dark * (tone / light) ** 2, np.float32)

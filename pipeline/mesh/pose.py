@@ -39,7 +39,14 @@ class Pose:
 
     def landmarks(self, geometry: Geometry) -> Array:
         """(478, 2) driven landmarks in crop pixels."""
-        return self.place(geometry.landmarks, geometry.pivot) + (self.offsets @ self.linear.T)[:, :2]
+        return self._driven(geometry.landmarks, geometry)
+
+    def solid(self, geometry: Geometry) -> Array:
+        """The same by the depth that was seen, which the warp has smoothed: where other pictures of the face have them."""
+        return self._driven(geometry.solid, geometry)
+
+    def _driven(self, points: Array, geometry: Geometry) -> Array:
+        return self.place(points, geometry.pivot) + (self.offsets @ self.linear.T)[:, :2]
 
 
 def pose_of(motion: Motion, geometry: Geometry, widest: float = 0.0) -> Pose:

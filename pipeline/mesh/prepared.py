@@ -67,7 +67,8 @@ class MeshPrepared:
         self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)
         if self.keys.pictures:
             shares = sparse(mix(self._wanted(motion, pose)))
-            patch = lay_over(patch, with_irises(driven, self.geometry.landmarks, motion), self.keys.pictures, shares)
+            solid = with_irises(pose.solid(self.geometry), self.geometry.landmarks, motion)
+            patch = lay_over(patch, solid, self.keys.pictures, shares)
         return self.crop.paste(patch, self.still)
 
     def weights(self, motion: Motion) -> Weights:

@@ -17,7 +17,7 @@ EDGE = 66  # the row of pixels on which the first teeth bite
 WHITE = 200  # what stands for the colour of the front teeth
 ARCH = SPAN / UNIT / 2  # half of a row, in mouth widths
 CROWN = 0.20  # height of the first teeth, in mouth widths
-RELIEF = 0.75  # of the photograph's own light and shade, which is a studio's
+RELIEF, LOWER_RELIEF = 0.6, 0.4  # of the photograph's own light and shade, which is a studio's
 TALLER = 1.08  # than in the photograph, which hides some of them
 
 
@@ -36,15 +36,15 @@ def upper_row(u: Array, past: Array, unit: float) -> tuple[Array, Array]:
 
     u, past: (h, w) right of the middle and below the biting edge, in mouth widths; unit: pixels of those in a mouth width.
     """
-    return _row(_asset()[:ROW], u, past, unit)
+    return _row(_asset()[:ROW], u, past, unit, RELIEF)
 
 
 def lower_row(u: Array, past: Array, unit: float) -> tuple[Array, Array]:
     """As `upper_row`; past: above the biting edge."""
-    return _row(_asset()[ROW:], u, past, unit)
+    return _row(_asset()[ROW:], u, past, unit, LOWER_RELIEF)
 
 
-def _row(row: Array, u: Array, past: Array, unit: float) -> tuple[Array, Array]:
+def _row(row: Array, u: Array, past: Array, unit: float, relief: float) -> tuple[Array, Array]:
     shrink = UNIT / max(unit, 1.0)
     if shrink > 1.2:  # no finer than the portrait, or it glitters
         row = cv2.GaussianBlur(row, (0, 0), 0.45 * shrink)
@@ -52,4 +52,4 @@ def _row(row: Array, u: Array, past: Array, unit: float) -> tuple[Array, Array]:
     seen = cv2.remap(row, at, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     cover = seen[..., 3]
     relative = seen[..., :3] / np.maximum(cover, 1e-3)[..., None]
-    return 1.0 + RELIEF * (relative - 1.0), cover
+    return 1.0 + relief * (relative - 1.0), cover

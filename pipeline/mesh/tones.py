@@ -15,7 +15,8 @@ from .layers import Box, polygon_mask
 SKIN = (50, 280, 205, 425, 101, 330, 117, 346, 36, 266, 151, 9, 5, 199)  # cheeks, forehead, nose, chin
 LIPS = (0, 17, 37, 267, 84, 314)
 ENAMEL = np.array([1.03, 1.0, 0.94], np.float32)  # teeth under white light, a little warm
-BRIGHT = 1.20  # front teeth against the skin
+PALE, PER_SKIN = 60.0, 0.8  # luma of front teeth under skin of luma 0, and per luma of it: teeth differ less than skins do,
+BRIGHT = 1.5  # and are never brighter against it
 NO_COLOUR = 0.04  # saturation of a skin below which a picture has no colours
 
 
@@ -34,13 +35,14 @@ class Tones:
         """From the crop (side, side, 3) and its landmarks."""
         skin, lip = _sample(crop, rest, SKIN, 0.65), _sample(crop, rest, LIPS, 0.5)
         light = _light(crop, rest, skin)
-        bright = min(BRIGHT * float(skin @ LUMA), 236.0)
+        luma = float(skin @ LUMA)
+        bright = min(PALE + PER_SKIN * luma, BRIGHT * luma)
         coloured = float(np.clip((_saturation(skin) - NO_COLOUR) / 0.1, 0, 1))
         enamel = light * (1 + (ENAMEL - 1) * coloured)
         flesh = 0.7 * lip + 0.3 * float(skin @ LUMA) * light * (1 + (np.array([0.95, 0.55, 0.55]) - 1) * coloured)
         return cls(
             skin=skin,
-            cavity=(0.40 * flesh * np.array([1.2, 0.85, 0.85])).astype(np.float32),
+            cavity=(0.24 * flesh * np.array([1.25, 0.8, 0.85])).astype(np.float32),
             flesh=np.clip(0.9 * flesh, 0, 255).astype(np.float32),
             gum=np.clip(
                 0.5 * lip + 0.42 * float(skin @ LUMA) * (1 + (np.array([1.15, 0.75, 0.75]) - 1) * coloured), 0, 255

@@ -15,6 +15,7 @@ import numpy as np
 from ..clips import Clip, first_seconds, open_clip, timed
 from ..engine import Drivers, Engine, Puppeteer
 from ..errors import NoFaceError, PuppetError
+from ..face.units import in_pixels
 from ..follow.neutral import FaceState
 from ..follow.tuning import Tuning
 from ..frames import Driving, Image
@@ -122,7 +123,7 @@ def prepared_frames(engine: Engine, source: Path, stack: ExitStack) -> Iterator[
     landmarks = None
     for time_s, image in timed(clip):
         found = tracker.track(image, time_s)
-        landmarks = landmarks if found is None else found  # a face lost for a moment is where it was
+        landmarks = landmarks if found is None else in_pixels(found, image)  # a face lost for a moment is where it was
         if landmarks is None:
             raise NoFaceError(f"{source}: no face in its first frame; cut the clip so that it starts with one")
         yield time_s, engine.prepare(Portrait(source.name, image, landmarks), MAX_SIDE, MAX_SIDE)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from ..face.motion import Array, Neutral
 from ..frames import Image
@@ -18,18 +19,19 @@ BLURRED = 0.5  # of the usual sharpness
 EDGE = 0.01  # of the picture's side: a face that comes so near to the border may be cut off
 SHARP_SIDE = 128  # pixels of the face at which sharpness is compared
 MAX_GAIN = 1.5  # exposure is evened no further
-SKIN = (50, 280, 205, 425, 151, 9, 101, 330, 187, 411)
+FACE = 468  # landmarks, without the irises
 
 
-def most_neutral(faces: Sequence[Array]) -> int:
-    """Which of (478, 3) landmarks has the head as it mostly is, the mouth shut, and the eyes open and as they mostly look."""
+def most_neutral(faces: Sequence[Array], usual: Array | None = None) -> int:
+    """Which of (478, 3) landmarks has head and eyes as in `usual`, the eyes open and the mouth shut. usual: (478, 3); where it
+    is not given, as they mostly are."""
     upright = [_normal(face) for face in faces]
-    usual = Neutral.of(np.median(upright, axis=0).astype(np.float32))
+    mostly = Neutral.of(np.median(upright, axis=0).astype(np.float32) if usual is None else _normal(usual))
 
     def oddness(face: Array) -> float:
-        motion = usual.motion(face)
+        motion = mostly.motion(face)
         shut = float(np.maximum(1.0 - motion.openness, 0.0).sum())
-        gap = float(np.linalg.norm(face[13] - face[14])) / usual.eye_distance
+        gap = float(np.linalg.norm(face[13] - face[14])) / mostly.eye_distance
         return float(np.abs(motion.pose[:3]).sum()) + 2.0 * gap + 0.5 * shut + float(np.abs(motion.gaze).sum())
 
     return int(np.argmin([oddness(face) for face in upright]))
@@ -56,38 +58,41 @@ def sharpness(image: Image, landmarks: Array) -> float:
 
 
 def chosen(faces: Sequence[Array], neutral: int, budget: int = BUDGET) -> list[int]:
-    """Indices of at most `budget` faces (478, 3), the neutral first: each next one is the face that is farthest from all
-    that are chosen, in the space of any region, until none is farther than COVERED.
+    """Indices of at most `budget` faces (478, 3), the neutral first: each next one is the face that brings all faces nearest to
+    a chosen one, by the squares of their distances in the spaces of all regions, until none is farther than COVERED.
 
-    Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer Science 38, 1985.
+    Nemhauser, Wolsey and Fisher, "An analysis of approximations for maximizing submodular set functions", Mathematical
+    Programming 14, 1978: the greedy choice.
     """
     reference = Neutral.of(faces[neutral])
     described = [features(reference.motion(face)) for face in faces]
-    points = {name: np.stack([d[name] for d in described]) for name in REGIONS}
-    out = [neutral]
-    away = {name: np.linalg.norm(p - p[neutral], axis=1) for name, p in points.items()}
-    while len(out) < min(budget, len(faces)):
-        farthest = max(away, key=lambda name: float(away[name].max()))
-        new = int(np.argmax(away[farthest]))
-        if away[farthest][new] < COVERED:
-            break
+    between = [_squares(np.stack([d[name] for d in described])) for name in REGIONS]
+    out, away = [neutral], [squares[neutral] for squares in between]
+    while len(out) < min(budget, len(faces)) and max(float(a.max()) for a in away) > COVERED**2:
+        nearer = [np.minimum(squares, a) for squares, a in zip(between, away, strict=True)]
+        new = int(np.argmin(sum(squares.sum(axis=1) for squares in nearer)))
         out.append(new)
-        for name, p in points.items():
-            away[name] = np.minimum(away[name], np.linalg.norm(p - p[new], axis=1))
+        away = [squares[new] for squares in nearer]
     return out
 
 
+def _squares(points: Array) -> Array:
+    """(n, n) squared distances between n points."""
+    return np.asarray(np.square(cdist(points, points)), np.float32)
+
+
 def evened(picture: Picture, neutral: Picture) -> Picture:
-    """The picture with its skin as bright and as coloured as the neutral's."""
-    gain = np.clip(_skin(neutral) / np.maximum(_skin(picture), 1.0), 1 / MAX_GAIN, MAX_GAIN)
-    table = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)
+    """The picture as bright and as coloured as the neutral: by the median over the face, which neither a smile's shading nor
+    what only one of them shows moves."""
+    gain = np.median(_colours(neutral) / np.maximum(_colours(picture), 1.0), axis=0)
+    table = np.clip(np.arange(256)[:, None] * np.clip(gain, 1 / MAX_GAIN, MAX_GAIN) + 0.5, 0, 255).astype(np.uint8)
     return Picture(np.asarray(cv2.LUT(picture.image, table[None]), np.uint8), picture.landmarks)
 
 
-def _skin(picture: Picture) -> Array:
-    """(3,) median colour of cheeks, forehead and chin."""
+def _colours(picture: Picture) -> Array:
+    """(FACE, 3) colours at the landmarks, and a little around them."""
     unit = float(np.linalg.norm(picture.landmarks[33, :2] - picture.landmarks[263, :2]))
     blurred = cv2.blur(picture.image, (max(round(unit / 8), 1),) * 2)
     high = np.array(picture.image.shape[1::-1]) - 1
-    xs, ys = np.clip(picture.landmarks[list(SKIN), :2], 0, high).astype(int).T
-    return np.asarray(np.median(blurred[ys, xs], axis=0), np.float32)
+    xs, ys = np.clip(picture.landmarks[:FACE, :2], 0, high).astype(int).T
+    return blurred[ys, xs].astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,22 @@ import numpy as np
 
 from ..clips import Progress, open_clip, timed
 from ..errors import ClipError, PuppetError
+from ..face.canonical import face
 from ..face.faces import Faces
 from ..face.motion import Array
+from ..face.units import in_pixels
 from ..frames import Image
 from ..portrait import MAX_SIDE, Picture, Portrait, make_portrait, read_picture
 from .choose import BLURRED, BUDGET, chosen, evened, most_neutral, sharpness, whole
+from .doubts import doubts
 
 LONGEST_S = 60.0  # of a clip is looked at
 LOOKS = 900  # frames of it at most, evenly
 TRACKED_SIDE = 1280  # pixels of the longer side are enough to find landmarks
 KEPT_SIDE = 640  # pixels of the longer side of a key picture
 MARGIN = 0.15  # of the face's size, kept round it
+
+Warn = Callable[[str], None]  # takes a line about what may be wrong with the pictures
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,14 @@ class Look:
         return cls(landmarks, sharpness(image, landmarks), whole(image, landmarks))
 
 
-def select(looks: Sequence[Look], budget: int = BUDGET) -> list[int]:
-    """Which pictures make the puppet, the neutral first; blurred ones, faces cut off and doubles are left out."""
+def select(looks: Sequence[Look], budget: int = BUDGET, usual: Array | None = None) -> list[int]:
+    """Which pictures make the puppet, the neutral first; blurred ones, faces cut off and doubles are left out.
+
+    usual: see `most_neutral`."""
     sharp_enough = BLURRED * float(np.median([look.sharpness for look in looks]))
     usable = [k for k, look in enumerate(looks) if look.whole and look.sharpness >= sharp_enough] or list(range(len(looks)))
     faces = [looks[k].landmarks for k in usable]
-    return [usable[k] for k in chosen(faces, most_neutral(faces), budget)]
+    return [usable[k] for k in chosen(faces, most_neutral(faces, usual), budget)]
 
 
 def assemble(name: str, pictures: Sequence[Picture]) -> Portrait:
@@ -74,11 +81,14 @@ def scaled(picture: Picture, longest: int) -> Picture:
     return Picture(np.asarray(cv2.resize(picture.image, size, interpolation=cv2.INTER_AREA), np.uint8), picture.landmarks * scale)
 
 
-def of_clip(path: Path, faces: Faces, budget: int = BUDGET, progress: Progress = lambda done, total: None) -> Portrait:
+def of_clip(
+    path: Path, faces: Faces, budget: int = BUDGET, progress: Progress = lambda done, total: None, warn: Warn = lambda line: None
+) -> Portrait:
     """The puppet of the person in a clip's first LONGEST_S, decoded twice: once to look, once to cut. ClipError where no
     face is seen often enough."""
     step, total = _pace(path)
     looks: dict[int, Look] = {}
+    times: dict[int, float] = {}
     with closing(faces.open_tracker()) as tracker, open_clip(path) as clip:
         for k, (time_s, image) in enumerate(timed(clip)):
             if time_s > LONGEST_S:
@@ -87,7 +97,8 @@ def of_clip(path: Path, faces: Faces, budget: int = BUDGET, progress: Progress =
                 small = scaled(Picture(image, np.zeros((0, 3), np.float32)), TRACKED_SIDE).image
                 landmarks = tracker.track(small, time_s)
                 if landmarks is not None:
-                    looks[k] = Look.at(image, landmarks * np.float32(image.shape[1] / small.shape[1]))
+                    looks[k] = Look.at(image, in_pixels(landmarks, image))
+                    times[k] = time_s
             progress(k + 1, total)
     if len(looks) < 5:
         raise ClipError(f"{path}: a face is seen in {len(looks)} of its frames; a puppet needs one that is seen throughout")
@@ -101,7 +112,10 @@ def of_clip(path: Path, faces: Faces, budget: int = BUDGET, progress: Progress =
                 kept[k] = picture if k == wanted[0] else face_of(picture)
                 if len(kept) == len(wanted):
                     break
-    return assemble(path.name, [kept[k] for k in wanted])
+    pictures = [kept[k] for k in wanted]
+    for line in doubts(pictures, [f"the picture at {times[k]:.1f} s" for k in wanted]):
+        warn(f"{path}: {line}")
+    return assemble(path.name, pictures)
 
 
 def _pace(path: Path) -> tuple[int, int | None]:
@@ -115,8 +129,9 @@ def _pace(path: Path) -> tuple[int, int | None]:
 
 
 def of_photographs(
-    paths: Sequence[Path], faces: Faces, budget: int = BUDGET, progress: Progress = lambda done, total: None
-) -> Portrait:
+    paths: Sequence[Path], faces: Faces, budget: int = BUDGET, progress: Progress = lambda done, total: None,
+    warn: Warn = lambda line: None,
+) -> Portrait:  # fmt: skip
     """The puppet of the person on several photographs; one of them that shows no face is an error that names it."""
     pictures = []
     for done, path in enumerate(paths, 1):
@@ -125,4 +140,9 @@ def of_photographs(
             raise PuppetError(f"{path}: shows {len(portrait.others)} faces; cut it to the one that the puppet is of")
         pictures.append(Picture(portrait.image, portrait.landmarks))
         progress(done, len(paths))
-    return assemble(paths[0].name, [pictures[k] for k in select([Look.at(p.image, p.landmarks) for p in pictures], budget)])
+    wanted = select([Look.at(p.image, p.landmarks) for p in pictures], budget, face())
+    first = wanted[0]
+    every = [first, *(k for k in range(len(paths)) if k != first)]
+    for line in doubts([pictures[k] for k in every], [str(paths[k]) for k in every]):
+        warn(line)
+    return assemble(paths[0].name, [pictures[k] for k in wanted])

@@ -1,7 +1,7 @@
 """Makes a puppet of a clip in a process of its own, which never holds up a stream: `python -m pipeline.puppet.process`.
 
 Reads from stdin one line of JSON: clip, out, and the texts of `puppetfile.About`. Says on stdout how far it is, as "17 300"
-with 0 for an unknown number in all, and ends with "made", or with "error" and what is wrong.
+with 0 for an unknown number in all, "warning" and what may be wrong, and ends with "made", or with "error" and what is wrong.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ def main() -> None:
         os.nice(NICE)
     one_each()
     task = json.loads(sys.stdin.readline())
+
+    def say(kind: str, line: str) -> None:
+        print(kind, line.replace(task["clip"], task["about"]["name"]), flush=True)
+
     try:
-        portrait = of_clip(Path(task["clip"]), faces_for("a puppet"), progress=_tell)
+        portrait = of_clip(Path(task["clip"]), faces_for("a puppet"), progress=_tell, warn=lambda line: say("warning", line))
         save_puppet(portrait, Path(task["out"]), About(**task["about"]))
     except PuppetError as exc:
-        print("error", str(exc).replace(task["clip"], task["about"]["name"]), flush=True)
+        say("error", str(exc))
     else:
         print("made", flush=True)
 

@@ -37,6 +37,7 @@ from .console import (
     one_line_errors,
     points_of,
     tidy_end,
+    warn,
 )
 
 
@@ -145,11 +146,11 @@ def animate(
         with bar(driver.name) as progress:
             result = animate_file(opened, source, driver, output, progress, tuning, mirror)
     if isinstance(source, Portrait) and source.eyes_shut:
-        _warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
+        warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
     if not result.tracked:
-        _warn(f"no face was followed in {driver}; the portrait rests throughout")
+        warn(f"no face was followed in {driver}; the portrait rests throughout")
     elif result.tracked < MOSTLY * result.frames:
-        _warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
+        warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
     if result.note:
         console.print(Text(result.note))
     followed = f"followed in {result.tracked} of {result.frames} frames"
@@ -179,10 +180,6 @@ def _ground(background: str | None, config: Config) -> Colour:
         return parse_colour(background or config.portraits.background)
     except ValueError as exc:
         raise PuppetError(f"--background: {exc}") from exc
-
-
-def _warn(text: str) -> None:
-    console.print(Text.assemble(("warning:", "yellow"), f" {text}"))
 
 
 def _refuse_foreign_options(engine: Engine, settings: Settings, tuning: Tuning) -> None:

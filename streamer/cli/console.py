@@ -73,6 +73,11 @@ ENGINE_HELP = "mesh, liveportrait, or auto: liveportrait if its checkpoints and 
 console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)  # file names may have brackets
 
 
+def warn(text: str) -> None:
+    """What the user may not have meant, in one line."""
+    console.print(Text.assemble(("warning:", "yellow"), f" {text}"))
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """A user's mistake gives one line and exit code 2."""

@@ -15,7 +15,7 @@ from pipeline.liveportrait.options import Settings
 from pipeline.portrait import Portrait, is_picture, load_portrait, save_puppet
 from pipeline.puppetfile import MAX_PICTURES, MAX_TEXT, SUFFIX, About
 
-from .console import Checkpoints, Device, bar, console, log_to_console, one_line_errors, tidy_end
+from .console import Checkpoints, Device, bar, console, log_to_console, one_line_errors, tidy_end, warn
 
 puppet_app = typer.Typer(
     help="Puppets: portraits of many pictures of one face, with its own teeth, lids and turns.", no_args_is_help=True
@@ -91,7 +91,7 @@ def _made(
         return _rendered(sources, faces, renderer, budget, settings, out), f"one photograph, rendered by the engine {renderer}"
     if len(sources) == 1 and not stills[0]:
         with bar(sources[0].name) as progress:
-            return make.of_clip(sources[0], faces, budget, progress), "a clip"
+            return make.of_clip(sources[0], faces, budget, progress, warn), "a clip"
     if not all(stills):
         raise PuppetError(f"{sources[stills.index(False)]}: no picture; give one clip, or several photographs")
     if len(sources) == 1:
@@ -99,7 +99,7 @@ def _made(
             f"{sources[0]}: one photograph alone is a portrait; give more of them, or a clip, or '--with liveportrait'"
         )
     with bar("photographs") as progress:
-        return make.of_photographs(sources, faces, budget, progress), f"{len(sources)} photographs"
+        return make.of_photographs(sources, faces, budget, progress, warn), f"{len(sources)} photographs"
 
 
 def _check_renderer(sources: list[Path], renderer: str) -> None:

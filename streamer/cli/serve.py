@@ -42,7 +42,7 @@ def serve(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Drive the stream 'live' with a network camera: rtsp://, rtmp://, srt://, http:// or https://."),
+        typer.Option(help="Drive the stream 'live' with a network camera: rtsp://, rtsps://, rtmp://, http:// or https://."),
     ] = None,
     engine: Annotated[str | None, typer.Option(help=ENGINE_HELP)] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser when it is ready.")] = False,

@@ -104,7 +104,7 @@ class WebRtc(Section):
         "Below that it receives fewer frames instead.",
     )  # fmt: skip
     uplink_kbps: tuple[int, int, int] = Field(
-        (1500, 2000, 3000), description="Lowest, initial and highest bitrate asked of a publishing browser, in kbit/s."
+        (300, 2000, 3000), description="Lowest, initial and highest bitrate asked of a publishing browser, in kbit/s."
     )
 
     @field_validator("ports", "uplink_kbps")

@@ -94,8 +94,8 @@ class Sink(Section):
     )
     target: str = Field(
         "",
-        description="Address of the server (push: rtsp:// or rtmp://), address of the endpoint (whip: http:// or https://), "
-        "or device (virtual_camera: if empty, the first free one). A recording has none.",
+        description="Address of the server (push: rtsp://, rtsps:// or rtmp://), address of the endpoint (whip: http:// or "
+        "https://), or device (virtual_camera: if empty, the first free one). A recording has none.",
     )
     token: str = Field("", description="Bearer token for a WHIP endpoint.")
 
@@ -139,7 +139,7 @@ class Stream(Section):
     )
     path: str = Field(
         "",
-        description="Address (network: rtsp://, rtsps://, rtmp://, srt://, http:// or https://), path of the clip (file), or "
+        description="Address (network: rtsp://, rtsps://, rtmp://, http:// or https://), path of the clip (file), or "
         "name, number or device of the camera (webcam: if empty, the first one).",
     )
     transport: Transport = Field(TRANSPORT, description="How packets of an rtsp:// source are sent: tcp or udp.")

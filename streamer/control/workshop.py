@@ -27,7 +27,8 @@ KEPT = 16  # finished ones that are remembered
 
 class MakingState(BaseModel):
     """A puppet in the making. state: receiving (the clip), making, done or failed. done, total: frames looked at, total 0
-    where it is not known; portrait: its id in the gallery once it is done; problem: why it failed, in words."""
+    where it is not known; portrait: its id in the gallery once it is done; problem: why it failed, in words; warnings: what may
+    be wrong with its pictures, in words."""
 
     id: str
     name: str
@@ -36,6 +37,7 @@ class MakingState(BaseModel):
     total: int = 0
     portrait: str | None = None
     problem: str = ""
+    warnings: list[str] = []
 
 
 class Workshop:
@@ -135,6 +137,8 @@ class Workshop:
                 first, _, rest = last.partition(" ")
                 if first.isdigit():
                     state.done, state.total = int(first), int(rest)
+                elif first == "warning":
+                    state.warnings.append(rest)
         self._processes.pop(state.id)
         if last == "made":
             return ""

@@ -25,7 +25,7 @@ ADDRESSES = 4096  # whose requests are counted at one time
 CORS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
-    "Access-Control-Expose-Headers": "Location, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate",
+    "Access-Control-Expose-Headers": "Location, Link, ETag, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate",
     "Access-Control-Max-Age": "600",
 }
 

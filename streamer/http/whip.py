@@ -1,15 +1,15 @@
 """WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): a camera in, the animated picture out.
 
-A stream always has a picture, if only the still portrait, so WHEP never answers 409. ICE restarts are not supported,
-so there are no entity tags (RFC 9725 §4.3.1).
+A stream always has a picture, if only the still portrait, so WHEP never answers 409.
 """
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from ..control.control import Control
-from ..errors import BadOffer, PreconditionFailed, TooLarge, UnsupportedMedia
+from ..errors import BadOffer, TooLarge, UnsupportedMedia
 from ..webrtc.ice import IceServers
 from ..webrtc.offer import MAX_BYTES, Kind
 from ..webrtc.sessions import Sessions
@@ -17,6 +17,8 @@ from .access import Access
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
+OF_ENDPOINTS = {"Accept-Post": SDP, "Allow": "OPTIONS, GET, HEAD, POST"}
+OF_SESSIONS = {"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, GET, HEAD, PATCH, DELETE"}
 
 
 def router(control: Control, sessions: Sessions, ice: IceServers, access: Access) -> APIRouter:
@@ -32,10 +34,31 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
     async def whep(name: str, request: Request) -> Response:
         return await _open(request, name, "whep")
 
-    @api.options("/{name}/{kind}", status_code=204, summary="What the endpoint takes")
+    @api.options("/{name}/{kind}", summary="What the endpoint takes")
     async def options(name: str, kind: Kind) -> Response:
         control.stream(name)
-        return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, GET, HEAD, POST"})
+        return Response(headers=OF_ENDPOINTS)
+
+    @api.options("/{name}/sessions/{session}", summary="What a session takes")
+    async def session_options(name: str, session: str) -> Response:
+        control.stream(name)
+        sessions.find(session)
+        return Response(headers=OF_SESSIONS)
+
+    # Of these, the mount of the page's files would answer with methods of its own.
+    @api.api_route("/{name}/{kind}", methods=["PUT", "PATCH", "DELETE"], include_in_schema=False)
+    async def not_of_endpoints(name: str, kind: Kind) -> Response:
+        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_ENDPOINTS)
+
+    @api.api_route("/{name}/sessions/{session}", methods=["PUT", "POST"], include_in_schema=False)
+    async def not_of_sessions(name: str, session: str) -> Response:
+        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_SESSIONS)
+
+    @api.api_route("/{name}/{kind}/", methods=["OPTIONS", "GET", "HEAD", "POST"], include_in_schema=False)
+    async def slash(name: str, kind: Kind, request: Request) -> Response:
+        """307 keeps the method (RFC 9725 §4.5)."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(request.url.path.rstrip("/") + query, 307)
 
     @api.head("/{name}/{kind}", summary="Whether the endpoint is there")
     @api.get("/{name}/{kind}", status_code=204, summary="Whether the endpoint is there")
@@ -46,14 +69,16 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         )
         return _with_links(response)
 
-    @api.patch("/{name}/sessions/{session}", status_code=204, summary="Add ICE candidates")
-    async def trickle(name: str, session: str, request: Request) -> Response:
+    @api.patch("/{name}/sessions/{session}", status_code=204, summary="Add ICE candidates, or restart ICE")
+    async def patch(name: str, session: str, request: Request) -> Response:
+        """If-Match: the session's ETag, or * for a restart, which is answered with 200, a fragment and a new ETag."""
         control.stream(name)
         sessions.find(session)
-        if request.headers.get("if-match", "*") != "*":
-            raise PreconditionFailed("there are no entity tags here: ICE restarts are not supported")
-        await sessions.trickle(session, await _body(request, FRAGMENT))
-        return Response(status_code=204)
+        restarted = await sessions.patch(session, await _body(request, FRAGMENT), request.headers.get("if-match"))
+        if restarted is None:
+            return Response(status_code=204)
+        fragment, tag = restarted
+        return Response(fragment, media_type=FRAGMENT, headers={"ETag": tag})
 
     @api.delete("/{name}/sessions/{session}", summary="End a session")
     async def end(name: str, session: str) -> Response:
@@ -79,6 +104,7 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"
         response.headers["Accept-Patch"] = FRAGMENT
+        response.headers["ETag"] = session.tag
         return _with_links(response)
 
     def _with_links(response: Response) -> Response:

@@ -1,4 +1,4 @@
-"""An FFmpeg container with an H.264 track, and an AAC one where there is sound."""
+"""An FFmpeg container with an H.264 track and an AAC one, which is silent where there is no sound."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ KEY_S = 1.0  # a key frame this often: a recording is whole up to the last one, 
 class Container:
     """Pictures are planar YUV 4:2:0 (h · 3 / 2, w). All of them have the size of the container."""
 
-    def __init__(
-        self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None, sound: bool = False
-    ) -> None:
+    def __init__(self, target: OutputContainer, width: int, height: int, coding: dict[str, str], bit_rate: int | None) -> None:
         video: VideoStream = target.add_stream(
             "libx264", rate=DECLARED_FPS, options={"tune": "zerolatency", **DECLARE_RATE, **coding}
         )
@@ -37,7 +35,7 @@ class Container:
         if bit_rate is not None:
             video.bit_rate = bit_rate
         self._target, self._video = target, video
-        self._audio: AudioStream | None = target.add_stream("aac", rate=RATE) if sound else None
+        self._audio: AudioStream = target.add_stream("aac", rate=RATE)
         self._heard = PRIMING  # samples
         self._sounds = False  # lately
         self.size = width, height
@@ -55,14 +53,13 @@ class Container:
             picture.pict_type, self._key_s = PictureType.I, time_s
         self._target.mux(self._video.encode(picture))
         now = round((time_s - self._start_s) * RATE)
-        if self._audio is not None and now - self._heard > (QUIET if self._sounds else 0):
+        if now - self._heard > (QUIET if self._sounds else 0):
             self._sounds = False
             self._write_silence(now)
 
     def write_sound(self, chunk: av.AudioFrame, time_s: float) -> None:
-        """48 kHz; before the first picture it is left out, and so is all of it where no sound was announced. What was missing
-        before it is silence: the encoder knows no gaps."""
-        if self._audio is None or self._start_s is None:
+        """48 kHz; before the first picture it is left out. What was missing before it is silence: the encoder knows no gaps."""
+        if self._start_s is None:
             return
         at = round((time_s - self._start_s) * RATE)
         if at < self._heard - (OFF if self._heard > PRIMING else 0):
@@ -77,7 +74,6 @@ class Container:
             self._encode(silence())
 
     def _encode(self, chunk: av.AudioFrame) -> None:
-        assert self._audio is not None
         chunk.pts, chunk.time_base, chunk.sample_rate = self._heard, Fraction(1, RATE), RATE
         self._heard += chunk.samples
         self._target.mux(self._audio.encode(chunk))
@@ -85,7 +81,7 @@ class Container:
     def close(self) -> None:
         try:
             self._target.mux(self._video.encode(None))
-            if self._audio is not None and self._heard > PRIMING:
+            if self._heard > PRIMING:
                 self._target.mux(self._audio.encode(None))
         finally:
             self._target.close()

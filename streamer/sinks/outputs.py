@@ -67,7 +67,6 @@ class Outputs:
             stream.name,
             limits.max_minutes,
             limits.max_mb,
-            lambda: stream.audio.has_sound,
             self.library.keep_limits,
         )
         self._run(stream, OutputRunner(output, RECORDING_DEPTH, self._clock))

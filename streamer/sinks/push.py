@@ -117,7 +117,7 @@ def main(given: IO[bytes] = sys.stdin.buffer) -> int:
     coding = {"preset": "veryfast", "maxrate": rate, "bufsize": rate}
     try:
         target = av.open(task["url"], "w", format=kind, options=OPTIONS[kind] | WAIT, timeout=(TIMEOUT_S, TIMEOUT_S))
-        _publish(given, Container(target, width, height, coding, task["bitrate"], sound=True))
+        _publish(given, Container(target, width, height, coding, task["bitrate"]))
     except (OSError, ValueError, av.error.FFmpegError) as exc:
         denied = isinstance(exc, av.error.HTTPUnauthorizedError)
         reason = getattr(exc, "strerror", None) or type(exc).__name__

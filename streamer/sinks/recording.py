@@ -46,12 +46,10 @@ class Recording:
     takes_sound = True
 
     def __init__(
-        self, folder: Path, stream: str, max_minutes: float, max_mb: float, has_sound: Callable[[], bool] = lambda: False,
-        on_saved: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
-        """has_sound: whether a file that begins now is to have a track for it. on_saved: called after each file."""
+        self, folder: Path, stream: str, max_minutes: float, max_mb: float, on_saved: Callable[[], None] = lambda: None
+    ) -> None:
+        """on_saved: called after each file."""
         self._on_saved = on_saved
-        self._has_sound = has_sound
         self._folder, self._stream = folder, stream
         self._max_s, self._max_bytes = 60 * max_minutes, max_mb * 1e6
         self._container: Container | None = None
@@ -80,7 +78,7 @@ class Recording:
         self._claim = self._part.open("ab")
         claimed(self._claim)
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
-        self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None, self._has_sound())
+        self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None)
         self._start_s = time_s
         log.info("%s: to %s", self.name, self._part.absolute())
 

@@ -1,10 +1,11 @@
-"""Cameras and streams on the network: RTSP first, and what else FFmpeg reads live (RTMP, SRT, HLS, MJPEG)."""
+"""Cameras and streams on the network: RTSP first, and what else FFmpeg reads live (RTMP, HLS, MJPEG)."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import threading
+from collections.abc import Iterable
 
 import av
 from av.audio.frame import AudioFrame
@@ -19,6 +20,7 @@ from ..errors import ConfigError, SourceError
 from ..limits import TRANSPORT, Timeouts, Transport
 from ..redaction import Address, check_login, redacted
 from ..stream.intake import Intake
+from .ahead import Ahead
 from .pace import Lag, Pace
 
 log = logging.getLogger(__name__)
@@ -26,11 +28,12 @@ log = logging.getLogger(__name__)
 # What each scheme may speak: a playlist or redirect of a stranger must not open files of this machine.
 PROTOCOLS = {
     "rtsp": "rtsp,rtp,tcp,udp", "rtsps": "rtsp,rtsps,rtp,srtp,tcp,udp,tls,crypto", "rtmp": "rtmp,tcp",
-    "rtmps": "rtmps,rtmp,tls,tcp,crypto", "srt": "srt,udp", "http": "http,tcp,hls,crypto,data",
+    "rtmps": "rtmps,rtmp,tls,tcp,crypto", "http": "http,tcp,hls,crypto,data",
     "https": "https,http,tls,tcp,hls,crypto,data",
 }  # fmt: skip
 LIVE = {"flags": "low_delay"}
 LUMPS = ("hls",)  # FFmpeg's names of formats that come a segment at a time; all others come as they are taken
+SEGMENT_S = 9.0  # for which a playlist may have nothing new
 NEWEST = {"live_start_index": "-1"}  # of the segments in a playlist
 KEY_FRAME_S = 60.0  # after which a stream without one is opened anew
 APART_S = 2.0  # sound that is further from its picture has another clock
@@ -45,7 +48,8 @@ class NetworkSource:
 
     def __init__(self, url: str, transport: Transport = TRANSPORT, timeouts: Timeouts = TIMEOUTS, clock: Clock = steady) -> None:
         self._url = url
-        self._scheme = Address.of(url).scheme
+        address = Address.of(url)
+        self._scheme = address.scheme
         if self._scheme not in PROTOCOLS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in PROTOCOLS)}")
         check_login(url)
@@ -60,7 +64,8 @@ class NetworkSource:
             self._options |= {"rtsp_transport": transport, "analyzeduration": "0", "probesize": "32", "max_delay": "100000"}
             self._options |= {"fflags": "nobuffer"}
         else:  # what is looked at is kept: the only key frame for a while may be in it
-            self._options |= {"analyzeduration": "1000000"}
+            self._options |= {"analyzeduration": "1000000", "rw_timeout": f"{1e6 * timeouts.read_s:.0f}"}
+        self._lumps = address.path.endswith(".m3u8")
         self.name = redacted(url)
 
     def check(self) -> None:
@@ -73,20 +78,26 @@ class NetworkSource:
                 raise SourceError(f"{self.name}: has no video track", retry=True, slow=True)
             video.codec_context.thread_count = THREADS
             video.codec_context.thread_type = "SLICE"  # threads over frames would hold frames back
-            door = _Door(Reader(opened, video, live=True), opened.format.name in LUMPS, out, stop, self._clock)
+            reader = Reader(opened, video, live=True)
+            door = _Door(reader, out, stop, self._clock)
             try:
-                self._give(door, out, stop)
+                if self._lumps:
+                    with Ahead(reader.packets(), self._clock) as ahead:
+                        self._give(door, ahead, out, stop)
+                else:
+                    self._give(door, ((packet, None) for packet in reader.packets()), out, stop)
             except av.error.FFmpegError as exc:
                 raise self._failure(exc, f"nothing came for {self._timeouts.read_s:g} s") from exc
         if not stop.is_set():
             raise SourceError(f"{self.name}: the other side ended the stream", retry=True)
 
-    def _give(self, door: _Door, out: Intake, stop: threading.Event) -> None:
+    def _give(self, door: _Door, packets: Iterable[tuple[av.Packet, float | None]], out: Intake, stop: threading.Event) -> None:
+        """packets: each with when it came, where that is not now."""
         opened_s = self._clock()
-        for packet in door.reader.packets():
+        for packet, came_s in packets:
             if stop.is_set():
                 return
-            door.take(packet)
+            door.take(packet, came_s)
             waited_s = 0.0 if door.seen else self._clock() - opened_s
             if waited_s > KEY_FRAME_S:
                 raise SourceError(f"{self.name}: packets came for {KEY_FRAME_S:g} s, but no key frame", retry=True)
@@ -103,8 +114,14 @@ class NetworkSource:
             raise self._failure(exc, f"no answer that is a stream within {self._timeouts.open_s:g} s") from exc
 
     def _opened(self) -> InputContainer:
-        # FFmpeg asks once more before it gives up on a read, so half of the time is given.
-        return av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, self._timeouts.read_s / 2))
+        # FFmpeg asks once more before it gives up on a read, so half of the time is given; a playlist is asked again and again.
+        read_s = self._timeouts.read_s + SEGMENT_S if self._lumps else self._timeouts.read_s / 2
+        opened = av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, read_s))
+        if opened.format.name in LUMPS and not self._lumps:
+            self._lumps = True
+            opened.close()
+            return self._opened()
+        return opened
 
     def _failure(self, exc: Exception, silent: str) -> SourceError:
         """In words, and without the address that FFmpeg puts into its messages."""
@@ -127,26 +144,25 @@ class NetworkSource:
 class _Door:
     """Brings what a stream holds into the intake, as soon as it is there; what comes in lumps, at the speed of its times."""
 
-    def __init__(self, reader: Reader, lumps: bool, out: Intake, stop: threading.Event, clock: Clock) -> None:
+    def __init__(self, reader: Reader, out: Intake, stop: threading.Event, clock: Clock) -> None:
         self.reader = reader
         self.seen = False  # a picture
-        self._pace = Pace() if lumps else None
+        self._pace = Pace()
         self._lag, self._jumps = Lag(), 0
         self._out, self._stop, self._clock = out, stop, clock
         self._behind_s: float | None = None  # our clock less the source's, by the last picture
 
-    def take(self, packet: av.Packet) -> None:
-        """Give what a packet completes."""
+    def take(self, packet: av.Packet, came_s: float | None) -> None:
+        """Give what a packet completes; a picture when it is due, where it came at a time that is not now."""
         for at_s, frame in self.reader.decode(packet):
             if isinstance(frame, VideoFrame):
+                if came_s is not None:
+                    self._stop.wait(max(self._pace.due_s(at_s, came_s) - self._clock(), 0))
                 self._show(at_s, frame)
             else:
                 self._out.hear(frame, self._captured_s(at_s, frame))
 
     def _show(self, at_s: float, frame: VideoFrame) -> None:
-        if self._pace is not None:
-            now_s = self._clock()
-            self._stop.wait(max(self._pace.due_s(at_s, now_s) - now_s, 0))
         now_s = self._clock()
         self.seen = True
         if self.reader.has_clock:

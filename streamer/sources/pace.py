@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 
 class Lag:
     """How late pictures come, compared with the least late so far. A clock that is off by up to DRIFT counts as right."""
@@ -24,26 +26,25 @@ class Lag:
 class Pace:
     """Lets pictures that come a segment at a time out at the speed of their own times.
 
-    What waits is a cushion, and delay: it is played a little faster until nothing waits any more. Then the cushion grows
-    by itself to what is needed, and is left alone for a while, each time a longer one.
+    The delay is what the latest of the last WINDOW_S needed, so nothing has to wait for the line that need not have. It
+    grows at once, and shrinks by playing a little faster.
     """
 
     SPEED = 1.05
-    LATE_S = 0.1
-    CALM_S, CALMEST_S = 60.0, 3600.0
+    WINDOW_S = 60.0
 
     def __init__(self) -> None:
-        self._last: tuple[float, float] | None = None  # when the last one was due, and its time by the source
-        self._calm_s = self.CALM_S
-        self._calm_until_s = float("-inf")
+        self._late: deque[tuple[float, float]] = deque()  # times by the source and how late each came, ever less late
+        self._delay_s = float("-inf")
+        self._last_s = 0.0
 
-    def due_s(self, at_s: float, now_s: float) -> float:
-        """When a picture is due by our clock. at_s: by the source's."""
-        due_s = now_s
-        if self._last is not None:
-            due_s = self._last[0] + (at_s - self._last[1]) / (self.SPEED if now_s >= self._calm_until_s else 1.0)
-        if now_s - due_s > self.LATE_S:
-            due_s, self._calm_until_s = now_s, now_s + self._calm_s
-            self._calm_s = min(2 * self._calm_s, self.CALMEST_S)
-        self._last = due_s, at_s
-        return due_s
+    def due_s(self, at_s: float, came_s: float) -> float:
+        """When a picture is due by our clock. at_s: by the source's; came_s: when it was there, by ours."""
+        while self._late and self._late[-1][1] <= came_s - at_s:
+            self._late.pop()
+        self._late.append((at_s, came_s - at_s))
+        while self._late[0][0] < at_s - self.WINDOW_S:
+            self._late.popleft()
+        eased_s = self._delay_s - (at_s - self._last_s) * (1 - 1 / self.SPEED)
+        self._delay_s, self._last_s = max(self._late[0][1], eased_s), at_s
+        return at_s + self._delay_s

@@ -23,7 +23,8 @@ CHUNK = 960  # samples of 20 ms, a packet of Opus (RFC 6716 §2.1.4)
 TIME_BASE = Fraction(1, RATE)
 BITRATE = 64_000
 MOST_WAITING = 100  # chunks, two seconds: more would be sound of long ago
-JUMP_S = 0.1  # the source's clock is followed only where it is so far off
+JUMP_S = 0.1  # a clock of the source that is so far off has leapt; one that is less is followed little by little
+FOLLOW = 0.1  # of what it is off, with each piece of sound: pieces that come a little early or late move nothing
 SEEN_S = 2.0  # a line that carried sound within this time has some
 
 
@@ -49,7 +50,8 @@ class AudioLine:
         self._lock = threading.Lock()
         self._resampler = self._fresh()
         self._waiting: deque[tuple[float, av.AudioFrame]] = deque()  # when it was captured, and 20 ms of it
-        self._next_s = 0.0
+        self._next_s = 0.0  # when the next chunk was captured
+        self._held_s = 0.0  # how much of it the resampler has
         self._changed = asyncio.Event()
         self._opus: AudioCodecContext | None = None
         self._pts = 0
@@ -65,17 +67,21 @@ class AudioLine:
         """Sound of the driver in any format; captured_s: the clock's time of its first sample."""
         with self._lock:
             frame.pts = None  # the resampler would fill gaps by it
-            if abs(captured_s - self._next_s) > JUMP_S:
-                self._next_s = captured_s
-                self._resampler = self._fresh()
+            off_s = captured_s - self._held_s - self._next_s
+            if abs(off_s) > JUMP_S:
+                self._begin(captured_s)
+            else:
+                self._next_s += FOLLOW * off_s
             try:
                 chunks = self._resampler.resample(frame)
             except (ValueError, av.FFmpegError):  # the source has changed its format
-                self._resampler = self._fresh()
+                self._begin(captured_s)
                 chunks = self._resampler.resample(frame)
+            self._held_s += frame.samples / frame.sample_rate
             for chunk in chunks:
                 self._waiting.append((self._next_s, chunk))
                 self._next_s += chunk.samples / RATE
+                self._held_s -= chunk.samples / RATE
             while len(self._waiting) > MOST_WAITING:
                 self._waiting.popleft()
         self._seen_s = self._clock()
@@ -94,6 +100,10 @@ class AudioLine:
     async def stop(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def _begin(self, captured_s: float) -> None:
+        """The next piece of sound has nothing to do with those before."""
+        self._resampler, self._next_s, self._held_s = self._fresh(), captured_s, 0.0
 
     @staticmethod
     def _fresh() -> av.AudioResampler:

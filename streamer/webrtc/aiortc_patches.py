@@ -6,26 +6,29 @@ Checked against the versions below; `install` refuses others, because it reaches
 from __future__ import annotations
 
 import asyncio
-import errno
-import itertools
-from collections.abc import Iterator
+import time
 from importlib.metadata import version
 from typing import Any
 
 import aioice.ice
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
-from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpSender
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.rtp import HeaderExtensionsMap
 
 from pipeline.clock import steady
 
 from ..errors import ConfigError
 from ..timers import pause
+from . import udp
+from .extensions import PLAYOUT_DELAY, Arrivals, without_delay
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
-CONSENT_INTERVAL_S = 2  # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer
-CONSENT_FAILURES = 3
+# RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer. Nine seconds at least: a browser that has lost its
+# address knows after five, and restarts ICE.
+CONSENT_INTERVAL_S = 2
+CONSENT_FAILURES = 5
 CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
@@ -69,7 +72,8 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aioice.ice.get_host_addresses = _host_addresses(bind_addresses)
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
-    aioice.ice.asyncio = _original["aioice.ice.asyncio"] if ports is None else _PortRange(*ports)  # type: ignore[attr-defined,assignment]
+    aioice.ice.asyncio = udp.Asyncio(ports)  # type: ignore[attr-defined,assignment]
+    aioice.ice.Connection.recv = _recv  # type: ignore[method-assign]
     RTCCertificate._create_ssl_context = _ssl_context  # type: ignore[method-assign]
     RTCCertificate.getFingerprints = _one_fingerprint  # type: ignore[method-assign]
     RTCDtlsTransport.start = _start_later  # type: ignore[method-assign,assignment]
@@ -80,6 +84,9 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
     aiortc.rtcrtpsender.RTP_HISTORY_SIZE = SENT  # type: ignore[attr-defined]
     RTCRtpSender._retransmit = _retransmit  # type: ignore[method-assign]
+    RTCRtpReceiver._handle_rtp_packet = _handle_rtp_packet  # type: ignore[method-assign]
+    HeaderExtensionsMap.configure = _configure_extensions  # type: ignore[method-assign]
+    HeaderExtensionsMap.set = _pack_extensions  # type: ignore[method-assign]
 
 
 def _places() -> list[tuple[Any, str]]:
@@ -89,7 +96,8 @@ def _places() -> list[tuple[Any, str]]:
         (JitterBuffer, "add"), (aiortc.rtcrtpreceiver.NackGenerator, "add"),
         (aiortc.rtcrtpreceiver.RemoteStreamTrack, "__init__"), (RTCCertificate, "_create_ssl_context"),
         (RTCCertificate, "getFingerprints"), (RTCDtlsTransport, "start"),
-        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"),
+        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"), (RTCRtpReceiver, "_handle_rtp_packet"),
+        (HeaderExtensionsMap, "configure"), (HeaderExtensionsMap, "set"), (aioice.ice.Connection, "recv"),
     ]  # fmt: skip
 
 
@@ -112,39 +120,6 @@ def _host_addresses(bind_addresses: list[str]) -> Any:
         return found or ["127.0.0.1"]  # a machine without network still serves its own browser
 
     return addresses
-
-
-class _PortRange:
-    """Stands in for the module asyncio in aioice, where it binds its sockets: to free ports of a range, in turn."""
-
-    def __init__(self, first: int, last: int) -> None:
-        self._ports = itertools.cycle(range(first, last + 1))
-        self._count = last - first + 1
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(asyncio, name)
-
-    def get_running_loop(self) -> Any:
-        return _PortLoop(asyncio.get_running_loop(), itertools.islice(self._ports, self._count))
-
-
-class _PortLoop:
-    def __init__(self, loop: asyncio.AbstractEventLoop, ports: Iterator[int]) -> None:
-        self._loop, self._ports = loop, ports
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loop, name)
-
-    async def create_datagram_endpoint(self, factory: Any, local_addr: tuple[str, int] | None = None, **options: Any) -> Any:
-        if local_addr is None:
-            return await self._loop.create_datagram_endpoint(factory, **options)
-        for port in self._ports:
-            try:
-                return await self._loop.create_datagram_endpoint(factory, local_addr=(local_addr[0], port), **options)
-            except OSError as exc:
-                if exc.errno != errno.EADDRINUSE:
-                    raise
-        raise OSError(errno.EADDRINUSE, "every port of webrtc.ports is in use")
 
 
 def _ssl_context(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -255,6 +230,40 @@ async def _retransmit(self: Any, sequence_number: int) -> None:
         self._send_keyframe()
     else:
         await _original["RTCRtpSender._retransmit"](self, sequence_number)
+
+
+async def _recv(self: Any) -> bytes:
+    """Keep when the datagram came, which aiortc takes for the time at which it has come to read it."""
+    data: bytes = await _original["Connection.recv"](self)
+    self._arrived_s = getattr(data, "arrived_s", None)
+    return data
+
+
+async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> None:
+    """Tell the sender when its packets came, where it numbers them for that: aiortc knows REMB alone."""
+    number, transport = packet.extensions.transport_sequence_number, self.transport
+    arrived_s = getattr(transport.transport._connection, "_arrived_s", None) or time.time()
+    if number is not None:
+        if not hasattr(transport, "_arrivals"):
+            transport._arrivals = Arrivals()
+        report = transport._arrivals.add(number, arrived_s, self._RTCRtpReceiver__rtcp_ssrc or 0, packet.ssrc)
+        if report is not None:
+            await self._send_rtcp(report)
+    await _original["RTCRtpReceiver._handle_rtp_packet"](self, packet, round(1000 * arrived_s))
+
+
+def _configure_extensions(self: Any, parameters: Any) -> None:
+    _original["HeaderExtensionsMap.configure"](self, parameters)
+    for extension in parameters.headerExtensions:
+        if extension.uri == PLAYOUT_DELAY:
+            self._playout_delay = extension.id
+
+
+def _pack_extensions(self: Any, values: Any) -> tuple[int, bytes]:
+    """Players hold back pictures for some hundredths of a second, for a smoothness that a live puppet has no use for."""
+    packed: tuple[int, bytes] = _original["HeaderExtensionsMap.set"](self, values)
+    number = getattr(self, "_playout_delay", None)
+    return packed if number is None else without_delay(*packed, number)
 
 
 def _take(buffer: Any, packets: list[Any]) -> JitterFrame:

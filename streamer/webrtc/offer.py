@@ -22,7 +22,12 @@ TRANSPORT = ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:")
 DIRECTIONS = ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive")
 CODECS = {"video": ("VP8", "H264"), "audio": ("OPUS", "PCMU", "PCMA", "G722")}
 REFUSED = {"whip": {"recvonly", "inactive"}, "whep": {"sendonly", "inactive"}}
-EMPTY = re.compile(r"a=(candidate:|ssrc:\d+)$")  # say nothing, and break aiortc's parser
+# What each of these must have: without it, it says nothing, and breaks aiortc's parser.
+WHOLE = {
+    "a=candidate:": re.compile(r"\S+ \d+ \S+ \d+ \S+ \d+ typ \S+"), "a=ssrc:": re.compile(r"\d+ [^:\s]+:"),
+    "a=rtcp-fb:": re.compile(r"\S+ \S"), "a=extmap:": re.compile(r"\d+\S* \S"),
+}  # fmt: skip
+DIGESTS = ("sha-256", "sha-384", "sha-512")
 BASELINE = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
 NATIVE = re.compile(r"profile-level-id=42[0-9a-f]{4}", re.IGNORECASE)
 
@@ -65,8 +70,9 @@ class Section:
     @property
     def is_usable(self) -> bool:
         """Whether it can be handed to aiortc. Data channels can."""
-        known = CODECS.get(self.kind)
-        return not self.is_rejected and (known is None or any(name in known for name in self.codecs().values()))
+        known = CODECS.get(self.kind, ())
+        is_channel = self.kind == "application" and "SCTP" in self.protocol
+        return not self.is_rejected and (is_channel or any(name in known for name in self.codecs().values()))
 
 
 class Offer:
@@ -77,11 +83,12 @@ class Offer:
         lines = [line.rstrip() for line in text.removeprefix("\ufeff").strip().splitlines()]
         if not lines or not lines[0].startswith("v=0"):
             raise BadOffer("the body is not SDP: it does not begin with 'v=0'")
-        self._session, self._sections = _read([line for line in lines if line and not EMPTY.match(line)])
+        self._session, self._sections = _read([line for line in lines if line and _is_whole(line)])
         self.ufrags = list(dict.fromkeys(re.findall(r"^a=ice-ufrag:(\S+)", "\n".join(lines), re.MULTILINE)))
+        for section in self._sections:
+            _tidy(section, self._session)
         self._check(kind)
         for section in self._sections:
-            section.lines = [re.sub(r";\s+", ";", line) if line.startswith("a=fmtp:") else line for line in section.lines]
             if kind == "whip" and section.is_usable:
                 _map_h264(section)
         self.sdp = self._for_aiortc()
@@ -96,6 +103,8 @@ class Offer:
             raise BadOffer("the offer has no video")
         if kinds.count("video") > 1 or kinds.count("audio") > 1:
             raise BadOffer("the offer has more than one video or audio; one of each is taken (RFC 9725 §4.4.2)")
+        if len({section.mid for section in self._sections}) < len(self._sections):
+            raise BadOffer("two media of the offer have the same a=mid")
         video = live[kinds.index("video")]
         if video.direction in REFUSED[kind]:
             raise BadOffer(f"the offer's video is {video.direction}; {kind.upper()} needs the other way")
@@ -114,6 +123,8 @@ class Offer:
         for needed in ("a=fingerprint:", "a=ice-ufrag:", "a=ice-pwd:"):
             if not any(line.startswith(needed) and len(line) > len(needed) for line in said):
                 raise BadOffer(f"the offer has no {needed[:-1]}: it is not for WebRTC (RFC 8829 §5.2.1)")
+        if not any(line.lower().startswith(f"a=fingerprint:{digest} ") for line in said for digest in DIGESTS):
+            raise BadOffer(f"the offer's a=fingerprint is by none of {', '.join(DIGESTS)} (RFC 8122 §5)")
         if "a=rtcp-mux" not in said and "a=rtcp-mux-only" not in said:
             raise BadOffer("the offer has no a=rtcp-mux; one port for both is all that is taken (RFC 9725 §4.4.1)")
         if kind == "whip" and "a=setup:passive" in said:
@@ -154,10 +165,34 @@ def _split(lines: list[str]) -> list[list[str]]:
     return parts
 
 
+def _is_whole(line: str) -> bool:
+    """Whether the line says what lines of its kind say."""
+    return all(pattern.match(line, len(start)) for start, pattern in WHOLE.items() if line.startswith(start))
+
+
+def _tidy(section: Section, session: list[str]) -> None:
+    """What aiortc cannot read, in words that it can; and what goes without saying."""
+    names = section.codecs()
+    for k, line in enumerate(section.lines):
+        if line.startswith("a=fmtp:"):
+            section.lines[k] = re.sub(r";\s+", ";", line)
+        elif line.startswith("a=extmap:"):
+            section.lines[k] = " ".join(line.split()[:2])  # without attributes (RFC 8285 §5)
+    if section.kind in CODECS:
+        media = section.lines[0].split(" ")
+        section.lines[0] = " ".join([*media[:3], *(number for number in media[3:] if number.isdigit())])
+        section.lines = [k for k in section.lines if not (m := re.match(r"a=fmtp:(\S+)", k)) or m[1] in names]
+        if not set(DIRECTIONS) & set(section.lines):
+            section.lines.append(next((line for line in session if line in DIRECTIONS), "a=sendrecv"))  # RFC 8866 §6.7
+    if not any(line.startswith("a=setup:") for line in session + section.lines) and "a=bundle-only" not in section.lines:
+        section.lines.append("a=setup:active")  # RFC 4145 §4
+
+
 def _read(lines: list[str]) -> tuple[list[str], list[Section]]:
     session, *media = _split(lines)
     sections = []
     for k, part in enumerate(media):
+        part[0] = " ".join(part[0].split())
         mid = next((line[6:] for line in part if line.startswith("a=mid:")), None)
         sections.append(Section(part, mid or f"m{k}", made_up=mid is None))
         if mid is None:

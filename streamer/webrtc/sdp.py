@@ -11,7 +11,7 @@ MAX_CANDIDATES = 64
 
 
 def finish_answer(answer: str, host_address: str) -> str:
-    """What RFC 9725 asks of an answer and aiortc leaves out: rtcp-mux-only (§4.4.1) and trickle (§4.3.2).
+    """What RFC 9725 asks of an answer, or a fragment, and aiortc leaves out: rtcp-mux-only (§4.4.1) and trickle (§4.3.2).
 
     host_address: takes the place of local addresses in candidates, for a machine that is reached by another one.
     """
@@ -31,10 +31,19 @@ def finish_answer(answer: str, host_address: str) -> str:
 
 @dataclass(frozen=True)
 class Fragment:
-    """An SDP fragment (RFC 8840 §9). candidates: medium (a=mid) and candidate, as SDP has it after "candidate:"."""
+    """An SDP fragment (RFC 8840 §9). ufrags, passwords: of ICE, by medium (a=mid; "" where they are for all of them);
+    candidates: medium and candidate, as SDP has it after "candidate:"."""
 
-    ufrag: str
+    ufrags: dict[str, str]
+    passwords: dict[str, str]
     candidates: list[tuple[str, str]]
+
+    def login(self, mids: list[str]) -> tuple[str, str]:
+        """Ufrag and password for these media, which share a transport. BadOffer where there is none."""
+        for mid in (*mids, ""):
+            if mid in self.ufrags and mid in self.passwords:
+                return self.ufrags[mid], self.passwords[mid]
+        raise BadOffer(f"the fragment has no a=ice-ufrag and a=ice-pwd for a=mid:{mids[0]} (RFC 8840 §9)")
 
 
 def read_fragment(text: str) -> Fragment:
@@ -42,20 +51,24 @@ def read_fragment(text: str) -> Fragment:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or any(line[1:2] != "=" for line in lines):
         raise BadOffer("the body is not an SDP fragment")
-    ufrag, mid = "", ""
-    candidates = []
+    fragment, mid = Fragment({}, {}, []), ""
     for line in lines:
-        if line.startswith("a=ice-ufrag:"):
-            ufrag = line.partition(":")[2]
-        elif line.startswith("a=mid:"):
-            mid = line.partition(":")[2]
-        elif line.startswith("a=candidate:") and line != "a=candidate:":
-            candidates.append((mid, line.partition(":")[2]))
-    if not ufrag:
+        name, _, value = line.partition(":")
+        if name.startswith("m="):
+            mid = ""
+        elif name == "a=mid":
+            mid = value
+        elif name == "a=ice-ufrag":
+            fragment.ufrags[mid] = value
+        elif name == "a=ice-pwd":
+            fragment.passwords[mid] = value
+        elif name == "a=candidate" and value:
+            fragment.candidates.append((mid, value))
+    if not any(fragment.ufrags.values()):
         raise BadOffer("the fragment has no a=ice-ufrag (RFC 8840 §9)")
-    if len(candidates) > MAX_CANDIDATES:
+    if len(fragment.candidates) > MAX_CANDIDATES:
         raise BadOffer(f"the fragment has more than {MAX_CANDIDATES} candidates")
-    return Fragment(ufrag, candidates)
+    return fragment
 
 
 def with_uplink_bitrates(answer: str, least: int, first: int, most: int) -> str:

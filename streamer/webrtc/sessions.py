@@ -10,17 +10,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
-from aiortc.sdp import candidate_from_sdp
 
 from pipeline.clock import Clock, steady
 
 from ..config import WebRtc
-from ..errors import BadOffer, NoRestart, TakenOver, TooManySessions, UnknownSession
+from ..errors import BadOffer, PreconditionFailed, PreconditionRequired, TakenOver, TooManySessions, UnknownSession
 from ..stream.stream import Stream
-from . import uplink
+from . import extensions, uplink
 from .broadcasts import Broadcasts
 from .datachannel import Commands, obey
 from .ice import IceServers
+from .ice_restart import Ice
 from .offer import Kind, Offer
 from .sdp import finish_answer, read_fragment, with_uplink_bitrates
 from .tracks import SoundTrack, ViewerTrack
@@ -45,9 +45,15 @@ class Session:
     viewer: ViewerTrack | None = None
     sound: SoundTrack | None = None
     mime: str = ""  # of the codec that a viewer gets
-    ufrag: list[str] = field(default_factory=list)  # of the other side's ICE
+    ice: Ice | None = None
     closed: bool = False
     status: None = None  # as a driver: only sources have one
+
+    @property
+    def tag(self) -> str:
+        """The entity tag of its ICE, once it has been answered."""
+        assert self.ice is not None
+        return self.ice.tag
 
     async def end(self) -> None:
         """Close it."""
@@ -116,25 +122,22 @@ class Sessions:
             raise UnknownSession("no such session; it may have ended already")
         return self._sessions[session_id]
 
-    async def trickle(self, session_id: str, text: str) -> None:
-        """Take candidates that came after the offer. UnknownSession, BadOffer, NoRestart.
-
-        Candidates that cannot be used here (TCP, names) are passed over (RFC 9725 §4.3.2).
-        """
-        session = self.find(session_id)
-        fragment = read_fragment(text)
-        if fragment.ufrag not in session.ufrag:
-            raise NoRestart("ICE restarts are not supported; the session goes on as it is")
-        mids = [t.mid for t in session.connection.getTransceivers()]
-        for mid, line in fragment.candidates:
-            try:
-                candidate = candidate_from_sdp(line)
-            except (ValueError, AssertionError, IndexError) as exc:
-                raise BadOffer(f"candidate '{line[:80]}' cannot be read") from exc
-            if candidate.protocol.lower() != "udp" or candidate.ip.endswith(".local"):
-                continue
-            candidate.sdpMid = mid if mid in mids else mids[0]
-            await session.connection.addIceCandidate(candidate)
+    async def patch(self, session_id: str, text: str, matches: str | None) -> tuple[str, str] | None:
+        """Take what came after the offer (RFC 9725 §4.3.1); where it restarts ICE, the fragment that answers and its tag.
+        matches: If-Match. UnknownSession, BadOffer, PreconditionRequired, PreconditionFailed, NoRestart."""
+        session, fragment = self.find(session_id), read_fragment(text)
+        ice = session.ice
+        assert ice is not None
+        if matches is None:
+            raise PreconditionRequired("If-Match is missing: the session's ETag, or * for an ICE restart (RFC 9725 §4.3.1)")
+        if not {'"*"', "*", ice.tag} & {tag.strip() for tag in matches.split(",")}:
+            raise PreconditionFailed("If-Match names another ICE session than the one that runs")
+        if ice.ufrags & set(fragment.ufrags.values()):
+            await ice.add(fragment.candidates)
+            return None
+        answer = await ice.restart(fragment, self._ice.own())
+        self._spawn(session, ice.connect(self._config.handshake_timeout_s))
+        return finish_answer(answer, self._config.host_address), ice.tag
 
     def count(self) -> Counter[str]:
         """How many publishers and viewers there are."""
@@ -178,7 +181,8 @@ class Sessions:
         connection = session.connection
         try:
             await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-            session.ufrag = offer.ufrags
+            session.ice = Ice(connection, offer.ufrags)
+            extensions.negotiate(connection, session.kind)
             sender = None if session.viewer is None else connection.addTrack(session.viewer)
             if session.viewer is not None and any(t.kind == "audio" for t in connection.getTransceivers()):
                 session.sound = SoundTrack()

@@ -12,7 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from pipeline.clock import Clock, steady
 
 from ..errors import ConfigError, SinkError
-from ..redaction import check_login, redacted
+from ..redaction import check_login, redacted, unlogged
 from ..sinks.base import OutputState, OutputStatus
 from ..sinks.retry import Retry
 from ..stream.stream import Stream
@@ -24,6 +24,7 @@ from .tracks import SoundTrack, ViewerTrack
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
+REDIRECTS = 5
 
 
 class WhipPush:
@@ -60,7 +61,8 @@ class WhipPush:
         while True:
             self._retry.begin()
             try:
-                await self._publish(stream)
+                with unlogged():
+                    await self._publish(stream)
                 failure = SinkError(f"{self.status.name}: the other side ended the session", retry=True)
             except SinkError as exc:
                 failure = exc
@@ -124,19 +126,26 @@ class WhipPush:
             stream.audio.sinks.discard(sound)
             self._broadcasts.leave(stream, mime, viewer)
 
+    async def _post(self, http: httpx.AsyncClient, offer: str) -> httpx.Response:
+        """The answer of the server, or of the one that it sends us to for now (RFC 9725 §4.5)."""
+        url = self._url
+        for _ in range(REDIRECTS):
+            reply = await http.post(url, content=offer, headers=self._headers)
+            if reply.status_code not in (307, 308):
+                return reply
+            url = urljoin(url, reply.headers.get("location", ""))
+        raise SinkError(f"{self.status.name}: redirected more than {REDIRECTS} times", retry=True)
+
     async def _offer(self, http: httpx.AsyncClient, connection: RTCPeerConnection) -> str:
         """Send the offer and take the answer; the session's address."""
-        reply = await http.post(self._url, content=connection.localDescription.sdp, headers=self._headers)
-        if reply.status_code in (307, 308):  # another server of the same service (RFC 9725 §4.5)
-            self._url = urljoin(self._url, reply.headers.get("location", ""))
-            raise SinkError(f"{self.status.name}: redirected", retry=True)
+        reply = await self._post(http, connection.localDescription.sdp)
         if reply.status_code != 201:
             raise SinkError(f"{self.status.name}: the server answered {reply.status_code}", retry=True)
         try:
             await connection.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
         except Exception as exc:  # aiortc raises at least seven kinds for answers it cannot use
             raise SinkError(f"{self.status.name}: the answer cannot be used ({exc})", retry=True) from exc
-        return urljoin(self._url, reply.headers.get("location", ""))
+        return urljoin(str(reply.url), reply.headers.get("location", ""))
 
     async def _delete(self, http: httpx.AsyncClient, location: str) -> None:
         try:

@@ -14,8 +14,8 @@ FOREIGN = Path(__file__).parent
 
 
 def install(folder: Path) -> None:
-    """What package.json names, and Eyevinn's clients as one script."""
-    for name in ("package.json", "entry.js", "obs.mjs"):
+    """What package.json names, and clients for browsers as one script."""
+    for name in ("package.json", "entry.js", "obs.mjs", "relay.mjs"):
         shutil.copy(FOREIGN / name, folder)
     npm = [program("npm"), "install", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(npm, cwd=folder, check=True, capture_output=True, timeout=180)

@@ -1,4 +1,4 @@
-"""Publishers and players that others wrote, as they are: Eyevinn's in Chromium, OBS's stack, GStreamer's; and TURN."""
+"""Publishers and players that others wrote, as they are: Eyevinn's and Medooze's in Chromium, OBS's stack, GStreamer's; TURN."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+WRITERS = ["eyevinn", "medooze"]
 PUBLISH = """async (endpoint) => {
   const stream = await navigator.mediaDevices.getUserMedia({video: {width: 320, height: 240}, audio: true});
   window.client = new WHIPClient({endpoint, opts: {debug: false}});
@@ -34,6 +35,25 @@ WATCH = """async (endpoint) => {
   document.body.prepend(video); // a muted video plays by itself only where it is seen
   window.player = new WebRTCPlayer({video, type: 'whep', iceServers: [], statsTypeFilter: '^inbound-rtp'});
   await window.player.load(new URL(endpoint));
+}"""
+# As its README has it, to the letter; but for the token, which nobody asks for here.
+PUBLISH_MEDOOZE = """async (url) => {
+  const stream = await navigator.mediaDevices.getUserMedia({audio: true, video: true});
+  const pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+  for (const track of stream.getTracks()) pc.addTransceiver(track, {direction: 'sendonly'});
+  window.client = new Medooze.WHIPClient();
+  await window.client.publish(pc, url);
+}"""
+WATCH_MEDOOZE = """async (url) => {
+  const video = document.createElement('video');
+  video.id = 'foreign'; video.muted = true; video.autoplay = true;
+  document.body.prepend(video);
+  const pc = window.pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+  pc.addTransceiver('audio');
+  pc.addTransceiver('video');
+  pc.ontrack = (event) => { if (event.track.kind === 'video') video.srcObject = event.streams[0]; };
+  window.player = new Medooze.WHEPClient();
+  await window.player.view(pc, url);
 }"""
 PLAYED = """(id) => {
   const video = document.getElementById(id);
@@ -55,30 +75,32 @@ USED = """async () => {
 
 @pytest.fixture(scope="session")
 def bundle(installed) -> Path:
-    """Eyevinn's clients as one script."""
+    """Clients for browsers as one script."""
     return installed / "out.js"
 
 
-def test_the_whip_client_of_eyevinn_publishes(bundle, page, camera, model):
+@pytest.mark.parametrize(("publish", "stop"), [(PUBLISH, "client.destroy()"), (PUBLISH_MEDOOZE, "client.stop()")], ids=WRITERS)
+def test_a_whip_client_publishes(publish, stop, bundle, page, camera, model):
     camera("d10")
     with run_server() as server:
         page.goto(server.url)
         page.add_script_tag(path=bundle)
-        page.evaluate(PUBLISH, server.url + "/live/live/whip")
+        page.evaluate(publish, server.url + "/live/live/whip")
         wait_until(lambda: server.control.state("live").animated, holds=lambda animated: animated > 30)
-        page.evaluate("client.destroy()")
+        page.evaluate(stop)
         wait_until(lambda: not server.control.state("live").publisher)
 
 
-def test_the_whep_player_of_eyevinn_plays(bundle, page, model):
+@pytest.mark.parametrize(("watch", "stop"), [(WATCH, "player.destroy()"), (WATCH_MEDOOZE, "player.stop()")], ids=WRITERS)
+def test_a_whep_player_plays(watch, stop, bundle, page, model):
     with run_server() as server, httpx.Client(base_url=server.url) as http:
         http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
         page.goto(server.url)
         page.add_script_tag(path=bundle)
-        page.evaluate(WATCH, server.url + "/live/live/whep")
+        page.evaluate(watch, server.url + "/live/live/whep")
         seen = plays(page, "foreign")
         assert seen["width"] == 640
-        page.evaluate("player.destroy()")
+        page.evaluate(stop)
         page.close()
         wait_until(lambda: not server.control.state("live").viewers)
 
@@ -89,12 +111,13 @@ def plays(page: Page, video: str) -> dict[str, Any]:
     return seen
 
 
-def write_access_units(path: Path) -> None:
-    """Two seconds of H.264 as OBS's x264 makes it for WHIP; before each access unit its length (4 bytes, big-endian)."""
+def write_access_units(path: Path, profile: str = "high", part: int = 1) -> None:
+    """Two seconds of H.264 as OBS's x264 makes it for WHIP, at 640 x 480 or a part of it; before each access unit its length
+    (4 bytes, big-endian)."""
     encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 640, 480, "yuv420p", Fraction(30)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = 640 // part, 480 // part, "yuv420p", Fraction(30)
     encoder.time_base, encoder.bit_rate, encoder.gop_size, encoder.max_b_frames = Fraction(1, 30), 2_500_000, 60, 0
-    encoder.options = {"preset": "veryfast", "profile": "high", "x264-params": "repeat-headers=1:annexb=1"}
+    encoder.options = {"preset": "veryfast", "profile": profile, "x264-params": "repeat-headers=1:annexb=1"}
     with path.open("wb") as file:
         for frame in [*(moving(k) for k in range(60)), None]:
             for packet in encoder.encode(frame):
@@ -108,15 +131,19 @@ def moving(k: int) -> av.VideoFrame:
     return frame
 
 
-def test_obs_publishes_every_time(installed, model, tmp_path):
+@pytest.mark.parametrize(("form", "count"), [("baseline", 3), ("high", 12), ("simulcast", 3)])
+def test_obs_publishes_every_time(form, count, installed, model, tmp_path):
     """Were there three fingerprints in the answer, of 20 connections about three would fail."""
-    write_access_units(tmp_path / "units")
-    count = os.environ.get("PUPPETCAST_TEST_OBS", "20")
+    layers = {"baseline": [1], "high": [1], "simulcast": [1, 2, 4]}[form]
+    paths = [tmp_path / f"{part}.units" for part in layers]
+    for part, path in zip(layers, paths, strict=True):
+        write_access_units(path, "baseline" if form == "baseline" else "high", part)
+    count = int(os.environ.get("PUPPETCAST_TEST_OBS", count))
     with run_server(auth={"requests_per_minute": 100000}) as server:
-        command = ["node", "obs.mjs", server.url, str(tmp_path / "units"), count]
+        command = ["node", "obs.mjs", server.url, str(count), *map(str, paths)]
         done = subprocess.run(command, cwd=installed, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout) == {"live": int(count), "failures": []}
+    assert json.loads(done.stdout) == {"live": count, "failures": []}
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from pathlib import Path
@@ -10,27 +9,21 @@ from typing import Any
 
 import cv2
 import httpx
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
-from bench.fidelity import follow
-from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import DEFAULT
 
-from ..browser import RECORD, unfold
+from ..browser import unfold
 from ..conftest import run_server
-from ..faces import Picture, alike, decoded, followed, thumbnail, two_faces
-from ..media import CAMERA_FPS, busy_camera
+from ..faces import two_faces
+from ..followed import CLIP, assert_no_camera, follows, recorded
+from ..media import busy_camera
 from ..peers import watched
 from ..waiting import until_state, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-WAKING, FRAMES = 10, 100  # pictures of a puppet that wakes slowly, and those that are looked at
-CLIP = 90  # pictures of the driving clip, there and back
-RTP_S = 2**32 / 90_000  # after which the times of RTP begin again
 PUBLISH = """async ([codec]) => {
   const {publish} = await import('/rtc.js');
   const original = RTCPeerConnection.prototype.addTransceiver;
@@ -54,38 +47,8 @@ def started(page: Page, url: str, http: httpx.Client) -> None:
     until_state(http, lambda state: state["face"] == "tracking")
 
 
-def recorded(page: Page, source: MeshPrepared) -> list[tuple[float, Picture]]:
-    """FRAMES new pictures of the face as the page shows them: all of it that moves, for a landmarker sees little in a
-    small face. With their times of capture, in seconds from some moment on."""
-    face, (height, width) = source.crop, source.still.shape[:2]
-    shares = [face.x / width, face.y / height, face.side / width, face.side / height]
-    told: list[tuple[float, str]] = page.evaluate(RECORD, [WAKING + FRAMES, 2 * CLIP / CAMERA_FPS + 1, *shares])
-    raw = [np.frombuffer(base64.b64decode(jpeg), np.uint8) for _, jpeg in told]
-    pictures = [np.ascontiguousarray(cv2.imdecode(r, cv2.IMREAD_COLOR)[..., ::-1]) for r in raw]  # type: ignore[index]
-    times = [(t - told[0][0]) % RTP_S for t, _ in told]
-    return list(zip(times, pictures, strict=True))[WAKING:]  # type: ignore[arg-type]
-
-
-def paired(shown: NDArray[np.float64], captured: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Which driving frame each shown picture was made of, -1 for none: a picture has its driver's time of capture, on a
-    clock that began at another moment. The moment is the one at which most pictures have a driver."""
-
-    def drivers(start: float) -> NDArray[np.int64]:
-        after = np.clip(np.searchsorted(captured, shown + start), 1, len(captured) - 1)
-        nearest = after - (shown + start - captured[after - 1] < captured[after] - shown - start)
-        return np.where(np.abs(captured[nearest] - shown - start) < 1e-4, nearest, -1)
-
-    starts = (captured[:, None] - shown[:: len(shown) // 4]).ravel()
-    return max((drivers(start) for start in starts), key=lambda found: np.count_nonzero(found >= 0))
-
-
-# The cascade tracker starts from whatever face it sees first, here in the middle of a loop: its head motion is what is
-# sure. How it follows a mouth from a resting face, 'puppetcast bench follow' measures.
-@pytest.mark.parametrize(("tracker", "measure"), [("mediapipe", "mouth"), ("cascade", "x")])
-def test_the_page_puppeteers_a_portrait_from_its_camera(tracker, measure, page, camera, clip, model, tmp_path, monkeypatch):
+def test_the_page_puppeteers_a_portrait_from_its_camera(page, camera, clip, model):
     camera("d10", CLIP)
-    if tracker == "cascade":  # an empty model folder and no network
-        monkeypatch.setenv("PUPPETCAST_MODELS", str(tmp_path))
     with run_server(engine={"max_side": 512}) as server, httpx.Client(base_url=server.url) as http:
         arrived = watched(server.control.stream("live").intake)
         source: Any = server.control.stream("live").shown.prepared
@@ -93,36 +56,9 @@ def test_the_page_puppeteers_a_portrait_from_its_camera(tracker, measure, page, 
         frames = recorded(page, source)
         page.click("#start")
         state = until_state(http, lambda state: not state["publisher"])
-    assert (state["tracker"], state["errors"]) == (tracker, 0)
-    assert follows(frames, arrived, measure, model) >= 0.8
+    assert (state["tracker"], state["errors"]) == ("mediapipe", 0)
+    assert follows(frames, arrived, "mouth", model) >= 0.8
     assert_no_camera(frames, source, clip("d10"))
-
-
-def follows(frames: list[tuple[float, Picture]], arrived: list[Any], measure: str, model: Path) -> float:
-    """Correlation of one of MEASURES of the pictures with that of the very frames that they were made of."""
-    drivers = paired(np.array([t for t, _ in frames]), np.array([f.captured_s for f in arrived]))
-    made = [(picture, arrived[k]) for (_, picture), k in zip(frames, drivers, strict=True) if k >= 0]
-    print(f"{len(made)} of {len(frames)} pictures have a driver")
-    assert len(made) > 60, "few pictures are sent again"
-    seen = followed([(d.captured_s, picture) for picture, d in made], measure, model)
-    shown = followed([(d.captured_s, d.frame.to_ndarray(format="rgb24")) for _, d in made], measure, model)
-    _, a, b = np.intersect1d(seen[0], shown[0], return_indices=True)
-    correlation = follow(shown[1][b], seen[1][a]).correlation
-    print(f"{measure}: {correlation:.3f} over {len(a)} pictures")
-    return correlation
-
-
-def assert_no_camera(frames: list[tuple[float, Picture]], source: MeshPrepared, clip: Path) -> None:
-    """As grey 32 x 32 thumbnails, all pictures are nearer to the portrait than to anything that the camera showed."""
-    face, (height, width) = source.crop, source.still.shape[:2]
-    portrait = thumbnail(face.cut(source.still))
-    pictures = [image for _, image in decoded(clip)[::4]]
-    whole = (slice(max(face.y, 0), face.y + face.side), slice(max(face.x, 0), face.x + face.side))
-    scaled = [cv2.resize(image, (width, height)) for image in pictures]
-    cameras = [thumbnail(image) for image in pictures] + [thumbnail(image[whole]) for image in scaled]  # type: ignore[arg-type]
-    for _, image in frames:
-        small = thumbnail(image)
-        assert alike(small, portrait) > max(alike(small, c) for c in cameras) + 0.15
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
@@ -142,9 +78,12 @@ def test_a_busy_camera_arrives_whole(codec, page, chromium_of_all, tmp_path):
 
 
 def test_the_page_controls_the_stream(page, camera, model, tmp_path):
-    camera("d19")
+    camera("d19", 60)
     elsewhere: list[str] = []
-    with run_server(recording={"folder": str(tmp_path / "r")}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(recording={"folder": str(tmp_path / "r")}, puppet={"max_fps": 10}) as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
         own = (server.url, "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(own) else elsewhere.append(r.url))
         started(page, server.url, http)
@@ -180,9 +119,6 @@ def settings_by_data_channel(page: Page, http: httpx.Client) -> None:
     page.locator("[data-key=max_fps]").fill("12")
     page.keyboard.press("Tab")
     until_state(http, lambda state: state["rate_limit"] == 12)
-    page.locator("[data-key=max_fps]").fill("")
-    page.keyboard.press("Tab")
-    until_state(http, lambda state: state["puppet"]["max_fps"] is None)
     assert page.locator("[data-key=eye_retargeting]").is_disabled(), "the mesh engine has none"
     assert not patches, "commands went by REST"
 

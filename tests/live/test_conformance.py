@@ -152,14 +152,14 @@ async def test_candidates_come_later(http, server):
         assert reply.status_code == 201
         assert "a=ice-options:trickle" in reply.text
         assert reply.headers["accept-patch"] == "application/trickle-ice-sdpfrag"
-        assert "etag" not in reply.headers, "§4.3.1: tags only where ICE restarts are supported"
+        assert re.fullmatch('"[^"]+"', reply.headers["etag"]), "§4.3.1: a strong one"
         await viewer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
         ufrag, pwd = (next(line for line in lines if line.startswith(f"a=ice-{k}:")) for k in ("ufrag", "pwd"))
         fragment = "\r\n".join([ufrag, pwd, "m=video 9 UDP/TLS/RTP/SAVPF 0", "a=mid:0", *candidates,
                                 "a=candidate:1 1 udp 2113937151 3f0a.local 5000 typ host",
                                 "a=candidate:2 1 tcp 1518280447 127.0.0.1 9 typ host tcptype active", ""])  # fmt: skip
         location = reply.headers["location"]
-        patched = await http.patch(location, content=fragment, headers=FRAGMENT)
+        patched = await http.patch(location, content=fragment, headers={**FRAGMENT, "If-Match": reply.headers["etag"]})
         assert patched.status_code == 204, patched.text
         assert not patched.content
         assert "etag" not in patched.headers
@@ -169,24 +169,23 @@ async def test_candidates_come_later(http, server):
 
 
 async def test_patches_that_cannot_be(http):
-    """WHIP §4.3.1, §4.3.3, WHEP §4.5.1: no restart (422, and the session stays), stale tags (412), other bodies."""
+    """WHIP §4.3.1, §4.3.3, WHEP §4.5.1: other bodies; the session stays. Restarts and tags: test_ice_restart.py."""
     reply = await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)
     location = reply.headers["location"]
     restart = "a=ice-ufrag:other\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
-    assert (await http.patch(location, content=restart, headers=FRAGMENT)).status_code == 422
-    assert (await http.patch(location, content=restart, headers={**FRAGMENT, "If-Match": '"old"'})).status_code == 412
     assert (await http.patch(location, content=restart, headers=SDP)).status_code == 415
     for broken in ("hello", "", "a=mid:0\r\n"):
         assert (await http.patch(location, content=broken, headers=FRAGMENT)).status_code == 400
     assert (await http.get(location)).status_code == 204, "the session is still there"
     assert (await http.delete(location)).status_code == 200
+    assert (await http.delete(location)).status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["whip", "whep"])
 async def test_options_get_and_head(http, kind):
-    """OPTIONS: WHIP §4.2, WHEP §4.4 (Accept-Post). GET and HEAD: WHIP §4.1, WHEP §4.1."""
+    """OPTIONS: WHIP §4.2, WHEP §4.4 (Accept-Post). GET and HEAD: WHIP §4.1, WHEP §4.1. 405: HTTP (RFC 9110 §15.5.6)."""
     options = await http.options(f"/live/live/{kind}")
-    assert options.status_code in (200, 204)
+    assert options.status_code == 200
     assert options.headers["accept-post"] == "application/sdp"
     got = await http.get(f"/live/live/{kind}")
     assert got.is_success
@@ -195,6 +194,31 @@ async def test_options_get_and_head(http, kind):
     assert head.status_code == 200
     assert head.headers["content-type"] == "application/sdp"
     assert (await http.get("/live/nothing/whep")).status_code == 404
+    for method in ("PUT", "PATCH", "DELETE"):
+        refused = await http.request(method, f"/live/live/{kind}")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, GET, HEAD, POST")
+
+
+async def test_what_a_session_takes(http):
+    """OPTIONS and 405 (RFC 9110 §9.3.7, §15.5.6), Accept-Patch (RFC 5789 §3.1)."""
+    location = (await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)).headers["location"]
+    options = await http.options(location)
+    assert (options.status_code, options.headers["accept-patch"]) == (200, FRAGMENT["Content-Type"])
+    for method in ("PUT", "POST"):
+        refused = await http.request(method, location)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, GET, HEAD, PATCH, DELETE")
+    await http.delete(location)
+    assert (await http.options(location)).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["whip", "whep"])
+async def test_a_slash_too_many(http, kind):
+    """WHIP §4.5: 307, and never 301 or 302, which would make a GET of it."""
+    told = await http.post(f"/live/live/{kind}/?take_over=true", content="x", headers=SDP)
+    assert (told.status_code, told.headers["location"]) == (307, f"/live/live/{kind}?take_over=true")
+    reply = await http.post(f"/live/live/{kind}/", content=await offer_of(kind), headers=SDP, follow_redirects=True)
+    assert reply.status_code == 201
+    assert (await http.delete(reply.headers["location"])).status_code == 200
 
 
 async def test_pages_of_other_sites(model):

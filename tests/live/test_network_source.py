@@ -22,6 +22,7 @@ from streamer.sources.network import NetworkSource
 from streamer.stream.intake import Intake
 from streamer.stream.status import SourceState
 
+from ..certificates import write_pem
 from ..conftest import run_server
 from ..programs import RTSP_SERVER, SYSTEM_PYTHON, free_port, need_gstreamer
 from ..waiting import until, until_state
@@ -93,6 +94,26 @@ async def test_a_camera_is_read(camera, transport, codec):
         frame = await until(lambda: out.take(1))
         assert frame is not None
         assert (frame.frame.width, frame.frame.height) == (320, 240)
+
+
+@pytest.mark.parametrize(("asked", "taken"), [("udp", "TCP"), ("tcp", "UDP")])
+async def test_a_camera_that_takes_one_transport_only_is_read_by_that(camera, asked, taken):
+    camera.start("h264", "320x240", "", "", taken)
+    async with reading(NetworkSource(camera.url, asked, Timeouts(2, 2))) as (out, _):
+        await until(lambda: out.received > 20)
+
+
+async def test_a_camera_is_read_by_tls(camera, tmp_path):
+    need_gstreamer("GStreamer's RTSP server with TLS")
+    _, pem = write_pem(tmp_path)
+    camera.start("h264", "320x240", "user:secret", str(pem))
+    url = camera.url.replace("rtsp://", "rtsps://user:secret@")
+    async with reading(NetworkSource(url)) as (out, status):
+        await until(lambda: out.received > 20)
+        await until(lambda: status.state is SourceState.LIVE)
+    async with reading(NetworkSource(url.replace("secret", "wrong"))) as (_, status):
+        await until(lambda: status.state is SourceState.FAILED)
+        assert "user or password is wrong" in status.detail
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def test_it_publishes_by_rtmp(model: Path) -> None:
 @pytest.mark.slow
 def test_it_publishes_by_whip_and_is_back_when_the_server_is(model: Path) -> None:
     port = free_port()
-    sink = {"kind": "whip", "target": f"http://127.0.0.1:{port}/live/live/whip", "token": "key"}
+    sink = {"kind": "whip", "target": f"http://127.0.0.1:{port}/live/live/whip/", "token": "key"}
     other = {"http": {"port": port}, "auth": {"token": "key"}, "webrtc": {"handshake_timeout_s": 5}}
     with run_server(streams=driven(sink)) as server:
 

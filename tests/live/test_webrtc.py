@@ -214,7 +214,8 @@ async def test_an_abandoned_offer_is_closed_in_time(model):
             await until(lambda: not server.control.state("live").publisher)
 
 
-async def test_a_viewer_that_dies_silently_is_let_go(model):
+async def test_a_viewer_that_dies_silently_is_let_go(model, monkeypatch):
+    monkeypatch.setattr(aiortc_patches, "CONSENT_INTERVAL_S", 0.2)
     with run_server() as server:
         async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
             viewer.addTransceiver("video", direction="recvonly")

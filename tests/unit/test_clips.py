@@ -337,7 +337,7 @@ def test_a_push_has_the_flash_with_the_beep(sound_s: float, tmp_path: Path) -> N
                 if at < sound_s or at > FLASH_S:
                     parts.append((at, HEAD.pack(SOUND, 50 + at) + chunk.to_ndarray().tobytes()))
     out = tmp_path / "out.flv"
-    container = Container(av.open(str(out), "w"), WIDTH, HEIGHT, {}, None, sound=True)
+    container = Container(av.open(str(out), "w"), WIDTH, HEIGHT, {}, None)
     _publish(io.BytesIO(b"".join(part for _, part in sorted(parts))), container)
     flash, beep = light_and_sound(out)
     assert flash == pytest.approx([FLASH_S, FLASH_S + 3], abs=HALF_A_FRAME_S)

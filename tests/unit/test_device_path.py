@@ -19,6 +19,7 @@ from bench.similarity import psnr
 from pipeline import models
 from pipeline.errors import ModelError
 from pipeline.face.faces import faces_by
+from pipeline.follow.framing import View
 from pipeline.follow.smoothing import OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.frames import Driving, Image, planar
@@ -52,7 +53,7 @@ def test_the_crop_on_the_device_is_the_one_on_the_host(size, mirrored):
     factor = min(1, 512 / max(size))
     small = frame.to_ndarray(format="rgb24", width=round(size[0] * factor), height=round(size[1] * factor))
     image = np.ascontiguousarray(small[:, ::-1]) if mirrored else small
-    box = FaceBox(np.array([0.55, 0.45]) * image.shape[1::-1], 0.8 * image.shape[0], 0.0)
+    box = FaceBox(np.array([0.05, -0.03]), 0.8 * image.shape[0] / image.shape[1], 0.0)
     luma, chroma, to_picture = planes_of(Driving(image, 0.0, frame, mirrored), box)
     assert luma.shape[0] <= PLANES[0]
     assert luma.shape[1] <= PLANES[1]
@@ -72,6 +73,18 @@ def test_the_crop_on_the_device_is_the_one_on_the_host(size, mirrored):
     assert np.abs(there - on_host).mean() < 6
     for wrong in (there[:, ::-1], np.roll(there, 4, axis=1), there[..., ::-1]):
         assert np.abs(wrong - on_host).mean() > 1.3 * np.abs(there - on_host).mean()
+
+
+def test_the_crop_does_not_depend_on_the_size_or_shape_of_the_picture():
+    large = bundled("astronaut").image[:512, :512]
+    small = cv2.resize(large, (256, 256), interpolation=cv2.INTER_AREA)
+    tall = cv2.copyMakeBorder(large, 100, 100, 0, 0, cv2.BORDER_REPLICATE)
+    box = FaceBox(np.array([0.02, -0.12]), 0.6, 0.0)
+    given = driving_input(large, box).astype(int)
+    for image, view in ((small, View()), (tall, View(712 / 512))):
+        there = driving_input(image, box.under(view))
+        assert np.abs(there - given).mean() < 3
+        assert np.abs(np.roll(there, 2, axis=1) - given).mean() > 2 * np.abs(there - given).mean()
 
 
 def test_planes_are_those_of_opencv():

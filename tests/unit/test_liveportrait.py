@@ -20,7 +20,7 @@ from pipeline.liveportrait import motion
 from pipeline.liveportrait.build import FusedSpade, PhaseConv, compiled, fold, precisions
 from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
-from pipeline.liveportrait.networks import TINY, Spade, SpadeGenerator
+from pipeline.liveportrait.networks import TINY, DenseMotion, Spade, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.runtime import Runtime
 from pipeline.liveportrait.weights import load_networks, read_state
@@ -83,6 +83,22 @@ def test_every_build_computes_what_the_plain_networks_do(name, tiny, monkeypatch
         results.append((runtime.motion(image).keypoints(), runtime.render(features, keypoints[1])))
     for plain, fast in zip(*results, strict=True):
         assert (plain - fast).abs().mean() < tolerance * plain.std()
+
+
+@torch.inference_mode()
+def test_mixed_precision_does_not_round_places(tiny):
+    warping = load_networks(tiny).warping
+    dense: DenseMotion = warping.dense_motion_network
+    seen: list[torch.Tensor] = []
+    dense.mask.register_forward_hook(lambda module, given, mask: seen.append(mask))
+    feature = torch.rand(1, *TINY.volume, TINY.side, TINY.side)
+    portrait = warping.prepare(feature, torch.rand(1, 21, 3) - 0.5)
+    driving = portrait.keypoints + 0.1 * torch.randn(1, 21, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        places, _ = dense(portrait, driving)
+    shifts = torch.nn.functional.pad(portrait.keypoints - driving, (0, 0, 1, 0)).double()
+    wanted = dense.grid + torch.einsum("bkdhw,bkc->bdhwc", seen[0].double().softmax(dim=1), shifts)
+    assert (places - wanted).abs().max() < 1e-6
 
 
 @pytest.mark.slow

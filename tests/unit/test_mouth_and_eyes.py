@@ -17,7 +17,7 @@ from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
 from pipeline.mesh.eyes import soft_gaze
-from pipeline.mesh.mouth import _own_row
+from pipeline.mesh.interior import own_row
 from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.tones import LUMA, Tones
@@ -121,6 +121,46 @@ def test_teeth_reach_the_corners_of_a_wide_mouth(drawn):
 def test_pursed_lips_keep_the_light_out(drawn):
     around, pursed = (between_lips(drawn, moved(upper=-0.1, lower=0.3, chin=0.25, wide=wide)) for wide in (0.0, -0.15))
     assert pursed.mean() < 0.8 * around.mean()
+
+
+def test_lower_teeth_stay_in_the_shade_of_the_lip_until_a_smile_bares_them(drawn):
+    talking = between_lips(drawn, moved(upper=-0.10, lower=0.08)).mean(axis=1)
+    smiling = between_lips(drawn, moved(upper=-0.10, lower=0.08, wide=0.15)).mean(axis=1)
+    assert talking[-1] < 0.75 * talking.max()
+    assert smiling[-1] > 1.1 * talking[-1]
+
+
+def test_a_smile_is_dark_in_its_corners(drawn):
+    crop, driven = crop_of(drawn, moved(upper=-0.13, lower=0.06, wide=0.12))
+    corners = [driven[a] + 0.06 * (driven[b] - driven[a]) for a, b in ((78, 308), (308, 78))]
+    middle = driven[[13, 14]].mean(axis=0)
+    dark, light = ([crop[round(float(y)), round(float(x))] @ LUMA for x, y in points] for points in (corners, [middle]))
+    assert max(dark) < 0.5 * light[0]
+
+
+def test_an_open_mouth_is_rimmed_by_the_lip(drawn):
+    crop, driven = crop_of(drawn, moved(upper=-0.05, lower=0.3, chin=0.25))
+    edge, middle = driven[[88, 318]], driven[[13, 14]].mean(axis=0)
+    inside = (edge + 0.15 * (middle - edge)).round().astype(int)
+    light = crop[inside[:, 1], inside[:, 0]] @ LUMA
+    assert light.min() > 0.7 * float(drawn.mouth.flesh @ LUMA), "no cavity up to the landmarks"
+
+
+def test_a_smiling_portrait_s_lower_teeth_are_behind_its_own_upper_ones(smiling):
+    """Below those an opening mouth is dark, down to the second row: no plate of flesh."""
+    crop, driven = crop_of(smiling, moved(lower=0.2, chin=0.1))
+    x, edge = round(float(driven[14, 0])), round(float(smiling.geometry.landmarks[14, 1]))
+    below = (crop[edge : round(float(driven[14, 1])), x - 3 : x + 4] @ LUMA).mean(axis=1)
+    assert below.min() < 0.75 * below[len(below) // 2 :].max()
+
+
+def test_teeth_differ_less_than_skins_do(smiling):
+    ratios = []
+    for light in (1.0, 0.45):
+        tones = Tones.of((smiling.pixels * light).astype(np.uint8), smiling.geometry.landmarks)
+        ratios.append(float(tones.teeth @ LUMA) / float(tones.skin @ LUMA))
+    assert 1.0 < ratios[0] < 1.2
+    assert 1.35 < ratios[1] < 1.55
 
 
 def test_a_smile_on_a_smile_bares_no_gum(smiling):
@@ -262,6 +302,6 @@ def test_only_the_upper_teeth_of_an_open_mouth_are_the_skull_s():
     inside = np.zeros((60, 100), np.float32)
     inside[8:55, 5:95] = 1
     tones = Tones(*np.full((5, 3), 220, np.float32))
-    kept = _own_row(own, inside, np.arange(60)[:, None] < np.full((1, 100), 12), tones, 80.0)
+    kept = own_row(own, inside, np.arange(60)[:, None] < np.full((1, 100), 12), tones, 80.0)
     assert kept[12:23, 20:80].min() == 1, "the line between two teeth is one of them"
     assert kept[27:, 5:95].max() == 0

@@ -55,7 +55,8 @@ H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id="
         f"{H264}4d001f", f"{H264}640c1f", f"{H264}640028", f"{H264}640032", f"{H264}42e01f", "",
         "packetization-mode=0;profile-level-id=42e01f", "profile-level-id=42e01f",
         "profile-level-id=42e01f; packetization-mode=1",
-        "packetization-mode=1; profile-level-id=4d0028; sprop-parameter-sets=Z00=,aO4=",
+        "packetization-mode=1; profile-level-id=4d0028; sprop-parameter-sets=Z00=,aO4=", f"{H264}64001F", f"  {H264}42e01f;",
+        "profile-level-id=4D401F", "packetization-mode=1;\t profile-level-id=640028", "packetization-mode=2;profile-level-id=xyz",
     ],
 )  # fmt: skip
 async def test_any_h264_of_a_publisher_is_taken_and_answered_in_its_own_words(fmtp: str) -> None:
@@ -64,7 +65,7 @@ async def test_any_h264_of_a_publisher_is_taken_and_answered_in_its_own_words(fm
     assert re.search(r"a=rtpmap:96 H264/90000", said)
     profile = re.search(r"profile-level-id=(\w+)", fmtp)
     if profile is not None:
-        assert set(re.findall(r"profile-level-id=(\w+)", said.lower())) == {profile[1]}
+        assert set(re.findall(r"profile-level-id=(\w+)", said.lower())) == {profile[1].lower()}
 
 
 async def test_what_aiortc_knows_comes_first() -> None:
@@ -79,13 +80,17 @@ async def test_what_aiortc_knows_comes_first() -> None:
     [
         audio(more="a=rtpmap:97 L16/44100/2\n"), audio(more="a=rtpmap:97 MPEG4-GENERIC/48000/2\n"), audio(numbers="0", more=""),
         audio(port=0), "m=audio 0 UDP/TLS/RTP/SAVPF 0\na=mid:1\na=inactive\n",
+        audio(more="a=rtpmap:97 speex/16000\n"),
+        audio(numbers="13 97", more="a=rtpmap:13 CN/8000\na=rtpmap:97 telephone-event/8000\n"),
+        audio(more="a=rtpmap:97 t140/1000\n").replace("m=audio", "m=text"), "m=message 9 TCP/TLS/MSRP *\na=mid:1\n",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_section_that_cannot_be_used_costs_itself_alone(unusable: str, first: bool) -> None:
     parts = [unusable, video()] if first else [video(), unusable]
     said = await answer(f"{HEAD}a=group:BUNDLE 0 1\n" + "".join(parts))
-    assert media(said) == ([("audio", "0"), ("video", "9")] if first else [("video", "9"), ("audio", "0")])
+    kind = unusable[2:].split()[0]
+    assert media(said) == ([(kind, "0"), ("video", "9")] if first else [("video", "9"), (kind, "0")])
     assert "a=group:BUNDLE 0\r\n" in said
     assert sorted(re.findall(r"a=mid:(\d)", said)) == ["0", "1"]
 
@@ -101,6 +106,16 @@ async def test_a_second_video_that_was_stopped_is_none() -> None:
     [
         lambda text: "\ufeff" + text, lambda text: text.replace("\n", "  \n"), lambda text: text + "a=ssrc:1\n",
         lambda text: text + "a=candidate:\r\n", lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("\n", "\n\n"),
+        *(lambda text, line=line: text + line + "\n" for line in (
+            "a=candidate:1 1 UDP 2130706431", "a=candidate:1 1 UDP 1 1.2.3.4 port typ host", "a=candidate: ", "a=ssrc:123 cname",
+            "a=ssrc:abc cname:x", "a=rtcp-fb:96", "a=rtcp:9", "a=fmtp:55 apt=1", "a=rtpmap:55 VP9/90000",
+            "a=extmap:2 urn:ietf:params:rtp-hdrext:ssrc-audio-level vad=on",
+            "a=extmap:3/sendonly urn:ietf:params:rtp-hdrext:toffset",
+            "a=rid:0 send pt=96", "a=simulcast:send 0;~1", "a=simulcast: send rid=0;1", "a=msid:-", "a=", "x",
+        )),
+        lambda text: text.replace("SAVPF 96", "SAVPF 96 x"), lambda text: text.replace("m=video 9 ", "m=video  9 "),
+        lambda text: text.replace("a=setup:actpass\n", ""), lambda text: text.replace("a=sendonly\n", ""),
+        lambda text: text.replace("VP8/90000", "vp8/90000"), lambda text: text.replace("sha-256", "SHA-256"),
     ],
 )  # fmt: skip
 async def test_untidy_text_is_tidied(change) -> None:
@@ -130,6 +145,9 @@ def test_each_section_may_have_an_ice_of_its_own() -> None:
         (HEAD + audio(), "whip", "the offer has no video"),
         (HEAD + video() + video(mid="a=mid:1\n"), "whip", "more than one video or audio"),
         (HEAD + video(direction="recvonly"), "whip", "the offer's video is recvonly; WHIP needs the other way"),
+        (HEAD + "a=recvonly\n" + video().replace("a=sendonly\n", ""), "whip", "the offer's video is recvonly"),
+        (HEAD + video() + audio(mid="a=mid:0\n"), "whip", "two media of the offer have the same a=mid"),
+        (HEAD + video().replace("sha-256", "sha-1"), "whip", "by none of sha-256, sha-384, sha-512"),
         (HEAD + video(direction="inactive"), "whep", "the offer's video is inactive; WHEP needs the other way"),
         (HEAD + video().replace("actpass", "passive"), "whip", "actpass or active is expected"),
         ("hello", "whip", "it does not begin with 'v=0'"), ("", "whip", "it does not begin with 'v=0'"),

@@ -14,9 +14,10 @@ from PIL import Image as Pillow
 
 from pipeline import puppetfile
 from pipeline.engine import open_engine
-from pipeline.errors import ClipError, PortraitError
+from pipeline.errors import ClipError, PortraitError, PuppetError
+from pipeline.face import canonical
 from pipeline.face.faces import faces_by
-from pipeline.face.motion import Motion, Neutral, rest
+from pipeline.face.motion import Motion, Neutral, rest, rotation_matrix
 from pipeline.frames import Driving
 from pipeline.liveportrait.options import Settings
 from pipeline.mesh.engine import MeshEngine
@@ -25,9 +26,12 @@ from pipeline.mesh.mixing import Mixer, spaces, sparse, wanted
 from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.regions import REGIONS, features
-from pipeline.portrait import DEMO_CLIP, Portrait, bundled, load_portrait, pack_puppet, read_portrait, save_puppet
-from pipeline.puppet.choose import chosen
+from pipeline.portrait import DEMO_CLIP, Picture, Portrait, bundled, load_portrait, pack_puppet, read_portrait, save_puppet
+from pipeline.puppet import rendered
+from pipeline.puppet.choose import chosen, most_neutral
+from pipeline.puppet.doubts import doubts
 from pipeline.puppet.make import Look, of_clip, of_photographs, select
+from pipeline.puppet.people import other_people
 from pipeline.puppet.rendered import grid, of_photograph
 from pipeline.puppetfile import About
 
@@ -53,9 +57,9 @@ def demo(model) -> Portrait:
     return of_clip(DEMO_CLIP, faces_by(model), 16)
 
 
-def test_the_faces_farthest_from_each_other_are_chosen_and_doubles_are_not():
-    mouths = [landmarks_of(face(opening)) for opening in (0.0, 0.01, 0.3, 0.31, 0.15, 0.0)]
-    assert chosen(mouths, 0, 3) == [0, 3, 4]
+def test_the_faces_nearest_to_all_others_are_chosen_and_doubles_are_not():
+    mouths = [landmarks_of(face(opening)) for opening in (0.0, 0.01, 0.3, 0.31, 0.32, 0.15, 0.0)]
+    assert chosen(mouths, 0, 3) == [0, 3, 5]
     assert chosen([mouths[0]] * 5, 0) == [0], "the same picture five times is one"
 
 
@@ -112,9 +116,8 @@ def test_shut_eyes_of_a_key_picture_are_not_bent_under_its_own_motion(demo):
     pairs = zip(many.keys.pictures, demo.more, strict=True)
     key, picture = min(pairs, key=lambda pair: float(pair[0].features["right"][0]))
     motion = Neutral.of(demo.landmarks).motion(picture.landmarks)
-    driven = with_irises(
-        pose_of(motion, many.geometry, many.keys.widest).landmarks(many.geometry), many.geometry.landmarks, motion
-    )
+    solid = pose_of(motion, many.geometry, many.keys.widest).solid(many.geometry)
+    driven = with_irises(solid, many.geometry.landmarks, motion)
     eye = list(REGIONS["right"].nodes)
     bent = (driven[eye] - driven[eye].mean(axis=0)) - (key.landmarks[eye] - key.landmarks[eye].mean(axis=0))
     assert motion.openness[0] < 0.2
@@ -172,10 +175,35 @@ def test_several_photographs_make_a_puppet(tmp_path, demo, model):
     assert len(of_photographs(paths, faces_by(model)).more) >= 3
 
 
-@pytest.mark.parametrize("name", ["mesh", "liveportrait"])
-def test_any_engine_renders_a_puppet_of_one_photograph(name, tmp_path, model, tiny):
+def test_the_picture_nearest_to_a_face_from_the_front_is_the_neutral_one():
+    turned = [(bundled("astronaut").landmarks @ rotation_matrix(yaw, 0, 0).T).astype(np.float32) for yaw in (0.5, 0.4, 0.05)]
+    assert most_neutral(turned) == 1, "as the head mostly is, in a clip"
+    assert most_neutral(turned, canonical.face()) == 2
+
+
+def test_what_a_neutral_picture_is_not_is_told_in_one_line():
+    portrait = bundled("collins")
+    picture = Picture(portrait.image, portrait.landmarks)
+    turned = replace(picture, landmarks=(portrait.landmarks @ rotation_matrix(0.4, 0, 0).T).astype(np.float32))
+    assert doubts([picture], ["a.jpg"]) == []
+    (line,) = doubts([turned], ["a.jpg"])
+    assert line.startswith("a.jpg is taken for the neutral face, but is turned aside: the puppet will be skewed")
+    (line,) = doubts([Picture(bundled("astronaut").image, bundled("astronaut").landmarks)], ["b.jpg"])
+    assert "but has its mouth open:" in line
+
+
+def test_pictures_of_somebody_else_are_named(demo):
+    collins, mei = (Picture(bundled(name).image, bundled(name).landmarks) for name in ("collins", "mei"))
+    dim = replace(collins, image=(collins.image * 0.6).astype(np.uint8))
+    assert other_people([Picture(demo.image, demo.landmarks), *demo.more]) == []
+    assert other_people([collins, mei, dim]) == [1]
+    (line,) = doubts([collins, mei, dim], ["a.jpg", "b.jpg", "c.jpg"])
+    assert line.startswith("another face than that of a.jpg seems to be on b.jpg; a puppet is of one person")
+
+
+def test_an_engine_renders_a_puppet_of_one_photograph(tmp_path, model):
     faces, portrait = faces_by(model), bundled("astronaut")
-    engine = open_engine(name, faces, Settings(checkpoints=tiny, device="cpu") if name == "liveportrait" else Settings())
+    engine = open_engine("mesh", faces, Settings())
     done: list[tuple[int, int | None]] = []
 
     def stop_in_the_middle(count: int, total: int | None) -> None:
@@ -185,15 +213,21 @@ def test_any_engine_renders_a_puppet_of_one_photograph(name, tmp_path, model, ti
 
     with pytest.raises(KeyboardInterrupt):
         of_photograph(portrait, engine, faces, tmp_path / "work", progress=stop_in_the_middle)
-    if name == "liveportrait":  # what tiny networks paint is no face, but it is all rendered
-        with pytest.raises(Exception, match="pictures that liveportrait made"):
-            of_photograph(portrait, engine, faces, tmp_path / "work", progress=lambda count, total: done.append((count, total)))
-        assert done[-1] == (len(grid()), len(grid()))
-        return
     puppet = of_photograph(portrait, engine, faces, tmp_path / "work", progress=lambda count, total: done.append((count, total)))
     assert done[6][0] == 5, "a second run goes on where the first was ended"
     assert len(puppet.more) > 15
     assert not list(tmp_path.iterdir())
+
+
+def test_any_other_engine_renders_one_too(tmp_path, model, tiny, monkeypatch):
+    """What tiny networks paint is no face, but it is all rendered: here a part of the grid."""
+    monkeypatch.setattr(rendered, "grid", lambda: grid()[::6])
+    faces = faces_by(model)
+    engine = open_engine("liveportrait", faces, Settings(checkpoints=tiny, device="cpu"))
+    done: list[tuple[int, int | None]] = []
+    with pytest.raises(PuppetError, match="pictures that liveportrait made"):
+        of_photograph(bundled("astronaut"), engine, faces, tmp_path / "work", progress=lambda *told: done.append(told))
+    assert done[-1] == (len(grid()[::6]), len(grid()[::6]))
 
 
 def test_a_puppet_comes_back_from_its_file_the_neutral_to_the_pixel(tmp_path, demo):

@@ -85,7 +85,7 @@ def test_a_file_that_was_not_finished_plays_up_to_the_last_second(tmp_path: Path
 
 def test_picture_and_sound_stand_in_a_file_as_they_came(tmp_path: Path) -> None:
     """White and loud for the first 0.3 s of each second; the sound begins late and pauses once."""
-    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100, has_sound=lambda: True)
+    recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100)
     events = sorted(
         [(k / 25, "picture") for k in range(250)] + [(0.5 + k / 50, "sound") for k in range(475) if not 150 < k < 250]
     )

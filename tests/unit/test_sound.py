@@ -124,6 +124,23 @@ async def test_sound_of_long_ago_is_dropped() -> None:
 
 
 @virtual
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+async def test_a_clip_that_loops_stays_with_its_picture(rate: int) -> None:
+    """Each second's sound comes a little later than the one before has ended, as a file is opened again."""
+    async with line(lambda: 0.1) as (audio, ear):
+        captured: list[float] = []
+        for loop in range(12):
+            for k in range(50):
+                captured.append(loop * 1.015 + k * CHUNK_S)
+                await asyncio.sleep(captured[-1] + CHUNK_S - now())
+                audio.put(sound(CHUNK_S, rate), captured[-1])
+        await asyncio.sleep(1)
+        late = [left - at - 0.1 for left, at in zip(ear.times, captured, strict=False)]
+        assert len(late) >= len(captured) - 1
+        assert max(map(abs, late)) < 0.016
+
+
+@virtual
 async def test_muted_it_carries_silence() -> None:
     async with line(lambda: 0.0) as (audio, ear):
         audio.muted = True

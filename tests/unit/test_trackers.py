@@ -16,6 +16,7 @@ from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import eye_distance
 from pipeline.face.noise import Denoiser
 from pipeline.face.tracker import Tracker
+from pipeline.face.units import in_pixels
 from pipeline.face.views import tiles
 from pipeline.portrait import bundled
 
@@ -64,7 +65,7 @@ def test_a_face_is_found_lost_and_found_again(faces, opened):
     for k in range(3):
         found = tracker.track(picture, k / 30)
     assert found.shape == (topo.COUNT, 3)
-    off = np.linalg.norm((found - true)[:, :2], axis=1) / eye_distance(true)
+    off = np.linalg.norm((in_pixels(found, picture) - true)[:, :2], axis=1) / eye_distance(true)
     assert np.median(off) < 0.15
     assert found[topo.RIGHT_IRIS[0], 0] < found[topo.NOSE_TIP, 0] < found[topo.LEFT_IRIS[0], 0]
     assert tracker.faces == 1
@@ -81,7 +82,7 @@ def test_the_next_face_is_the_other_one(faces, opened):
     assert tracker.faces == 2
     assert tracker.next_face()
     second = tracker.track(picture, 0.1)
-    assert abs(place(first)[0] - place(second)[0]) > 300
+    assert abs(place(first)[0] - place(second)[0]) > 0.3
 
 
 @every(GOOD)
@@ -92,7 +93,8 @@ def test_a_face_of_six_percent_is_followed_where_it_goes(faces, opened, width, h
     for k in range(34):
         picture, true = shown(width, height, size, x + 0.004 * k)
         found = tracker.track(picture, k / 30)
-        seen.append(None if found is None else np.linalg.norm((place(found) - place(true))[:2]) / size)
+        off = None if found is None else in_pixels(place(found), picture) - place(true)
+        seen.append(None if off is None else np.linalg.norm(off[:2]) / size)
     assert None not in seen[30:], "within a second"
     assert seen.count(None) <= 16
     assert max(off for off in seen if off is not None) < 0.3
@@ -178,3 +180,15 @@ def test_tiles_cover_the_picture_and_a_face_lies_whole_in_one(width, height):
                 and min(y + size, height) <= v.bottom
                 for v in views
             )
+
+
+@every(GOOD)
+def test_landmarks_are_those_of_a_picture_of_any_size(faces, opened):
+    picture, _ = shown(640, 480, 170)
+    small = cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA)
+    turned = cv2.copyMakeBorder(picture[:, 80:560], 80, 80, 0, 0, cv2.BORDER_REPLICATE)
+    tracker = opened(faces)
+    settled = [tracker.track(picture, k / 30) for k in range(4)][-1]
+    for k, other in enumerate((small, picture, turned, picture)):
+        found = tracker.track(other, (4 + k) / 30)
+        assert np.abs(found - settled)[:, :2].mean() < 0.01 * eye_distance(settled)

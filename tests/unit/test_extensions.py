@@ -1,0 +1,157 @@
+"""Reports of arrivals as a sender reads them, playout delay on the wire, and arrival times of the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import socket
+import struct
+import time
+
+import pytest
+from aiortc import RTCSessionDescription
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, unpack_header_extensions
+
+from streamer.webrtc import aiortc_patches, extensions, udp
+from streamer.webrtc.extensions import INTERVAL_S, PLAYOUT_DELAY, TRANSPORT_CC, Arrivals
+from streamer.webrtc.offer import Kind
+
+from ..peers import peer
+from ..waiting import until
+
+MS = 1e-3
+FOR_VP8 = "a=rtcp-fb:97 transport-cc\r\n"
+
+
+def read(report: bytes) -> tuple[int, dict[int, float | None]]:
+    """Its own number, and when each packet came, in seconds, or None: by the draft's §3.1, of vectors with two-bit symbols."""
+    head, kind, words, _, _, base, count, word = struct.unpack("!BBHLLHHL", report[:20])
+    assert (head & 0xDF, kind, len(report)) == (0x8F, 205, 4 * (words + 1))
+    body = report[20 : len(report) - (report[-1] if head & 0x20 else 0)]
+    chunks = [struct.unpack_from("!H", body, 2 * k)[0] for k in range(-(-count // 7))]
+    assert all(chunk >> 14 == 0b11 for chunk in chunks)
+    statuses = [chunk >> 2 * (6 - k) & 0b11 for chunk in chunks for k in range(7)]
+    assert not any(statuses[count:])
+    times: dict[int, float | None] = {}
+    at, time_s = 2 * len(chunks), (word >> 8) * 0.064
+    for k, status in enumerate(statuses[:count]):
+        if status:
+            time_s += struct.unpack_from({1: "!B", 2: "!h"}[status], body, at)[0] * 250e-6
+            at += status
+        times[(base + k) % 0x10000] = time_s if status else None
+    assert at == len(body)
+    return word & 0xFF, times
+
+
+def reported(packets: list[tuple[int, float]]) -> list[tuple[int, dict[int, float | None]]]:
+    arrivals = Arrivals()
+    reports = [arrivals.add(number, at_s, 1, 2) for number, at_s in packets]
+    return [read(report) for report in reports if report is not None]
+
+
+def test_every_packet_is_reported_once_with_its_time() -> None:
+    """With losses, others' order, and numbers that begin anew at 65536."""
+    rng = random.Random(3)
+    sent = [(number % 0x10000, 5.0 + number * 4 * MS + rng.random() * 30 * MS) for number in range(65000, 66500)]
+    came = sorted((packet for packet in sent if rng.random() > 0.1), key=lambda packet: packet[1])
+    reports = reported(came)
+    assert [number for number, _ in reports] == list(range(len(reports)))
+    found: dict[int, float] = {}
+    for _, times in reports:
+        found |= {number: at_s for number, at_s in times.items() if at_s is not None}
+    expected = dict(came[: len(found)])
+    assert found.keys() == expected.keys()
+    assert all(abs(found[number] - at_s) <= 126e-6 for number, at_s in expected.items())
+    seen = {number for _, times in reports for number in times}
+    assert {number for number, _ in sent[:1000]} <= seen, "what never came is reported, too"
+
+
+def test_a_report_is_due_by_time_or_size() -> None:
+    assert len(reported([(k, k * 1.1 * INTERVAL_S / 10) for k in range(101)])) == 10
+    assert [len(times) for _, times in reported([(k, 0.0) for k in range(700)])] == [300, 300]
+
+
+def test_a_pause_and_a_leap_of_the_numbers_end_nothing() -> None:
+    packets = [(1, 1.0), (2, 1.01), (3, 60.0), (4, 60.01), (30000, 61.0), (30001, 61.2), (30002, 61.4)]
+    assert [list(times) for _, times in reported(packets)] == [[1, 2], [3, 4], [30000], [30001]]
+
+
+@pytest.fixture
+def patched():
+    aiortc_patches.install(["127.0.0.1"])
+    yield
+    aiortc_patches.uninstall()
+
+
+@pytest.mark.parametrize(("mid", "profile"), [("0", 0xBEDE), ("a-name-of-more-than-16-bytes", 0x1000)])
+def test_pictures_are_to_be_shown_at_once(patched, mid, profile) -> None:
+    header = HeaderExtensionsMap()
+    given = [RTCRtpHeaderExtensionParameters(id=9, uri="urn:ietf:params:rtp-hdrext:sdes:mid")]
+    header.configure(RTCRtpParameters(headerExtensions=[*given, RTCRtpHeaderExtensionParameters(id=5, uri=PLAYOUT_DELAY)]))
+    packed = header.set(HeaderExtensions(mid=mid))
+    assert packed[0] == profile
+    assert dict(unpack_header_extensions(*packed)) == {9: mid.encode(), 5: bytes(3)}
+    packet = RtpPacket(payload=b"x")
+    assert RtpPacket.parse(packet.serialize(header), header).payload == b"x"
+    assert not HeaderExtensionsMap().set(HeaderExtensions())[1], "only where it was negotiated"
+
+
+async def answered(kind: Kind, offer: str) -> str:
+    async with peer() as connection:
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        extensions.negotiate(connection, kind)
+        for transceiver in connection.getTransceivers():
+            transceiver.direction = "recvonly" if kind == "whip" else "sendonly"
+        await connection.setLocalDescription(await connection.createAnswer())
+        return connection.localDescription.sdp
+
+
+async def offered(kind: Kind, feedback: str = "a=rtcp-fb:* transport-cc\r\n", number: int = 5) -> str:
+    """By aiortc, and with what it does not offer."""
+    async with peer() as connection:
+        connection.addTransceiver("video", direction="sendonly" if kind == "whip" else "recvonly")
+        await connection.setLocalDescription(await connection.createOffer())
+        more = f"{feedback}a=extmap:{number} {TRANSPORT_CC}\r\na=extmap:{number + 1} {PLAYOUT_DELAY}\r\n"
+        return connection.localDescription.sdp + more
+
+
+async def test_each_side_is_answered_what_it_offers() -> None:
+    publisher = await answered("whip", await offered("whip"))
+    assert f"a=extmap:5 {TRANSPORT_CC}\r\n" in publisher
+    reports, estimates = (re.findall(rf"a=rtcp-fb:(\d+) {kind}", publisher) for kind in ("transport-cc", "goog-remb"))
+    assert len(set(reports)) == len(reports)
+    assert set(estimates) <= set(reports)
+    assert estimates
+    assert PLAYOUT_DELAY not in publisher
+    viewer = await answered("whep", await offered("whep", FOR_VP8))
+    assert f"a=extmap:6 {PLAYOUT_DELAY}\r\n" in viewer
+    assert "transport-cc" not in viewer
+    assert TRANSPORT_CC not in viewer
+    for offer in (await offered("whip", feedback=""), await offered("whip", FOR_VP8, number=15)):
+        said = await answered("whip", offer)
+        assert "transport-cc" not in said
+        assert TRANSPORT_CC not in said
+
+
+async def test_a_datagram_came_when_the_kernel_had_it(patched) -> None:
+    """However late the loop reads it."""
+    came: list[udp.Datagram] = []
+
+    class Protocol(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: object) -> None:
+            assert isinstance(data, udp.Datagram)
+            came.append(data)
+
+    stand_in = udp.Asyncio(None).get_running_loop()
+    transport, _ = await stand_in.create_datagram_endpoint(Protocol, local_addr=("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for word in (b"a", b"b"):
+            sender.sendto(word, transport.get_extra_info("sockname"))
+            time.sleep(0.05)  # noqa: ASYNC251
+    await until(lambda: len(came) == 2)
+    transport.close()
+    assert transport.is_closing()
+    assert came == [b"a", b"b"]
+    assert not udp.HAS_TIMESTAMPS or came[1].arrived_s - came[0].arrived_s >= 0.05
