@@ -1,5 +1,6 @@
 // Recordings that are finished: played here, saved, deleted.
 
+import { ask } from "./ask.js";
 import { call } from "./control.js";
 import { withToken } from "./rtc.js";
 
@@ -13,7 +14,7 @@ export class Recordings {
     this.running = false;
     this.load = attempt(async () => this.show(await call("GET", "/api/recordings")));
     this.delete = attempt(async (name) => {
-      if (!confirm(`Delete ${name}? It cannot be brought back.`)) return;
+      if (!(await ask(`Delete ${name}? It cannot be brought back.`, "Delete it"))) return;
       await call("DELETE", at(name));
       $("saved").hidden = true; // it may be of this one
       await this.load();

@@ -466,8 +466,8 @@ def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
     with page.expect_download() as saved:
         page.get_by_role("link", name=f"Download {made['name']}").click()
     assert saved.value.path().stat().st_size == made["size"]
-    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name=f"Delete {made['name']}").click()
+    page.click("#question-yes")
     page.locator("#recordings-none").wait_for(timeout=60000)
     assert http.get("/api/recordings").json() == []
 
