@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 ALL_ADDRESSES: dict[str, list[str]] = {"bind_addresses": []}  # these stacks leave loopback addresses out
 MUXER = """
-import av, sys
+import av, sys, time
 from fractions import Fraction
 import numpy as np
 
@@ -37,6 +37,7 @@ with av.open(sys.argv[1], "w", format="whip", options=dict(o.split("=") for o in
         frame = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 4 * k, np.uint8), format="rgb24")
         frame.pts, frame.time_base = k, Fraction(1, 25)
         out.mux(video.encode(frame))
+        time.sleep(0.04)  # no socket takes all of it at once
 """
 
 

@@ -81,7 +81,7 @@ def test_the_page_controls_the_stream(page, camera, model, tmp_path):
     camera("d19", 60)
     elsewhere: list[str] = []
     with (
-        run_server(recording={"folder": str(tmp_path / "r")}, puppet={"max_fps": 10}) as server,
+        run_server(recording={"folder": str(tmp_path / "r")}, streams={"live": {"puppet": {"max_fps": 10}}}) as server,
         httpx.Client(base_url=server.url) as http,
     ):
         own = (server.url, "data:", "blob:")
