@@ -70,9 +70,9 @@ peers:
 # Tests start the program again and again: it is to be read from bytecode, whatever the shell around has set.
 test quick: export PYTHONDONTWRITEBYTECODE :=
 
-# On four workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
+# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
 # minute, so it works beside them, and speaks after them.
-WORKERS ?= 4
+WORKERS ?= 3
 test: setup browser peers style
 	@{ $(TYPES); } >$(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \

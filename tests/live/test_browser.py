@@ -118,7 +118,7 @@ def settings_by_data_channel(page: Page, http: httpx.Client) -> None:
     page.locator("#limits summary").click()
     page.locator("[data-key=max_fps]").fill("12")
     page.keyboard.press("Tab")
-    until_state(http, lambda state: state["rate_limit"] == 12)
+    until_state(http, lambda state: state["puppet"]["max_fps"] == 12)
     assert page.locator("[data-key=eye_retargeting]").is_disabled(), "the mesh engine has none"
     assert not patches, "commands went by REST"
 

@@ -60,7 +60,8 @@ async def visits(http: httpx.AsyncClient, count: int) -> None:
 @pytest.mark.timeout(300)
 async def test_viewers_and_publishers_leave_nothing_behind(model: Path) -> None:
     with run_server(auth={"requests_per_minute": 100_000}) as server:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
+        limits = httpx.Limits(max_keepalive_connections=0)  # idle ones would be descriptors, too
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as http:
 
             async def round_of_visits() -> None:
                 await visits(http, VIEWERS)  # of a still picture: what they cost is not the question

@@ -161,32 +161,33 @@ def cut(page: Page) -> str:
     return "" if inside and large > 0.98 else f"picture {picture}, seen {seen}"
 
 
-@pytest.mark.parametrize("aspect", ASPECTS)
-def test_the_whole_puppet_is_seen(page, http, portraits, aspect):
-    show(page, http, portraits, aspect)
+def test_the_whole_puppet_is_seen(page, http, portraits):
     wrong: dict[tuple[int | str, ...], Any] = {}
-    for width, height in WINDOWS:
-        page.set_viewport_size({"width": width, "height": height})
-        wrong[width, height] = cut(page)
-        page.click("#fullscreen")
-        page.wait_for_function("document.fullscreenElement && stage.clientHeight === innerHeight")
-        wrong[width, height, "full screen"] = cut(page)
-        page.click("#fullscreen")
-        page.wait_for_function("!document.fullscreenElement")
+    for aspect in ASPECTS:
+        show(page, http, portraits, aspect)
+        for width, height in WINDOWS:
+            page.set_viewport_size({"width": width, "height": height})
+            wrong[aspect, width, height] = cut(page)
+            page.click("#fullscreen")
+            page.wait_for_function("document.fullscreenElement && stage.clientHeight === innerHeight")
+            wrong[aspect, width, height, "full screen"] = cut(page)
+            page.click("#fullscreen")
+            page.wait_for_function("!document.fullscreenElement")
     assert not {where: what for where, what in wrong.items() if what}
 
 
-@pytest.mark.parametrize(("width", "height"), [(683, 384), (740, 360), (1366, 384)])
-def test_a_low_window_shows_the_whole_puppet_and_then_the_controls(page, http, portraits, width, height):
+def test_a_low_window_shows_the_whole_puppet_and_then_the_controls(page, http, portraits):
     show(page, http, portraits, "3:4")
-    page.set_viewport_size({"width": width, "height": height})
-    assert not cut(page)
-    page.locator("#slider-smoothing").evaluate("slider => slider.scrollIntoView({block: 'center'})")
-    covered = page.evaluate("""() => {
-      const [stage, aside] = ['#stage', 'aside'].map(e => document.querySelector(e).getBoundingClientRect());
-      return stage.left < aside.right && aside.left < stage.right ? Math.max(Math.min(stage.bottom, innerHeight), 0) : 0;
-    }""")
-    assert covered == 0, "the puppet lies over the controls"
+    for width, height in [(683, 384), (740, 360), (1366, 384)]:
+        page.evaluate("scrollTo(0, 0)")
+        page.set_viewport_size({"width": width, "height": height})
+        assert not cut(page)
+        page.locator("#slider-smoothing").evaluate("slider => slider.scrollIntoView({block: 'center'})")
+        covered = page.evaluate("""() => {
+          const [stage, aside] = ['#stage', 'aside'].map(e => document.querySelector(e).getBoundingClientRect());
+          return stage.left < aside.right && aside.left < stage.right ? Math.max(Math.min(stage.bottom, innerHeight), 0) : 0;
+        }""")
+        assert covered == 0, f"the puppet lies over the controls at {width} x {height}"
 
 
 def test_a_portrait_chosen_by_key_keeps_the_focus(page, http):

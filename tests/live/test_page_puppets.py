@@ -240,12 +240,8 @@ def test_a_clip_ended_while_it_is_sent_is_forgotten(opened, http):
     assert wait_until(lambda: http.get("/api/puppets").json(), holds=lambda states: states == []) == []
 
 
-@pytest.mark.parametrize("way", ["button", "drop"])
-def test_a_clip_without_a_face_fails_in_one_line(opened, http, faceless, way):
-    if way == "button":
-        opened.set_input_files("#clip", faceless)
-    else:
-        opened.evaluate(DROP, [[faceless.name], base64.b64encode(faceless.read_bytes()).decode()])
+def test_a_clip_without_a_face_fails_in_one_line(opened, http, faceless):
+    opened.set_input_files("#clip", faceless)
     agree(opened)
     told(opened, "Not made: wall: a face is seen in 0 of its frames; a puppet needs one that is seen throughout")
     opened.click("#making-end")
