@@ -14,7 +14,10 @@ from .errors import ConfigError
 
 HIDDEN = "***"
 # Keys whose values are secrets, as cameras have them in path and query, separated by "&" or "_": user=admin_password=x_channel=1
-_NAMES = r"[\w.-]*?(?:pass|pwd|psw|token|key|user|usr|login|secret|auth|sig|cred|streamid)[\w.-]*?"
+_NAMES = (
+    r"[\w.-]*?(?:pass|pwd|pword|psw|token|key|user|usr|login|secret|auth|sig|cred|sess|streamid|(?<![a-z])(?:pw|pin)(?![a-z]))"
+    r"[\w.-]*?"
+)
 _PAIR = re.compile(rf"({_NAMES})=(.*?)(?=[&;]|_[a-z]+=|$)", re.IGNORECASE)
 _SEGMENT = re.compile(rf"(?<=/)({_NAMES})/[^/]+", re.IGNORECASE)
 STREAM_KEYS = ("rtmp", "rtmps", "rtmpt", "rtmpts")  # the last part of their paths says who may publish
@@ -86,9 +89,13 @@ def redacted(url: str) -> str:
     return Address.of(url).shown()
 
 
-def check_login(url: str) -> None:
-    """ConfigError, with the cure, where user or password have characters that end them for what opens the address."""
+def check_address(url: str) -> None:
+    """ConfigError, with the cure, where user or password have characters that end them for what opens the address, or where
+    there is no such port."""
     address = Address.of(url)
+    port = re.search(r":(\d+)$", address.host)
+    if port is not None and int(port[1]) > 65535:
+        raise ConfigError(f"'{redacted(url)}': there is no port {port[1]}; the last one is 65535")
     odd = ODD.search(f"{address.user}{address.password}")
     if odd is not None:
         raise ConfigError(

@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.frames import AnimatedFrame
 
 from ..errors import ConfigError, SinkError
-from ..redaction import Address, check_login, redacted
+from ..redaction import Address, check_address, redacted
 from ..stream.audio import silence
 from .container import Container
 
@@ -44,7 +44,7 @@ class Push:
         self._url, self._bitrate = url, bitrate
         if Address.of(url).scheme not in FORMATS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in FORMATS)}")
-        check_login(url)
+        check_address(url)
         self._helper: subprocess.Popen[bytes] | None = None
         self._shape: tuple[int, ...] = ()
         self.name = redacted(url)

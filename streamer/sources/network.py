@@ -18,7 +18,7 @@ from pipeline.media.reader import Reader, video_of
 
 from ..errors import ConfigError, SourceError
 from ..limits import TRANSPORT, Timeouts, Transport
-from ..redaction import Address, check_login, redacted
+from ..redaction import Address, check_address, redacted
 from ..stream.intake import Intake
 from .ahead import Ahead
 from .pace import Lag, Pace
@@ -52,7 +52,7 @@ class NetworkSource:
         self._scheme = address.scheme
         if self._scheme not in PROTOCOLS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in PROTOCOLS)}")
-        check_login(url)
+        check_address(url)
         self._timeouts = timeouts
         self._clock = clock
         self._options = {**LIVE, **NEWEST, "protocol_whitelist": PROTOCOLS[self._scheme]}

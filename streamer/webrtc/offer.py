@@ -148,6 +148,8 @@ class Offer:
     def answered(self, answer: str) -> str:
         """aiortc's answer, with a section for each that was offered, in the offer's own words."""
         session, *media = _split(answer.strip().split("\r\n"))
+        if not any(line.startswith("a=group:BUNDLE") for line in self._session):  # an answer makes no groups (RFC 5888 §9.3)
+            session = [line for line in session if not line.startswith("a=group:BUNDLE")]
         given = iter(media)
         parts = [session]
         for section in self._sections:

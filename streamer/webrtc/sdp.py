@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..errors import BadOffer
 
 MAX_CANDIDATES = 64
+LEAST_UFRAG, LEAST_PASSWORD = 4, 22  # characters
 
 
 def finish_answer(answer: str, host_address: str) -> str:
@@ -42,7 +43,10 @@ class Fragment:
         """Ufrag and password for these media, which share a transport. BadOffer where there is none."""
         for mid in (*mids, ""):
             if mid in self.ufrags and mid in self.passwords:
-                return self.ufrags[mid], self.passwords[mid]
+                ufrag, password = self.ufrags[mid], self.passwords[mid]
+                if len(ufrag) < LEAST_UFRAG or len(password) < LEAST_PASSWORD:
+                    raise BadOffer(f"a=ice-ufrag needs {LEAST_UFRAG} characters, a=ice-pwd {LEAST_PASSWORD} (RFC 8839 §5.4)")
+                return ufrag, password
         raise BadOffer(f"the fragment has no a=ice-ufrag and a=ice-pwd for a=mid:{mids[0]} (RFC 8840 §9)")
 
 

@@ -14,7 +14,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtp
 from pipeline.clock import Clock, steady
 
 from ..config import WebRtc
-from ..errors import BadOffer, PreconditionFailed, PreconditionRequired, TakenOver, TooManySessions, UnknownSession
+from ..errors import BadOffer, PreconditionFailed, PreconditionRequired, StreamBusy, TakenOver, TooManySessions, UnknownSession
 from ..stream.stream import Stream
 from . import extensions, uplink
 from .broadcasts import Broadcasts
@@ -191,6 +191,8 @@ class Sessions:
                 transceiver.direction = "sendonly" if session.kind == "whep" else "recvonly"
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as exc:  # aiortc raises at least seven kinds for offers it cannot use
+            if session.closed:
+                raise StreamBusy("another has taken over this stream meanwhile") from exc
             raise BadOffer(f"the offer cannot be used: {str(exc) or type(exc).__name__}") from exc
         if sender is not None:
             self._attach(session, sender)

@@ -12,7 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from pipeline.clock import Clock, steady
 
 from ..errors import ConfigError, SinkError
-from ..redaction import check_login, redacted, unlogged
+from ..redaction import check_address, redacted, unlogged
 from ..sinks.base import OutputState, OutputStatus
 from ..sinks.retry import Retry
 from ..stream.stream import Stream
@@ -33,7 +33,7 @@ class WhipPush:
     def __init__(self, broadcasts: Broadcasts, ice: IceServers, url: str, token: str, clock: Clock = steady) -> None:
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"'{redacted(url)}': the address must begin with http:// or https://")
-        check_login(url)
+        check_address(url)
         try:
             httpx.URL(url)
         except httpx.InvalidURL as exc:

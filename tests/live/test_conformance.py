@@ -221,6 +221,16 @@ async def test_a_slash_too_many(http, kind):
     assert (await http.delete(reply.headers["location"])).status_code == 200
 
 
+async def test_who_takes_over_at_one_moment(http):
+    """One of them drives; of the others it is not said that their offers cannot be used."""
+    offers = [await offer_of("whip") for _ in range(4)]
+    replies = await asyncio.gather(*(http.post("/live/live/whip?take_over=true", content=o, headers=SDP) for o in offers))
+    assert {reply.status_code for reply in replies} <= {201, 409}, [reply.text for reply in replies]
+    locations = [reply.headers["location"] for reply in replies if reply.status_code == 201]
+    left = [await http.delete(location) for location in locations]
+    assert [reply.status_code for reply in left].count(200) == 1
+
+
 async def test_pages_of_other_sites(model):
     """CORS (Fetch) for WHIP §4.2: allowed by config alone; the headers that a client needs can be read."""
     ask = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}

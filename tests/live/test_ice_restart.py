@@ -11,6 +11,7 @@ import pytest
 from aioice import Candidate
 from aiortc import RTCIceTransport, RTCPeerConnection
 
+from streamer.errors import BadOffer
 from streamer.webrtc import aiortc_patches, ice_restart
 from streamer.webrtc.sdp import read_fragment
 
@@ -150,12 +151,17 @@ async def test_tags(http):
         assert (await http.delete(reply.headers["location"])).status_code == 200
 
 
-async def test_without_bundle_each_medium_starts_anew():
+def test_without_bundle_each_medium_starts_anew():
     """RFC 8840 §9: credentials by medium."""
-    text = "a=group:BUNDLE 0 1\nm=audio 9 RTP/AVP 0\na=mid:0\na=ice-ufrag:aaaa\na=ice-pwd:p\nm=video 9 RTP/AVP 0\na=mid:1\n"
-    fragment = read_fragment(text + "a=ice-ufrag:bbbb\na=ice-pwd:q\na=candidate:1 1 udp 1 1.2.3.4 5 typ host\n")
-    assert [fragment.login([mid]) for mid in "01"] == [("aaaa", "p"), ("bbbb", "q")]
+    first, second = ("aaaa", 22 * "p"), ("bbbb", 22 * "q")
+    text = "a=group:BUNDLE 0 1\nm=audio 9 RTP/AVP 0\na=mid:0\na=ice-ufrag:{}\na=ice-pwd:{}\nm=video 9 RTP/AVP 0\na=mid:1\n"
+    text += "a=ice-ufrag:{}\na=ice-pwd:{}\na=candidate:1 1 udp 1 1.2.3.4 5 typ host\n"
+    fragment = read_fragment(text.format(*first, *second))
+    assert [fragment.login([mid]) for mid in "01"] == [first, second]
     assert [mid for mid, _ in fragment.candidates] == ["1"]
+    for ufrag, password in (("aaa", 22 * "p"), ("aaaa", 21 * "p")):
+        with pytest.raises(BadOffer, match=r"needs 4 characters, a=ice-pwd 22 \(RFC 8839"):
+            read_fragment(text.format(ufrag, password, *second)).login(["0"])
 
 
 def test_a_browser_has_time_to_notice():

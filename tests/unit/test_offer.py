@@ -46,6 +46,11 @@ def media(sdp: str) -> list[tuple[str, str]]:
     return [(m[1], "0" if m[2] == "0" else "9") for m in re.finditer(r"^m=(\w+) (\d+)", sdp, re.MULTILINE)]
 
 
+@pytest.mark.parametrize("mid", ["a=mid:0\n", ""])
+async def test_an_answer_makes_no_group_that_was_not_offered(mid) -> None:
+    assert "BUNDLE" not in await answer(re.sub("a=group:BUNDLE.*\n", "", HEAD) + video(mid=mid))
+
+
 H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id="
 
 

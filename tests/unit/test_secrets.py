@@ -35,6 +35,8 @@ from streamer.webrtc.whip_push import WhipPush
         ("rtmp://a.example/app/live_S3cret", "rtmp://a.example/app/***"),
         ("rtmps://a.example:443/app/inst/live_S3cret?x=S3cret", "rtmps://a.example:443/app/inst/***?***"),
         ("rtmp://127.0.0.1/app", "rtmp://127.0.0.1/app"),
+        ("http://cam/cgi;pw=S3cret", "http://cam/cgi;pw=***"),
+        ("http://cam/spinning=1/pin=1234", "http://cam/spinning=1/pin=***"),
         ("", ""),
     ],
 )
@@ -64,6 +66,11 @@ def test_characters_that_end_a_password_are_refused_with_the_cure(odd: str, writ
         assert f"has '{odd}' in it; write that as {written}" in str(told.value)
         assert "hunter" not in str(told.value)
     NetworkSource(f"rtsp://admin:hunter{written}2@127.0.0.1:9/x")
+
+
+def test_a_port_that_there_is_not_is_told_at_the_start() -> None:
+    with pytest.raises(ConfigError, match=r"'rtsp://\*\*\*@127.0.0.1:99999/x': there is no port 99999; the last one is 65535"):
+        NetworkSource("rtsp://admin:hunter2@127.0.0.1:99999/x")
 
 
 def test_raw_signs_that_hurt_nobody_are_taken() -> None:
