@@ -132,6 +132,23 @@ def test_pictures_over_http_wait_for_nothing() -> None:
     assert door.lag_s is None, "it has no clock to compare with"
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        ("200 OK", "multipart/x-mixed-replace; boundary=x", "it answers, and ends the connection before there is a picture"),
+        ("503 Busy", "text/plain", "the server there has a fault of its own (HTTP 5xx)"),
+    ],
+)
+def test_a_camera_that_sends_nothing_is_told_of_in_words(status: str, kind: str, told: str) -> None:
+    def answer(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(f"HTTP/1.0 {status}\r\nContent-Type: {kind}\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with server(answer) as address:
+        _, said = read(f"http://{address}/cam")
+    assert said.endswith(f": {told}")
+
+
 def test_a_burst_is_over_at_once(tmp_path: Path) -> None:
     """What go2rtc and icecast send first: all since the last key frame."""
     clip = Recorder(sound="aac", options=LIVE).write(tmp_path / "a.ts")
