@@ -139,7 +139,7 @@ class NetworkSource:
             case av.error.HTTPServerError():
                 return SourceError(f"{self.name}: the server there has a fault of its own (HTTP 5xx)", retry=True)
             case av.error.EOFError() | OSError(errno=errno.EIO):  # FFmpeg's word for a body that ends too soon
-                return SourceError(f"{self.name}: it answers, and ends the connection before there is a picture", retry=True)
+                return SourceError(f"{self.name}: it answered, and then ended the connection", retry=True)
             case av.error.ProtocolNotFoundError():
                 return SourceError(f"{self.name}: this FFmpeg has no {self._scheme}", retry=False)
         return SourceError(f"{self.name}: {getattr(exc, 'strerror', None) or type(exc).__name__}", retry=True)

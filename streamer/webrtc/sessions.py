@@ -191,7 +191,7 @@ class Sessions:
                 transceiver.direction = "sendonly" if session.kind == "whep" else "recvonly"
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as exc:  # aiortc raises at least seven kinds for offers it cannot use
-            if session.closed:
+            if session.id in self._taken:
                 raise StreamBusy("another has taken over this stream meanwhile") from exc
             raise BadOffer(f"the offer cannot be used: {str(exc) or type(exc).__name__}") from exc
         if sender is not None:

@@ -135,7 +135,7 @@ def test_pictures_over_http_wait_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "told"),
     [
-        ("200 OK", "multipart/x-mixed-replace; boundary=x", "it answers, and ends the connection before there is a picture"),
+        ("200 OK", "multipart/x-mixed-replace; boundary=x", "it answered, and then ended the connection"),
         ("503 Busy", "text/plain", "the server there has a fault of its own (HTTP 5xx)"),
     ],
 )
