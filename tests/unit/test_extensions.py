@@ -146,7 +146,8 @@ async def test_each_side_is_answered_what_it_offers() -> None:
 
 
 async def test_a_datagram_came_when_the_kernel_had_it(patched) -> None:
-    """However late the loop reads it."""
+    """However late the loop reads it. The kernel begins to note times a moment after a socket asks for it, the first to ask: what
+    came before is noted when it is read."""
     came: list[udp.Datagram] = []
 
     class Protocol(asyncio.DatagramProtocol):
@@ -156,15 +157,21 @@ async def test_a_datagram_came_when_the_kernel_had_it(patched) -> None:
 
     stand_in = udp.Asyncio(None).get_running_loop()
     transport, _ = await stand_in.create_datagram_endpoint(Protocol, local_addr=("127.0.0.1", 0))
+    apart_s = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for word in (b"a", b"b"):
-            sender.sendto(word, transport.get_extra_info("sockname"))
-            time.sleep(0.05)  # noqa: ASYNC251
-    await until(lambda: len(came) == 2)
+        for _ in range(20):
+            for word in (b"a", b"b"):
+                sender.sendto(word, transport.get_extra_info("sockname"))
+                time.sleep(0.05)  # noqa: ASYNC251
+            await until(lambda: len(came) == 2)
+            assert came == [b"a", b"b"]
+            apart_s.append(came[1].arrived_s - came[0].arrived_s)
+            if apart_s[-1] > 0.02:  # read at once they are 0
+                break
+            came.clear()
     transport.close()
     assert transport.is_closing()
-    assert came == [b"a", b"b"]
-    assert not udp.HAS_TIMESTAMPS or came[1].arrived_s - came[0].arrived_s > 0.02  # read at once they are 0
+    assert not udp.HAS_TIMESTAMPS or apart_s[-1] > 0.02, apart_s
 
 
 async def test_a_burst_waits_for_the_kernel(patched) -> None:
