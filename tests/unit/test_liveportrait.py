@@ -17,8 +17,9 @@ from pipeline.errors import ModelError
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait import conformance as verify
 from pipeline.liveportrait import motion
-from pipeline.liveportrait.build import FusedSpade, PhaseConv, compiled, fold, precisions
+from pipeline.liveportrait.build import compiled, precisions
 from pipeline.liveportrait.files import BASE, RETARGETING
+from pipeline.liveportrait.folding import FusedSpade, PhaseConv, fold
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
 from pipeline.liveportrait.networks import TINY, DenseMotion, Spade, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
