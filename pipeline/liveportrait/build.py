@@ -15,7 +15,7 @@ import torch
 from platformdirs import user_cache_path
 
 from ..errors import ModelError
-from .folding import DTYPES, cast, fold
+from .folding import DTYPES, Folding, cast, fold
 from .options import Build, Compile, Precision
 from .weights import Networks
 
@@ -69,7 +69,7 @@ def apply(build: Build, networks: Networks, precision: Precision, device: torch.
         torch.backends.cudnn.benchmark = True  # shapes never change
         torch.backends.cudnn.allow_tf32 = False  # fp32 is asked for where keypoints need it
     if build.fold:
-        cast(fold(networks), precision)
+        cast(fold(networks, Folding.of(device)), precision)
     if build.channels_last:
         channels_last(networks)
     networks.to(device)

@@ -1,9 +1,11 @@
 """The networks put together anew so that they need fewer and better steps, which change nothing of what they compute.
 
-Norms go into the convolutions before them, and each SPADE becomes fewer convolutions.
+Norms go into the convolutions before them, W's channels are padded, and each SPADE becomes fewer convolutions.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +13,31 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .networks import DenseMotion, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
+from .networks import DenseMotion, PortraitFeatures, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
 from .options import Precision
 from .weights import Networks
 
+Conv = nn.Conv2d | nn.Conv3d
 DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 
 
-def fold(networks: Networks) -> Networks:
-    """Put spectral and batch norms into their convolutions, and fuse each SPADE; in place."""
+@dataclass(frozen=True)
+class Folding:
+    """What pays on a kind of device. align: W's wide maps get channels of zeros up to a multiple of this, as matrix units want
+    them."""
+
+    align: int = 1
+
+    @classmethod
+    def of(cls, device: torch.device) -> Folding:
+        return FOLDINGS.get(device.type, cls())
+
+
+FOLDINGS = {"cuda": Folding(align=8)}
+
+
+def fold(networks: Networks, folding: Folding) -> Networks:
+    """Put spectral and batch norms into their convolutions, pad W, and fuse each SPADE; in place."""
     for root in networks.modules():
         for module in list(root.modules()):
             if hasattr(module, "weight_orig"):
@@ -30,8 +48,8 @@ def fold(networks: Networks) -> Networks:
                 module.conv1, module.norm2 = _folded(module.conv1, module.norm2), nn.Identity()  # type: ignore[assignment]
             elif isinstance(module, DenseMotion):
                 module.compress, module.norm = _folded(module.compress, module.norm), nn.Identity()  # type: ignore[assignment]
-        if isinstance(root, SpadeGenerator):
-            _fuse_spades(root)
+    _fuse_spades(networks.generator)
+    networks.warping.dense_motion_network = FoldedDenseMotion(networks.warping.dense_motion_network, folding)
     return networks
 
 
@@ -47,6 +65,50 @@ def cast(networks: Networks, precision: Precision) -> Networks:
 
 def _folded(conv: nn.Module, norm: nn.Module) -> nn.Module:
     return fuse_conv_bn_eval(conv, norm).requires_grad_(False)  # type: ignore[type-var,arg-type]
+
+
+class FoldedDenseMotion(DenseMotion):
+    """`networks.DenseMotion` with channels of zeros after those of its widest maps."""
+
+    def __init__(self, plain: DenseMotion, folding: Folding) -> None:
+        nn.Module.__init__(self)
+        self.compress, self.norm, self.hourglass = plain.compress, plain.norm, plain.hourglass
+        self.register_buffer("grid", plain.grid, persistent=False)
+        first, last = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0")), conv_of(self.hourglass.decoder)
+        self._zeros: int = -first.in_channels % folding.align
+        widen(first, first.in_channels + self._zeros, first.out_channels)
+        wide = last.out_channels + -last.out_channels % folding.align
+        widen(last, last.in_channels + self._zeros, wide)
+        depth = plain.occlusion.in_channels // plain.mask.in_channels
+        self.mask, self.occlusion = plain.mask, plain.occlusion
+        widen(self.mask, wide, plain.mask.out_channels)
+        by_slice = self.occlusion.weight.reshape(1, -1, depth, 7, 7)  # 1, 142, D, 7, 7
+        self.occlusion.weight.data = _padded(by_slice, 1, wide).flatten(1, 2)
+
+    def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
+        """(B, 112, D, H, W)"""
+        x = super().sparse_motions(portrait, driving, shifts)
+        return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self._zeros))
+
+
+def conv_of(block: nn.Module) -> Conv:
+    """Of a `networks.conv_bn`."""
+    conv = block.get_submodule("conv")
+    assert isinstance(conv, Conv)
+    return conv
+
+
+def widen(conv: Conv, channels_in: int, channels_out: int) -> None:
+    """Give a convolution weights of zero for further channels, after those that it has; in place."""
+    conv.weight.data = _padded(_padded(conv.weight, 0, channels_out), 1, channels_in)
+    if conv.bias is not None:
+        conv.bias.data = _padded(conv.bias, 0, channels_out)
+    conv.in_channels, conv.out_channels = channels_in, channels_out
+
+
+def _padded(weight: Tensor, dim: int, size: int) -> Tensor:
+    zeros = weight.new_zeros(*weight.shape[:dim], size - weight.shape[dim], *weight.shape[dim + 1 :])
+    return torch.cat([weight, zeros], dim)
 
 
 def _fuse_spades(generator: SpadeGenerator) -> None:
