@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .networks import DenseMotion, PortraitFeatures, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
+from .networks import MOTIONS, DenseMotion, PortraitFeatures, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
 from .options import Precision
 from .weights import Networks
 
@@ -24,16 +24,17 @@ DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precisio
 @dataclass(frozen=True)
 class Folding:
     """What pays on a kind of device. align: W's wide maps get channels of zeros up to a multiple of this, as matrix units want
-    them."""
+    them. planar: W's two convolutions of 7 pixels and more are a plane one, see `PlanarJudge`."""
 
     align: int = 1
+    planar: bool = False
 
     @classmethod
     def of(cls, device: torch.device) -> Folding:
         return FOLDINGS.get(device.type, cls())
 
 
-FOLDINGS = {"cuda": Folding(align=8)}
+FOLDINGS = {"cuda": Folding(align=8, planar=True)}
 
 
 def fold(networks: Networks, folding: Folding) -> Networks:
@@ -84,11 +85,49 @@ class FoldedDenseMotion(DenseMotion):
         widen(self.mask, wide, plain.mask.out_channels)
         by_slice = self.occlusion.weight.reshape(1, -1, depth, 7, 7)  # 1, 142, D, 7, 7
         self.occlusion.weight.data = _padded(by_slice, 1, wide).flatten(1, 2)
+        self.occlusion.in_channels = wide * depth
+        if folding.planar:
+            self.planar = PlanarJudge(self.mask, self.occlusion, folding.align)
+            self.judge = self.planar.forward  # type: ignore[method-assign]
+            del self.mask, self.occlusion
 
     def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
         """(B, 112, D, H, W)"""
         x = super().sparse_motions(portrait, driving, shifts)
         return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self._zeros))
+
+
+class PlanarJudge(nn.Module):
+    """Mask and occlusion of a volume by one plane convolution of its slices.
+
+    The mask's 7³ convolution is seven of 7², a slice apart; the occlusion's weights differ from slice to slice, so that each
+    slice is given all D and keeps its own. 7 · 22 + D = 170 results, the sums of which are taken in float32.
+    """
+
+    def __init__(self, mask: nn.Conv3d, occlusion: nn.Conv2d, align: int) -> None:
+        super().__init__()
+        assert mask.bias is not None
+        assert occlusion.bias is not None
+        taps, depth = mask.kernel_size[0], occlusion.in_channels // mask.in_channels
+        by_slice = occlusion.weight.reshape(mask.in_channels, depth, *occlusion.kernel_size).transpose(0, 1)
+        weight = torch.cat([mask.weight.permute(2, 0, 1, 3, 4).flatten(0, 1), by_slice])
+        bias = weight.new_zeros(len(weight))
+        middle = taps // 2 * MOTIONS  # of each result exactly one of the terms carries the bias
+        bias[middle : middle + MOTIONS], bias[taps * MOTIONS] = mask.bias, occlusion.bias[0]
+        self.sizes = taps, depth
+        self.conv = nn.Conv2d(mask.in_channels, len(weight), taps, padding=taps // 2)
+        self.conv.weight, self.conv.bias = (nn.Parameter(t, requires_grad=False) for t in (weight, bias))
+        widen(self.conv, mask.in_channels, len(weight) + -len(weight) % align)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 144, D, H, W) -> (B, 22, D, H, W), (B, 1, H, W)"""
+        taps, depth = self.sizes
+        parts = self.conv(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, depth))  # B, D, 176, H, W
+        groups = parts[:, :, : taps * MOTIONS].unflatten(2, (taps, MOTIONS))
+        around = F.pad(groups, (0, 0, 0, 0, 0, 0, 0, 0, taps // 2, taps // 2))  # slices of zeros before and after
+        mask = sum((around[:, k : k + depth, k].float() for k in range(1, taps)), around[:, :depth, 0].float())
+        own = parts[:, :, taps * MOTIONS : taps * MOTIONS + depth].diagonal(dim1=1, dim2=2)  # B, H, W, D
+        return mask.transpose(1, 2), own.float().sum(dim=-1)[:, None]
 
 
 def conv_of(block: nn.Module) -> Conv:

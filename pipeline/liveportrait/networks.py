@@ -307,8 +307,9 @@ class DenseMotion(nn.Module):
     def deformation(self, mask: Tensor, shifts: Tensor) -> Tensor:
         """Σ mask · (grid + shift) = grid + Σ mask · shift, as the softmax of `mask` sums to one."""
         mask = mask.float().softmax(dim=1)
-        # Autocast would round a matrix product, and with it the places, by up to a pixel.
-        return self.grid + (mask[..., None] * shifts[:, :, None, None, None]).sum(dim=1)
+        # Autocast would round a matrix product, and with it the places, by up to a pixel. Sums by themselves join the softmax.
+        moved = [(mask * shift[..., None, None, None]).sum(dim=1) for shift in shifts.unbind(dim=2)]
+        return self.grid + torch.stack(moved, dim=-1)
 
 
 class WarpingModule(nn.Module):
