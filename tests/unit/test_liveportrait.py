@@ -19,11 +19,12 @@ from pipeline.liveportrait import conformance as verify
 from pipeline.liveportrait import motion
 from pipeline.liveportrait.build import compiled, precisions
 from pipeline.liveportrait.files import BASE, RETARGETING
-from pipeline.liveportrait.folding import Folding, FusedSpade, PhaseConv, fold
+from pipeline.liveportrait.folding import Folding, fold, fold_spectral
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
-from pipeline.liveportrait.networks import TINY, DenseMotion, Spade, SpadeGenerator
+from pipeline.liveportrait.networks import TINY, DenseMotion, SpadeBlock, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.runtime import Runtime
+from pipeline.liveportrait.spade import Blocks, GatheredConv, PhaseConv
 from pipeline.liveportrait.weights import Networks, load_networks, read_state
 
 
@@ -108,18 +109,21 @@ def test_the_compiler_s_own_kernels_compute_it_too(monkeypatch):
     """Of the layer that asks most of it; a whole network takes a minute to compile."""
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # for one kernel no processes are started
     torch.manual_seed(1)
-    spade = FusedSpade(Spade(8, TINY), 2)
+    block = SpadeBlock(8, 4, TINY)
+    fold_spectral(block)
+    blocks = Blocks([block], 2, gather=True)
     x, seg = torch.rand(1, 8, 16, 16), torch.rand(1, TINY.warped, 8, 8)
-    assert torch.allclose(compiled(spade, Compile.ON)(x, seg), spade(x, seg), atol=1e-5)
+    assert torch.allclose(compiled(blocks, Compile.ON)(x, seg), blocks(x, seg), atol=1e-5)
 
 
 def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():
     torch.manual_seed(1)
-    conv = torch.nn.Conv2d(5, 7, 3, padding=1).double()
+    conv = torch.nn.Conv2d(5, 6, 3, padding=1).double()
     x = torch.randn(2, 5, 6, 8, dtype=torch.float64)
     for scale in (2, 3, 4):
-        wanted = conv(torch.nn.functional.interpolate(x, scale_factor=scale))
+        wanted = conv(torch.nn.functional.interpolate(x, scale_factor=scale)).relu()
         assert torch.allclose(PhaseConv(conv, scale)(x), wanted, atol=1e-12)
+        assert torch.allclose(torch.cat(GatheredConv(conv, scale, 3)(x), dim=1), wanted, atol=1e-12)
 
 
 def computed(networks: Networks) -> list[torch.Tensor]:
@@ -153,7 +157,7 @@ def test_folding_changes_nothing(device, in_double):
 
 
 def test_folding_leaves_no_norm_behind(tiny):
-    networks = fold(load_networks(tiny), Folding(8))
+    networks = fold(load_networks(tiny), Folding())
     kinds = {type(m).__name__ for root in networks.modules() for m in root.modules()}
     assert not {"Spade", "BatchNorm2d"} & kinds
     left = [m for root in networks.modules() for m in root.modules() if isinstance(m, torch.nn.BatchNorm3d)]
