@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .networks import MOTIONS, DenseMotion, PortraitFeatures, ResBlock3d, SpadeGenerator
 from .options import Precision
-from .spade import FoldedGenerator, PhaseConv
+from .spade import FoldedGenerator
 from .weights import Networks
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -62,11 +62,12 @@ def fold_spectral(root: nn.Module) -> None:
 
 
 def cast(networks: Networks, precision: Precision) -> Networks:
-    """Keep the weights of convolutions in `precision`, as autocast would cast them in every frame; in place."""
+    """Keep the weights of convolutions and of M's linear layers in `precision`, as autocast would cast them in every frame; in
+    place."""
     face = [networks.appearance, networks.motion] if precision is Precision.FP16 else []
     for root in [*face, networks.warping, networks.generator]:
         for module in root.modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv3d, PhaseConv)):
+            if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
                 module.to(DTYPES[precision])
     return networks
 
