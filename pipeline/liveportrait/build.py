@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import ModelError
 from .networks import DenseMotion, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
-from .options import Build, Compile, Precision
+from .options import BATCHES, Build, Compile, Precision
 from .weights import Networks
 
 log = logging.getLogger(__name__)
@@ -101,22 +101,30 @@ def compiled(function: Callable[..., Any], compile_: Compile | None) -> Callable
     return Compiled(function, auto=compile_ is Compile.AUTO)
 
 
+# Kernels of one function that are kept side by side: batch sizes × ways, of which a step down or a rebuild makes another.
+# PyTorch's own limit of 8 is for code that compiles without an end; here the sizes are few and known.
+KEPT = len(BATCHES) * 16
+
+
 class Compiled:
     """A function compiled by TorchInductor. ModelError where that fails, or with `auto` one warning and the function."""
 
     warned = False
 
     def __init__(self, function: Callable[..., Any], auto: bool) -> None:
+        from torch._dynamo import config  # takes seconds, so not before it is needed
+
+        config.recompile_limit = max(config.recompile_limit, KEPT)
         self._plain = function
         self._auto = auto
         self._run = torch.compile(function, fullgraph=True, dynamic=False)
 
     def __call__(self, *args: Any) -> Any:
-        from torch._dynamo.exc import TorchDynamoException
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         try:
             return self._run(*args)
-        except TorchDynamoException as exc:
+        except (TorchDynamoException, FailOnRecompileLimitHit) as exc:  # the second is no kind of the first
             why = " ".join(str(exc).split("\n\n")[0].split())  # the rest is advice for the compiler's developers
             if not self._auto:
                 raise ModelError(f"compilation failed ({why}); start with --compile off, or auto to go on without") from exc

@@ -23,14 +23,13 @@ from .follow import Given, Sight
 from .host import Host
 from .motion import Face
 from .networks import KEYPOINTS
-from .options import MotionOptions
+from .options import BATCHES, MotionOptions
 from .paste import pasted
 from .planes import BLACK, FROM_YUV, PLANES, cut_planes
 from .prepared import DevicePortrait
 from .runtime import Runtime
 
 STREAMS = 64
-BATCHES = (1, 2, 4, 8)
 Encode = Callable[[Tensor], Tensor]
 
 

@@ -488,6 +488,39 @@ def test_a_compiler_that_fails_is_an_error_unless_told_otherwise(monkeypatch, ca
     assert build.compiled(double, Compile.OFF) is double
 
 
+@pytest.fixture
+def eager(monkeypatch):
+    """Compilation as far as the guards: no kernels are made."""
+    whole = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: whole(function, backend="eager", **options))
+    monkeypatch.setattr(build.Compiled, "warned", False)
+    with torch._dynamo.config.patch(recompile_limit=8):
+        yield
+    torch.compiler.reset()
+
+
+def test_ways_and_sizes_do_not_use_up_the_compiler(eager):
+    """What three ways compile, one for each size of picture, in every batch size."""
+    for side in (4, 6, 8):
+        widened = build.compiled(lambda x, side=side: x.expand(-1, side), Compile.ON)
+        for batch in (1, 2, 4, 8):
+            assert widened(torch.ones(batch, 1)).shape == (batch, side)
+
+
+def test_a_compiler_that_gives_up_is_one_that_fails(eager, monkeypatch, caplog):
+    monkeypatch.setattr(build, "KEPT", 1)
+    torch._dynamo.config.recompile_limit = 1
+
+    def last_sum(compile_: Compile) -> float:
+        double = build.compiled(lambda x: 2 * x, compile_)
+        return [double(torch.ones(n)).sum().item() for n in (2, 3)][-1]
+
+    with pytest.raises(ModelError, match="--compile off"):
+        last_sum(Compile.ON)
+    assert last_sum(Compile.AUTO) == 6
+    assert sum("going on without" in r.message for r in caplog.records) == 1
+
+
 def test_graphs_need_cuda():
     with pytest.raises(ModelError, match="CUDA"):
         build.complete(Build(graph=True), CPU)
