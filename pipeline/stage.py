@@ -127,14 +127,20 @@ class AnimationStage:
 
     def step(self, works: list[Work]) -> None:
         """Give the device what was taken, and hand out the pictures of the batch before; of this one too where the
-        device does not work beside us. So the next batch is prepared while the device works."""
+        device does not work beside us. So the next batch is prepared while the device works.
+
+        One stream must not spoil the others' frames: those of a batch that failed are tried again one by one, once the
+        device has nothing else of ours, as then none of its buffers is waited for; but for those of which a newer one was
+        on its way, as motion must not go back."""
         started = self._submit(works) if works else None
-        if self._pending is not None:
-            self._collect(self._pending)
+        again = [] if self._pending is None else self._collect(self._pending)
         self._pending = started
-        if started is not None and not self.engine.overlaps:
+        if started is not None and (again or not self.engine.overlaps):
             self._pending = None
-            self._collect(started)
+            newer = {work.turn for work in works}
+            again = [*(work for work in again if work.turn not in newer), *self._collect(started)]
+        for work in again:
+            self._collect(self._submit([work]))
 
     def _sharing(self) -> int:
         """How many lanes share the device now."""
@@ -155,18 +161,17 @@ class AnimationStage:
 
         return _Batch(works, fail, start_s)
 
-    def _collect(self, batch: _Batch) -> None:
+    def _collect(self, batch: _Batch) -> list[Work]:
+        """Hand out a batch's pictures; what is to be tried again."""
         start_s = max(batch.start_s, self._free_s)
         try:
             pictures = batch.pictures()
         except Exception:  # whatever an engine does, the lanes go on with their last frames
-            if len(batch.works) == 1:
-                self._served(batch)
-                batch.works[0].failed(self._free_s - start_s)
-            else:  # one stream must not spoil the others' frames
-                for work in batch.works:
-                    self._collect(self._submit([work]))
-            return
+            self._served(batch)
+            if len(batch.works) > 1:
+                return batch.works
+            batch.works[0].failed(self._free_s - start_s)
+            return []
         self._served(batch)
         each = (self._free_s - start_s) / len(batch.works)
         self._frame_s.append(each)
@@ -174,6 +179,7 @@ class AnimationStage:
         sharing = self._sharing()
         for work, yuv in zip(batch.works, pictures, strict=True):
             work.done(yuv, each * sharing)
+        return []
 
     def _served(self, batch: _Batch) -> None:
         """Those of a batch have had their turn, the ones that failed too."""

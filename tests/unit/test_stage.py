@@ -145,6 +145,50 @@ def test_one_failing_stream_does_not_spoil_a_batch() -> None:
     assert stage.batches == {3: 1, 1: 3}
 
 
+def overlapping(fails: str) -> tuple[AnimationStage, Log, list[tuple[str, str]]]:
+    """A stage whose device works beside it, and what is asked of the device: batches by their names. fails: whose batches
+    fail, where they hold others too."""
+    stage, engine, _, log = staged(overlaps=True, max_batch=4)
+    asked: list[tuple[str, str]] = []
+    submit = engine.submit
+
+    def recorded(work):  # type: ignore[no-untyped-def]
+        name = "".join(prepared.name for prepared, _ in work)
+        asked.append(("submit", name))
+        if len(work) > 1 and set(fails) & set(name):
+            broken()
+        collect = submit(work)
+        return lambda: (asked.append(("collect", name)), collect())[1]
+
+    engine.submit = recorded  # type: ignore[method-assign]
+    return stage, log, asked
+
+
+def test_a_batch_that_failed_is_tried_again_when_the_device_has_nothing_else_of_ours() -> None:
+    """Its buffers are two: a third batch, or one that is not collected, would be overwritten with another stream's picture."""
+    stage, log, asked = overlapping(fails="a")
+    for names in ("ab", "c"):
+        for name in names:
+            stage.offer(log.work(name, Turn()))
+        stage.step(stage.take())
+    assert asked == [
+        ("submit", "ab"), ("submit", "c"), ("collect", "c"),
+        ("submit", "a"), ("collect", "a"), ("submit", "b"), ("collect", "b"),
+    ]  # fmt: skip
+    assert log.lines == [("c", "done"), ("a", "done"), ("b", "done")]
+    assert stage.wait_s() is None
+
+
+def test_a_frame_is_not_tried_again_after_a_newer_one_of_its_lane() -> None:
+    stage, log, _ = overlapping(fails="a")
+    turn = Turn()
+    for names, turns in (("ab", (turn, Turn())), ("c", (turn,))):
+        for name, its in zip(names, turns, strict=True):
+            stage.offer(log.work(name, its))
+        stage.step(stage.take())
+    assert log.lines == [("c", "done"), ("b", "done")]
+
+
 def test_the_next_batch_is_prepared_while_the_device_works() -> None:
     stage, engine, time, log = staged(seconds=0.1, overlaps=True)
     turn, submitted = Turn(), []
