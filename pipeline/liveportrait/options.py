@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-
 BATCHES = (1, 2, 4, 8)  # streams in one go, as they are compiled and captured
 
 
