@@ -13,11 +13,13 @@ from typing import Any
 
 from .clock import Clock, steady
 from .engine import Engine, Prepared
+from .errors import DeviceLost
 from .frames import Image
 
 log = logging.getLogger(__name__)
 
 ACTIVE_S = 1.0  # a lane that was served within this time will soon have another frame
+WATCH_S = 2.0  # a device that takes so long for a batch is lost
 SAMPLES = 60  # so few that a device that becomes slow is known to be within seconds
 
 
@@ -58,13 +60,18 @@ class _Batch:
 class AnimationStage:
     """Owns an engine's device: takes what lanes have followed, fairly and in batches.
 
-    gather_s: how long at most a batch waits for lanes that are expected to have a frame soon. Whoever runs it sees to it
-    that `offer`, `waits`, `withdraw`, `wait_s` and `take` do not meet, and calls `step` from one thread.
+    gather_s: how long at most a batch waits for lanes that are expected to have a frame soon. watch_s: how long at most
+    the device may take for one, where that is not the processor itself; 0 for as long as it wants. lost: why the device
+    cannot be used any more, in words; empty while it can. Whoever runs it sees to it that `offer`, `waits`, `withdraw`,
+    `wait_s` and `take` do not meet, and calls `step` from one thread.
     """
 
-    def __init__(self, engine: Engine, gather_s: float = 0.002, clock: Clock = steady) -> None:
+    def __init__(self, engine: Engine, gather_s: float = 0.002, clock: Clock = steady, watch_s: float = WATCH_S) -> None:
         self.engine = engine
         self.gather_s = gather_s
+        self.lost = ""
+        self._watch_s = float("inf") if engine.on_cpu or not watch_s else watch_s
+        self._asked_s: deque[float] = deque()  # when, of each batch whose pictures have not come
         self.batches: Counter[int] = Counter()  # how many batches of each size
         self._clock = clock
         self._waiting: dict[Turn, Work] = {}
@@ -96,9 +103,21 @@ class AnimationStage:
         """A frame takes the device so long: known from the warm-up."""
         self._frame_s.append(seconds)
 
+    def watch(self) -> None:
+        """See whether the device still answers; from any thread, now and then."""
+        since_s = next(iter(tuple(self._asked_s)), None)
+        if since_s is not None and self._clock() - since_s > self._watch_s:
+            self._lose(f"no picture has come within {self._watch_s:g} s")
+
+    def _lose(self, why: str) -> None:
+        if not self.lost:
+            self.lost = why
+            log.error("engine %s: %s", self.engine.name, why)
+
     def offer(self, work: Work) -> None:
-        """Have a frame animated, unless its turn is closed; in the place of one of the same turn that still waits."""
-        if not work.turn.closed:
+        """Have a frame animated, unless its turn is closed or the device is lost; in the place of one of the same turn that
+        still waits."""
+        if not work.turn.closed and not self.lost:
             self._waiting[work.turn] = work
 
     def waits(self, work: Work) -> bool:
@@ -150,6 +169,7 @@ class AnimationStage:
 
     def _submit(self, works: list[Work]) -> _Batch:
         start_s = self._clock()
+        self._asked_s.append(start_s)
         self.batches[len(works)] += 1
         try:
             return _Batch(works, self.engine.submit([(work.prepared, work.seen) for work in works]), start_s)
@@ -166,11 +186,14 @@ class AnimationStage:
         start_s = max(batch.start_s, self._free_s)
         try:
             pictures = batch.pictures()
-        except Exception:  # whatever an engine does, the lanes go on with their last frames
+        except Exception as exc:  # whatever an engine does, the lanes go on with their last frames
             self._served(batch)
-            if len(batch.works) > 1:
+            if isinstance(exc, DeviceLost):
+                self._lose(str(exc))
+            if len(batch.works) > 1 and not self.lost:
                 return batch.works
-            batch.works[0].failed(self._free_s - start_s)
+            for work in batch.works:
+                work.failed(self._free_s - start_s)
             return []
         self._served(batch)
         each = (self._free_s - start_s) / len(batch.works)
@@ -184,6 +207,7 @@ class AnimationStage:
     def _served(self, batch: _Batch) -> None:
         """Those of a batch have had their turn, the ones that failed too."""
         self._free_s = self._clock()
+        self._asked_s.popleft()
         for work in batch.works:
             work.turn.served_s, work.turn.number = self._free_s, next(self._numbers)
             self._active.add(work.turn)

@@ -13,6 +13,7 @@ from .. import errors
 from ..control.commands import explain
 from ..control.control import Control
 from ..resources import folder
+from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
 from . import api, metrics, pictures, portraits, recordings, whip
@@ -78,11 +79,12 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture")
-    async def readyz(response: Response) -> dict[str, bool]:
-        ready = bool(control.streams) and all(s.latest is not None for s in control.streams.values())
+    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device")
+    async def readyz(response: Response) -> dict[str, bool | dict[str, str]]:
+        problems = unready(control.streams)
+        ready = bool(control.streams) and not problems
         response.status_code = 200 if ready else 503
-        return {"ready": ready}
+        return {"ready": ready} if ready else {"ready": ready, "problems": problems}
 
     @app.get("/metrics", tags=["health"], summary="For Prometheus")
     async def prometheus() -> Response:

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.similarity import psnr
 from pipeline import models
-from pipeline.errors import ModelError
+from pipeline.errors import DeviceLost, ModelError
 from pipeline.face.faces import faces_by
 from pipeline.face.units import in_units
 from pipeline.follow.framing import View
@@ -606,6 +606,25 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
     with pytest.raises(ModelError, match="are the checkpoints whole"):
         puppeteer.render(source, seen)
     puppeteer.close()
+
+
+def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.FP32))
+    source = engine.prepare(bundled("drawing"), 256, 512)
+    work = [(source, Given(source.face, source.face, 0))]
+    engine.submit(work)()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA …")
+
+    monkeypatch.setattr(engine._live._path, "_launch", broken)
+    with pytest.raises(RuntimeError, match="illegal"):
+        engine.submit(work)  # the device still answers
+    monkeypatch.setattr(engine.runtime, "synchronize", broken)
+    with pytest.raises(
+        DeviceLost, match=r"^cpu does not answer any more \(CUDA error: an illegal memory access was encountered\)$"
+    ):
+        engine.submit(work)
 
 
 def test_offline_a_precision_that_fails_costs_no_frame(tiny, frames):
