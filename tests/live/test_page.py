@@ -222,7 +222,7 @@ def drive(page: Page, http: httpx.Client) -> None:
 @pytest.mark.parametrize("live", [False, True], ids=["idle", "live"])
 def test_no_click_on_a_slider_is_lost(page, http, live):
     if live:
-        http.patch("/api/streams/live", json={"max_fps": 10}).raise_for_status()
+        http.patch("/api/streams/live", json={"max_fps": 5}).raise_for_status()
         drive(page, http)
     page.evaluate(WATCH)
     lost = []
