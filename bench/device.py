@@ -19,10 +19,11 @@ from pipeline.face.faces import faces_by
 from pipeline.face.units import in_units
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Driving, Image
-from pipeline.liveportrait.build import DTYPES, Captured, precisions
+from pipeline.liveportrait.build import Captured, precisions
 from pipeline.liveportrait.crop import DRIVING, mesh_box, mesh_ratios
 from pipeline.liveportrait.device import DevicePath
 from pipeline.liveportrait.engine import LivePortraitEngine
+from pipeline.liveportrait.folding import DTYPES
 from pipeline.liveportrait.follow import Seen, Sight, as_ratios, driving_input
 from pipeline.liveportrait.motion import Face, Gains, drive
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
