@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.liveportrait.networks import Sizes
+from pipeline.liveportrait.networks import FULL, Sizes
 from pipeline.liveportrait.weights import MAKERS, PREFIX, RETARGETING_KEYS
 
 # How strongly M's heads answer: what they say is then near what they say of a face, and moves with the picture.
@@ -24,7 +24,10 @@ def make_checkpoints(folder: Path, sizes: Sizes) -> Path:
     for seed, (name, (stem, make)) in enumerate(MAKERS.items()):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            state: dict[str, Any] = _lively(make(sizes)).state_dict()
+            network = _lively(make(sizes))
+        if sizes == FULL:  # half precision must hold what goes through it; tiny pictures are the livelier without
+            _measure_spectra(network)
+        state: dict[str, Any] = network.state_dict()
         path = folder / f"{stem}.pth"
         path.parent.mkdir(parents=True, exist_ok=True)
         if name in RETARGETING_KEYS:
@@ -51,15 +54,15 @@ def _lively(network: nn.Module) -> nn.Module:
             parameter.fill_(1.0)
         elif name.endswith((".gamma", ".beta", "bias")):
             parameter.normal_(0, 0.2)
-    for module in network.modules():
-        if hasattr(module, "weight_orig"):
-            _measure_spectrum(module)
     return network
 
 
-def _measure_spectrum(module: Any) -> None:
-    """Spectral norms divide by the largest singular value, as their two vectors tell it; random ones tell next to nothing."""
-    weight = module.weight_orig.flatten(1)
-    for _ in range(POWER_STEPS):
-        module.weight_v.copy_(F.normalize(weight.T @ module.weight_u, dim=0))
-        module.weight_u.copy_(F.normalize(weight @ module.weight_v, dim=0))
+@torch.no_grad()
+def _measure_spectra(network: nn.Module) -> None:
+    """Spectral norms divide by the largest singular value, as two vectors tell it; random ones tell next to nothing."""
+    modules: list[Any] = [module for module in network.modules() if hasattr(module, "weight_orig")]
+    for module in modules:
+        weight = module.weight_orig.flatten(1)
+        for _ in range(POWER_STEPS):
+            module.weight_v.copy_(F.normalize(weight.T @ module.weight_u, dim=0))
+            module.weight_u.copy_(F.normalize(weight @ module.weight_v, dim=0))

@@ -42,10 +42,10 @@ def graphs(setup: Setup) -> Iterator[dict[str, Any]]:
     each, _ = parts(scene.runtime, scene.portrait, picture, scene.reference, captured, setup.count(100))
     yield {"precision": str(scene.runtime.precision), "graph": captured, "networks": each}
     path = scene.captured()
-    for batch in (1, setup.largest):
+    for batch in setup.measured:
         yield {f"batch {batch}": whole(scene, path, batch)}
     yield {"peak_mb": peak_mb(setup.where)}
-    for batch in (1, setup.largest):
+    for batch in setup.measured:
         yield {f"kernels at batch {batch}": kernels(scene, path, batch)}
 
 
@@ -68,7 +68,7 @@ def _product(setup: Setup) -> Iterator[dict[str, Any]]:
     yield {"precision": str(scene.runtime.precision), "load_s": round(time.perf_counter() - start, 1)}
     path = scene.path()
     yield {"build_s": round(seconds(lambda: path.capture(lambda done, total: None)), 1)}
-    for batch in (1, setup.largest):
+    for batch in setup.measured:
         yield {f"batch {batch}": whole(scene, path, batch)}
     yield {"peak_mb": peak_mb(setup.where)}
     [(ours, finite)] = path.submit([(scene.portrait, scene.sight(0))])()

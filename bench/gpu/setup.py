@@ -66,6 +66,11 @@ class Setup:
         return 2 if self.tiny else 8
 
     @property
+    def measured(self) -> tuple[int, ...]:
+        """The batches whose times are taken."""
+        return (2,) if self.tiny else (1, self.largest)
+
+    @property
     def side(self) -> int:
         """Of the portrait, whose crop it is."""
         return 64 if self.tiny else 512
