@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 
 from ..errors import ModelError
 from .folding import DTYPES, Folding, cast, fold
@@ -21,7 +21,10 @@ from .weights import Networks
 
 log = logging.getLogger(__name__)
 # Kernels that were compiled once are found again at the next start. Here, as the first use of the compiler settles it.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
+with suppress(ImportError):  # a machine that only measures its GPU has no platformdirs; PyTorch then has a place of its own
+    from platformdirs import user_cache_path
+
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 
 
 def precisions(device: torch.device) -> list[Precision]:
