@@ -249,7 +249,8 @@ def browser(chromium_of_all) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser) -> Iterator[Page]:
     """An empty page, with nothing left of other tests; an error of its scripts fails the test."""
-    context = browser.new_context(viewport={"width": 1240, "height": 860}, color_scheme="dark")
+    # Playwright's waiting needs eval, which the page's content policy forbids: test_browser.py has a page that is held to it.
+    context = browser.new_context(viewport={"width": 1240, "height": 860}, color_scheme="dark", bypass_csp=True)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

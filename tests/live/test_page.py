@@ -91,7 +91,7 @@ def browser() -> Iterator[Browser]:
 
 
 def opened(browser: Browser, url: str) -> Page:
-    page = browser.new_page(viewport={"width": 1366, "height": 768})
+    page = browser.new_page(viewport={"width": 1366, "height": 768}, bypass_csp=True)
     page.goto(url)
     page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)
     unfold(page)
@@ -378,7 +378,7 @@ def described(browser: Browser, server, change: Callable[[dict], None]) -> Page:
         change(schema["components"]["schemas"])
         route.fulfill(response=reply, json=schema)
 
-    page = browser.new_page()
+    page = browser.new_page(bypass_csp=True)
     page.route("**/openapi.json", answer)
     page.goto(f"{server.url}/#token={TOKEN}")
     unfold(page)
@@ -419,7 +419,7 @@ def test_other_limits_choices_and_defaults_are_followed(browser, server, http):
 )
 def test_a_page_without_limits_says_so_and_works_otherwise(browser, server, http, answer, reason):
     http.patch("/api/streams/live", json=AS_CONFIGURED).raise_for_status()
-    page = browser.new_page()
+    page = browser.new_page(bypass_csp=True)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.route("**/openapi.json", answer)
@@ -476,7 +476,7 @@ def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
 def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
     """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off; and by the log."""
     caplog.set_level("INFO", "streamer")
-    other = page.context.browser.new_page()
+    other = page.context.browser.new_page(bypass_csp=True)
     other.goto(page.url)
     first, second = page.locator("#start"), other.locator("#start")
     expect(second).to_have_text("Start camera")
