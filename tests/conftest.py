@@ -239,24 +239,27 @@ def chromium_of_all(tmp_path_factory) -> Iterator[browsers.Chromium]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(chromium_of_all) -> Iterator[Browser]:
-    """The session's Chromium."""
+    """The session's Chromium. Playwright's loop lives as long as the module: tests with an event loop come before it."""
     with chromium_of_all.connected() as connected:
         yield connected
 
 
-@pytest.fixture
-def page(browser) -> Iterator[Page]:
-    """An empty page, with nothing left of other tests; an error of its scripts fails the test."""
-    # Playwright's waiting needs eval, which the page's content policy forbids: test_browser.py has a page that is held to it.
-    context = browser.new_context(viewport={"width": 1240, "height": 860}, color_scheme="dark", bypass_csp=True)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
+@pytest.fixture(scope="module")
+def tab(browser) -> Iterator[Page]:
+    """The module's one page: in a new one, opening puppetcast's page takes three times as long."""
+    # Playwright's waiting needs eval, which the page's content policy forbids: test_page.py has a page that is held to it.
+    context = browser.new_context(bypass_csp=True)
+    yield context.new_page()
     context.close()
-    assert not errors
+
+
+@pytest.fixture
+def page(tab) -> Iterator[Page]:
+    """An empty page, with nothing left of other tests; an error of its scripts fails the test."""
+    with browsers.as_new(tab):
+        yield tab
 
 
 @pytest.fixture(scope="session")
