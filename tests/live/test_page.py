@@ -23,7 +23,7 @@ from streamer.config import STEP, Puppet
 
 from ..browser import FLAGS, as_new, chromium, unfold
 from ..conftest import run_server
-from ..waiting import LIMIT_S
+from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -66,6 +66,9 @@ WATCH = """() => {
     });
   }
 }"""
+NOTE_VIOLATIONS = (
+    "window.broken = []; document.addEventListener('securitypolicyviolation', (event) => broken.push(event.blockedURI))"
+)
 LOOKS = 80  # the server looks at its streams four times a second; nothing is waited for so long but on a busy machine
 
 
@@ -559,9 +562,7 @@ def test_what_the_config_names_drives_again_when_who_took_over_has_gone(blank):
 def test_the_pages_keep_to_their_content_policy(browser, server):
     """The only page that is held to it: Playwright's own waiting is not allowed by it."""
     page = browser.new_page()
-    page.add_init_script(
-        "window.broken = []; document.addEventListener('securitypolicyviolation', (e) => broken.push(e.blockedURI))"
-    )
+    page.add_init_script(NOTE_VIOLATIONS)
     page.goto(f"{server.url}/#token={TOKEN}")
     page.locator("#demo").click()
     shown = "puppet.videoWidth > 0 && [...document.querySelectorAll('#gallery img')].every((i) => i.naturalWidth > 0)"

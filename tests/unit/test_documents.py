@@ -148,7 +148,7 @@ def documented_defaults() -> dict[str, str]:
     section, found = "", {}
     for line in (ROOT / "docs" / "configuration.md").read_text().splitlines():
         if line.startswith("## "):
-            section = line.removeprefix("## ").replace("streams.NAME", "streams.live")
+            section = re.sub("^streams.NAME", "streams.live", line.removeprefix("## "))
         elif row := re.match(r"\| `(\w+)` \| [^|]* \| `([^|]*)` \|", line):
             found[f"{section}.{row[1]}"] = row[2]
     return found
