@@ -52,7 +52,7 @@ class Http(Section):
         10, gt=0, le=300,
         description="Time in which a request's body has to have come, in seconds, or be coming at 16 KB/s at least.",
     )  # fmt: skip
-    keep_alive_s: float = Field(5, ge=1, le=300, description="Time without a request, in seconds, after which a connection ends.")
+    keep_alive_s: float = Field(5, gt=0, le=300, description="Time without a request, in seconds, after which a connection ends.")
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -36,6 +36,8 @@ class Body:
             return await self._from()
         left_s = self._began_s + self._timeout_s + self._read / LEAST_BYTES_S - self._clock()
         try:
+            if left_s <= 0:
+                raise TimeoutError
             async with asyncio.timeout(left_s):
                 message = await self._from()
         except TimeoutError as exc:
