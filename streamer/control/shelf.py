@@ -124,7 +124,8 @@ class Shelf:
             path = self._path(key) / FACES
             others = _faces(path) if path.exists() or len(about.faces) > 1 else ()
         except (OSError, ValueError) as exc:
-            raise PortraitError(f"{about.name}: cannot be read from {self._path(key)} ({exc})") from exc
+            log.warning("%s cannot be read (%s)", self._path(key), exc)  # where it lies is not for whoever asks
+            raise PortraitError(f"{about.name}: what was kept of it cannot be read; delete it and upload it again") from exc
         portrait = portrait if about.puppet else replace(portrait, about=None)
         return replace(portrait, others=others).with_face(about.face)
 

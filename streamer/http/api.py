@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -14,21 +14,25 @@ from ..control.commands import Change
 from ..control.control import Control
 from ..control.state import DeviceState, StreamState
 from ..control.workshop import MakingState
+from .access import Access
 
 EVENTS = "text/event-stream"
 
 
-def router(control: Control) -> APIRouter:
+def router(control: Control, access: Access) -> APIRouter:
     """Endpoints under /api."""
     api = APIRouter(prefix="/api")
 
+    def seen(state: StreamState, request: Request) -> StreamState:
+        return state if access.may_control(request) else state.for_viewers()
+
     @api.get("/streams", tags=["streams"], summary="The states of all streams")
-    async def streams() -> list[StreamState]:
-        return control.states()
+    async def streams(request: Request) -> list[StreamState]:
+        return [seen(state, request) for state in control.states()]
 
     @api.get("/streams/{name}", tags=["streams"], summary="The state of a stream")
-    async def stream(name: str) -> StreamState:
-        return control.state(name)
+    async def stream(name: str, request: Request) -> StreamState:
+        return seen(control.state(name), request)
 
     @api.patch("/streams/{name}", tags=["streams"], summary="Command a stream")
     async def change(name: str, change: Change) -> StreamState:  # type: ignore[valid-type]
@@ -39,9 +43,10 @@ def router(control: Control) -> APIRouter:
         "/events", tags=["streams"], summary="States as they change (server-sent events)", response_class=StreamingResponse,
         responses={200: {"content": {EVENTS: {}}}},
     )  # fmt: skip
-    async def events() -> StreamingResponse:
+    async def events(request: Request) -> StreamingResponse:
         """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
-        return StreamingResponse(_events(control), media_type=EVENTS, headers={"Cache-Control": "no-store"})
+        told = _events(control, lambda state: seen(state, request))
+        return StreamingResponse(told, media_type=EVENTS, headers={"Cache-Control": "no-store"})
 
     @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")
     async def devices() -> list[DeviceState]:
@@ -73,7 +78,7 @@ def router(control: Control) -> APIRouter:
     return api
 
 
-async def _events(control: Control) -> AsyncIterator[str]:
+async def _events(control: Control, seen: Callable[[StreamState], StreamState]) -> AsyncIterator[str]:
     async for news in control.events.listen():
         kind = "state" if news.changed else "telemetry"
-        yield f"event: {kind}\ndata: {news.state.model_dump_json()}\n\n"
+        yield f"event: {kind}\ndata: {seen(news.state).model_dump_json()}\n\n"

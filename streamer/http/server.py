@@ -49,7 +49,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None)
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
-    app.include_router(api.router(control))
+    app.include_router(api.router(control, access))
     app.include_router(portraits.router(control.gallery))
     app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():
