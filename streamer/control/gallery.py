@@ -145,6 +145,8 @@ class Gallery:
     async def thumbnail(self, key: str) -> bytes:
         """A small JPEG around the face; UnknownPortrait."""
         self.check(key)
+        if key in bundled_names() and key not in self._own:
+            return await asyncio.to_thread(_thumbnail_of_bundled, key)
         small = await asyncio.to_thread(self._shelf.thumbnail, key)
         return await asyncio.to_thread(thumbnail, await self.get(key)) if small is None else small
 
@@ -295,6 +297,11 @@ def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 @cache
 def _of_bundled(name: str) -> PortraitInfo:
     return _of(name, bundled(name))
+
+
+@cache
+def _thumbnail_of_bundled(name: str) -> bytes:
+    return thumbnail(bundled(name))
 
 
 def _of(key: str, portrait: Portrait) -> PortraitInfo:

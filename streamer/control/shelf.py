@@ -78,10 +78,11 @@ class Shelf:
         path = self._path(key)
         try:
             written = (path / ABOUT).stat().st_mtime_ns
-            if self._known.get(key, (0, None))[0] != written:
-                self._known[key] = written, _read(path)
-            return self._known[key][1]
-        except (OSError, KeyError):
+            known = self._known.get(key)
+            if known is None or known[0] != written:
+                known = self._known[key] = written, _read(path)
+            return known[1]  # which `look` may have forgotten meanwhile, on another thread
+        except OSError:
             return None
 
     def put(self, key: str, portrait: Portrait, data: bytes) -> None:
@@ -219,7 +220,11 @@ def _read(path: Path) -> Kept | None:
     except (ValidationError, ValueError) as exc:
         log.warning("%s is not shown: damaged (%s)", path, str(exc).splitlines()[0])
         return None
-    return about.model_copy(update={"size": sum(each.stat().st_size for each in path.iterdir())})
+    size = 0
+    for each in path.iterdir():
+        with suppress(FileNotFoundError):  # it was about to take another's place
+            size += each.stat().st_size
+    return about.model_copy(update={"size": size})
 
 
 def _packed(portrait: Portrait) -> bytes:
