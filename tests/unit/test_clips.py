@@ -362,6 +362,22 @@ def test_a_push_has_the_flash_with_the_beep(sound_s: float, tmp_path: Path) -> N
     assert ends[-1] == pytest.approx(4, abs=0.1), "silence where no sound came"
 
 
+@pytest.mark.parametrize("begins_s", [0.3, 0.305, 0.31, 0.315])
+def test_sound_that_begins_later_is_written_at_its_time(begins_s: float, tmp_path: Path) -> None:
+    tone = (20_000 * np.sin(np.arange(960) / 8)).astype(np.int16).repeat(2)[None]
+    container = Container(av.open(str(tmp_path / "out.mkv"), "w"), WIDTH, HEIGHT, {}, None)
+    picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
+    heard = [(begins_s + 0.02 * k, True) for k in range(10)]
+    for at, is_sound in sorted([(k / FPS, False) for k in range(15)] + heard):
+        if is_sound:
+            container.write_sound(av.AudioFrame.from_ndarray(tone, format="s16", layout="stereo"), 7 + at)
+        else:
+            container.write(picture, 7 + at)
+    container.close()
+    _, beep = light_and_sound(tmp_path / "out.mkv")
+    assert beep == pytest.approx([begins_s], abs=0.012)
+
+
 @pytest.fixture
 def case() -> Path:
     if not CASES.is_dir():
