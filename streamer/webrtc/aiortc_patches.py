@@ -16,6 +16,7 @@ import aiortc.rtcrtpsender
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import HeaderExtensionsMap
+from aiortc.utils import uint16_add
 
 from pipeline.clock import steady
 
@@ -161,12 +162,13 @@ def _remote_track(self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
-    """End a video frame at its marker bit (RFC 7741 §4.1, RFC 6184 §5.1) instead of at the next one's start."""
+    """End a video frame at its marker bit (RFC 7741 §4.1, RFC 6184 §5.1) instead of at the next one's start, and give sound
+    out as it comes: aiortc keeps 80 ms of it, and 300 from the first packet on that was lost."""
     if not self._is_video:
-        frame: JitterFrame | None = _original["JitterBuffer._remove_frame"](self, sequence_number)
-        return frame
+        self.remove(uint16_add(sequence_number, -self._origin))
+        return _take(self, [self._packets[self._origin % self._capacity]])
     # Padding packets (a sender probing the bandwidth) carry nothing; alone they would end the decoder's input.
-    while (first := self._packets[self._origin % self._capacity]) is not None and not first._data:
+    while (first := _first(self)) is not None and not first._data:
         self.remove(1)
     packets: list[Any] = []
     for count in range(self.capacity):
@@ -240,7 +242,8 @@ async def _recv(self: Any) -> bytes:
 
 
 async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> None:
-    """Tell the sender when its packets came, where it numbers them for that: aiortc knows REMB alone."""
+    """Tell the sender when its packets came, where it numbers them for that: aiortc knows REMB alone. And decode all that is
+    whole by now: aiortc takes one picture a packet, and stays behind for good by those that waited for one that was lost."""
     number, transport = packet.extensions.transport_sequence_number, self.transport
     arrived_s = getattr(transport.transport._connection, "_arrived_s", None) or time.time()
     if number is not None:
@@ -250,6 +253,13 @@ async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> No
         if report is not None:
             await self._send_rtcp(report)
     await _original["RTCRtpReceiver._handle_rtp_packet"](self, packet, round(1000 * arrived_s))
+    buffer = self._RTCRtpReceiver__jitter_buffer
+    while buffer._is_video and self._RTCRtpReceiver__decoder_thread and (waiting := _first(buffer)) is not None:
+        frame = buffer._remove_frame(waiting.sequence_number)
+        if frame is None:
+            return
+        frame.timestamp = self._RTCRtpReceiver__timestamp_mapper.map(frame.timestamp)
+        self._RTCRtpReceiver__decoder_queue.put((self._RTCRtpReceiver__codecs[waiting.payload_type], frame))
 
 
 def _configure_extensions(self: Any, parameters: Any) -> None:
@@ -266,6 +276,11 @@ def _pack_extensions(self: Any, values: Any) -> tuple[int, bytes]:
     if number is None:
         return packed
     return with_playout_delay(*packed, number, LONGEST if getattr(self, "_may_wait", bool)() else 0)
+
+
+def _first(buffer: Any) -> Any:
+    """The packet that is to be given out next, if it is there."""
+    return None if buffer._origin is None else buffer._packets[buffer._origin % buffer._capacity]
 
 
 def _take(buffer: Any, packets: list[Any]) -> JitterFrame:

@@ -6,12 +6,13 @@ import asyncio
 import re
 import socket
 import threading
+from typing import Any
 
 import aioice.ice
 import httpx
 import numpy as np
 import pytest
-from aiortc import RTCDtlsTransport
+from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpCodecParameters
 from aiortc.codecs import get_capabilities
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import NackGenerator, RemoteStreamTrack
@@ -78,6 +79,33 @@ def test_a_picture_whose_packet_stays_away_is_left_out(patched, monkeypatch):
     assert not any(waited), "it may still come"
     assert any(pli for pli, _ in results), "a key frame is asked for"
     assert results[-1][1] is not None, "and the pictures go on"
+
+
+async def test_pictures_that_waited_for_a_lost_packet_are_caught_up_with(patched):
+    """One packet each: those that are whole are decoded with the one that was missing, and not one a packet ever after."""
+    connection = RTCPeerConnection()
+    receiver: Any = connection.addTransceiver("video").receiver
+    receiver._RTCRtpReceiver__codecs = {96: RTCRtpCodecParameters("video/VP8", 90000, payloadType=96)}
+    receiver._RTCRtpReceiver__decoder_thread = True
+    queue = receiver._RTCRtpReceiver__decoder_queue
+    decoded = []
+    for number in (0, 2, 3, 4, 1, 5):
+        given = packet(number, 3000 * number, b"\x10" + bytes([number]), marker=True)
+        await receiver._handle_rtp_packet(given, 0)
+        decoded.append(queue.qsize())
+    receiver._RTCRtpReceiver__decoder_thread = None
+    await connection.close()
+    assert decoded == [1, 1, 1, 1, 5, 6]
+    assert [queue.get()[1].data[-1] for _ in range(6)] == list(range(6))
+
+
+def test_sound_is_given_out_as_it_comes(patched):
+    """aiortc keeps four packets, and sixteen from the first loss on."""
+    buffer = JitterBuffer(capacity=16, prefetch=4)
+    came = [n % 2**16 for n in range(65530, 65600) if n not in (65533, 65540)]
+    given = [buffer.add(packet(n, 960 * n, b"%d" % n))[1] for n in [*came, came[-3]]]
+    assert [frame and frame.data for frame in given] == [*(b"%d" % n for n in came), None], "what is late, or twice, is left out"
+    assert buffer.add(packet(came[-1] + 40, 0, b"x"))[1].data == b"x", "the line was gone for a while"
 
 
 def test_of_several_layers_one_is_received(patched, monkeypatch):
