@@ -105,7 +105,7 @@ class Server:
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
         engines = Stages(lambda name: engine or open_engine(name, faces, settings), config.device.gather_ms / 1000)
-        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
+        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(n, c)) is not None} | dict(sources or {})
         if unknown := self._sources.keys() - config.streams.keys():
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
         self._check_sources()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from pipeline.errors import LandmarksNeeded, PuppetError
 
@@ -58,6 +61,12 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     @app.exception_handler(RequestValidationError)
     async def _bad_request(request: Request, exc: RequestValidationError) -> JSONResponse:
         return JSONResponse({"detail": explain(exc.errors()), "code": errors.BadCommand.__name__}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def _refused(request: Request, exc: HTTPException) -> JSONResponse:
+        """What the framework itself refuses: a path or a method that there is not."""
+        code = HTTPStatus(exc.status_code).phrase.replace(" ", "")
+        return JSONResponse({"detail": exc.detail, "code": code}, exc.status_code, exc.headers)
 
     @app.middleware("http")
     async def guard(request: Request, call_next):  # type: ignore[no-untyped-def]

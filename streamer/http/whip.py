@@ -5,8 +5,8 @@ A stream always has a picture, if only the still portrait, so WHEP never answers
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
 
 from ..control.control import Control
 from ..errors import BadOffer, TooLarge, UnsupportedMedia
@@ -48,11 +48,11 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
     # Of these, the mount of the page's files would answer with methods of its own.
     @api.api_route("/{name}/{kind}", methods=["PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def not_of_endpoints(name: str, kind: Kind) -> Response:
-        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_ENDPOINTS)
+        raise HTTPException(405, headers=OF_ENDPOINTS)
 
     @api.api_route("/{name}/sessions/{session}", methods=["PUT", "POST"], include_in_schema=False)
     async def not_of_sessions(name: str, session: str) -> Response:
-        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_SESSIONS)
+        raise HTTPException(405, headers=OF_SESSIONS)
 
     @api.api_route("/{name}/{kind}/", methods=["OPTIONS", "GET", "HEAD", "POST"], include_in_schema=False)
     async def slash(name: str, kind: Kind, request: Request) -> Response:
