@@ -24,6 +24,7 @@ from ..errors import ConfigError
 from ..timers import pause
 from . import udp
 from .extensions import LONGEST, PLAYOUT_DELAY, Arrivals, with_playout_delay
+from .layers import Layer
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
 # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer. Nine seconds at least: a browser that has lost its
@@ -37,7 +38,6 @@ CIPHERS = (
 GIVE_UP_S = 0.5  # a picture that is not whole by then is left out, and a key frame asked for
 ASK_AGAIN, ASK_AGAIN_S = 3, 0.12  # how often a lost packet is asked for again, and how soon
 HANDSHAKE_AFTER_S = 0.1  # from ICE being connected
-SILENT_S = 1.0  # after which another stream of the same medium may take its place
 SENT = 512  # packets that a viewer may ask for again; aiortc's 128 are gone when a second repair on a far line is lost
 SOUNDS = 25  # of 20 ms
 STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
@@ -183,24 +183,31 @@ def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
     return None
 
 
-def _is_foreign(receiver: Any, packet: Any) -> bool:
-    """Whether the packet is of another stream than the one that is received, which is the first, for as long as it sends: a
-    sender of several layers (simulcast) may send them though one was answered, and aiortc would decode them as one."""
-    now = steady()
-    if now - getattr(receiver, "_ssrc_s", float("-inf")) > SILENT_S:
-        receiver._ssrc = packet.ssrc
-    foreign: bool = packet.ssrc != receiver._ssrc
-    if not foreign:
-        receiver._ssrc_s = now
-    return foreign
+def _layer(owner: Any) -> Layer:
+    """Of a jitter buffer, and of what asks again for packets: `_handle_rtp_packet` gives both the same."""
+    if not hasattr(owner, "_layer"):
+        owner._layer = Layer()
+    layer: Layer = owner._layer
+    return layer
+
+
+def _is_other(owner: Any, packet: Any) -> bool:
+    """Whether the packet is of another stream than the one before, with numbers of its own."""
+    before, owner._ssrc = getattr(owner, "_ssrc", packet.ssrc), packet.ssrc
+    return bool(before != packet.ssrc)
 
 
 def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
     """Give up on a picture whose packets stay away: aiortc waits until 512 others have come, for seconds."""
-    if _is_foreign(self, packet):
-        return False, None
+    now, layer = steady(), _layer(self)
+    if not layer.takes(packet.ssrc, packet._data, now):
+        asks = layer.asks and packet.ssrc == layer.wanted
+        layer.asks = layer.asks and not asks
+        return asks, None
+    if _is_other(self, packet):
+        self.remove(self._capacity)
+        self._origin = None
     pli, frame = _original["JitterBuffer.add"](self, packet)
-    now = steady()
     if not self._is_video or frame is not None or not hasattr(self, "_complete_s"):
         self._complete_s = now
     elif now - self._complete_s > GIVE_UP_S and self._packets[self._origin % self._capacity] is not packet:
@@ -214,8 +221,11 @@ def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
 
 def _add_to_nacks(self: Any, packet: Any) -> bool:
     """Ask again for packets that stay away: aiortc asks once, and the answer can be lost too (RFC 4585 §6.2.1)."""
-    if _is_foreign(self, packet):
+    if _layer(self).ssrc not in (None, packet.ssrc):
         return False
+    if _is_other(self, packet):
+        self.max_seq = None
+        self.missing.clear()
     missed: bool = _original["NackGenerator.add"](self, packet)
     now = steady()
     if missed:
@@ -252,8 +262,10 @@ async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> No
         report = transport._arrivals.add(number, arrived_s, self._RTCRtpReceiver__rtcp_ssrc or 0, packet.ssrc)
         if report is not None:
             await self._send_rtcp(report)
-    await _original["RTCRtpReceiver._handle_rtp_packet"](self, packet, round(1000 * arrived_s))
     buffer = self._RTCRtpReceiver__jitter_buffer
+    if self._RTCRtpReceiver__nack_generator is not None:
+        self._RTCRtpReceiver__nack_generator._layer = _layer(buffer)
+    await _original["RTCRtpReceiver._handle_rtp_packet"](self, packet, round(1000 * arrived_s))
     while buffer._is_video and self._RTCRtpReceiver__decoder_thread and (waiting := _first(buffer)) is not None:
         frame = buffer._remove_frame(waiting.sequence_number)
         if frame is None:
