@@ -110,7 +110,7 @@ class Server:
         engines = Stages(
             lambda name: engine or open_engine(name, faces, settings), device.gather_ms / 1000, watch_s=device.watchdog_s
         )
-        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
+        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(n, c)) is not None} | dict(sources or {})
         if unknown := self._sources.keys() - config.streams.keys():
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
         self._check_sources()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pipeline.errors import LandmarksNeeded, PuppetError
@@ -72,6 +75,12 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     @app.exception_handler(ClientDisconnect)
     async def _gone(request: Request, exc: ClientDisconnect) -> Response:
         return Response(status_code=400)  # nobody reads it
+
+    @app.exception_handler(HTTPException)
+    async def _refused(request: Request, exc: HTTPException) -> JSONResponse:
+        """What the framework itself refuses: a path or a method that there is not."""
+        code = HTTPStatus(exc.status_code).phrase.replace(" ", "")
+        return JSONResponse({"detail": exc.detail, "code": code}, exc.status_code, exc.headers)
 
     @app.get("/healthz", tags=["health"], summary="Whether the server lives")
     @free
