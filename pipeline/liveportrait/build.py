@@ -8,20 +8,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 
 from ..errors import ModelError
 from .folding import DTYPES, Folding, cast, fold
-from .options import Build, Compile, Precision
+from .options import BATCHES, Build, Compile, Precision
 from .weights import Networks
 
 log = logging.getLogger(__name__)
 # Kernels that were compiled once are found again at the next start. Here, as the first use of the compiler settles it.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
+with suppress(ImportError):  # a machine that only measures its GPU has no platformdirs; PyTorch then has a place of its own
+    from platformdirs import user_cache_path
+
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 
 
 def precisions(device: torch.device) -> list[Precision]:
@@ -95,22 +98,30 @@ def compiled(function: Callable[..., Any], compile_: Compile | None) -> Callable
     return Compiled(function, auto=compile_ is Compile.AUTO)
 
 
+# Kernels of one function that are kept side by side: batch sizes × ways, of which a step down or a rebuild makes another.
+# PyTorch's own limit of 8 is for code that compiles without an end; here the sizes are few and known.
+KEPT = len(BATCHES) * 16
+
+
 class Compiled:
     """A function compiled by TorchInductor. ModelError where that fails, or with `auto` one warning and the function."""
 
     warned = False
 
     def __init__(self, function: Callable[..., Any], auto: bool) -> None:
+        from torch._dynamo import config  # takes seconds, so not before it is needed
+
+        config.recompile_limit = max(config.recompile_limit, KEPT)
         self._plain = function
         self._auto = auto
         self._run = torch.compile(function, fullgraph=True, dynamic=False)
 
     def __call__(self, *args: Any) -> Any:
-        from torch._dynamo.exc import TorchDynamoException
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         try:
             return self._run(*args)
-        except TorchDynamoException as exc:
+        except (TorchDynamoException, FailOnRecompileLimitHit) as exc:  # the second is no kind of the first
             why = " ".join(str(exc).split("\n\n")[0].split())  # the rest is advice for the compiler's developers
             if not self._auto:
                 raise ModelError(f"compilation failed ({why}); start with --compile off, or auto to go on without") from exc
