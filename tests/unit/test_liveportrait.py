@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,11 +20,13 @@ from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait import conformance as verify
 from pipeline.liveportrait import motion
 from pipeline.liveportrait.build import compiled, precisions
+from pipeline.liveportrait.crop import SIDE, FaceBox, mask_in_picture
 from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.folding import Folding, fold, fold_spectral
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
 from pipeline.liveportrait.networks import TINY, DenseMotion, SpadeBlock, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
+from pipeline.liveportrait.paste import PasteBack, pasted, to_nearest_bytes
 from pipeline.liveportrait.runtime import Runtime
 from pipeline.liveportrait.spade import Blocks, GatheredConv, PhaseConv
 from pipeline.liveportrait.weights import Networks, load_networks, read_state
@@ -36,7 +40,9 @@ def networks(checkpoints):
 
 def missed(path, networks, **instead) -> list[str]:
     """Rows that are beyond their tolerance. instead: of what the file has under these names."""
-    rows = list(verify.verify(verify.load_golden(path) | instead, networks, path))
+    golden = verify.load_golden(path)
+    golden.update(instead)
+    rows = list(verify.verify(golden, networks, path))
     assert len(rows) > 20
     return [f"{r.key}: {r.error:.2e} > {r.tolerance:.0e}" for r in rows if not r.ok]
 
@@ -179,6 +185,26 @@ def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, c
     bad = shell.run(command)
     assert bad.code == 1
     assert "MISSED" in bad.said
+
+
+def test_a_golden_file_that_lacks_an_array_is_told_of(tmp_path):
+    path = tmp_path / "half.npz"
+    np.savez(path, **{"paste.result": np.zeros(1)})
+    with pytest.raises(ModelError, match=r"half\.npz: lacks 'landmarks_203'"):
+        list(verify.verify_crop(verify.load_golden(path)))
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])
+def test_a_turned_crop_goes_back_as_opencv_pastes_it(angle):
+    """Into a picture in which every pixel is black or white, so that each place counts."""
+    some = np.random.default_rng(3)
+    picture, made = (np.asarray(some.integers(2, size=(side, side, 3)) * 255, np.uint8) for side in (160, SIDE))
+    box = FaceBox(np.array([83.1, 74.6]), 120.3, angle)
+    warped = cv2.warpAffine(made, box.to_picture()[:2], (160, 160), flags=cv2.INTER_LINEAR)
+    mask = mask_in_picture(box.to_picture(), (160, 160))[..., None]
+    canvas = PasteBack(picture, box, torch.device("cpu")).on_canvas(160)
+    whole = to_nearest_bytes(pasted(verify.as_input(made[None], torch.device("cpu")), *canvas))[0].numpy()
+    assert np.abs(whole - (mask * warped + (1 - mask) * picture)).max() <= 1
 
 
 def test_safetensors_load_as_well(tiny, tmp_path):
