@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -72,7 +73,6 @@ def complete(build: Build, device: torch.device) -> Build:
 def apply(build: Build, networks: Networks, precision: Precision, device: torch.device) -> Networks:
     """The networks on `device`, with every step of a complete `build` but the graph; in place."""
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes never change
         torch.backends.cudnn.allow_tf32 = False  # fp32 is asked for where keypoints need it
     if build.fold:
         cast(fold(networks), precision)
@@ -135,21 +135,43 @@ class Compiled:
             return self._plain(*args)
 
 
+@contextmanager
+def searching() -> Iterator[None]:
+    """Inside, cuDNN tries all its algorithms for a shape that it has not seen, which takes long, and keeps the best."""
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = False
+
+
+def reserved(device: torch.device) -> int:
+    """Bytes of the device that this process holds; 0 where nobody counts them."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
+
+
+def graph_memory(device: torch.device) -> tuple[Any, Any]:
+    """For graphs of which one runs at a time: the pool that they share, and the stream on which they are captured."""
+    return torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 class Captured:
-    """A function without arguments, which reads and writes tensors that stay where they are, as a CUDA graph."""
+    """A function without arguments, which reads and writes tensors that stay where they are, as a CUDA graph. beside: the
+    stream that it is captured on; one for many graphs, as libraries keep workspace for each stream."""
 
     WARM_UP = 3  # libraries choose their algorithms, and compilation happens, before the capture
 
-    def __init__(self, function: Callable[[], None], device: torch.device, pool: Any = None) -> None:
-        beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(beside):
-            for _ in range(self.WARM_UP):
+    def __init__(self, function: Callable[[], None], device: torch.device, pool: Any = None, beside: Any = None) -> None:
+        with torch.cuda.device(device):
+            beside = beside or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            beside.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(beside), searching():
+                for _ in range(self.WARM_UP):
+                    function()
+            torch.cuda.current_stream(device).wait_stream(beside)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
                 function()
-        torch.cuda.current_stream(device).wait_stream(beside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
-            function()
 
     def replay(self) -> None:
         self._graph.replay()
