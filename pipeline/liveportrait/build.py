@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -25,8 +26,8 @@ from .options import BATCHES, Build, Compile, Precision
 from .weights import Networks
 
 log = logging.getLogger(__name__)
-# Kernels that were compiled once are found again at the next start. Here, as the first use of the compiler settles it.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
+# F's and M's float32 is whole on purpose: their keypoints need it.
+warnings.filterwarnings("ignore", "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled")
 
 DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 
@@ -133,6 +134,16 @@ class Compiled:
                 Compiled.warned = True
             self._run = self._plain
             return self._plain(*args)
+
+
+def keep_kernels(folder: Path) -> None:
+    """What is compiled from now on is kept beside the checkpoints in `folder`, or in the user's cache where nothing can be
+    written there, and found again at the next start; unless the environment says where, or it was settled before."""
+    if not os.access(folder, os.W_OK):
+        from platformdirs import user_cache_path
+
+        folder = user_cache_path("puppetcast")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import models
 from ..errors import ModelError
 from ..frames import Image
-from .build import apply, autocast, autocast_face, best_device, compiled, complete, precisions
+from .build import apply, autocast, autocast_face, best_device, compiled, complete, keep_kernels, precisions
 from .motion import Controllers, FaceMotion, face_motion
 from .networks import PortraitFeatures
 from .options import Compile, Precision, Settings
@@ -33,6 +33,8 @@ class Runtime:
         self._folder: Path = settings.checkpoints or models.folder()
         self.device = find_device(settings.device)
         self._build = complete(settings.build, self.device)
+        if self.compiles:
+            keep_kernels(self._folder)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         fastest = [settings.precision, Precision.FP32] if settings.precision else precisions(self.device)

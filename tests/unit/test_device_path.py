@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from platformdirs import user_cache_path
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -40,6 +43,7 @@ from pipeline.liveportrait.paste import to_bytes, to_nearest_bytes
 from pipeline.liveportrait.planes import FROM_YUV, PLANES, TO_YUV, corner, cut_planes, plane_encoder, planes_of, to_planes
 from pipeline.liveportrait.prepared import DevicePortrait, LivePortraitPrepared
 from pipeline.liveportrait.renderer import Renderer
+from pipeline.liveportrait.runtime import Runtime
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, fit
 
 from ..faces import Faces
@@ -891,6 +895,22 @@ def test_a_compiler_that_gives_up_is_one_that_fails(eager, monkeypatch, caplog):
         last_sum(Compile.ON)
     assert last_sum(Compile.AUTO) == 6
     assert sum("going on without" in r.message for r in caplog.records) == 1
+
+
+def test_kernels_are_kept_with_the_checkpoints(tiny, tmp_path, monkeypatch):
+    """Where they can be written there."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    settings = Settings(tiny, "cpu", Precision.FP32, build=Build(compile=Compile.ON))
+    Runtime(settings)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "mine")
+    del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    Runtime(replace(settings, build=Build(compile=Compile.OFF)))
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    Runtime(settings)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tiny / "compiled")
+    del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    build.keep_kernels(tmp_path / "nowhere")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(user_cache_path("puppetcast") / "compiled")
 
 
 def test_graphs_need_cuda():
