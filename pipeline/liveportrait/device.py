@@ -150,9 +150,9 @@ class DevicePath:
             return self._submit(work)
 
     def _submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
-        turn = self._host.begin()
+        turn, slots = self._host.begin(), self._slots(work)
         try:
-            collect = self._start(turn, work)
+            collect = self._start(turn, work, slots)
         except BaseException:  # whatever it is: the device may still read the turn's buffers
             self._runtime.synchronize()
             self._host.give_back(turn)
@@ -160,7 +160,8 @@ class DevicePath:
             raise
 
         def results() -> list[tuple[Image, bool]]:
-            pictures = collect()
+            collected = collect()
+            pictures = [collected[slot] for slot in slots]
             for (_, sight), (_, (finite, driven)) in zip(work, pictures, strict=True):
                 self.overflowed |= driven and not finite
                 if not finite:
@@ -169,9 +170,19 @@ class DevicePath:
 
         return results
 
-    def _start(self, turn: Turn, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Results:
+    def _slots(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> list[int]:
+        """A slot for each: the one that holds its portrait already, as copying one there takes some 20 MB."""
+        free = list(range(len(work)))
+        slots: list[int | None] = []
+        for portrait, _ in work:
+            slots.append(next((slot for slot in free if self._holds[slot] is portrait), None))
+            if slots[-1] is not None:
+                free.remove(slots[-1])
+        return [free.pop(0) if slot is None else slot for slot in slots]
+
+    def _start(self, turn: Turn, work: Sequence[tuple[DevicePortrait, Sight | Given]], slots: list[int]) -> Results:
         batch = next(b for b in self.batches if b >= len(work))
-        for slot, (portrait, sight) in enumerate(work):
+        for slot, (portrait, sight) in zip(slots, work, strict=True):
             self._hold(slot, portrait)
             self._set_row(sight)
             turn.write(slot, sight, sight.row in self._anew)

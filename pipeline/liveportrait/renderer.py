@@ -136,10 +136,11 @@ class Renderer:
 
     def _new(self, runtime: Runtime, example: LivePortraitPrepared, sizes: list[int]) -> DevicePath:
         """A path for as many of the batch sizes as there is memory for."""
-        portrait = example.on_device(self._side)
         while True:
             try:
-                path = DevicePath(runtime, self._options, self._side, portrait, sizes[-1], self._encode)
+                with runtime.on_device():  # host memory is pinned for the current one
+                    portrait = example.on_device(self._side)
+                    path = DevicePath(runtime, self._options, self._side, portrait, sizes[-1], self._encode)
                 path.batches = sizes
                 return path
             except torch.OutOfMemoryError:

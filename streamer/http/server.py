@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from pipeline.errors import LandmarksNeeded, PuppetError
+from pipeline.errors import DeviceLost, LandmarksNeeded, PuppetError
 
 from .. import errors
 from ..control.commands import explain
@@ -39,6 +39,7 @@ STATUS: dict[type[Exception], int] = {
     errors.Overloaded: 503,
     errors.TooManySessions: 503,
     LandmarksNeeded: 422,
+    DeviceLost: 503,
     PuppetError: 422,
 }
 RETRY_AFTER_S = 10

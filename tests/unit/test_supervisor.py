@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from pipeline.engine import Engine
 from pipeline.errors import DeviceLost, PortraitError
 from streamer.config import Budget, Device, Puppet
+from streamer.control.state import device_of
+from streamer.http.metrics import exposition
 from streamer.stream.admission import Admission
 from streamer.stream.stages import Stages
 from streamer.stream.stream import Shown, Stream
@@ -37,6 +40,7 @@ class House:
     engines: Stages
     engine: FakeEngine
     streams: dict[str, Stream]
+    admission: Admission
     codes: list[int]
 
     async def drive(self, seconds: float) -> None:
@@ -57,11 +61,10 @@ async def housed(on_loss: Literal["mesh", "exit"] = "mesh", unfit: str = "") -> 
     await stages.started(stage, FakePrepared())
     limits = Device(on_loss=on_loss)
     streams: dict[str, Stream] = {}
+    admission = Admission(limits, streams)
     for name in "ab":
         shown = Shown(name, FakePrepared(name))
-        streams[name] = Stream(
-            name, stage, stage.engine.open(), shown, Budget(), Puppet(), Admission(limits, streams), stages.run, time
-        )
+        streams[name] = Stream(name, stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, time)
         streams[name].start()
 
     async def prepared(engine: Engine, key: str) -> Shown:
@@ -71,7 +74,7 @@ async def housed(on_loss: Literal["mesh", "exit"] = "mesh", unfit: str = "") -> 
 
     codes: list[int] = []
     watching = asyncio.create_task(Supervisor(limits, stages, streams, defaultdict(asyncio.Lock), prepared, codes.append).run())
-    house = House(time, stages, engines["liveportrait"], streams, codes)
+    house = House(time, stages, engines["liveportrait"], streams, admission, codes)
     await house.drive(1)
     assert unready(streams) == {}
     yield house
@@ -92,7 +95,10 @@ async def test_streams_of_a_lost_device_go_on_with_the_other_engine() -> None:
             assert stream.screen.stats.animated - before[name] == pytest.approx(30, abs=1)
             assert stream.problem == f"liveportrait: {WHY}; restart to use it again"
         assert unready(house.streams) == {}
-        assert [stage.lost for stage in house.engines.stages] == [WHY, ""]
+        told = SimpleNamespace(states=list, devices=lambda: [device_of(stage, house.admission) for stage in house.engines.stages])
+        assert [device.lost for device in told.devices()] == [WHY, ""]
+        assert b'puppetcast_device_lost{engine="liveportrait"} 1.0' in exposition(told)  # type: ignore[arg-type]
+        assert b'puppetcast_device_lost{engine="mesh"} 0.0' in exposition(told)  # type: ignore[arg-type]
         assert house.codes == []
 
 
