@@ -219,7 +219,7 @@ def _words(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count)
 
 
-def run(main: Coroutine[Any, Any, int]) -> NoReturn:
+def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
     """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with the code
     that `main` returns. What it raises is raised."""
     threads.one_each()
@@ -232,4 +232,4 @@ def run(main: Coroutine[Any, Any, int]) -> NoReturn:
         new_event_loop = asyncio.SelectorEventLoop
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         code = runner.run(main)
-        signals.leave(code)  # before the runner waits, without a limit, for threads that were given up
+        signals.leave(code or 0)  # before the runner waits, without a limit, for threads that were given up

@@ -137,7 +137,7 @@ class Captured:
 
     WARM_UP = 3  # libraries choose their algorithms, and compilation happens, before the capture
 
-    def __init__(self, function: Callable[[], None], device: torch.device, pool: Any = None) -> None:
+    def __init__(self, function: Callable[[], object], device: torch.device, pool: Any = None) -> None:
         beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(beside):

@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from bench.gpu.setup import Scene, Setup
 from pipeline.liveportrait import runtime
 from pipeline.liveportrait.device import DevicePath
+from pipeline.liveportrait.motion import face_motion
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.planes import plane_encoder
 from pipeline.liveportrait.runtime import Runtime
@@ -58,7 +59,7 @@ def test_a_tensor_left_on_the_host_is_found(tiny):
 
 def test_a_look_at_a_value_is_found(tiny, monkeypatch):
     path = path_to(tiny)
-    read = runtime.face_motion
+    read = face_motion
 
     def looking(heads):
         heads.scale.sum().item()

@@ -55,7 +55,8 @@ async def housed(on_loss: Literal["mesh", "exit"] = "mesh", unfit: str = "") -> 
     stages = Stages(engines.__getitem__, 0.002, VirtualStage, time)
     stage = stages.open("liveportrait")
     await stages.started(stage, FakePrepared())
-    limits, streams = Device(on_loss=on_loss), {}
+    limits = Device(on_loss=on_loss)
+    streams: dict[str, Stream] = {}
     for name in "ab":
         shown = Shown(name, FakePrepared(name))
         streams[name] = Stream(
