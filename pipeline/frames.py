@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import av  # and OpenCV where it is used: a machine that only measures its GPU has neither
 
 Image = NDArray[np.uint8]
 CLOCK = Fraction(1, 90_000)
@@ -58,6 +60,8 @@ class AnimatedFrame:
 
     def video_frame(self, pts: int) -> av.VideoFrame:
         """A fresh VideoFrame at `pts` (90 kHz): encoders write into the ones they are given."""
+        import av
+
         frame = av.VideoFrame.from_ndarray(self.yuv, format="yuv420p")
         frame.pts = pts
         frame.time_base = CLOCK
@@ -66,12 +70,16 @@ class AnimatedFrame:
 
 def planar(picture: Image) -> Image:
     """(h, w, 3) RGB -> (h · 3 / 2, w) planar YUV 4:2:0."""
+    import cv2
+
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
 
 
 def letterboxed(yuv: Image, width: int, height: int) -> Image:
     """Planar YUV 4:2:0 (h · 3 / 2, w) made to fit (height · 3 / 2, width), all sides even, with black where the shapes
     differ."""
+    import cv2
+
     rows, columns = yuv.shape[0] * 2 // 3, yuv.shape[1]
     if (columns, rows) == (width, height):
         return yuv

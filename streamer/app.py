@@ -24,7 +24,8 @@ from .control.control import Control, load_portraits
 from .errors import ConfigError, SourceError
 from .http.access import Access
 from .http.server import create_app
-from .http.web import WebServer, listen
+from .http.tokens import closed
+from .http.web import WebServer, address_for, listen
 from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
 from .sources.base import Source
@@ -100,6 +101,7 @@ class Server:
     """
 
     def __init__(self, config: Config, engine: Engine | None = None, sources: Mapping[str, Source] | None = None) -> None:
+        config, self.is_token_new = closed(config)
         self.config = config
         faces = find_faces(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
@@ -108,7 +110,7 @@ class Server:
         engines = Stages(
             lambda name: engine or open_engine(name, faces, settings), device.gather_ms / 1000, watch_s=device.watchdog_s
         )
-        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
+        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(n, c)) is not None} | dict(sources or {})
         if unknown := self._sources.keys() - config.streams.keys():
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
         self._check_sources()
@@ -125,10 +127,9 @@ class Server:
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self._listener = listen(config.http.host, config.http.port)
-        host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
-        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
-        self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
-        self._web = WebServer(self.http, REQUESTS_S)
+        self.url = address_for(config, self._listener.getsockname()[1])
+        self.http = create_app(self.control, self.sessions, ice, Access(config.auth), config)
+        self._web = WebServer(self.http, REQUESTS_S, config.http)
         self._starting: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._open: Counter[str] | None = None  # what was, when the end began

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..clips import Progress
 from ..clock import steady
 from ..errors import PuppetError
 from ..frames import Image
@@ -30,6 +30,9 @@ from .planes import BLACK, FROM_YUV, PLANES, cut_planes
 from .prepared import DevicePortrait
 from .runtime import Runtime
 from .streams import Streams
+
+if TYPE_CHECKING:
+    from ..clips import Progress
 
 log = logging.getLogger(__name__)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
 
-from ..clips import Progress
 from ..frames import Image
 from .device import DevicePath, Encode
 from .follow import Given, Sight
 from .options import BATCHES, MotionOptions
 from .prepared import DevicePortrait, LivePortraitPrepared
 from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from ..clips import Progress
 
 log = logging.getLogger(__name__)
 

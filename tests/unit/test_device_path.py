@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -17,7 +16,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from platformdirs import user_cache_path
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -30,7 +28,7 @@ from pipeline.follow.framing import View
 from pipeline.follow.smoothing import OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.frames import Driving, Image, planar
-from pipeline.liveportrait import build, device, runtime
+from pipeline.liveportrait import build, device
 from pipeline.liveportrait.columns import HOLD, WIDTH, WIDTHS, Columns, columns_of, named, numbers
 from pipeline.liveportrait.compose import STATE, TURN, compose, filtered, flat, unflat
 from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, mesh_box
@@ -756,40 +754,6 @@ def test_a_calibration_asks_for_sizes_that_are_compiled(tiny, monkeypatch):
         assert asked == [(size, True) for size in sizes]
         for ours, theirs in zip(faces, plain.extract(images[:count]), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-4)
-
-
-@pytest.fixture(scope="module")
-def far(tiny) -> Iterator[DevicePath]:
-    """A way on a device that is not the host: it has no values, and a tensor that was left on the host does not fit."""
-    meta = torch.device("meta")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("autocast", "autocast_face"):  # which that device does not know
-            patch.setattr(runtime, name, lambda device, precision: nullcontext())
-        there = Runtime(Settings(tiny, "meta", Precision.FP32))
-
-        def empty(*shape: int) -> torch.Tensor:
-            return torch.empty(*shape, device=meta)
-
-        with torch.inference_mode():
-            motion = there.motion(empty(1, 3, 256, 256))
-            resting, seen = motion.keypoints(), Face(motion, Ratios(empty(1, 2), empty(1, 1)))
-            features = there.features(empty(1, 3, 256, 256), resting)
-            canvas = empty(1, 8, 8, 2), empty(1, 8, 8), empty(1, 3, 8, 8)
-            example = DevicePortrait(features, seen, resting, *canvas)
-            path = DevicePath(there, MotionOptions(), 8, example, 2, plane_encoder(meta))
-            path._run(2)  # what is made once is made
-        yield path
-
-
-def test_nothing_of_the_whole_way_lies_on_the_host(far, monkeypatch):
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
-        far._run(2)
-        monkeypatch.setattr(far.runtime, "motion", lambda pictures: pictures + torch.ones(256))
-        with pytest.raises(RuntimeError, match="at least two devices, meta and cpu"):
-            far._run(2)
-        monkeypatch.setattr(far.runtime, "motion", lambda pictures: pictures * pictures.sum().item())
-        with pytest.raises(DataDependentOutputException):
-            far._run(2)
 
 
 def test_a_motion_that_is_given_needs_no_picture(engine, frames):

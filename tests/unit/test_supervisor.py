@@ -58,7 +58,7 @@ async def ready(house: House) -> tuple[int, object]:
     """What `/readyz` says."""
     control: Any = SimpleNamespace(streams=house.streams, gallery=None, outputs=SimpleNamespace(library=None))
     nobody: Any = None
-    app = create_app(control, nobody, nobody, Access(Auth(), []))
+    app = create_app(control, nobody, nobody, Access(Auth()), Config())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
         answer = await http.get("/readyz")
         return answer.status_code, answer.json()
