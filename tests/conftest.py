@@ -43,7 +43,12 @@ PORTRAITS = SHARED / "media" / "portraits"
 LONGEST = ("browser", "page", "liveportrait", "puppets", "device_path", "puppet", "portraits", "foreign", "outputs")
 
 
-NEED_TORCH = tuple(f"test_{name}.py" for name in ("device_path", "download", "liveportrait", "liveportrait_engine", "template"))
+NEED_TORCH = tuple(
+    f"test_{name}.py"
+    for name in (
+        "device_path", "download", "fake_device", "gpu", "gpu_report", "liveportrait", "liveportrait_engine", "template",
+    )
+)  # fmt: skip
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
