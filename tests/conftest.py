@@ -191,7 +191,8 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
         "http": {"port": 0},
         "downloads": {"fetch": False},
         "portraits": {"keep": False},
-        "webrtc": {"bind_addresses": ["127.0.0.1"]},
+        # Whoever connects to it does so from one address.
+        "webrtc": {"bind_addresses": ["127.0.0.1"], "max_sessions_per_address": 1000, "max_connecting_per_address": 1000},
     }
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}

@@ -202,7 +202,8 @@ def mqtt() -> str:
         "",
     ]  # fmt: skip
     out.append(
-        "With MQTT 5 the answer goes to the request's response topic, with its correlation data. Commands that the broker has "
+        "With MQTT 5 the answer goes to the request's response topic, with its correlation data, if that is one of ours "
+        "(`puppetcast/…/result`) or of `mqtt.response_topics`. Commands that the broker has "
         "retained are not done. While the broker is away nothing is kept for it but the present state, which is told when it "
         "is back.\n"
     )
