@@ -45,6 +45,13 @@ class Http(Section):
     max_body_kb: int = Field(
         64, ge=1, le=10_000, description="Largest body of a request, in KB. Pictures and clips have limits of their own."
     )
+    max_uploads: int = Field(4, ge=1, le=100, description="Largest number of uploads under way at the same time.")
+    max_listeners: int = Field(
+        64, ge=1, le=10_000, description="Largest number of answers without an end, events and MJPEG, at the same time."
+    )
+    max_listeners_per_address: int = Field(
+        16, ge=1, le=10_000, description="Largest number of them to one IP address (IPv6: one /64 network)."
+    )
     header_timeout_s: float = Field(
         10, gt=0, le=300, description="Time in which a request's head has to have come, in seconds, from the connection's begin."
     )

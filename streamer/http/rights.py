@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from ..errors import Overloaded
 from .bodies import Body
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,7 +39,7 @@ STREAM, ANY, SERVER = Of
 @dataclass(frozen=True)
 class Needs:
     """What a route asks for. right: None for a route that is open to everybody. max_bytes: of a body, where the config's limit
-    is not for it."""
+    is not for it: an upload."""
 
     right: Right | None
     of: Of = Of.SERVER
@@ -74,11 +75,16 @@ class Guarded(APIRoute):
             app = request.app.state
             app.access.check(request, asked)
             body = Body(request, asked.max_bytes or app.http.max_body_kb * 1024, app.http.body_timeout_s)
+            if asked.max_bytes and app.uploads >= app.http.max_uploads:
+                raise Overloaded(f"{app.uploads} uploads are under way, the limit (http.max_uploads); try again later")
+            app.uploads += bool(asked.max_bytes)
             try:
                 return await handle(body.request)
             except Exception:
                 if body.problem is not None:  # FastAPI makes a 400 of whatever comes up while it reads
                     raise body.problem from None
                 raise
+            finally:
+                app.uploads -= bool(asked.max_bytes)
 
         return guarded

@@ -154,9 +154,7 @@ class WhipPush:
         except (httpx.InvalidURL, ValueError) as exc:
             raise SinkError(f"{self.status.name}: it sends to what is no address", retry=True) from exc
         if following.scheme not in ("http", "https") or (url.startswith("https:") and following.scheme != "https"):
-            raise SinkError(
-                f"{self.status.name}: it sends from https to {following.scheme or 'nowhere'}; not followed", retry=True
-            )
+            raise SinkError(f"{self.status.name}: it sends on to what has no TLS, or is no web server", retry=True)
         return str(following)
 
     def _headers_for(self, url: str) -> dict[str, str]:

@@ -17,10 +17,11 @@ from fastapi import FastAPI, Request
 
 from streamer.config import Config, Http, Mqtt, WebRtc
 from streamer.control.commands import read_envelope
-from streamer.errors import BadCommand, BadOffer, SinkError, TooLarge, TooManySessions, TooSlow
+from streamer.errors import BadCommand, BadOffer, Overloaded, SinkError, TooLarge, TooManySessions, TooSlow
 from streamer.http.access import Access
 from streamer.http.bodies import Body
 from streamer.http.rights import CONTROL, SERVER, Guarded, needs
+from streamer.http.seats import Endless, Seats
 from streamer.http.server import STATUS, _handler
 from streamer.http.web import WebServer, listen
 from streamer.jsontext import MAX_DEPTH, read_json
@@ -33,13 +34,15 @@ from streamer.webrtc.reach import Reach
 from streamer.webrtc.sessions import Caller, Sessions
 from streamer.webrtc.whip_push import WhipPush
 
+from ..waiting import until
+
 JSON = {"Content-Type": "application/json"}
 
 
 def small_app(http: Http) -> FastAPI:
     """One route that takes JSON, one that takes a larger body."""
     app = FastAPI()
-    app.state.access, app.state.http = Access(Config().auth), http
+    app.state.access, app.state.http, app.state.uploads = Access(Config().auth), http, 0
     app.router.route_class = Guarded
     for kind in (TooLarge, TooSlow):
         app.add_exception_handler(kind, _handler(STATUS[kind]))
@@ -420,3 +423,59 @@ def test_answers_by_mqtt_go_below_the_base_topic():
         assert plain._may_answer(topic) == good, topic
     assert more._may_answer("my/answers/7")
     assert not more._may_answer("my/answers")
+
+
+async def test_answers_without_an_end_have_seats():
+    seats = Seats(Http(max_listeners=3, max_listeners_per_address=2))
+    for address in ("a", "a", "b"):
+        seats.take(address)
+    with pytest.raises(TooManySessions, match=r"http\.max_listeners\)"):
+        seats.take("c")
+    seats.leave("b")
+    with pytest.raises(TooManySessions, match=r"http\.max_listeners_per_address"):
+        seats.take("a")
+    seats.leave("a")
+    seats.take("a")
+
+
+async def test_a_seat_is_free_when_its_answer_has_ended():
+    app = FastAPI()
+    app.state.seats, free = Seats(Http(max_listeners=1)), asyncio.Event()
+    app.add_exception_handler(TooManySessions, _handler(STATUS[TooManySessions]))
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"1"
+        await free.wait()
+
+    @app.get("/endless")
+    async def endless(request: Request) -> Endless:
+        return Endless(request, parts(), "text/plain")
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        first = asyncio.create_task(client.get("/endless"))
+        await until(lambda: app.state.seats._taken)
+        full = await client.get("/endless")
+        assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "TooManySessions", "10")
+        free.set()
+        assert (await first).text == "1"
+        assert (await client.get("/endless")).status_code == 200
+
+
+async def test_a_few_uploads_are_under_way_at_one_time():
+    app, begun, free = small_app(Http(max_uploads=2)), [0], asyncio.Event()
+    app.add_exception_handler(Overloaded, _handler(503))
+
+    async def slow() -> AsyncIterator[bytes]:
+        begun[0] += 1
+        await free.wait()
+        yield b"x"
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        under_way = [asyncio.create_task(client.post("/large", content=slow())) for _ in range(2)]
+        await until(lambda: begun[0] == 2)
+        refused = await client.post("/large", content=b"x")
+        assert (refused.status_code, refused.json()["code"]) == (503, "Overloaded")
+        assert (await client.post("/small", content=b"{}", headers=JSON)).status_code == 200
+        free.set()
+        assert [(await reply).status_code for reply in under_way] == [200, 200]
+        assert (await client.post("/large", content=b"x")).status_code == 200
