@@ -171,7 +171,7 @@ def security(app: FastAPI) -> str:
     """docs/security.md with its table of what each right opens, which is made from the routes."""
     opened: dict[Needs, dict[str, list[str]]] = {}
     for route in _routes(app.routes):
-        paths = opened.setdefault(replace(route.endpoint.needs, max_bytes=None), {})  # type: ignore[attr-defined]
+        paths = opened.setdefault(replace(route.endpoint.needs, max_bytes=None, tells_length=False), {})  # type: ignore[attr-defined]
         paths.setdefault(route.path_format, []).extend(sorted(route.methods or ()))
     rows = ["| Right | to | Requests |", "|---|---|---|"]
     for need in sorted(opened, key=lambda need: (need.right or 0, list(Of).index(need.of))):
