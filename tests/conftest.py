@@ -199,7 +199,7 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
     threads.one_each()  # as in a server's own process
     server = Server(Config(**data), own_engine)
     ready: Future[str] = Future()
-    ended: Future[None] = Future()
+    ended: Future[int] = Future()
 
     def serve() -> None:
         try:

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
-from .section import Section
+from .section import Section, in_words, written
 from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
 from .streams import STEP, Puppet, Recording, Sink, Stream
 from .yamlfile import Key, Lines, line_of, read_yaml
@@ -23,7 +23,9 @@ __all__ = [
     "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed", "load_config",
 ]  # fmt: skip
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Name = Annotated[
+    str, written("[a-z0-9][a-z0-9_-]{0,39}", "a name has up to 40 small letters, digits, '-' and '_', such as live or camera-2")
+]
 SECRET = re.compile(r"token|password|secret|credential|url$|target$|path$")  # values of such keys are never shown
 _S = TypeVar("_S", bound=Section)
 
@@ -93,10 +95,9 @@ def _explain(exc: ValidationError, where: str, lines: Lines) -> str:
         if error["type"] == "extra_forbidden":
             wrong, given = f"unknown key; {_instead(loc)}", ""
         else:
-            wrong = error["msg"].removeprefix("Value error, ")
-            wrong = wrong if error["type"] == "value_error" else wrong[0].lower() + wrong[1:]
-            wrong, hidden = ("a mapping of keys is expected", True) if "dictionary" in wrong else (wrong, SECRET.search(key))
-            given = "" if hidden or error["type"] == "value_error" else f" (given: {error['input']!r})"
+            wrong = in_words(error)
+            hidden = error["type"] in ("value_error", "dict_type", "model_type") or SECRET.search(key)
+            given = "" if hidden else f" (given: {error['input']!r})"
         problems.append(f"{_place(loc, lines)}{key and f'{key}: '}{wrong}{given}")
     return f"{where}: " + "; ".join(problems)
 

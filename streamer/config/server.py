@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.pictures.colours import GROUND, Colour, parse_colour, to_text
 
 from ..limits import Bitrates
-from .section import Section
+from .section import Section, written
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+IceUrl = Annotated[
+    str, written(r"(stun|turns?):\S+", "an address begins with stun:, turn: or turns:, such as stun:stun.example.org:3478")
+]
+Topic = Annotated[str, written(r"[^#+\s]+", "a topic has no spaces, '#' or '+', such as home/puppetcast")]
 
 
 class Http(Section):
@@ -125,10 +129,7 @@ class Auth(Section):
 class IceServer(Section):
     """A STUN or TURN server. Clients are told of every one; the server itself uses the first of each kind."""
 
-    url: str = Field(
-        pattern=r"^(stun|turns?):\S+$",
-        description="Address of the server, such as stun:stun.example.org:3478 or turn:turn.example.org:3478.",
-    )
+    url: IceUrl = Field(description="Address of the server, such as stun:stun.example.org:3478 or turn:turn.example.org:3478.")
     username: str = Field("", description="User name for a TURN server.")
     credential: str = Field("", description="Password for a TURN server.")
     secret: str = Field(
@@ -241,7 +242,7 @@ class Mqtt(Section):
     )
     key_file: Path | None = Field(None, description="Private key of cert_file.")
     protocol: Literal["5", "3.1.1"] = Field("5", description="Version of MQTT: 5 or 3.1.1.")
-    base_topic: str = Field("puppetcast", pattern=r"^[^#+\s]+$", description="First part of all topics.")
+    base_topic: Topic = Field("puppetcast", description="First part of all topics.")
     response_topics: list[str] = Field(
         default_factory=list,
         description="First parts of topics, beside base_topic/…/result, to which answers go where a command asks for it.",
@@ -249,8 +250,8 @@ class Mqtt(Section):
     telemetry_s: float = Field(1, ge=0.2, le=3600, description="Time between telemetry messages, in seconds.")
     picture_s: float = Field(10, ge=0, le=3600, description="Time between JPEG pictures, in seconds. 0 sends none.")
     discovery: bool = Field(True, description="Whether Home Assistant is told of the streams, so that they appear there.")
-    discovery_prefix: str = Field(
-        "homeassistant", pattern=r"^[^#+\s]+$", description="First part of the topics where Home Assistant looks for devices."
+    discovery_prefix: Topic = Field(
+        "homeassistant", description="First part of the topics where Home Assistant looks for devices."
     )
 
 
@@ -276,9 +277,15 @@ class Portraits(Section):
     max_mb: int = Field(
         1000, ge=64, le=1_000_000, description="Largest size of all uploads together, in MB. Reached, it is the same."
     )
-    background: str = Field(
-        to_text(GROUND), pattern=r"^#[0-9a-fA-F]{6}$", description="Colour behind the transparent parts of a picture."
-    )
+    background: str = Field(to_text(GROUND), description="Colour behind the transparent parts of a picture.")
+
+    @field_validator("background", mode="before")
+    @classmethod
+    def _is_a_colour(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f'a colour in quotes is expected, such as "{to_text(GROUND)}": a bare # begins a comment')
+        parse_colour(value)
+        return value
 
     @property
     def ground(self) -> Colour:

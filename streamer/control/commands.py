@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from pipeline.engine import AUTO, ENGINES
 
 from ..config import Puppet
-from ..config.section import no_switch_for_a_number
+from ..config.section import in_words, no_switch_for_a_number
 from ..errors import BadCommand, code
 from ..jsontext import read_json
 
@@ -73,9 +73,9 @@ def explain(errors: Sequence[Any]) -> str:
         elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:
-            wrong = error["msg"].removeprefix("Value error, ")
             own = error["type"] == "value_error"  # says itself what was given
-            parts.append(f"{key}: {wrong}" if own else f"{key}: {wrong.lower()} (given: {str(error['input'])[:80]!r})")
+            given = "" if own else f" (given: {str(error['input'])[:80]!r})"
+            parts.append(f"{key}: {in_words(error)}{given}")
     return "; ".join(parts)
 
 

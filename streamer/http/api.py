@@ -28,12 +28,12 @@ def router(control: Control) -> APIRouter:
     @api.get("/streams", tags=["streams"], summary="The states of all streams")
     @needs(VIEW, ANY)
     async def streams(request: Request) -> list[StreamState]:
-        return [state for state in control.states() if may(request, Right.VIEW, state.name)]
+        return [_seen(state, request) for state in control.states() if may(request, Right.VIEW, state.name)]
 
     @api.get("/streams/{name}", tags=["streams"], summary="The state of a stream")
     @needs(VIEW, STREAM)
-    async def stream(name: str) -> StreamState:
-        return control.state(name)
+    async def stream(name: str, request: Request) -> StreamState:
+        return _seen(control.state(name), request)
 
     @api.patch("/streams/{name}", tags=["streams"], summary="Command a stream")
     @needs(CONTROL, STREAM)
@@ -90,4 +90,9 @@ async def _events(control: Control, request: Request) -> AsyncIterator[str]:
         if not may(request, Right.VIEW, news.state.name):
             continue
         kind = "state" if news.changed else "telemetry"
-        yield f"event: {kind}\ndata: {news.state.model_dump_json()}\n\n"
+        yield f"event: {kind}\ndata: {_seen(news.state, request).model_dump_json()}\n\n"
+
+
+def _seen(state: StreamState, request: Request) -> StreamState:
+    """What of a state is for whoever asks."""
+    return state if may(request, Right.CONTROL, state.name) else state.for_viewers()

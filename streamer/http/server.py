@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pipeline.errors import LandmarksNeeded, PuppetError
@@ -15,6 +18,7 @@ from ..config import Config
 from ..control.commands import explain
 from ..control.control import Control
 from ..resources import folder
+from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
 from . import api, metrics, pictures, portraits, recordings, whip
@@ -73,17 +77,24 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     async def _gone(request: Request, exc: ClientDisconnect) -> Response:
         return Response(status_code=400)  # nobody reads it
 
+    @app.exception_handler(HTTPException)
+    async def _refused(request: Request, exc: HTTPException) -> JSONResponse:
+        """What the framework itself refuses: a path or a method that there is not."""
+        code = HTTPStatus(exc.status_code).phrase.replace(" ", "")
+        return JSONResponse({"detail": exc.detail, "code": code}, exc.status_code, exc.headers)
+
     @app.get("/healthz", tags=["health"], summary="Whether the server lives")
     @free
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture")
+    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device")
     @needs(VIEW, ANY)
-    async def readyz(response: Response) -> dict[str, bool]:
-        ready = bool(control.streams) and all(s.latest is not None for s in control.streams.values())
+    async def readyz(response: Response) -> dict[str, bool | dict[str, str]]:
+        problems = unready(control.streams)
+        ready = bool(control.streams) and not problems
         response.status_code = 200 if ready else 503
-        return {"ready": ready}
+        return {"ready": ready} if ready else {"ready": ready, "problems": problems}
 
     @app.get("/metrics", tags=["health"], summary="For Prometheus")
     @needs(VIEW, SERVER)

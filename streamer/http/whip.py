@@ -5,8 +5,8 @@ A stream always has a picture, if only the still portrait, so WHEP never answers
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
 
 from ..control.control import Control
 from ..errors import BadOffer, TooLarge, UnknownSession, UnsupportedMedia
@@ -63,12 +63,12 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
     @api.api_route("/{name}/{kind}", methods=["PUT", "PATCH", "DELETE"], include_in_schema=False)
     @needs(VIEW, STREAM)
     async def not_of_endpoints(name: str, kind: Kind) -> Response:
-        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_ENDPOINTS)
+        raise HTTPException(405, headers=OF_ENDPOINTS)
 
     @api.api_route("/{name}/sessions/{session}", dependencies=of_session, methods=["PUT", "POST"], include_in_schema=False)
     @free
     async def not_of_sessions(name: str, session: str) -> Response:
-        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_SESSIONS)
+        raise HTTPException(405, headers=OF_SESSIONS)
 
     @api.api_route("/{name}/{kind}/", methods=["OPTIONS", "GET", "HEAD", "POST"], include_in_schema=False)
     @needs(VIEW, STREAM)

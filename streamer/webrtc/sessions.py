@@ -16,7 +16,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCRtpSender,
     RTCSessionDescription,
-)  # fmt: skip
+)
 
 from pipeline.clock import Clock, steady
 
@@ -30,7 +30,7 @@ from ..errors import (
     TakenOver,
     TooManySessions,
     UnknownSession,
-)  # fmt: skip
+)
 from ..stream.stream import Stream
 from . import extensions, uplink
 from .broadcasts import Broadcasts
@@ -76,6 +76,7 @@ class Session:
     mime: str = ""  # of the codec that a viewer gets
     ice: Ice | None = None
     takes_over: bool = False
+    started: bool = False
     closed: bool = False
     status: None = None  # as a driver: only sources have one
 
@@ -244,12 +245,8 @@ class Sessions:
 
         @connection.on("connectionstatechange")
         def _on_state() -> None:
-            if connection.connectionState == "connected" and kind == "whip":
-                self._spawn(session, self._drive(session))
-            elif connection.connectionState == "connected":
-                session.connected.set()
-                self._join(session)
-                self._log(session, "joined")
+            if connection.connectionState == "connected":
+                self._start(session)
             elif connection.connectionState in ("failed", "closed"):
                 self._spawn(session, self._close(session))
 
@@ -261,11 +258,25 @@ class Sessions:
         self._spawn(session, self._handshake(session))
         return session
 
+    def _start(self, session: Session) -> None:
+        """It is connected, for the first time or after a restart of ICE."""
+        if session.started:
+            return
+        session.started = True
+        if session.kind == "whip":
+            self._spawn(session, self._drive(session))
+        else:
+            session.connected.set()
+            self._join(session)
+            self._log(session, "joined")
+
     async def _drive(self, session: Session) -> None:
         """A publisher is connected: it drives, unless somebody else came first."""
         try:
             if session.takes_over:
                 await self._evict(session.stream)
+            if session.closed:
+                return
             session.stream.claim(session)
         except (StreamBusy, Overloaded) as exc:
             log.warning("stream '%s': a camera came too late (%s)", session.stream.name, exc)

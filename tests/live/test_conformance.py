@@ -198,6 +198,7 @@ async def test_options_get_and_head(http, kind):
     for method in ("PUT", "PATCH", "DELETE"):
         refused = await http.request(method, f"/live/live/{kind}")
         assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, GET, HEAD, POST")
+        assert refused.json() == {"detail": "Method Not Allowed", "code": "MethodNotAllowed"}
 
 
 async def test_what_a_session_takes(http):
