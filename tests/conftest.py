@@ -196,10 +196,11 @@ def checkpoints(conformance, made_once) -> Path:
 def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Server]:
     """A server of its own on a free port, media on the loopback address."""
     data: dict[str, Any] = {
-        "http": {"port": 0},
+        "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
         "portraits": {"keep": False},
-        "webrtc": {"bind_addresses": ["127.0.0.1"]},
+        # Whoever connects to it does so from one address.
+        "webrtc": {"bind_addresses": ["127.0.0.1"], "max_sessions_per_address": 1000, "max_connecting_per_address": 1000},
     }
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
