@@ -11,7 +11,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aiortc.sdp import H264Profile, parse_h264_profile_level_id
+
 from ..errors import BadOffer
+from .sdp import LEAST_PASSWORD, LEAST_UFRAG
 
 MAX_BYTES = 64 * 1024
 MAX_MEDIA = 4
@@ -25,11 +28,15 @@ REFUSED = {"whip": {"recvonly", "inactive"}, "whep": {"sendonly", "inactive"}}
 # What each of these must have: without it, it says nothing, and breaks aiortc's parser.
 WHOLE = {
     "a=candidate:": re.compile(r"\S+ \d+ \S+ \d+ \S+ \d+ typ \S+"), "a=ssrc:": re.compile(r"\d+ [^:\s]+:"),
-    "a=rtcp-fb:": re.compile(r"\S+ \S"), "a=extmap:": re.compile(r"\d+\S* \S"),
+    "a=rtcp-fb:": re.compile(r"\S+ \S"), "a=extmap:": re.compile(r"\d+\S* \S"), "a=fmtp:": re.compile(r"\S+ +\S"),
+    "a=rtpmap:": re.compile(r"\d+ [^/\s]+/\d+(/\d+)?$"), "a=rtcp:": re.compile(r"\d+( IN IP[46] \S+)?$"),
+    "c=": re.compile(r"IN IP[46] \S+$"),
 }  # fmt: skip
-DIGESTS = ("sha-256", "sha-384", "sha-512")
+MEDIUM = re.compile(r"m=(\S+) (\d+)(?:/\d+)?( \S+.*)")  # RFC 8866 §5.14
+DIGESTS = {"sha-256": 32, "sha-384": 48, "sha-512": 64}  # bytes
+SETUPS = {"whip": ("actpass", "active"), "whep": ("actpass", "active", "passive")}
 BASELINE = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
-NATIVE = re.compile(r"profile-level-id=42[0-9a-f]{4}", re.IGNORECASE)
+NATIVE = (H264Profile.PROFILE_BASELINE, H264Profile.PROFILE_CONSTRAINED_BASELINE)
 
 
 @dataclass
@@ -111,6 +118,12 @@ class Offer:
         if not video.is_usable:
             offered = ", ".join(dict.fromkeys(video.codecs().values())) or "no codec"
             raise BadOffer(f"the offer's video has {offered}; {' and '.join(CODECS['video'])} are taken")
+        h264 = [video.fmtp(number) for number, name in video.codecs().items() if name == "H264"]
+        if kind == "whep" and "VP8" not in video.codecs().values() and not any(map(_is_native, h264)):
+            offered = " or ".join(f"'{fmtp}'" for fmtp in h264)
+            raise BadOffer(
+                f"the offer's video has H264 with {offered}; viewers get VP8, or H264 Baseline in packetization mode 1"
+            )
         self._check_transport(kind, video)
 
     def _check_transport(self, kind: Kind, video: Section) -> None:
@@ -120,15 +133,19 @@ class Offer:
         tagged = self._tagged()
         if "a=bundle-only" in video.lines and tagged is not None:
             said = said + tagged.lines
-        for needed in ("a=fingerprint:", "a=ice-ufrag:", "a=ice-pwd:"):
-            if not any(line.startswith(needed) and len(line) > len(needed) for line in said):
+        for needed, least in (("a=fingerprint:", 1), ("a=ice-ufrag:", LEAST_UFRAG), ("a=ice-pwd:", LEAST_PASSWORD)):
+            longest = max((len(line) - len(needed) for line in said if line.startswith(needed)), default=0)
+            if not longest:
                 raise BadOffer(f"the offer has no {needed[:-1]}: it is not for WebRTC (RFC 8829 §5.2.1)")
-        if not any(line.lower().startswith(f"a=fingerprint:{digest} ") for line in said for digest in DIGESTS):
-            raise BadOffer(f"the offer's a=fingerprint is by none of {', '.join(DIGESTS)} (RFC 8122 §5)")
+            if longest < least:
+                raise BadOffer(f"the offer's {needed[:-1]} needs {least} characters (RFC 8839 §5.4)")
+        if not any(map(_is_fingerprint, said)):
+            raise BadOffer(f"the offer's a=fingerprint is by none of {', '.join(DIGESTS)}, or not whole (RFC 8122 §5)")
         if "a=rtcp-mux" not in said and "a=rtcp-mux-only" not in said:
             raise BadOffer("the offer has no a=rtcp-mux; one port for both is all that is taken (RFC 9725 §4.4.1)")
-        if kind == "whip" and "a=setup:passive" in said:
-            raise BadOffer("the offer is a=setup:passive; actpass or active is expected (RFC 9725 §4.4.4)")
+        for line in said:
+            if line.startswith("a=setup:") and line[8:] not in SETUPS[kind]:
+                raise BadOffer(f"the offer is {line}; actpass or active is expected (RFC 9725 §4.4.4)")
 
     def _tagged(self) -> Section | None:
         """The section that a BUNDLE group begins with."""
@@ -172,6 +189,11 @@ def _is_whole(line: str) -> bool:
     return all(pattern.match(line, len(start)) for start, pattern in WHOLE.items() if line.startswith(start))
 
 
+def _is_fingerprint(line: str) -> bool:
+    found = re.fullmatch(r"a=fingerprint:(\S+) ((?:[0-9a-f]{2}:)*[0-9a-f]{2})", line, re.IGNORECASE)
+    return found is not None and len(found[2].split(":")) == DIGESTS.get(found[1].lower())
+
+
 def _tidy(section: Section, session: list[str]) -> None:
     """What aiortc cannot read, in words that it can; and what goes without saying."""
     names = section.codecs()
@@ -194,7 +216,9 @@ def _read(lines: list[str]) -> tuple[list[str], list[Section]]:
     session, *media = _split(lines)
     sections = []
     for k, part in enumerate(media):
-        part[0] = " ".join(part[0].split())
+        if (found := MEDIUM.fullmatch(" ".join(part[0].split()))) is None:
+            raise BadOffer(f"'{part[0][:80]}' is no m= line (RFC 8866 §5.14)")
+        part[0] = f"m={found[1]} {found[2]}{found[3]}"
         mid = next((line[6:] for line in part if line.startswith("a=mid:")), None)
         sections.append(Section(part, mid or f"m{k}", made_up=mid is None))
         if mid is None:
@@ -215,7 +239,13 @@ def _map_h264(section: Section) -> None:
 
 
 def _is_native(fmtp: str) -> bool:
-    return "packetization-mode=1" in fmtp and ("profile-level-id" not in fmtp or bool(NATIVE.search(fmtp)))
+    """Whether aiortc knows such H.264."""
+    profile = re.search(r"profile-level-id=(\w+)", fmtp)
+    try:
+        known = profile is None or parse_h264_profile_level_id(profile[1])[0] in NATIVE
+    except ValueError:
+        return False
+    return known and "packetization-mode=1" in fmtp
 
 
 def _of_group(line: str, mids: set[str]) -> str:
