@@ -70,13 +70,11 @@ peers:
 # Tests start the program again and again: it is to be read from bytecode, whatever the shell around has set.
 test quick: export PYTHONDONTWRITEBYTECODE :=
 
-# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
-# minute, so it works beside them, and speaks after them.
+# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. Types are checked by
+# 'make check', which .ci/run makes, too.
 WORKERS ?= 3
 test: setup browser peers style
-	@{ $(TYPES); } >$(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \
-	wait $$types; types=$$?; echo mypy:; cat $(VENV)/mypy.log; exit $$((tests | types))
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # The everyday part, in a minute or two: without servers, browsers and whole networks.
 quick: check

@@ -12,7 +12,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ..face.motion import Array, Motion, euler, rotation_matrix
@@ -83,6 +82,8 @@ class RotationFilter:
         if self._value is None or not 0.0 < dt <= MAX_GAP_S:
             self._value, self._speed = np.asarray(rotation, np.float64), np.zeros(3)
             return rotation
+        import cv2
+
         turn = cv2.Rodrigues(np.asarray(rotation, np.float64) @ self._value.T)[0].ravel()
         self._speed += gain(DERIVATIVE_CUTOFF_HZ, dt) * (turn / dt - self._speed)
         cutoff = ratio * (self._min_cutoff + self._beta * max(float(np.linalg.norm(self._speed)) - self._quiet, 0.0))

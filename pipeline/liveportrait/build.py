@@ -8,26 +8,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from platformdirs import user_cache_path
-from torch import Tensor, nn
-from torch.nn.utils import remove_spectral_norm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import ModelError
-from .networks import DenseMotion, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
-from .options import Build, Compile, Precision
+from .folding import DTYPES, Folding, cast, fold
+from .options import BATCHES, Build, Compile, Precision
 from .weights import Networks
 
 log = logging.getLogger(__name__)
 # Kernels that were compiled once are found again at the next start. Here, as the first use of the compiler settles it.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
+with suppress(ImportError):  # a machine that only measures its GPU has no platformdirs; PyTorch then has a place of its own
+    from platformdirs import user_cache_path
 
-DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 
 
 def precisions(device: torch.device) -> list[Precision]:
@@ -75,7 +72,7 @@ def apply(build: Build, networks: Networks, precision: Precision, device: torch.
         torch.backends.cudnn.benchmark = True  # shapes never change
         torch.backends.cudnn.allow_tf32 = False  # fp32 is asked for where keypoints need it
     if build.fold:
-        cast(fold(networks), precision)
+        cast(fold(networks, Folding.of(device)), precision)
     if build.channels_last:
         channels_last(networks)
     networks.to(device)
@@ -101,22 +98,30 @@ def compiled(function: Callable[..., Any], compile_: Compile | None) -> Callable
     return Compiled(function, auto=compile_ is Compile.AUTO)
 
 
+# Kernels of one function that are kept side by side: batch sizes × ways, of which a step down or a rebuild makes another.
+# PyTorch's own limit of 8 is for code that compiles without an end; here the sizes are few and known.
+KEPT = len(BATCHES) * 16
+
+
 class Compiled:
     """A function compiled by TorchInductor. ModelError where that fails, or with `auto` one warning and the function."""
 
     warned = False
 
     def __init__(self, function: Callable[..., Any], auto: bool) -> None:
+        from torch._dynamo import config  # takes seconds, so not before it is needed
+
+        config.recompile_limit = max(config.recompile_limit, KEPT)
         self._plain = function
         self._auto = auto
         self._run = torch.compile(function, fullgraph=True, dynamic=False)
 
     def __call__(self, *args: Any) -> Any:
-        from torch._dynamo.exc import TorchDynamoException
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         try:
             return self._run(*args)
-        except TorchDynamoException as exc:
+        except (TorchDynamoException, FailOnRecompileLimitHit) as exc:  # the second is no kind of the first
             why = " ".join(str(exc).split("\n\n")[0].split())  # the rest is advice for the compiler's developers
             if not self._auto:
                 raise ModelError(f"compilation failed ({why}); start with --compile off, or auto to go on without") from exc
@@ -132,7 +137,7 @@ class Captured:
 
     WARM_UP = 3  # libraries choose their algorithms, and compilation happens, before the capture
 
-    def __init__(self, function: Callable[[], None], device: torch.device, pool: Any = None) -> None:
+    def __init__(self, function: Callable[[], object], device: torch.device, pool: Any = None) -> None:
         beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(beside):
@@ -145,101 +150,3 @@ class Captured:
 
     def replay(self) -> None:
         self._graph.replay()
-
-
-def fold(networks: Networks) -> Networks:
-    """Put spectral and batch norms into their convolutions, and fuse each SPADE; in place."""
-    for root in networks.modules():
-        for module in list(root.modules()):
-            if hasattr(module, "weight_orig"):
-                remove_spectral_norm(module)
-            elif isinstance(module, nn.ModuleDict) and "norm" in module:
-                module["conv"], module["norm"] = _folded(module["conv"], module["norm"]), nn.Identity()
-            elif isinstance(module, ResBlock3d):
-                module.conv1, module.norm2 = _folded(module.conv1, module.norm2), nn.Identity()  # type: ignore[assignment]
-            elif isinstance(module, DenseMotion):
-                module.compress, module.norm = _folded(module.compress, module.norm), nn.Identity()  # type: ignore[assignment]
-        if isinstance(root, SpadeGenerator):
-            _fuse_spades(root)
-    return networks
-
-
-def cast(networks: Networks, precision: Precision) -> Networks:
-    """Keep the weights of convolutions in `precision`, as autocast would cast them in every frame; in place."""
-    face = [networks.appearance, networks.motion] if precision is Precision.FP16 else []
-    for root in [*face, networks.warping, networks.generator]:
-        for module in root.modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv3d, PhaseConv)):
-                module.to(DTYPES[precision])
-    return networks
-
-
-def _folded(conv: nn.Module, norm: nn.Module) -> nn.Module:
-    return fuse_conv_bn_eval(conv, norm).requires_grad_(False)  # type: ignore[type-var,arg-type]
-
-
-def _fuse_spades(generator: SpadeGenerator) -> None:
-    for name, block in generator.named_children():
-        if isinstance(block, SpadeBlock):
-            scale = {"up_0": 2, "up_1": 4}.get(name, 1)
-            for key, spade in block.named_children():
-                if isinstance(spade, Spade):
-                    setattr(block, key, FusedSpade(spade, scale))
-
-
-class FusedSpade(nn.Module):
-    """`networks.Spade` where seg is `scale` times smaller than x: γ and β by one convolution."""
-
-    def __init__(self, spade: Spade, scale: int) -> None:
-        super().__init__()
-        shared = spade.mlp_shared[0]
-        assert isinstance(shared, nn.Conv2d)
-        self.shared = shared if scale == 1 else PhaseConv(shared, scale)
-        gamma, beta = spade.mlp_gamma, spade.mlp_beta
-        self.gain_shift = nn.Conv2d(gamma.in_channels, 2 * gamma.out_channels, 3, padding=1)
-        self.gain_shift.weight = nn.Parameter(torch.cat([gamma.weight, beta.weight]), requires_grad=False)
-        assert gamma.bias is not None
-        assert beta.bias is not None
-        self.gain_shift.bias = nn.Parameter(torch.cat([1 + gamma.bias, beta.bias]), requires_grad=False)
-
-    def forward(self, x: Tensor, seg: Tensor) -> Tensor:
-        gain, shift = self.gain_shift(F.relu(self.shared(seg))).chunk(2, dim=1)
-        return torch.addcmul(shift, F.instance_norm(x).to(gain.dtype), gain)
-
-
-class PhaseConv(nn.Module):
-    """conv(nearest_upsample(x, scale)) for a 3×3 convolution, computed at the size of x.
-
-    Every scale × scale block of the result sees at most 2 × 2 pixels of x, and all but its outer pixels
-    just one: nine small convolutions whose taps are sums of the given ones, with 25 multiplications
-    instead of 144 at scale 4, and 16 instead of 36 at scale 2.
-    """
-
-    def __init__(self, conv: nn.Conv2d, scale: int) -> None:
-        super().__init__()
-        self.scale = scale
-        weight = conv.weight  # out, in, 3, 3
-        # By phase of an axis: taps of the given kernel that meet one pixel of x, first pixel met, first and last place
-        phases = [(((0,), (1, 2)), 0, (0, 1)), (((0, 1, 2),), 1, (1, scale - 1)), (((0, 1), (2,)), 1, (scale - 1, scale))]
-        self.phases = [p for p in phases if p[2][0] < p[2][1]]
-        self.bias = conv.bias
-        self.weights = nn.ParameterList()
-        for rows, _, _ in self.phases:
-            for columns, _, _ in self.phases:
-                taps = [torch.stack([weight[:, :, list(r)][..., list(c)].sum((2, 3)) for c in columns], -1) for r in rows]
-                self.weights.append(nn.Parameter(torch.stack(taps, -2), requires_grad=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
-        padded = F.pad(x, (1, 1, 1, 1))
-        out: Tensor | None = None
-        weights = iter(self.weights)
-        for rows, top, (y0, y1) in self.phases:
-            for columns, left, (x0, x1) in self.phases:
-                seen = padded[:, :, top : top + height + len(rows) - 1, left : left + width + len(columns) - 1]
-                part = F.conv2d(seen, next(weights), self.bias)
-                if out is None:
-                    out = part.new_empty(batch, part.shape[1], height, self.scale, width, self.scale)
-                out[:, :, :, y0:y1, :, x0:x1] = part[:, :, :, None, :, None]
-        assert out is not None
-        return out.flatten(4, 5).flatten(2, 3)

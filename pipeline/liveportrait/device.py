@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..clips import Progress
 from ..clock import steady
 from ..errors import PuppetError
 from ..frames import Image
@@ -20,17 +20,20 @@ from .build import Captured
 from .columns import WIDTH, named
 from .compose import STATE, compose, filtered, flat
 from .follow import Given, Sight
-from .host import Host
+from .host import Host, Results, Turn
 from .motion import Face
 from .networks import KEYPOINTS
-from .options import MotionOptions
+from .options import BATCHES, MotionOptions
 from .paste import pasted
 from .planes import BLACK, FROM_YUV, PLANES, cut_planes
 from .prepared import DevicePortrait
 from .runtime import Runtime
+from .streams import Streams
+
+if TYPE_CHECKING:
+    from ..clips import Progress
 
 STREAMS = 64
-BATCHES = (1, 2, 4, 8)
 Encode = Callable[[Tensor], Tensor]
 
 
@@ -51,11 +54,12 @@ class RowPool:
 
 class DevicePath:
     """See the module. Used by one thread. side: of the square that the pictures lie in. encode: whole pictures
-    (B, 3, side, side) in 0..1 -> the bytes that come out (B, …) uint8."""
+    (B, 3, side, side) in 0..1 -> the bytes that come out (B, …) uint8. streams: None for the device's own."""
 
     def __init__(
-        self, runtime: Runtime, options: MotionOptions, side: int, example: DevicePortrait, max_batch: int, encode: Encode
-    ) -> None:
+        self, runtime: Runtime, options: MotionOptions, side: int, example: DevicePortrait, max_batch: int, encode: Encode,
+        streams: Streams | None = None,
+    ) -> None:  # fmt: skip
         self._runtime = runtime
         self._options = options
         self.side = side
@@ -64,6 +68,7 @@ class DevicePath:
         self._y = torch.full((max_batch, 1, height, width), BLACK[0], dtype=torch.uint8, device=device)
         self._uv = torch.full((max_batch, 2, height // 2, width // 2), BLACK[1], dtype=torch.uint8, device=device)
         self._numbers = torch.zeros(max_batch, WIDTH, device=device)
+        named(self._numbers).row[:] = STREAMS  # until a stream is there: its row must not be touched by a warm-up
         self._portraits = [torch.zeros(max_batch, *t.shape[1:], dtype=t.dtype, device=device) for t in example.tensors()]
         self._holds: list[DevicePortrait | None] = [None] * max_batch
         self._references = torch.zeros(STREAMS + 1, STATE, device=device)  # the last row is nobody's
@@ -73,7 +78,7 @@ class DevicePath:
         self._from_yuv = torch.tensor(FROM_YUV, device=device)
         self._out = encode(torch.zeros(max_batch, 3, side, side, device=device))
         self._finite = torch.zeros(max_batch, dtype=torch.bool, device=device)
-        self._host = Host(max_batch, self._out, nobody=STREAMS)
+        self._host = Host(max_batch, self._out, STREAMS, streams)
         self._cut, self._filtered, self._compose = (runtime.compiled(f) for f in (cut_planes, filtered, compose))
         self._finish = runtime.compiled(finishing(encode))
         self._graphs: dict[int, Captured] = {}
@@ -98,24 +103,32 @@ class DevicePath:
         return seconds[0]
 
     @torch.inference_mode()
-    def submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
-        """Start on a batch; the result waits for the bytes of each picture, good until the second batch after this one,
-        and whether it was finite."""
+    def go_on_from(self, before: DevicePath) -> None:
+        """Streams are where they were on another path: with its filters, and without a leap."""
+        with self._runtime.on_device():
+            for state, its in zip(self._state(), before._state(), strict=True):
+                state.copy_(its)
+        self._held, self._anew = before._held, before._anew
+
+    def _state(self) -> tuple[Tensor, ...]:
+        return self._references, self._filter, self._blend
+
+    @torch.inference_mode()
+    def submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Results:
+        """Start on a batch; the result waits, once, for the bytes of each picture, good until the second batch after this
+        one, and whether it was finite. Of two batches before, the results were collected, or this is an AssertionError."""
         with self._runtime.on_device():
             return self._submit(work)
 
-    def _submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
-        batch = next(b for b in self.batches if b >= len(work))
-        for slot, (portrait, sight) in enumerate(work):
-            self._hold(slot, portrait)
-            self._set_row(sight)
-            self._host.write(slot, sight, sight.row in self._anew)
-            self._anew.discard(sight.row)
-        for slot in range(len(work), batch):
-            self._host.idle(slot)
-        self._host.upload(batch, self._y, self._uv, self._numbers)
-        self._launch(batch)
-        collect = self._host.download(len(work), self._out, self._finite)
+    def _submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Results:
+        turn = self._host.begin()
+        try:
+            collect = self._start(turn, work)
+        except BaseException:  # whatever it is: the device may still read the turn's buffers
+            self._runtime.synchronize()
+            self._host.give_back(turn)
+            self._anew.update(sight.row for _, sight in work)
+            raise
 
         def results() -> list[tuple[Image, bool]]:
             pictures = collect()
@@ -124,18 +137,31 @@ class DevicePath:
 
         return results
 
+    def _start(self, turn: Turn, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Results:
+        batch = next(b for b in self.batches if b >= len(work))
+        for slot, (portrait, sight) in enumerate(work):
+            self._hold(slot, portrait)
+            self._set_row(sight)
+            turn.write(slot, sight, sight.row in self._anew)
+            self._anew.discard(sight.row)
+        for slot in range(len(work), batch):
+            turn.idle(slot)
+        turn.upload(batch, self._y, self._uv, self._numbers)
+        self._launch(batch)
+        return turn.download(len(work), self._out, self._finite)
+
     def _set_row(self, sight: Sight | Given) -> None:
         if self._held[sight.row] is not sight.reference:
-            self._held[sight.row] = sight.reference
             self._references[sight.row].copy_(flat(sight.reference)[0])
+            self._held[sight.row] = sight.reference
         if isinstance(sight, Given):  # the filter then holds it, as it holds the motion of a face that is lost
             self._filter[0, sight.row].copy_(flat(sight.face)[0])
 
     def _hold(self, slot: int, portrait: DevicePortrait) -> None:
         if self._holds[slot] is not portrait:
-            self._holds[slot] = portrait
             for buffer, tensor in zip(self._portraits, portrait.tensors(), strict=True):
                 buffer[slot].copy_(tensor[0], non_blocking=True)
+            self._holds[slot] = portrait
 
     def _launch(self, batch: int) -> None:
         if batch in self._graphs:

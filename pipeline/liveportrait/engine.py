@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..clips import Progress
+from ..errors import DeviceLost
 from ..face.faces import Faces
 from ..follow.moment import Moment
 from ..frames import Driving, Image, planar
@@ -79,11 +81,14 @@ class LivePortraitEngine:
         return self._live.warm_up(source, progress)
 
     def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | None]]) -> Callable[[], list[Image]]:
+        """As in `pipeline.engine.Engine`. DeviceLost, also from the result, where the device does not answer any more."""
         precision = self.runtime.precision
-        collect = self._live.submit([(prepared, sight) for prepared, sight in work if sight is not None and sight.rest < 1])
+        with self._asking():
+            collect = self._live.submit([(prepared, sight) for prepared, sight in work if sight is not None and sight.rest < 1])
 
         def pictures() -> list[Image]:
-            moved = iter(collect())
+            with self._asking():
+                moved = iter(collect())
             out = []
             for prepared, sight in work:
                 planes, finite = next(moved) if sight is not None and sight.rest < 1 else (None, True)
@@ -93,6 +98,19 @@ class LivePortraitEngine:
             return out
 
         return pictures
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """After a failure, see whether it is the device's end: an error of CUDA's that stays fails everything that comes."""
+        try:
+            yield
+        except Exception as failure:
+            try:
+                self.runtime.synchronize()
+            except RuntimeError as exc:
+                why = str(exc).splitlines()[0]
+                raise DeviceLost(f"{self.runtime.device} does not answer any more ({why})") from failure
+            raise
 
     def render(self, prepared: LivePortraitPrepared, sight: Sight | Given | None) -> Image:
         """One picture in RGB, at once; rendered again where a precision fails."""

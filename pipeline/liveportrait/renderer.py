@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from ..clips import Progress
 from ..frames import Image
 from .device import DevicePath, Encode
 from .follow import Given, Sight
 from .options import MotionOptions
 from .prepared import DevicePortrait, LivePortraitPrepared
 from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from ..clips import Progress
 
 
 class Renderer:

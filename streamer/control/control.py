@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from ..sources.file import FileSource
 from ..stream.admission import Admission
 from ..stream.stages import Stages
 from ..stream.stream import Stream
+from ..stream.supervisor import Supervisor
 from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Events
 from .gallery import Gallery
@@ -43,12 +44,16 @@ OF_A_FRAME = 0.45  # of a frame's time goes into its picture at most; the rest i
 class Control:
     """The streams, the gallery and what can be done with them."""
 
-    def __init__(self, config: Config, engines: Stages, faces: Faces, outputs: Outputs) -> None:
+    def __init__(
+        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None] = lambda code: None
+    ) -> None:
+        """end: asks the process to end with an exit code."""
         self._config = config
         self._engines = engines
         self._turn: dict[str, asyncio.Lock] = {}
+        self._first: dict[str, str] = {}  # ids of the portraits that the config names
         self._memory = Memory(config.persistence.file)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self.outputs = outputs
         budget = config.budget
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
@@ -57,19 +62,20 @@ class Control:
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
+        self._supervisor = Supervisor(config.device, engines, self.streams, self._turn, self.gallery.prepared, end)
 
     async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
         await asyncio.to_thread(self.outputs.library.finish_left_over)
         await asyncio.to_thread(self.outputs.library.keep_limits)
         for name, config in self._config.streams.items():
-            self.gallery.put(config.portrait, portraits[name], changed=(config.face, config.marks) != (None, None))
+            key = self.gallery.put(config.portrait, portraits[name], changed=(config.face, config.marks) != (None, None))
             stage = self._engines.open(config.engine or self._config.engine.name)
-            shown = await self.gallery.prepared(stage.engine, config.portrait)
+            shown = await self.gallery.prepared(stage.engine, key)
             puppeteer = await asyncio.to_thread(stage.engine.open)
             budget, puppet = self._config.budget, config.puppet
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
-            self.streams[name], self._turn[name] = stream, asyncio.Lock()
+            self.streams[name], self._turn[name], self._first[name] = stream, asyncio.Lock(), key
             if name in sources:
                 stream.named = Driver(sources[name], stream.intake, config.stale_after_s)
                 stream.claim(stream.named, named=True)
@@ -80,7 +86,8 @@ class Control:
             self.outputs.start(stream)
             if isinstance(stream.driver, Driver):
                 stream.driver.start()
-        self._watching = asyncio.create_task(self.events.run(), name="changes")
+        watching = {"changes": self.events.run(), "supervisor": self._supervisor.run()}
+        self._watching = [asyncio.create_task(run, name=name) for name, run in watching.items()]
 
     async def _remember(self, name: str) -> None:
         """Go back to what was set before the last end, if that is kept."""
@@ -110,8 +117,8 @@ class Control:
         return [(stream, stream.driver) for stream in self.streams.values() if isinstance(stream.driver, Driver)]
 
     async def _stop_streams(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in self._watching:
+            task.cancel()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
         self.gallery.close()
@@ -140,6 +147,8 @@ class Control:
         async with self._turn[name]:  # of two commands the second finds the first one done
             puppet = self._checked(stream, change)
             stage = await self._engines.opened(change.engine) if change.engine else None
+            if stage is not None and stage.lost:
+                raise BadCommand(f"engine: {stage.engine.name}: {stage.lost}; restart to use it again")
             key = stream.before if change.previous_portrait else change.portrait
             if stage is not None and stage.engine is not stream.engine:
                 shown = await self.gallery.prepared(stage.engine, key or stream.shown.id)
@@ -208,7 +217,7 @@ class Control:
         state: dict[str, Any] = {}
         if stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
             state["engine"] = stream.engine.name
-        if stream.shown.id != config.portrait and self.gallery.lasts(stream.shown.id):
+        if stream.shown.id != self._first[stream.name] and self.gallery.lasts(stream.shown.id):
             state["portrait"] = stream.shown.id
         default = config.puppet.model_dump(mode="json")
         state |= {key: value for key, value in stream.puppet.model_dump(mode="json").items() if value != default[key]}

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import logging
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -132,14 +134,19 @@ class Gallery:
             self._loaded.pop(old)
         return portrait
 
-    def put(self, key: str, portrait: Portrait, changed: bool = False) -> None:
-        """A portrait that the config names. changed: it is not as it would be found again under that name."""
-        if changed or key not in bundled_names():
+    def put(self, where: str, portrait: Portrait, changed: bool = False) -> str:
+        """Take a portrait that the config names, by a bundled one's name or a file's; its id, which tells nobody where the file
+        lies. changed: it is not as it would be found again under that name."""
+        key = where if where in bundled_names() else _key_of_own(portrait)
+        if changed or key != where:
             self._own.setdefault(key, portrait)
+        return key
 
     async def thumbnail(self, key: str) -> bytes:
         """A small JPEG around the face; UnknownPortrait."""
         self.check(key)
+        if key in bundled_names() and key not in self._own:
+            return await asyncio.to_thread(_thumbnail_of_bundled, key)
         small = await asyncio.to_thread(self._shelf.thumbnail, key)
         return await asyncio.to_thread(thumbnail, await self.get(key)) if small is None else small
 
@@ -270,6 +277,15 @@ def _key(portrait: Portrait, packed: bytes, marks: Any) -> str:
     return f"upload-{content.hexdigest()[:16]}"
 
 
+def _key_of_own(portrait: Portrait) -> str:
+    """An id by the file's name and its content: two files may have one name, and the copies of one other marks."""
+    content = hashlib.sha256()
+    for image, landmarks in [(portrait.image, portrait.landmarks), *((each.image, each.landmarks) for each in portrait.more)]:
+        content.update(image.tobytes() + landmarks.tobytes())
+    word = re.sub("[^a-z0-9]+", "-", Path(portrait.name).stem.lower()).strip("-")
+    return f"{word or 'portrait'}-{content.hexdigest()[:8]}"
+
+
 def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What a picture took while it was decoded goes back to the system; each of the threads would keep as much."""
     try:
@@ -281,6 +297,11 @@ def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 @cache
 def _of_bundled(name: str) -> PortraitInfo:
     return _of(name, bundled(name))
+
+
+@cache
+def _thumbnail_of_bundled(name: str) -> bytes:
+    return thumbnail(bundled(name))
 
 
 def _of(key: str, portrait: Portrait) -> PortraitInfo:

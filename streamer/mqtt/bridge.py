@@ -28,6 +28,7 @@ from ..control.commands import BARE
 from ..control.control import Control
 from ..control.state import TELEMETRY, StreamState
 from ..errors import ConfigError
+from ..jsontext import read_json
 from ..redaction import Address, redacted
 from ..timers import pause
 from . import homeassistant
@@ -224,8 +225,8 @@ def read(path: list[str], payload: bytes, properties: Properties | None = None) 
     stream, _, name = path
     text = payload[:MAX_PAYLOAD].decode("utf-8", "replace").strip()
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         value = text
     number = None
     if isinstance(value, dict) and "value" in value:

@@ -64,6 +64,7 @@ class Stream:
         self.before: str | None = None  # the portrait that was on show before
         self.sinks: set[Sink] = set()
         self.latest: AnimatedFrame | None = None
+        self.problem = ""  # why it is not animated by the engine that it had, in words
         self.driver: Drives | None = None
         self.named: Named | None = None  # drives again when another that took over has ended
         self._evicting = False
@@ -114,7 +115,7 @@ class Stream:
         """Go over to another engine, with a portrait prepared for it; viewers see a cross-fade."""
         puppeteer = await asyncio.to_thread(stage.engine.open)
         await self._end_lane()
-        self.stage, self._portrait = stage, shown.id
+        self.stage, self._portrait, self.problem = stage, shown.id, ""
         self.screen.change(shown.prepared)
         self.lane = self._lane(puppeteer)
         self.start()

@@ -114,6 +114,11 @@ class Sessions:
         """End a session; UnknownSession if there is none."""
         await self._close(self.find(session_id))
 
+    def knows(self, session_id: str, stream: str) -> bool:
+        """Whether there is such a session of a stream, or was until another publisher took its place."""
+        session = self._sessions.get(session_id)
+        return session_id in self._taken if session is None else session.stream.name == stream
+
     def find(self, session_id: str) -> Session:
         """UnknownSession if there is none, TakenOver if another publisher took its place."""
         if session_id in self._taken:

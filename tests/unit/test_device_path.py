@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.similarity import psnr
 from pipeline import models
-from pipeline.errors import ModelError
+from pipeline.errors import DeviceLost, ModelError
 from pipeline.face.faces import faces_by
 from pipeline.face.units import in_units
 from pipeline.follow.framing import View
@@ -31,6 +32,7 @@ from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, m
 from pipeline.liveportrait.device import DevicePath, RowPool, finishing
 from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
 from pipeline.liveportrait.follow import BETA, MIN_CUTOFF_HZ, Given, MotionFollower, Seen, Sight, driving_input
+from pipeline.liveportrait.host import Host, Turn
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios, drive
 from pipeline.liveportrait.networks import PortraitFeatures, eye_mlp, lip_mlp, stitching_mlp
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
@@ -40,6 +42,7 @@ from pipeline.liveportrait.prepared import DevicePortrait, LivePortraitPrepared
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, fit
 
 from ..faces import Faces
+from ..happens_before import DEVICE, HappensBefore
 
 CPU = torch.device("cpu")
 
@@ -392,6 +395,156 @@ def test_the_whole_way_is_the_one_step_by_step(engine, frames):
         puppeteer.close()
 
 
+class Simple:
+    """In the place of `Runtime`: M finds one face in any picture, and G paints it in the portrait's own colour."""
+
+    device, graphs = DEVICE, False
+
+    def __init__(self) -> None:
+        self.controllers = controllers()
+        self._motion = face(torch.Generator().manual_seed(1), 1)
+
+    def compiled(self, function):
+        return function if function is not cut_planes else lambda y, uv, *_: y[:, 0, 0, 0] + uv[:, 0, 0, 0]
+
+    def on_device(self):
+        return nullcontext()
+
+    def synchronize(self) -> None: ...
+
+    def motion(self, pictures: torch.Tensor) -> FaceMotion:
+        return FaceMotion(*(part.expand(len(pictures), *part.shape[1:]) for part in self._motion))
+
+    def render(self, features: PortraitFeatures, keypoints: torch.Tensor) -> torch.Tensor:
+        return features[0][:, :, None, None].expand(-1, 3, 4, 4).contiguous()
+
+
+COLOURS = {name: 20 * k for k, name in enumerate("abcdef", 1)}
+
+
+class Streets:
+    """A way for streams of one colour each, by name."""
+
+    def __init__(self, streams: Any = None, runtime: Any = None) -> None:
+        self.runtime = runtime or Simple()
+        self.face = Face(self.runtime.motion(torch.zeros(1)), Ratios(torch.zeros(1, 2), torch.zeros(1, 1)))
+        self.portraits = {name: self.portrait(colour) for name, colour in COLOURS.items()}
+        self.path = self.new_path(streams)
+
+    def new_path(self, streams: Any = None) -> DevicePath:
+        return DevicePath(self.runtime, MotionOptions(), 4, self.portraits["a"], 4, to_nearest_bytes, streams)
+
+    def portrait(self, colour: int) -> DevicePortrait:
+        canvas = torch.zeros(1, 4, 4, 2), torch.ones(1, 4, 4), torch.zeros(1, 3, 4, 4)
+        features = PortraitFeatures(*[torch.full((1, 1), colour / 255, device=DEVICE)] * 4)
+        return DevicePortrait(features, self.face, self.face.motion.keypoints(), *(t.to(DEVICE) for t in canvas))
+
+    def submit(self, names: str, path: DevicePath | None = None, gap_s: float | None = 1 / 30) -> Any:
+        """Start on a frame of each; the result says whose colours came out."""
+        seen = Seen(FaceBox(np.zeros(2), 1.0, 0.0), np.array([0.3, 0.3, 0.1], np.float32), gap_s, 0.0)
+        driving = Driving(np.full((16, 16, 3), 128, np.uint8), 0.0)
+        work = [(self.portraits[n], Sight(driving, seen, self.face, ord(n))) for n in names]
+        collect = (path or self.path).submit([(p, s._replace(row=s.row - ord("a"))) for p, s in work])
+        return lambda: "".join(self._whose(picture) for picture, _ in collect())
+
+    def _whose(self, picture: Image) -> str:
+        return next(name for name, colour in COLOURS.items() if colour == picture[2, 2, 0])
+
+
+def test_two_batches_are_in_flight_and_a_third_has_to_wait():
+    streets = Streets()
+    first, second = streets.submit("ab"), streets.submit("c")
+    with pytest.raises(AssertionError, match="before the results of one of the two before it were collected"):
+        streets.submit("d")
+    assert (first(), second()) == ("ab", "c")
+    third, fourth = streets.submit("bd"), streets.submit("aef")
+    assert (fourth(), third()) == ("aef", "bd"), "whichever is collected first"
+
+
+def test_a_batch_that_cannot_be_started_leaves_its_buffers(monkeypatch):
+    streets = Streets()
+    before = streets.submit("ab")
+    monkeypatch.setattr(streets.path, "_launch", lambda batch: 1 / 0)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            streets.submit("c")
+    monkeypatch.undo()
+    assert (streets.submit("c")(), before()) == ("c", "ab")
+
+
+def flight(checked: HappensBefore) -> list[str]:
+    """Batches of every size, two of them always in flight: the races."""
+    with checked:
+        streets = Streets(checked)
+        last = streets.submit("b")
+        for names in ("bc", "abcd", "c", "ca"):
+            following = streets.submit(names)
+            last()
+            last = following
+        last()
+    return checked.races
+
+
+def test_no_buffer_is_touched_before_its_time():
+    assert flight(HappensBefore()) == []
+
+
+@pytest.mark.parametrize("forgets", [("compute", "up"), ("down", "compute"), ("down", "event")], ids="-".join)
+def test_an_order_that_is_forgotten_is_found(forgets):
+    assert flight(HappensBefore(forgets))
+
+
+def test_buffers_of_a_batch_that_is_in_flight_are_found_in_use(monkeypatch):
+    """What the assertion keeps from happening."""
+
+    def begin(host: Host) -> Turn:
+        host._free.rotate()
+        return host._free[0]
+
+    monkeypatch.setattr(Host, "begin", begin)
+    monkeypatch.setattr(Host, "give_back", lambda host, turn: None)
+    checked = HappensBefore()
+    with checked:
+        streets = Streets(checked)
+        flying = streets.submit("c")
+        alone = [streets.submit(name)() for name in "ab"]
+        assert (alone, flying()) == (["a", "b"], "b"), "another stream's picture"
+    assert checked.races
+
+
+def test_a_warm_up_leaves_no_trace_in_any_stream():
+    streets = Streets()
+    streets.path.capture(lambda done, total: None)
+    assert not streets.path._filter[:, :-1].any()
+    assert not streets.path._blend[:, :-1].any()
+
+
+def test_after_a_rebuild_every_stream_turns_its_head():
+    """The rotation's filter cannot begin from nothing: of a stream in the first place as little as of any other."""
+    streets = Streets()
+    rebuilt = streets.new_path()
+    rebuilt.capture(lambda done, total: None)
+    turn = streets.face.motion.rotation.flatten()
+    for path in (streets.path, rebuilt):
+        for _ in range(3):
+            assert streets.submit("abc", path)() == "abc"
+        assert torch.allclose(path._filter[0, :3, TURN], turn.expand(3, -1), atol=1e-5)
+
+
+def test_after_a_rebuild_streams_go_on_where_they_were():
+    streets, moved = Streets(), Streets()
+    moved.runtime._motion = face(torch.Generator().manual_seed(2), 1)
+    for one in (streets, moved):
+        one.submit("abcd")()
+    rebuilt = streets.new_path()
+    rebuilt.go_on_from(streets.path)
+    streets.runtime._motion = moved.runtime._motion  # each takes one more step, towards another motion
+    assert streets.submit("bd", rebuilt)() == streets.submit("bd")() == "bd"
+    for ours, before in zip(rebuilt._state(), streets.path._state(), strict=True):
+        assert torch.equal(ours, before)
+    assert not torch.allclose(rebuilt._filter[0, 1], moved.path._filter[0, 1]), "the filter was on its way"
+
+
 def test_a_motion_that_is_given_needs_no_picture(engine, frames):
     """What a stream was shown, given as it came out of the filter."""
     portrait, puppeteer = engine.prepare(bundled("drawing"), 384, 512), calibrated(engine, frames[:START])
@@ -455,6 +608,25 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
     puppeteer.close()
 
 
+def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.FP32))
+    source = engine.prepare(bundled("drawing"), 256, 512)
+    work = [(source, Given(source.face, source.face, 0))]
+    engine.submit(work)()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA …")
+
+    monkeypatch.setattr(engine._live._path, "_launch", broken)
+    with pytest.raises(RuntimeError, match="illegal"):
+        engine.submit(work)  # the device still answers
+    monkeypatch.setattr(engine.runtime, "synchronize", broken)
+    with pytest.raises(
+        DeviceLost, match=r"^cpu does not answer any more \(CUDA error: an illegal memory access was encountered\)$"
+    ):
+        engine.submit(work)
+
+
 def test_offline_a_precision_that_fails_costs_no_frame(tiny, frames):
     engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16))
     source, puppeteer = engine.prepare(bundled("drawing"), 256, 512), calibrated(engine, frames[:START])
@@ -486,6 +658,39 @@ def test_a_compiler_that_fails_is_an_error_unless_told_otherwise(monkeypatch, ca
     assert build.compiled(double, Compile.AUTO)(torch.ones(1)).item() == 2
     assert sum("going on without" in r.message for r in caplog.records) == 1
     assert build.compiled(double, Compile.OFF) is double
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Compilation as far as the guards: no kernels are made."""
+    whole = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: whole(function, backend="eager", **options))
+    monkeypatch.setattr(build.Compiled, "warned", False)
+    with torch._dynamo.config.patch(recompile_limit=8):
+        yield
+    torch.compiler.reset()
+
+
+def test_ways_and_sizes_do_not_use_up_the_compiler(eager):
+    """What three ways compile, one for each size of picture, in every batch size."""
+    for side in (4, 6, 8):
+        widened = build.compiled(lambda x, side=side: x.expand(-1, side), Compile.ON)
+        for batch in (1, 2, 4, 8):
+            assert widened(torch.ones(batch, 1)).shape == (batch, side)
+
+
+def test_a_compiler_that_gives_up_is_one_that_fails(eager, monkeypatch, caplog):
+    monkeypatch.setattr(build, "KEPT", 1)
+    torch._dynamo.config.recompile_limit = 1
+
+    def last_sum(compile_: Compile) -> float:
+        double = build.compiled(lambda x: 2 * x, compile_)
+        return [double(torch.ones(n)).sum().item() for n in (2, 3)][-1]
+
+    with pytest.raises(ModelError, match="--compile off"):
+        last_sum(Compile.ON)
+    assert last_sum(Compile.AUTO) == 6
+    assert sum("going on without" in r.message for r in caplog.records) == 1
 
 
 def test_graphs_need_cuda():

@@ -17,13 +17,14 @@ from pipeline.errors import ModelError
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait import conformance as verify
 from pipeline.liveportrait import motion
-from pipeline.liveportrait.build import FusedSpade, PhaseConv, compiled, fold, precisions
+from pipeline.liveportrait.build import compiled, precisions
 from pipeline.liveportrait.files import BASE, RETARGETING
+from pipeline.liveportrait.folding import Folding, FusedSpade, PhaseConv, fold
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
 from pipeline.liveportrait.networks import TINY, DenseMotion, Spade, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.runtime import Runtime
-from pipeline.liveportrait.weights import load_networks, read_state
+from pipeline.liveportrait.weights import Networks, load_networks, read_state
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +122,38 @@ def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():
         assert torch.allclose(PhaseConv(conv, scale)(x), wanted, atol=1e-12)
 
 
+def computed(networks: Networks) -> list[torch.Tensor]:
+    """What M, W in two steps, and G say of a random face in two poses."""
+    torch.manual_seed(1)
+    image, resting = torch.rand(1, 3, 256, 256).double(), torch.rand(1, 21, 3).double() - 0.5
+    driven = resting + 0.1 * torch.randn(2, 21, 3).double()
+    portrait = networks.warping.prepare(networks.appearance(image), resting)
+    warped = networks.warping(portrait, driven)
+    return [
+        *networks.motion(image),
+        *networks.warping.dense_motion_network(portrait, driven),
+        warped,
+        networks.generator(warped),
+    ]
+
+
+@pytest.fixture
+def in_double(tiny, monkeypatch) -> Networks:
+    """Plain networks in which nothing hides behind rounding."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    return Networks(*(module.double() for module in load_networks(tiny).modules()))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@torch.inference_mode()
+def test_folding_changes_nothing(device, in_double):
+    plain = computed(in_double)
+    for once, again in zip(plain, computed(fold(in_double, Folding.of(torch.device(device)))), strict=True):
+        assert (once - again).abs().max() <= 1e-10 * once.abs().max()
+
+
 def test_folding_leaves_no_norm_behind(tiny):
-    networks = fold(load_networks(tiny))
+    networks = fold(load_networks(tiny), Folding(8))
     kinds = {type(m).__name__ for root in networks.modules() for m in root.modules()}
     assert not {"Spade", "BatchNorm2d"} & kinds
     left = [m for root in networks.modules() for m in root.modules() if isinstance(m, torch.nn.BatchNorm3d)]

@@ -171,7 +171,7 @@ def test_each_wrong_call_is_told_in_one_line(desk, taken_port, shell):
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("PUPPETCAST_HTTP__PORT", "x", "variable PUPPETCAST_HTTP__PORT: http.port: input should be a valid integer"),
+        ("PUPPETCAST_HTTP__PORT", "x", "variable PUPPETCAST_HTTP__PORT: http.port: a whole number is expected"),
         (
             "PUPPETCAST_HTTP",
             "x",
