@@ -27,7 +27,7 @@ def machine(setup: Setup) -> Iterator[dict[str, Any]]:
         "driver": _said_by("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if setup.cuda else None,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if setup.cuda else None,
+        "cudnn": torch.backends.cudnn.version() if setup.cuda else None,  # type: ignore[no-untyped-call]
         "python": platform.python_version(),
         "numpy": np.__version__,
         "cores": os.cpu_count(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,8 +77,8 @@ def padded(bench: Micro) -> Figures:
         yield (
             f"padded {name}",
             bench.pair(
-                lambda x=x, w=weight, k=kernel: F.conv3d(x, w, padding=k // 2),
-                lambda x=wider, w=zeros, k=kernel, n=out: F.conv3d(x, w, padding=k // 2)[:, :n],
+                partial(F.conv3d, x, weight, padding=kernel // 2),
+                lambda x=wider, w=zeros, k=kernel, n=out: F.conv3d(x, w, padding=k // 2)[:, :n],  # type: ignore[misc]
             ),
         )
 
@@ -90,7 +91,7 @@ def mask_in_2d(bench: Micro) -> Figures:
 
     def sliced() -> Tensor:
         slices = x.permute(0, 2, 1, 3, 4).flatten(0, 1)
-        planes = F.conv2d(slices, flat, padding=3).unflatten(1, (7, MOTIONS)).float()  # D, 7, 22, H, W
+        planes = F.conv2d(slices, flat, padding=3).float().reshape(-1, 7, MOTIONS, *x.shape[-2:])
         padded = F.pad(planes, (0, 0, 0, 0, 0, 0, 0, 0, 3, 3))
         return sum(padded[k : k + bench.depth, k] for k in range(7)).permute(1, 0, 2, 3)[None]  # type: ignore[union-attr]
 
@@ -121,8 +122,8 @@ def phases(bench: Micro) -> Figures:
         yield (
             f"enlarged {scale} x and convolved, by phases",
             bench.pair(
-                lambda x=x, w=weight, s=scale: F.conv2d(F.interpolate(x, scale_factor=s), w, padding=1),
-                lambda x=x, w=flat, s=scale: F.pixel_shuffle(F.conv2d(x, w, padding=1), s),
+                lambda x=x, w=weight, s=scale: F.conv2d(F.interpolate(x, scale_factor=s), w, padding=1),  # type: ignore[misc]
+                lambda x=x, w=flat, s=scale: F.pixel_shuffle(F.conv2d(x, w, padding=1), s),  # type: ignore[misc]
             ),
         )
 

@@ -30,6 +30,11 @@ class PasteBack:
         mask = mask_in_picture(box.to_picture(), (width, height))[self.part] if feather else np.ones(u.shape, np.float32)
         self._mask = torch.from_numpy(np.ascontiguousarray(mask)).to(device)
 
+    def to(self, device: torch.device) -> PasteBack:
+        """The same, there; itself."""
+        self._grid, self._mask = self._grid.to(device), self._mask.to(device)
+        return self
+
     def on_canvas(self, side: int) -> tuple[Tensor, Tensor, Tensor]:
         """Grid (1, side, side, 2), mask (1, side, side) and background (1, 3, side, side) of the whole picture in the
         corner of a square; for `pasted`."""
