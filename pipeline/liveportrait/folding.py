@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,7 @@ class Folding:
 FOLDINGS = {"cuda": Folding(align=8, gather=True, kernels=True)}
 
 
+@cache
 def _kernels_agree(device: torch.device) -> bool:
     if importlib.util.find_spec("triton") is None:
         return False
