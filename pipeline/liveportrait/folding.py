@@ -6,6 +6,7 @@ Norms go into the convolutions before them, W's channels are padded, its largest
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -98,7 +99,11 @@ class FoldedDenseMotion(DenseMotion):
         self.compress, self.norm, self.hourglass = plain.compress, plain.norm, plain.hourglass
         self.register_buffer("grid", plain.grid, persistent=False)
         first, last = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0")), conv_of(self.hourglass.decoder)
-        self._kernels = folding.kernels
+        self._kernel: Callable[..., Tensor] | None = None
+        if folding.kernels:
+            from .kernels import sparse_motions
+
+            self._kernel = sparse_motions
         self._zeros: int = -first.in_channels % folding.align
         widen(first, first.in_channels + self._zeros, first.out_channels)
         wide = last.out_channels + -last.out_channels % folding.align
@@ -110,11 +115,9 @@ class FoldedDenseMotion(DenseMotion):
 
     def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
         """(B, 112, D, H, W)"""
-        if self._kernels:
-            from .kernels import sparse_motions
-
+        if self._kernel is not None:
             first = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0"))
-            out = sparse_motions(portrait.compressed, portrait.keypoints, driving, first.in_channels, first.weight.dtype)
+            out = self._kernel(portrait.compressed, portrait.keypoints, driving, first.in_channels, first.weight.dtype)
             return out.permute(0, 4, 1, 2, 3)
         x = super().sparse_motions(portrait, driving, shifts)
         return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self._zeros)) if self._zeros else x

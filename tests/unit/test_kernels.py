@@ -16,10 +16,26 @@ triton = pytest.importorskip("triton", reason="Triton is not here; it comes with
 pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")  # 3.9 announces what 3.10 will do
 
 from pipeline.liveportrait import kernels  # noqa: E402
+from pipeline.liveportrait.folding import Folding, fold  # noqa: E402
+from pipeline.liveportrait.networks import TINY  # noqa: E402
+from pipeline.liveportrait.weights import load_networks  # noqa: E402
 
 
 def test_the_kernel_computes_what_pytorch_does():
     assert kernels.difference(torch.device("cpu")) < 1e-6
+
+
+@torch.inference_mode()
+def test_networks_with_the_kernel_are_traced_whole(tiny):
+    results = []
+    for kernel in (False, True):
+        warping = fold(load_networks(tiny), Folding(align=8, gather=True, kernels=kernel)).warping
+        torch.manual_seed(1)
+        resting, moved = torch.rand(1, 21, 3) - 0.5, torch.rand(2, 21, 3) - 0.5
+        portrait = warping.prepare(torch.rand(1, *TINY.volume, TINY.side, TINY.side), resting)
+        traced = torch.compile(warping.forward, backend="aot_eager", fullgraph=True, dynamic=False)
+        results.append(traced(portrait, moved))
+    assert torch.allclose(*results, atol=1e-5)
 
 
 def test_a_kernel_that_is_wrong_is_told_of_and_not_used(monkeypatch, caplog):
