@@ -87,7 +87,7 @@ def table(
 
 def _rows(plain: Settings, device: torch.device, total: int, limit: int) -> list[Row]:
     """The original first; mixed precision, the limit and both last."""
-    half = [p for p in precisions(device) if p is not Precision.FP32] or [Precision.FP32]
+    half: list[Precision] = [p for p in precisions(device) if p is not Precision.FP32] or [Precision.FP32]
     whole, mixed = replace(plain, precision=Precision.FP32), replace(plain, precision=half[0])
     rows = [Row("original (fp32, all frames)", whole, total)]
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):

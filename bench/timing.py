@@ -15,7 +15,8 @@ from torch import Tensor
 
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image
-from pipeline.liveportrait.build import DTYPES, Captured
+from pipeline.liveportrait.build import Captured
+from pipeline.liveportrait.folding import DTYPES
 from pipeline.liveportrait.motion import Face, Gains, drive
 from pipeline.liveportrait.options import MotionOptions, Precision
 from pipeline.liveportrait.paste import to_bytes

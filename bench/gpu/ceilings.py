@@ -27,7 +27,7 @@ def machine(setup: Setup) -> Iterator[dict[str, Any]]:
         "driver": _said_by("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if setup.cuda else None,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if setup.cuda else None,
+        "cudnn": torch.backends.cudnn.version() if setup.cuda else None,  # type: ignore[no-untyped-call]
         "python": platform.python_version(),
         "numpy": np.__version__,
         "cores": os.cpu_count(),
@@ -63,7 +63,10 @@ def ceilings(setup: Setup) -> Iterator[dict[str, Any]]:
     if setup.cuda:
         torch.backends.cuda.matmul.allow_tf32 = True
         yield {"tf32_tflops": round(matrix_peak(setup.where, Precision.FP32, size), 2)}
-    yield {"frame_tflop": {name: round(frame_tflop(fold, setup.sizes), 3) for name, fold in (("plain", False), ("folded", True))}}
+    if not setup.tiny:  # counting takes its time
+        yield {
+            "frame_tflop": {name: round(frame_tflop(fold, setup.sizes), 3) for name, fold in (("plain", False), ("folded", True))}
+        }
 
 
 def weights(setup: Setup) -> Iterator[dict[str, Any]]:

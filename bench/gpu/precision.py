@@ -14,7 +14,8 @@ from torch import Tensor
 from bench.gpu.setup import Setup, StepFailed
 from pipeline.errors import ModelError
 from pipeline.liveportrait import conformance
-from pipeline.liveportrait.build import DTYPES, apply
+from pipeline.liveportrait.build import apply
+from pipeline.liveportrait.folding import DTYPES
 from pipeline.liveportrait.motion import face_motion
 from pipeline.liveportrait.options import PLAIN, Build, Compile, Precision
 from pipeline.liveportrait.weights import load_networks
