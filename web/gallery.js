@@ -7,7 +7,8 @@ import { chooseFace, mark } from "./marker.js";
 import { authorized, withToken } from "./rtc.js";
 
 const WIDE = 1280; // pixels of a picture in which a face is chosen
-const RETRY_MS = 2000; // until a thumbnail that did not come is asked for once more
+const RETRY_MS = 1000; // until a thumbnail that did not come is asked for again; twice as long each time,
+const LAST_RETRY_MS = 60_000; // up to this
 const UNSEEN = ["NoFaceError", "LandmarksNeeded"]; // the face can be placed by hand
 
 export class Gallery {
@@ -92,7 +93,11 @@ export class Gallery {
     image.loading = "lazy";
     image.src = withToken(urlOf(portrait, "/thumbnail"));
     image.alt = portrait.name;
-    image.addEventListener("error", () => setTimeout(() => (image.src = image.src), RETRY_MS), { once: true });
+    let wait = RETRY_MS;
+    image.addEventListener("error", () => {
+      if (wait < LAST_RETRY_MS) setTimeout(() => image.isConnected && (image.src = image.src), wait);
+      wait *= 2;
+    });
     button.append(image);
     const shut = portrait.eyes_shut && "its eyes are shut in the picture and stay shut";
     button.title = [portrait.name, portrait.label, shut].filter(Boolean).join(": ");

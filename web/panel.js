@@ -29,6 +29,13 @@ export class Panel {
     this.schema = null;
     this.inputs = [...document.querySelectorAll("[data-key]")];
     for (const input of this.inputs) input.addEventListener("change", attempt(() => this.changed(input)));
+    this.naming = document.getElementById("naming");
+    this.naming.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.named();
+    });
+    this.naming.addEventListener("keydown", ({ key }) => key === "Escape" && this.unnamed());
+    document.getElementById("naming-leave").addEventListener("click", () => this.unnamed());
   }
 
   // Give every control its limits and choices.
@@ -126,11 +133,26 @@ export class Panel {
   presets() {
     const buttons = Object.entries(this.values()).map(([title, values]) => this.preset(title, values));
     const save = this.button("Save…", "Keep the present settings in this browser", () => {
-      const title = prompt("Name of the preset")?.trim().slice(0, 24);
-      const keys = PRESET_KEYS.filter((key) => key in this.schema);
-      if (title) this.keep(title, Object.fromEntries(keys.map((key) => [key, this.control.puppet[key]])));
+      this.naming.hidden = false;
+      this.naming.elements[0].focus();
     });
+    save.id = "preset-save";
     document.getElementById("presets").replaceChildren(...buttons, save);
+  }
+
+  // Keep the present settings under the name that was given.
+  named() {
+    const title = this.naming.elements[0].value.trim();
+    if (!title) return;
+    const keys = PRESET_KEYS.filter((key) => key in this.schema);
+    this.keep(title, Object.fromEntries(keys.map((key) => [key, this.control.puppet[key]])));
+    this.unnamed();
+  }
+
+  unnamed() {
+    this.naming.reset();
+    this.naming.hidden = true;
+    document.getElementById("preset-save").focus();
   }
 
   preset(title, values) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 from PIL import Image as Pillow
@@ -16,10 +17,9 @@ BITS = (8, 10, 12, 14, 16, 32)  # that a deep picture may use of what its file h
 
 def parse_colour(text: str) -> Colour:
     """(r, g, b) of '#rrggbb'; ValueError otherwise."""
-    digits = text.removeprefix("#")
-    if len(digits) != 6 or not text.startswith("#"):
-        raise ValueError(f"'{text}': a colour such as #808080 is expected")
-    red, green, blue = bytes.fromhex(digits)
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ValueError(f"'{text}': a colour such as #808080 is expected: two digits from 0 to f for each of red, green, blue")
+    red, green, blue = bytes.fromhex(text[1:])
     return red, green, blue
 
 

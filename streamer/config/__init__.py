@@ -6,14 +6,14 @@ import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
-from .section import Section
+from .section import Section, in_words, written
 from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
 from .streams import STEP, Puppet, Recording, Sink, Stream
 from .yamlfile import Key, Lines, line_of, read_yaml
@@ -23,7 +23,9 @@ __all__ = [
     "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed", "load_config",
 ]  # fmt: skip
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Name = Annotated[
+    str, written("[a-z0-9][a-z0-9_-]{0,39}", "a name has up to 40 small letters, digits, '-' and '_', such as live or camera-2")
+]
 SECRET = re.compile(r"token|password|secret|credential|url$|target$|path$")  # values of such keys are never shown
 _S = TypeVar("_S", bound=Section)
 
@@ -48,6 +50,12 @@ class Config(BaseSettings):
     portraits: Portraits = Portraits()
     downloads: Downloads = Downloads()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
+
+    @model_validator(mode="after")
+    def _streams_of_auth(self) -> Self:
+        if unknown := self.auth.streams.keys() - self.streams.keys():
+            raise ValueError(f"auth.streams: no stream '{min(unknown)}'; streams: {', '.join(self.streams)}")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -87,10 +95,9 @@ def _explain(exc: ValidationError, where: str, lines: Lines) -> str:
         if error["type"] == "extra_forbidden":
             wrong, given = f"unknown key; {_instead(loc)}", ""
         else:
-            wrong = error["msg"].removeprefix("Value error, ")
-            wrong = wrong if error["type"] == "value_error" else wrong[0].lower() + wrong[1:]
-            wrong, hidden = ("a mapping of keys is expected", True) if "dictionary" in wrong else (wrong, SECRET.search(key))
-            given = "" if hidden or error["type"] == "value_error" else f" (given: {error['input']!r})"
+            wrong = in_words(error)
+            hidden = error["type"] in ("value_error", "dict_type", "model_type") or SECRET.search(key)
+            given = "" if hidden else f" (given: {error['input']!r})"
         problems.append(f"{_place(loc, lines)}{key and f'{key}: '}{wrong}{given}")
     return f"{where}: " + "; ".join(problems)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from pipeline.engine import AUTO, ENGINES
 
 from ..config import Puppet
-from ..config.section import no_switch_for_a_number
+from ..config.section import in_words, no_switch_for_a_number
 from ..errors import BadCommand, code
+from ..jsontext import read_json
 
 MAX_COMMAND = 16 * 1024  # characters
 # Checked by who knows the stream; the schema tells the choices.
@@ -73,18 +73,18 @@ def explain(errors: Sequence[Any]) -> str:
         elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:
-            wrong = error["msg"].removeprefix("Value error, ")
             own = error["type"] == "value_error"  # says itself what was given
-            parts.append(f"{key}: {wrong}" if own else f"{key}: {wrong.lower()} (given: {str(error['input'])[:80]!r})")
+            given = "" if own else f" (given: {str(error['input'])[:80]!r})"
+            parts.append(f"{key}: {in_words(error)}{given}")
     return "; ".join(parts)
 
 
 def read_envelope(text: str) -> tuple[Any, Any]:
     """JSON text {"id": …, "change": {…}} -> id and change; BadCommand if it is none."""
     try:
-        data = json.loads(text) if len(text) <= MAX_COMMAND else None
-    except (ValueError, RecursionError) as exc:
-        raise BadCommand("the command is not JSON") from exc
+        data = read_json(text) if len(text) <= MAX_COMMAND else None
+    except ValueError as exc:
+        raise BadCommand(f"the command is not JSON ({exc})") from exc
     if not isinstance(data, dict) or "change" not in data:
         raise BadCommand('a command is JSON: {"id": 1, "change": {"pose_gain": 1.2}}')
     return data.get("id"), data["change"]

@@ -51,6 +51,7 @@ class Control:
         self._config = config
         self._engines = engines
         self._turn: dict[str, asyncio.Lock] = {}
+        self._first: dict[str, str] = {}  # ids of the portraits that the config names
         self._memory = Memory(config.persistence.file)
         self._watching: list[asyncio.Task[None]] = []
         self.outputs = outputs
@@ -68,13 +69,13 @@ class Control:
         await asyncio.to_thread(self.outputs.library.finish_left_over)
         await asyncio.to_thread(self.outputs.library.keep_limits)
         for name, config in self._config.streams.items():
-            self.gallery.put(config.portrait, portraits[name], changed=(config.face, config.marks) != (None, None))
+            key = self.gallery.put(config.portrait, portraits[name], changed=(config.face, config.marks) != (None, None))
             stage = self._engines.open(config.engine or self._config.engine.name)
-            shown = await self.gallery.prepared(stage.engine, config.portrait)
+            shown = await self.gallery.prepared(stage.engine, key)
             puppeteer = await asyncio.to_thread(stage.engine.open)
             budget, puppet = self._config.budget, config.puppet
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
-            self.streams[name], self._turn[name] = stream, asyncio.Lock()
+            self.streams[name], self._turn[name], self._first[name] = stream, asyncio.Lock(), key
             if name in sources:
                 stream.named = Driver(sources[name], stream.intake, config.stale_after_s)
                 stream.claim(stream.named, named=True)
@@ -214,9 +215,10 @@ class Control:
         """What is not as the config has it is kept, if anything is."""
         config = self._config.streams[stream.name]
         state: dict[str, Any] = {}
-        if stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
+        meant = not stream.problem  # else the engine is what was left when its device was lost
+        if meant and stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
             state["engine"] = stream.engine.name
-        if stream.shown.id != config.portrait and self.gallery.lasts(stream.shown.id):
+        if stream.shown.id != self._first[stream.name] and self.gallery.lasts(stream.shown.id):
             state["portrait"] = stream.shown.id
         default = config.puppet.model_dump(mode="json")
         state |= {key: value for key, value in stream.puppet.model_dump(mode="json").items() if value != default[key]}

@@ -6,9 +6,12 @@ import asyncio
 import hashlib
 import logging
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -72,11 +75,13 @@ class Gallery:
         self._preparing = Preparing(limits, in_use, frame_s)
         self._own: dict[str, Portrait] = {}  # of the config, and bundled ones of which another face was chosen
         self._loaded: OrderedDict[str, tuple[Kept | None, Portrait]] = OrderedDict()  # used last at the end
+        self._thread = ThreadPoolExecutor(1, "uploads")
         self._one_at_a_time = asyncio.Lock()  # of what decodes or writes: a large picture takes some 400 MB for a second
         self.changes = 0  # so many times something was added, changed or deleted
 
     def close(self) -> None:
         """Remove uploads that are not to be kept."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         self._shelf.close()
 
     def keys(self) -> list[str]:
@@ -132,14 +137,19 @@ class Gallery:
             self._loaded.pop(old)
         return portrait
 
-    def put(self, key: str, portrait: Portrait, changed: bool = False) -> None:
-        """A portrait that the config names. changed: it is not as it would be found again under that name."""
-        if changed or key not in bundled_names():
+    def put(self, where: str, portrait: Portrait, changed: bool = False) -> str:
+        """Take a portrait that the config names, by a bundled one's name or a file's; its id, which tells nobody where the file
+        lies. changed: it is not as it would be found again under that name."""
+        key = where if where in bundled_names() else _key_of_own(portrait)
+        if changed or key != where:
             self._own.setdefault(key, portrait)
+        return key
 
     async def thumbnail(self, key: str) -> bytes:
         """A small JPEG around the face; UnknownPortrait."""
         self.check(key)
+        if key in bundled_names() and key not in self._own:
+            return await asyncio.to_thread(_thumbnail_of_bundled, key)
         small = await asyncio.to_thread(self._shelf.thumbnail, key)
         return await asyncio.to_thread(thumbnail, await self.get(key)) if small is None else small
 
@@ -149,7 +159,7 @@ class Gallery:
         points = None if marks is None else np.array(marks, np.float32)
         name = named(name)
         async with self._one_at_a_time:
-            portrait, packed = await asyncio.to_thread(self._read, name, data, points)
+            portrait, packed = await self._beside(partial(self._read, name, data, points))
             key = _key(portrait, packed, points)
             if self._shelf.about(key) is None:
                 gone = self.room_for(len(packed), going)
@@ -164,7 +174,11 @@ class Gallery:
     async def preview(self, name: str, data: bytes) -> Decoded:
         """A picture as it is read; PortraitError."""
         async with self._one_at_a_time:
-            return await asyncio.to_thread(_tidy, decode, data, name, self._config.ground)
+            return await self._beside(partial(_tidy, decode, data, name, self._config.ground))
+
+    async def _beside(self, work: Callable[[], T]) -> T:
+        """On the thread of the uploads: those of the others are for what viewers wait for."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes]:
         """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came
@@ -270,6 +284,15 @@ def _key(portrait: Portrait, packed: bytes, marks: Any) -> str:
     return f"upload-{content.hexdigest()[:16]}"
 
 
+def _key_of_own(portrait: Portrait) -> str:
+    """An id by the file's name and its content: two files may have one name, and the copies of one other marks."""
+    content = hashlib.sha256()
+    for image, landmarks in [(portrait.image, portrait.landmarks), *((each.image, each.landmarks) for each in portrait.more)]:
+        content.update(image.tobytes() + landmarks.tobytes())
+    word = re.sub("[^a-z0-9]+", "-", Path(portrait.name).stem.lower()).strip("-")
+    return f"{word or 'portrait'}-{content.hexdigest()[:8]}"
+
+
 def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What a picture took while it was decoded goes back to the system; each of the threads would keep as much."""
     try:
@@ -281,6 +304,11 @@ def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 @cache
 def _of_bundled(name: str) -> PortraitInfo:
     return _of(name, bundled(name))
+
+
+@cache
+def _thumbnail_of_bundled(name: str) -> bytes:
+    return thumbnail(bundled(name))
 
 
 def _of(key: str, portrait: Portrait) -> PortraitInfo:

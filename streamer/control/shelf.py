@@ -78,10 +78,11 @@ class Shelf:
         path = self._path(key)
         try:
             written = (path / ABOUT).stat().st_mtime_ns
-            if self._known.get(key, (0, None))[0] != written:
-                self._known[key] = written, _read(path)
-            return self._known[key][1]
-        except (OSError, KeyError):
+            known = self._known.get(key)
+            if known is None or known[0] != written:
+                known = self._known[key] = written, _read(path)
+            return known[1]  # which `look` may have forgotten meanwhile, on another thread
+        except OSError:
             return None
 
     def put(self, key: str, portrait: Portrait, data: bytes) -> None:
@@ -124,7 +125,8 @@ class Shelf:
             path = self._path(key) / FACES
             others = _faces(path) if path.exists() or len(about.faces) > 1 else ()
         except (OSError, ValueError) as exc:
-            raise PortraitError(f"{about.name}: cannot be read from {self._path(key)} ({exc})") from exc
+            log.warning("%s cannot be read (%s)", self._path(key), exc)  # where it lies is not for whoever asks
+            raise PortraitError(f"{about.name}: what was kept of it cannot be read; delete it and upload it again") from exc
         portrait = portrait if about.puppet else replace(portrait, about=None)
         return replace(portrait, others=others).with_face(about.face)
 
@@ -218,7 +220,11 @@ def _read(path: Path) -> Kept | None:
     except (ValidationError, ValueError) as exc:
         log.warning("%s is not shown: damaged (%s)", path, str(exc).splitlines()[0])
         return None
-    return about.model_copy(update={"size": sum(each.stat().st_size for each in path.iterdir())})
+    size = 0
+    for each in path.iterdir():
+        with suppress(FileNotFoundError):  # it was about to take another's place
+            size += each.stat().st_size
+    return about.model_copy(update={"size": size})
 
 
 def _packed(portrait: Portrait) -> bytes:

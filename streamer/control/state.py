@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel
@@ -46,7 +47,8 @@ class DriverState(BaseModel):
 
 
 class RecordingState(BaseModel):
-    """The last recording of a stream. file: that is written, or was last, with its whole path; detail: why it ended."""
+    """The last recording of a stream. file: that is written, or was last, with its whole path for those
+    who may control; detail: why it ended, for them."""
 
     running: bool
     file: str
@@ -121,6 +123,14 @@ class StreamState(BaseModel):
     age_p95_ms: float | None
     stage_p50_ms: float | None
     stage_p95_ms: float | None
+
+    def for_viewers(self) -> Self:
+        """The same without where on this machine recordings lie, which those who may only watch are not to know."""
+        if self.recording is None:
+            return self
+        return self.model_copy(
+            update={"recording": self.recording.model_copy(update={"file": Path(self.recording.file).name, "detail": ""})}
+        )
 
 
 # What says how it goes, and changes all the time; the rest changes when something happens.

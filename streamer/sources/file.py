@@ -26,24 +26,21 @@ class FileSource:
     def __init__(self, path: Path, clock: Clock = steady) -> None:
         self._path = path
         self._clock = clock
-        self.name = f"file {path}"
+        self.name = f"file {path.name}"
 
     def check(self) -> None:
-        self._open().close()
-
-    def read(self, out: Intake, stop: threading.Event) -> None:
-        while not stop.is_set():
-            with self._open() as clip:
-                try:
-                    self._play(clip, out, stop)
-                except ClipError as exc:
-                    raise SourceError(str(exc), retry=False) from exc
-
-    def _open(self) -> Clip:
         try:
-            return open_clip(self._path)
+            open_clip(self._path).close()
         except ClipError as exc:
             raise SourceError(str(exc), retry=False) from exc
+
+    def read(self, out: Intake, stop: threading.Event) -> None:
+        try:
+            while not stop.is_set():
+                with open_clip(self._path) as clip:
+                    self._play(clip, out, stop)
+        except ClipError as exc:  # viewers are told of it, but not where the file lies
+            raise SourceError(str(exc).replace(str(self._path), self._path.name), retry=False) from exc
 
     def _play(self, clip: Clip, out: Intake, stop: threading.Event) -> None:
         start_s = self._clock()

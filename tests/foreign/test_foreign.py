@@ -177,9 +177,9 @@ def turn_server(folder: Path, secret: str) -> Iterator[int]:
     # The file of the containers, moved to a free port of the loopback address.
     given = (ROOT / "docker" / "turnserver.conf").read_text()
     assert "listening-port=3478\n" in given
-    assert "static-auth-secret=change-me\n" in given
-    given = given.replace("listening-port=3478", f"listening-port={port}").replace("change-me", secret)
-    own = ["listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "allow-loopback-peers"]
+    given = given.replace("listening-port=3478", f"listening-port={port}")
+    own = ["listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "allow-loopback-peers", "allowed-peer-ip=127.0.0.1"]
+    own.append(f"static-auth-secret={secret}")
     own += [f"userdb={folder / 'turn.db'}", f"pidfile={folder / 'turn.pid'}"]
     config = folder / "turn.conf"
     config.write_text(given + "\n".join(own) + "\n")

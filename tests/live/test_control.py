@@ -17,7 +17,7 @@ from pipeline.face.faces import faces_by
 from pipeline.portrait import DEFAULT, bundled
 from streamer.config import Puppet
 from streamer.control.commands import Change
-from streamer.control.state import StreamState
+from streamer.control.state import RecordingState, StreamState
 from streamer.errors import BadCommand
 
 from ..broker import Broker, broker
@@ -135,6 +135,16 @@ async def test_a_viewer_who_may_only_watch_commands_nothing(model):
             # What comes after it has come.
             async with by_data_channel(server, token="rule") as send:
                 assert (await send({"smoothing": 0.25}))["puppet"]["mirror"]
+
+
+def test_who_may_only_watch_is_not_told_where_recordings_lie():
+    folder = "/home/somebody/recordings"
+    recording = RecordingState(
+        running=False, file=f"{folder}/live.mp4", seconds=1, frames=30, dropped=0, detail=f"{folder}: the disk is full"
+    )
+    seen = StreamState.model_construct(recording=recording).for_viewers().recording  # type: ignore[call-arg]
+    assert seen.file == "live.mp4"
+    assert folder not in seen.model_dump_json()
 
 
 def test_every_setting_of_the_puppet_can_be_commanded():

@@ -23,7 +23,7 @@ from streamer.config import STEP, Puppet
 
 from ..browser import FLAGS, as_new, chromium, unfold
 from ..conftest import run_server
-from ..waiting import LIMIT_S
+from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -66,6 +66,9 @@ WATCH = """() => {
     });
   }
 }"""
+NOTE_VIOLATIONS = (
+    "window.broken = []; document.addEventListener('securitypolicyviolation', (event) => broken.push(event.blockedURI))"
+)
 LOOKS = 80  # the server looks at its streams four times a second; nothing is waited for so long but on a busy machine
 
 
@@ -468,7 +471,7 @@ def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
 def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
     """By the page that takes over, and by the one that is taken over, whose camera goes off and stays off; and by the log."""
     caplog.set_level("INFO", "streamer")
-    other = page.context.browser.new_page()
+    other = page.context.browser.new_page(bypass_csp=True)
     other.goto(page.url)
     first, second = page.locator("#start"), other.locator("#start")
     expect(second).to_have_text("Start camera")
@@ -554,3 +557,25 @@ def test_what_the_config_names_drives_again_when_who_took_over_has_gone(blank):
         page.click("#start")
         expect(page.locator("#driver")).to_have_text("Test pattern drives.")
         assert any(state["source"] and state["source"]["state"] == "live" for state in states(http))
+
+
+def test_the_pages_keep_to_their_content_policy(browser, server):
+    """The only page that is held to it: Playwright's own waiting is not allowed by it."""
+    page = browser.new_page()
+    page.add_init_script(NOTE_VIOLATIONS)
+    page.goto(f"{server.url}/#token={TOKEN}")
+    page.locator("#demo").click()
+    shown = "puppet.videoWidth > 0 && [...document.querySelectorAll('#gallery img')].every((i) => i.naturalWidth > 0)"
+    wait_until(lambda: page.evaluate(f"{shown} && stage.style.getPropertyValue('--picture') !== ''"))
+    page.locator("#record").click()
+    expect(page.locator("#record")).to_contain_text("Stop")
+    page.locator("#record").click()
+    page.locator("#recording-list button").first.click()
+    wait_until(lambda: page.evaluate("document.getElementById('player-video').videoWidth > 0"))
+    assert page.evaluate("broken") == []
+    page.evaluate("fetch('https://elsewhere.example/').catch(() => {})")
+    assert page.evaluate("broken") == ["https://elsewhere.example/"]
+    page.goto(f"{server.url}/docs#token={TOKEN}")
+    expect(page.locator("#interface")).to_contain_text("/api/streams")
+    assert page.evaluate("broken") == []
+    page.close()

@@ -43,13 +43,31 @@ def png(width: int, height: int) -> bytes:
         ),
         (
             "portraits: {background: red}",
-            "line 1: portraits.background: string should match pattern '^#[0-9a-fA-F]{6}$' (given: 'red')",
+            "line 1: portraits.background: 'red': a colour such as #808080 is expected: two digits from 0 to f for each of red, "
+            "green, blue",
+        ),
+        (
+            "portraits:\n  background: #808080",
+            'line 2: portraits.background: a colour in quotes is expected, such as "#808080": a bare # begins a comment',
+        ),
+        (
+            "mqtt: {base_topic: a b}",
+            "line 1: mqtt.base_topic: a topic has no spaces, '#' or '+', such as home/puppetcast (given: 'a b')",
+        ),
+        (
+            "webrtc: {ice_servers: [{url: 'http://a'}]}",
+            "line 1: webrtc.ice_servers.0.url: an address begins with stun:, turn: or turns:, such as stun:stun.example.org:3478",
+        ),
+        (
+            "streams: {Live: {}}",
+            "line 1: streams.Live: a name has up to 40 small letters, digits, '-' and '_', such as live or camera-2 "
+            "(given: 'Live')",
         ),
         (
             "streams: {live: {puppet: {region: nose}}}",
             "line 1: streams.live.puppet.region: input should be 'all', 'exp', 'pose', 'lip' or 'eyes' (given: 'nose')",
         ),
-        ("http: {zzz: 1}", "line 1: http.zzz: unknown key; there are: host, port, allowed_origins"),
+        ("persistence: {zzz: 1}", "line 1: persistence.zzz: unknown key; there are: file"),
         (
             "http: {port: 99999}",
             "line 1: http.port: input should be less than or equal to 65535 (given: 99999)",
@@ -61,7 +79,7 @@ def png(width: int, height: int) -> bytes:
         ("- 1", "a mapping of sections is expected, such as 'http:'"),
         ("a: [1", "line 1: not YAML (expected ',' or ']', but got '<stream end>')"),
         ("streams: 5", "line 1: streams: a mapping of keys is expected"),
-        ("auth: {token: 123}", "line 1: auth.token: input should be a valid string"),  # and it is not shown
+        ("auth: {token: 123}", "line 1: auth.token: a text is expected; put it in quotes"),  # and it is not shown
         ("streams: {live: {source: file}}", "line 1: streams.live: 'path' is missing: with 'source: file' it says where"),
         ("1: 2", "a mapping of sections is expected, such as 'http:'"),
         (

@@ -85,6 +85,17 @@ def test_a_thumbnail_shows_the_whole_face_in_its_middle(width, height):
     assert 0.35 < (rows[-1] - rows[0]) / SIDE < 0.75, "and it is large"
 
 
+async def test_an_upload_is_there_while_another_thread_forgets_what_is_known_of_it(opened):
+    class Forgetful(dict):
+        def __setitem__(self, key: str, known: object) -> None:
+            """As if a listing on another thread, which has begun before the upload, had ended just now."""
+
+    gallery = opened()
+    info = await added(gallery, 1)
+    gallery._shelf._known = Forgetful()
+    assert gallery.info(info.id) == info
+
+
 async def test_the_same_upload_again_changes_nothing(opened):
     gallery = opened()
     first = await added(gallery, 1)

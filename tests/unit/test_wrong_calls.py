@@ -69,7 +69,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--config", "wall.yaml", "--clip", "silent.wav", "--portrait", "drawing"], f"--clip and --portrait: {NO_LIVE}"),
     (["serve", "--config", "wall.yaml", "--face", "1"], f"--face: {NO_LIVE}"),
     (["serve", "--webcam", "99"], "no camera '99' here"),
-    (["serve", "--url", "camera"], "'camera': the address must begin with rtsp://"),
+    (["serve", "--url", "camera"], "streams.live.path: 'camera': the address must begin with rtsp://"),
     (["serve", "--url", ""], "command line: 'path' is missing: with 'source: network' it says where"),
     (["serve", "--clip", "none.mp4"], "none.mp4: No such file or directory"),
     (["serve", "--clip", "text.mp4"], "text.mp4: not a clip that can be read, or damaged; MP4,"),
@@ -171,7 +171,7 @@ def test_each_wrong_call_is_told_in_one_line(desk, taken_port, shell):
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("PUPPETCAST_HTTP__PORT", "x", "variable PUPPETCAST_HTTP__PORT: http.port: input should be a valid integer"),
+        ("PUPPETCAST_HTTP__PORT", "x", "variable PUPPETCAST_HTTP__PORT: http.port: a whole number is expected"),
         (
             "PUPPETCAST_HTTP",
             "x",
