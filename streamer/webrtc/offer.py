@@ -11,12 +11,15 @@ import re
 from typing import Literal
 
 from ..errors import BadOffer
+from .reach import Reach
 from .sdp import LEAST_PASSWORD, LEAST_UFRAG
 from .sections import CODECS, Section, is_native, is_whole, map_h264, read, split, tidy
 
 MAX_BYTES = 64 * 1024
 MAX_MEDIA = 4
 MAX_CANDIDATES = 64
+MAX_LINES = 1500
+MAX_CODECS = 64
 
 Kind = Literal["whip", "whep"]
 TRANSPORT = ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:")
@@ -28,11 +31,16 @@ SETUPS = {"whip": ("actpass", "active"), "whep": ("actpass", "active", "passive"
 class Offer:
     """A checked offer. sdp: for aiortc; ufrags: of the other side's ICE."""
 
-    def __init__(self, text: str, kind: Kind) -> None:
-        """BadOffer says what is wrong with it, in words for who sent it."""
+    def __init__(
+        self, text: str, kind: Kind, reach: Reach | None = None, max_lines: int = MAX_LINES, max_codecs: int = MAX_CODECS
+    ) -> None:
+        """BadOffer says what is wrong with it, in words for who sent it. reach: says which candidates are used."""
         lines = [line.rstrip() for line in text.removeprefix("\ufeff").strip().splitlines()]
         if not lines or not lines[0].startswith("v=0"):
             raise BadOffer("the body is not SDP: it does not begin with 'v=0'")
+        if len(lines) > max_lines:
+            raise BadOffer(f"the offer has {len(lines)} lines; at most {max_lines} are taken (webrtc.max_offer_lines)")
+        self._reach, self._max_codecs = reach, max_codecs
         self._session, self._sections = read([line for line in lines if line and is_whole(line)])
         self.ufrags = list(dict.fromkeys(re.findall(r"^a=ice-ufrag:(\S+)", "\n".join(lines), re.MULTILINE)))
         for section in self._sections:
@@ -47,6 +55,8 @@ class Offer:
         candidates = sum(line.startswith("a=candidate:") for section in self._sections for line in section.lines)
         if len(self._sections) > MAX_MEDIA or candidates > MAX_CANDIDATES:
             raise BadOffer(f"the offer is too large: at most {MAX_MEDIA} media and {MAX_CANDIDATES} candidates")
+        if any(section.payload_types > self._max_codecs for section in self._sections):
+            raise BadOffer(f"a medium of the offer has more than {self._max_codecs} payload types (webrtc.max_codecs)")
         live = [section for section in self._sections if not section.is_rejected]
         kinds = [section.kind for section in live]
         if "video" not in kinds:
@@ -103,6 +113,9 @@ class Offer:
         parts = [session, *(section.lines for section in usable)]
         if any(_is_mdns(line) for part in parts for line in part):
             parts = [[k for k in part if not _is_mdns(k) and k != "a=end-of-candidates"] for part in parts]
+        if self._reach is not None:
+            takes = self._reach.takes_line
+            parts = [[k for k in part if not k.startswith("a=candidate:") or takes(k)] for part in parts]
         return "\r\n".join(line for part in parts for line in part) + "\r\n"
 
     def answered(self, answer: str) -> str:

@@ -49,6 +49,12 @@ class Section:
     def direction(self) -> str:
         return next((line[2:] for line in self.lines if line in DIRECTIONS), "sendrecv")
 
+    @property
+    def payload_types(self) -> int:
+        """How many, be they of the m-line or told of below it."""
+        told = sum(line.startswith("a=rtpmap:") for line in self.lines), sum(line.startswith("a=fmtp:") for line in self.lines)
+        return max(len(self.lines[0].split(" ")) - 3, *told)
+
     def codecs(self) -> dict[str, str]:
         """Payload type -> name, in capitals, in the order of preference."""
         names = {m[1]: m[2].upper() for line in self.lines if (m := re.match(r"a=rtpmap:(\d+) ([^/]+)/", line))}
