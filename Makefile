@@ -24,7 +24,7 @@ define INSTALL
 	@touch $@
 endef
 
-.PHONY: setup run test quick check style bench browser peers image-check docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
@@ -70,13 +70,11 @@ peers:
 # Tests start the program again and again: it is to be read from bytecode, whatever the shell around has set.
 test quick: export PYTHONDONTWRITEBYTECODE :=
 
-# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. mypy needs one core for a
-# minute, so it works beside them, and speaks after them.
+# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. Types are checked by
+# 'make check', which .ci/run makes, too.
 WORKERS ?= 3
 test: setup browser peers style
-	@{ $(TYPES); } >$(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \
-	wait $$types; types=$$?; echo mypy:; cat $(VENV)/mypy.log; exit $$((tests | types))
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # The everyday part, in a minute or two: without servers, browsers and whole networks.
 quick: check
@@ -89,6 +87,19 @@ bench: setup
 	$(BIN)/puppetcast bench viewers $(CLIP_OPTION) $(CHECK_OPTION)
 	$(BIN)/puppetcast bench sessions $(CLIP_OPTION) $(CHECK_OPTION)
 	$(BIN)/puppetcast bench outputs $(CHECK_OPTION)
+
+# LivePortrait on a machine with an NVIDIA GPU: needs torch, NumPy and safetensors alone, ten minutes and 2 GB in WORK.
+# The crops of a driver are made before, where the whole program is, and go along; GOLDEN is a folder of golden files.
+WORK ?= out/gpu
+CROPS ?= out/crops.npz
+GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) python3)
+gpu-crops: setup
+	@mkdir -p $(dir $(CROPS))
+	$(BIN)/python -m bench.gpu.footage $(CROPS) $(CLIP)
+
+gpu-report:
+	@command -v nvidia-smi >/dev/null || { echo "gpu-report: no NVIDIA device is here (nvidia-smi is missing)"; exit 1; }
+	$(GPU_PYTHON) bench/gpu_report.py $(WORK) $(WORK)/report $(if $(wildcard $(CROPS)),--crops $(CROPS)) $(if $(GOLDEN),--golden $(GOLDEN))
 
 # The steps of the container images, run here: for machines without a container engine.
 image-check: setup

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import resource
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from pipeline import models
-from pipeline.clips import Progress, open_clip, timed
-from pipeline.face.faces import faces_by
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image
+from pipeline.liveportrait.build import precisions
 from pipeline.liveportrait.crop import DRIVING, SOURCE, cut, mesh_box, shrink
 from pipeline.liveportrait.follow import driving_input
 from pipeline.liveportrait.motion import Face, FaceMotion, Gains, Ratios, drive
 from pipeline.liveportrait.options import PLAIN, MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import to_bytes
-from pipeline.liveportrait.runtime import Runtime
-from pipeline.portrait import Portrait
+from pipeline.liveportrait.runtime import Runtime, find_device
 
 from .similarity import psnr, ssim
+from .timing import peak_mb
+
+if TYPE_CHECKING:
+    from pipeline.clips import Progress
+    from pipeline.portrait import Portrait
 
 # The prototype: 148 frames, of which its limit let 20 through. A processor runs fewer, in the same ratio.
 FRAMES, LIMIT = 148, 20
@@ -38,11 +40,13 @@ CPU_FRAMES, CPU_LIMIT = 22, 3
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: precision and number of frames."""
+    """A row of the table: precision and number of frames. tf32: convolutions in fp32 may round their operands to 10 bits, as
+    PyTorch lets them on Ampere and later."""
 
     name: str
     settings: Settings
     frames: int
+    tf32: bool = False
 
 
 def amp(
@@ -53,39 +57,56 @@ def amp(
     The networks are the plain ones throughout (no folding), as in the prototype. Time is from the first driving
     crop on the host to the last picture on the host, after one frame to warm up; loading and tracking are not in it.
     """
-    runtime = Runtime(replace(settings, build=PLAIN, precision=None))
-    device, mixed = runtime.device, runtime.precision
-    del runtime
-    on_cpu = device.type == "cpu"
-    total = frames or (CPU_FRAMES if on_cpu else FRAMES)
-    limit = max(1, round(total * LIMIT / FRAMES))
-    crops = _driving_crops(clip, total)
+    total = frames or (CPU_FRAMES if find_device(settings.device).type == "cpu" else FRAMES)
+    crops = driving_crops(clip, total)
     source = shrink(cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop()))
-    plain = replace(settings, device=str(device), build=PLAIN)
-    rows = [
-        Row("original (fp32, all frames)", replace(plain, precision=Precision.FP32), len(crops)),
-        Row(f"mixed precision alone ({mixed})", replace(plain, precision=mixed), len(crops)),
-        Row(f"limit {limit} alone", replace(plain, precision=Precision.FP32), limit),
-        Row("both", replace(plain, precision=mixed), limit),
-    ]
-    measured = []
+    return {"clip": clip.name, **table(settings, source, crops, _in_own_process, progress)}
+
+
+def table(
+    settings: Settings, source: Image, crops: list[Image], measure: Callable[[Row, Image, list[Image]], dict[str, Any]],
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Of these crops (256, 256, 3). measure: `_in_own_process`, or `measured` where the process is the caller's own."""
+    device, limit = find_device(settings.device), max(1, round(len(crops) * LIMIT / FRAMES))
+    rows = _rows(replace(settings, device=str(device), build=PLAIN), device, len(crops), limit)
+    runs = []
     for k, row in enumerate(rows, 1):
-        measured.append(_in_own_process(row, source, crops[: row.frames]))
+        runs.append(measure(row, source, crops[: row.frames]))
         progress(k, len(rows))
-    table = [_described(row, run, measured[0], len(crops)) for row, run in zip(rows, measured, strict=True)]
+    described = [_described(row, run, runs[0], len(crops)) for row, run in zip(rows, runs, strict=True)]
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "clip": clip.name,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "frames": len(crops),
         "limit": limit,
         "scaled_down": len(crops) != FRAMES,
-        "rows": table,
-        "shares": _contributions(*(row["inference_s"] for row in table)),
+        "rows": described,
+        "shares": _contributions(*(row["inference_s"] for row in (described[0], *described[-3:]))),
     }
 
 
-def _driving_crops(clip: Path, count: int) -> list[Image]:
-    """The driver's face in `count` frames, cut by the box of the first."""
+def _rows(plain: Settings, device: torch.device, total: int, limit: int) -> list[Row]:
+    """The original first; mixed precision, the limit and both last."""
+    half: list[Precision] = [p for p in precisions(device) if p is not Precision.FP32] or [Precision.FP32]
+    whole, mixed = replace(plain, precision=Precision.FP32), replace(plain, precision=half[0])
+    rows = [Row("original (fp32, all frames)", whole, total)]
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        rows.append(Row("fp32 with TF32, as PyTorch ships it", whole, total, tf32=True))
+    rows += [Row(f"mixed precision ({p})", replace(plain, precision=p), total) for p in half[1:]]
+    return [
+        *rows,
+        Row(f"mixed precision alone ({half[0]})", mixed, total),
+        Row(f"limit {limit} alone", whole, limit),
+        Row("both", mixed, limit),
+    ]
+
+
+def driving_crops(clip: Path, count: int) -> list[Image]:
+    """The driver's face (256, 256, 3) in up to `count` frames, cut by the box of the first."""
+    from pipeline import models
+    from pipeline.clips import open_clip, timed
+    from pipeline.face.faces import faces_by
+
     tracker = faces_by(models.find(models.FACE_LANDMARKER)).open_tracker()
     crops: list[Image] = []
     box = None
@@ -107,27 +128,35 @@ def _in_own_process(row: Row, source: Image, crops: list[Image]) -> dict[str, An
     """Peak memory of a process cannot be reset, so each row gets one."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(theirs, row.settings, source, crops))
+    process = context.Process(target=_send, args=(theirs, row, source, crops))
     process.start()
     theirs.close()
     try:
         result: dict[str, Any] = ours.recv()
         return result
+    except EOFError:
+        raise RuntimeError(f"the row '{row.name}' failed; its error is above") from None
     finally:
         process.join()
 
 
-def _measure(pipe: Connection, settings: Settings, source: Image, crops: list[Image]) -> None:
-    runtime = Runtime(settings)
-    with torch.inference_mode():
-        animation = Animation(runtime, source, crops[0])
-        animation.frame(crops[0])
-        if runtime.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(runtime.device)
-        start = time.perf_counter()
-        pictures = [animation.frame(crop) for crop in crops]
-        spent = time.perf_counter() - start
-    pipe.send({"inference_s": spent, "pictures": np.stack(pictures), "peak_mb": peak_mb(runtime.device)})
+def _send(pipe: Connection, row: Row, source: Image, crops: list[Image]) -> None:
+    pipe.send(measured(row, source, crops))
+
+
+@torch.inference_mode()
+def measured(row: Row, source: Image, crops: list[Image]) -> dict[str, Any]:
+    """A row by this process."""
+    runtime = Runtime(row.settings)
+    if runtime.device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = row.tf32
+        torch.cuda.reset_peak_memory_stats(runtime.device)
+    animation = Animation(runtime, source, crops[0])
+    animation.frame(crops[0])
+    start = time.perf_counter()
+    pictures = [animation.frame(crop) for crop in crops]
+    spent = time.perf_counter() - start
+    return {"inference_s": spent, "pictures": np.stack(pictures), "peak_mb": peak_mb(runtime.device)}
 
 
 class Animation:
@@ -152,14 +181,6 @@ class Animation:
         return np.asarray(to_bytes(self._runtime.render(self.features, self.keypoints(motion)))[0].cpu().numpy())
 
 
-def peak_mb(device: torch.device) -> float:
-    """Of the device's memory, or of this process'."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 1e6)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
-
-
 def _described(row: Row, run: dict[str, Any], original: dict[str, Any], total: int) -> dict[str, Any]:
     pairs = list(zip(original["pictures"], run["pictures"], strict=False))
     return {
@@ -171,7 +192,7 @@ def _described(row: Row, run: dict[str, Any], original: dict[str, Any], total: i
         "peak_mb": run["peak_mb"],
         # of the frames that were made; None for no difference at all
         "psnr_db": None if run is original else _finite(median(psnr(a, b) for a, b in pairs)),
-        "ssim": round(median(ssim(a, b) for a, b in pairs), 4),
+        "ssim": round(median(ssim(a, b) for a, b in pairs), 4) if find_spec("cv2") else None,
     }
 
 

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from pipeline.clips import Progress
 from pipeline.face.faces import faces_by
 from pipeline.face.units import in_units
-from pipeline.follow.tuning import Tuning
-from pipeline.frames import Driving, Image
-from pipeline.liveportrait.build import DTYPES, Captured, precisions
+from pipeline.frames import Driving
+from pipeline.liveportrait.build import precisions
 from pipeline.liveportrait.crop import DRIVING, mesh_box, mesh_ratios
 from pipeline.liveportrait.device import DevicePath
 from pipeline.liveportrait.engine import LivePortraitEngine
 from pipeline.liveportrait.follow import Seen, Sight, as_ratios, driving_input
-from pipeline.liveportrait.motion import Face, Gains, drive
+from pipeline.liveportrait.motion import Face
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
-from pipeline.liveportrait.paste import to_bytes
 from pipeline.liveportrait.planes import plane_encoder
-from pipeline.liveportrait.prepared import DevicePortrait
 from pipeline.liveportrait.runtime import Runtime, find_device
 from pipeline.portrait import Portrait
 
-from .amp import peak_mb
+from .flop import frame_tflop
 from .similarity import psnr
+from .timing import matrix_peak, parts, peak_mb, quantiles, times
 
-FRAME_TFLOP = 1.25  # M, W and G: 623 G multiply-adds
 SIDE = 512
 
 
@@ -77,17 +70,22 @@ def device(
     where = find_device(settings.device)
     end_s = time.monotonic() + 60 * minutes
     peak = matrix_peak(where, precisions(where)[0])
-    rows, left_out, first = [], [], None
+    rows, left_out, failed, first = [], [], [], None
     todo = variants(where)
     for done, variant in enumerate(todo, 1):
-        run = _in_own_process(variant, replace(settings, device=str(where)), portrait, end_s - time.monotonic())
+        try:
+            run = _in_own_process(variant, replace(settings, device=str(where)), portrait, end_s - time.monotonic())
+        except EOFError:  # its process died, and said why above; the other rows are worth having
+            failed.append(variant.name)
+            continue
         if run is None:
             left_out.append(variant.name)
         else:
             picture = run.pop("picture")
             first = picture if first is None else first
             rows.append({"name": variant.name, **run, "psnr_db": None if picture is first else round(psnr(first, picture), 1)})
-            rows[-1]["tflops"] = {b: round(FRAME_TFLOP * int(b) / ms["p50"] * 1000, 2) for b, ms in run["whole"].items()}
+            tflop = frame_tflop(variant.build.fold)
+            rows[-1]["tflops"] = {b: round(tflop * int(b) / ms["p50"] * 1000, 2) for b, ms in run["whole"].items()}
             rows[-1]["share_of_peak"] = {b: round(t / peak, 3) for b, t in rows[-1]["tflops"].items()}
         progress(done, len(todo))
     return {
@@ -96,19 +94,12 @@ def device(
         "matrix_peak_tflops": round(peak, 2),
         "rows": rows,
         "left_out_for_time": left_out,
+        "failed": failed,
     }
 
 
-def matrix_peak(where: torch.device, precision: Precision) -> float:
-    """TFLOP/s of a large matrix product: the best of some."""
-    size = 8192 if where.type == "cuda" else 2048
-    a, b = (torch.randn(size, size, device=where).to(DTYPES[precision]) for _ in range(2))
-    times = _times(lambda: a @ b, where, 20)
-    return 2 * size**3 / min(times) / 1e12
-
-
 def _in_own_process(variant: Variant, settings: Settings, portrait: Portrait, seconds: float) -> dict[str, Any] | None:
-    """What a variant measures; None if the time is over. Peak memory of a process cannot be reset."""
+    """What a variant measures; None if the time is over, EOFError if it fails. Peak memory of a process cannot be reset."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(theirs, variant, settings, portrait))
@@ -117,8 +108,6 @@ def _in_own_process(variant: Variant, settings: Settings, portrait: Portrait, se
     try:
         result: dict[str, Any] | None = ours.recv() if ours.poll(max(seconds, 0)) else None
         return result
-    except EOFError:
-        raise RuntimeError(f"the variant '{variant.name}' failed; its error is above") from None
     finally:
         process.kill()
         process.join()
@@ -145,10 +134,12 @@ def _measure(pipe: Connection, variant: Variant, settings: Settings, portrait: P
     whole = {}
     for batch in path.batches:
         path.submit([(on_device, sight._replace(row=row)) for row in range(batch)])()
-        whole[str(batch)] = _quantiles(_times(lambda batch=batch: path._launch(batch), runtime.device))  # type: ignore[misc]
-    parts, picture = _parts(runtime, on_device, sight, bool(variant.build.graph))
+        whole[str(batch)] = quantiles(times(lambda batch=batch: path._launch(batch), runtime.device))  # type: ignore[misc]
+    seen = runtime.upload([driving_input(portrait.image, sight.seen.box)])
+    networks, picture = parts(runtime, on_device, seen, sight.reference, bool(variant.build.graph))
     assert planes[1][0][1], "the picture is finite"
-    pipe.send({"build_s": round(build_s, 1), "whole": whole, **parts, "peak_mb": peak_mb(runtime.device), "picture": picture})
+    figures = {"build_s": round(build_s, 1), "whole": whole, "networks": networks, "peak_mb": peak_mb(runtime.device)}
+    pipe.send({**figures, "picture": picture})
 
 
 def _sight(runtime: Runtime, portrait: Portrait) -> Sight:
@@ -161,63 +152,10 @@ def _sight(runtime: Runtime, portrait: Portrait) -> Sight:
     return Sight(Driving(portrait.image, 0.0), Seen(box, ratios, 0.0, 0.0), face, 0)
 
 
-def _parts(runtime: Runtime, portrait: DevicePortrait, sight: Sight, graph: bool) -> tuple[dict[str, Any], Image]:
-    """Each network at batch 1, and all of them in turn."""
-    picture = runtime.upload([driving_input(sight.driving.image, sight.seen.box)])
-    face, gains = sight.reference._replace(motion=runtime.motion(picture)), Gains.of(Tuning(), runtime.device)
-
-    def keypoints(seen: Face = face) -> Tensor:
-        return drive(portrait.face, seen, sight.reference.motion, gains, runtime.controllers, MotionOptions())
-
-    driven = keypoints()
-    warped = runtime.warp(portrait.features, driven)
-
-    def networks() -> Tensor:
-        return runtime.render(portrait.features, keypoints(face._replace(motion=runtime.motion(picture))))
-
-    parts: dict[str, Callable[[], Any]] = {
-        "M": lambda: runtime.motion(picture),
-        "composition+S": keypoints,
-        "W": lambda: runtime.warp(portrait.features, driven),
-        "G": lambda: runtime.generate(warped),
-        "M+W+G+S": networks,
-    }
-    out = to_bytes(networks())[0].cpu().numpy()
-    if graph:
-        parts = {name: Captured(run, runtime.device).replay for name, run in parts.items()}
-    return {"networks": {name: _quantiles(_times(run, runtime.device)) for name, run in parts.items()}}, out
-
-
-def _times(run: Callable[[], Any], where: torch.device, count: int | None = None) -> list[float]:
-    """Seconds of each of `count` runs, after some that do not count."""
-    if where.type != "cuda":
-        run()
-        return [_seconds(run) for _ in range(count or 4)]
-    for _ in range(10):
-        run()
-    event = partial(torch.cuda.Event, enable_timing=True)
-    events = [(event(), event()) for _ in range(count or 100)]
-    for before, after in events:
-        before.record()
-        run()
-        after.record()
-    torch.cuda.synchronize(where)
-    return [before.elapsed_time(after) / 1000 for before, after in events]
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _quantiles(seconds: list[float]) -> dict[str, float]:
-    p50, p95, p99 = np.percentile(seconds, [50, 95, 99]) * 1000
-    return {"p50": round(p50, 2), "p95": round(p95, 2), "p99": round(p99, 2)}
-
-
 def markdown(figures: dict[str, Any]) -> str:
     """The table for people."""
+    if not figures["rows"]:
+        return f"No row was finished; failed: {', '.join(figures['failed']) or 'none'}."
     batches = list(figures["rows"][0]["whole"])
     head = [
         "",
@@ -247,4 +185,6 @@ def markdown(figures: dict[str, Any]) -> str:
     lines.append(f"\nMilliseconds, medians. Peak of a matrix product on this device: {figures['matrix_peak_tflops']} TFLOP/s.")
     if figures["left_out_for_time"]:
         lines.append(f"Left out, as the time was over: {', '.join(figures['left_out_for_time'])}.")
+    if figures["failed"]:
+        lines.append(f"Failed: {', '.join(figures['failed'])}.")
     return "\n".join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +28,8 @@ def ssim_map(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", IEEE Transactions on Image Processing 13(4), 2004.
     """
+
+    import cv2
 
     def blurred(image: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(cv2.GaussianBlur(image, (11, 11), 1.5))

@@ -17,11 +17,12 @@ import numpy as np
 from .errors import ClipError
 from .frames import Image
 from .media import animated
-from .media.reader import FASTEST, USUAL, Moment, Reader, file_url, video_of
+from .media.reader import FASTEST, MAY_JUMP, NO_CLOCK, USUAL, Moment, Reader, file_url, video_of
 
 Progress = Callable[[int, int | None], None]  # frames so far, frames in all where the file says so
 CALIBRATION_S = 3.0  # the neutral face is looked for in so much of a clip
 MOST_EARLY = 2000  # frames of sound, some forty seconds
+CUT_S = 0.5  # by which a file may end before its time: containers round, and count priming
 COUNTED = 90  # packets, to find the rate of pictures whose clock is finer than they are
 
 
@@ -29,14 +30,16 @@ class Clip:
     """A file of pictures that move, with or without sound; an animated picture is one, too. ClipError if it is none.
 
     frames, seconds: how many pictures, and how long, where the file says so. rate: pictures per second, about; their times
-    are what counts.
+    are what counts. cut: in words, once all of it was read, that the file says that there is more; "" where it does not.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.has_sound = False
+        self.cut = ""
         self.frames: int | None
         self._container = None
+        self._read_s = float("-inf")  # the end of what was read, of picture or sound
         moving = animated.about(path)
         if moving is not None:
             self.frames, self.rate = moving
@@ -66,6 +69,7 @@ class Clip:
         What is damaged is left out, as players do; ClipError where nothing can be decoded.
         """
         first_s: float | None = None
+        shown = 0
         early: deque[Moment] = deque(maxlen=MOST_EARLY)  # sound that is stored before the first picture may belong after it
         for at, frame in self._moments(sound):
             if first_s is None and isinstance(frame, av.AudioFrame):
@@ -76,7 +80,9 @@ class Clip:
                 yield from ((t - at, heard) for t, heard in early if t >= at)
                 early.clear()
             if at >= first_s:
+                shown += isinstance(frame, av.VideoFrame)
                 yield at - first_s, frame
+        self._look_for_more(shown)
         if first_s is None:
             raise ClipError(f"{self.path}: no picture could be decoded")
 
@@ -88,8 +94,19 @@ class Clip:
         reader = self._reader()
         with suppress(av.error.FFmpegError):  # a file that was cut off ends there
             for packet in reader.packets():
+                if packet.pts is not None and packet.time_base:
+                    self._read_s = max(self._read_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if sound or packet.stream.index == reader.video.index:
                     yield from reader.decode(packet)
+
+    def _look_for_more(self, shown: int) -> None:
+        """Of a stream that may be joined to others nobody has written how long it is; FFmpeg guesses."""
+        container = self._container
+        if container is None or self.seconds is None or container.format.flags & (NO_CLOCK | MAY_JUMP):
+            return
+        if self._read_s < self.seconds - CUT_S:
+            said = self.frames or round(self.seconds * float(self.rate))
+            self.cut = f"{self.path}: it ends after {shown} of about {said} frames: the file is cut"
 
     def _reader(self) -> Reader:
         assert self._container is not None

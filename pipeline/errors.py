@@ -7,6 +7,7 @@ PuppetError
 │   └── MarksError       the points that place it by hand are no face
 ├── ClipError            the driving clip cannot be used
 ├── TemplateError        the motion template cannot be used
+├── DeviceLost           the device does not answer any more
 └── ModelError           a model file is missing, damaged or cannot be fetched
 """
 
@@ -39,6 +40,10 @@ class ClipError(PuppetError):
 
 class TemplateError(PuppetError):
     """The motion template cannot be used."""
+
+
+class DeviceLost(PuppetError):
+    """The device does not answer any more; this process cannot use it again."""
 
 
 class ModelError(PuppetError):

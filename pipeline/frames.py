@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import av  # and OpenCV where it is used: a machine that only measures its GPU has neither
 
 Image = NDArray[np.uint8]
 CLOCK = Fraction(1, 90_000)
@@ -51,9 +53,15 @@ class AnimatedFrame:
     def __post_init__(self) -> None:
         if self._seal is not _SEAL:
             raise TypeError("only a lane's screen makes an AnimatedFrame")
+        if not isinstance(self.yuv, np.ndarray) or self.yuv.dtype != np.uint8 or self.yuv.ndim != 2:
+            raise TypeError("a picture is planar YUV 4:2:0 in bytes")
+        if self.yuv.shape[0] % 3 or self.yuv.shape[1] % 2 or not self.yuv.size:
+            raise ValueError(f"a picture of {self.yuv.shape} is not planar YUV 4:2:0")
 
     def video_frame(self, pts: int) -> av.VideoFrame:
         """A fresh VideoFrame at `pts` (90 kHz): encoders write into the ones they are given."""
+        import av
+
         frame = av.VideoFrame.from_ndarray(self.yuv, format="yuv420p")
         frame.pts = pts
         frame.time_base = CLOCK
@@ -62,12 +70,16 @@ class AnimatedFrame:
 
 def planar(picture: Image) -> Image:
     """(h, w, 3) RGB -> (h · 3 / 2, w) planar YUV 4:2:0."""
+    import cv2
+
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
 
 
 def letterboxed(yuv: Image, width: int, height: int) -> Image:
     """Planar YUV 4:2:0 (h · 3 / 2, w) made to fit (height · 3 / 2, width), all sides even, with black where the shapes
     differ."""
+    import cv2
+
     rows, columns = yuv.shape[0] * 2 // 3, yuv.shape[1]
     if (columns, rows) == (width, height):
         return yuv

@@ -8,9 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-from platformdirs import user_cache_path
-
 from .errors import ModelError
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
@@ -44,7 +41,11 @@ MODELS = {m.name: m for m in (FACE_LANDMARKER,)}
 def folder() -> Path:
     """Where model files lie: `PUPPETCAST_MODELS`, or the user's cache folder."""
     override = os.environ.get("PUPPETCAST_MODELS")
-    return Path(override).expanduser() if override else user_cache_path("puppetcast") / "models"
+    if override:
+        return Path(override).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("puppetcast") / "models"
 
 
 def path_of(model: ModelFile) -> Path:
@@ -71,6 +72,8 @@ def fetch(model: ModelFile, progress: Progress | None = None, timeout_s: float =
 
     timeout_s: limit for connecting and for each read. Raises ModelError.
     """
+    import httpx
+
     path = path_of(model)
     if is_good(model, path):
         return path
@@ -91,6 +94,8 @@ def fetch(model: ModelFile, progress: Progress | None = None, timeout_s: float =
 
 
 def _download(model: ModelFile, part: Path, progress: Progress, timeout_s: float) -> None:
+    import httpx
+
     have = part.stat().st_size if part.exists() else 0
     if have >= model.size:
         part.unlink()

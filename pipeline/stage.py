@@ -13,11 +13,13 @@ from typing import Any
 
 from .clock import Clock, steady
 from .engine import Engine, Prepared
+from .errors import DeviceLost
 from .frames import Image
 
 log = logging.getLogger(__name__)
 
 ACTIVE_S = 1.0  # a lane that was served within this time will soon have another frame
+WATCH_S = 2.0  # a device that takes so long for a batch is lost
 SAMPLES = 60  # so few that a device that becomes slow is known to be within seconds
 
 
@@ -58,13 +60,18 @@ class _Batch:
 class AnimationStage:
     """Owns an engine's device: takes what lanes have followed, fairly and in batches.
 
-    gather_s: how long at most a batch waits for lanes that are expected to have a frame soon. Whoever runs it sees to it
-    that `offer`, `waits`, `withdraw`, `wait_s` and `take` do not meet, and calls `step` from one thread.
+    gather_s: how long at most a batch waits for lanes that are expected to have a frame soon. watch_s: how long at most
+    the device may take for one, where that is not the processor itself; 0 for as long as it wants. lost: why the device
+    cannot be used any more, in words; empty while it can. Whoever runs it sees to it that `offer`, `waits`, `withdraw`,
+    `wait_s` and `take` do not meet, and calls `step` from one thread.
     """
 
-    def __init__(self, engine: Engine, gather_s: float = 0.002, clock: Clock = steady) -> None:
+    def __init__(self, engine: Engine, gather_s: float = 0.002, clock: Clock = steady, watch_s: float = WATCH_S) -> None:
         self.engine = engine
         self.gather_s = gather_s
+        self.lost = ""
+        self._watch_s = float("inf") if engine.on_cpu or not watch_s else watch_s
+        self._asked_s: deque[float] = deque()  # when, of each batch whose pictures have not come
         self.batches: Counter[int] = Counter()  # how many batches of each size
         self._clock = clock
         self._waiting: dict[Turn, Work] = {}
@@ -96,9 +103,21 @@ class AnimationStage:
         """A frame takes the device so long: known from the warm-up."""
         self._frame_s.append(seconds)
 
+    def watch(self) -> None:
+        """See whether the device still answers; from any thread, now and then."""
+        since_s = next(iter(tuple(self._asked_s)), None)
+        if since_s is not None and self._clock() - since_s > self._watch_s:
+            self._lose(f"no picture has come within {self._watch_s:g} s")
+
+    def _lose(self, why: str) -> None:
+        if not self.lost:
+            self.lost = why
+            log.error("engine %s: %s", self.engine.name, why)
+
     def offer(self, work: Work) -> None:
-        """Have a frame animated, unless its turn is closed; in the place of one of the same turn that still waits."""
-        if not work.turn.closed:
+        """Have a frame animated, unless its turn is closed or the device is lost; in the place of one of the same turn that
+        still waits."""
+        if not work.turn.closed and not self.lost:
             self._waiting[work.turn] = work
 
     def waits(self, work: Work) -> bool:
@@ -127,14 +146,20 @@ class AnimationStage:
 
     def step(self, works: list[Work]) -> None:
         """Give the device what was taken, and hand out the pictures of the batch before; of this one too where the
-        device does not work beside us. So the next batch is prepared while the device works."""
+        device does not work beside us. So the next batch is prepared while the device works.
+
+        One stream must not spoil the others' frames: those of a batch that failed are tried again one by one, once the
+        device has nothing else of ours, as then none of its buffers is waited for; but for those of which a newer one was
+        on its way, as motion must not go back."""
         started = self._submit(works) if works else None
-        if self._pending is not None:
-            self._collect(self._pending)
+        again = [] if self._pending is None else self._collect(self._pending)
         self._pending = started
-        if started is not None and not self.engine.overlaps:
+        if started is not None and (again or not self.engine.overlaps):
             self._pending = None
-            self._collect(started)
+            newer = {work.turn for work in works}
+            again = [*(work for work in again if work.turn not in newer), *self._collect(started)]
+        for work in again:
+            self._collect(self._submit([work]))
 
     def _sharing(self) -> int:
         """How many lanes share the device now."""
@@ -144,6 +169,7 @@ class AnimationStage:
 
     def _submit(self, works: list[Work]) -> _Batch:
         start_s = self._clock()
+        self._asked_s.append(start_s)
         self.batches[len(works)] += 1
         try:
             return _Batch(works, self.engine.submit([(work.prepared, work.seen) for work in works]), start_s)
@@ -155,18 +181,20 @@ class AnimationStage:
 
         return _Batch(works, fail, start_s)
 
-    def _collect(self, batch: _Batch) -> None:
+    def _collect(self, batch: _Batch) -> list[Work]:
+        """Hand out a batch's pictures; what is to be tried again."""
         start_s = max(batch.start_s, self._free_s)
         try:
             pictures = batch.pictures()
-        except Exception:  # whatever an engine does, the lanes go on with their last frames
-            if len(batch.works) == 1:
-                self._served(batch)
-                batch.works[0].failed(self._free_s - start_s)
-            else:  # one stream must not spoil the others' frames
-                for work in batch.works:
-                    self._collect(self._submit([work]))
-            return
+        except Exception as exc:  # whatever an engine does, the lanes go on with their last frames
+            self._served(batch)
+            if isinstance(exc, DeviceLost):
+                self._lose(str(exc))
+            if len(batch.works) > 1 and not self.lost:
+                return batch.works
+            for work in batch.works:
+                work.failed(self._free_s - start_s)
+            return []
         self._served(batch)
         each = (self._free_s - start_s) / len(batch.works)
         self._frame_s.append(each)
@@ -174,10 +202,12 @@ class AnimationStage:
         sharing = self._sharing()
         for work, yuv in zip(batch.works, pictures, strict=True):
             work.done(yuv, each * sharing)
+        return []
 
     def _served(self, batch: _Batch) -> None:
         """Those of a batch have had their turn, the ones that failed too."""
         self._free_s = self._clock()
+        self._asked_s.popleft()
         for work in batch.works:
             work.turn.served_s, work.turn.number = self._free_s, next(self._numbers)
             self._active.add(work.turn)

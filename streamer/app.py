@@ -24,13 +24,14 @@ from .control.control import Control, load_portraits
 from .errors import ConfigError, SourceError
 from .http.access import Access
 from .http.server import create_app
-from .http.web import WebServer, listen
+from .http.tokens import closed
+from .http.web import WebServer, address_for, listen
 from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.configured import make_source
 from .stream.stages import Stages
-from .webrtc import aiortc_patches
+from .webrtc import aiortc_patches, decoders
 from .webrtc.broadcasts import Broadcasts
 from .webrtc.ice import IceServers
 from .webrtc.sessions import Sessions
@@ -100,12 +101,16 @@ class Server:
     """
 
     def __init__(self, config: Config, engine: Engine | None = None, sources: Mapping[str, Source] | None = None) -> None:
+        config, self.is_token_new = closed(config)
         self.config = config
         faces = find_faces(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
-        engines = Stages(lambda name: engine or open_engine(name, faces, settings), config.device.gather_ms / 1000)
-        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(c)) is not None} | dict(sources or {})
+        device = config.device
+        engines = Stages(
+            lambda name: engine or open_engine(name, faces, settings), device.gather_ms / 1000, watch_s=device.watchdog_s
+        )
+        self._sources = {n: s for n, c in config.streams.items() if (s := make_source(n, c)) is not None} | dict(sources or {})
         if unknown := self._sources.keys() - config.streams.keys():
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
         self._check_sources()
@@ -117,14 +122,15 @@ class Server:
         for name in dict.fromkeys(stream.engine or config.engine.name for stream in config.streams.values()):
             engines.open(name)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
-        self.control = Control(config, engines, faces, outputs)
+        decoders.install(rtc.max_frame_pixels)
+        self._code = 0
+        self.control = Control(config, engines, faces, outputs, self._end_with)
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self._listener = listen(config.http.host, config.http.port)
-        host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
-        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
-        self.http = create_app(self.control, self.sessions, ice, Access(config.auth, config.http.allowed_origins))
-        self._web = WebServer(self.http, REQUESTS_S)
+        self.url = address_for(config, self._listener.getsockname()[1])
+        self.http = create_app(self.control, self.sessions, ice, Access(config.auth), config)
+        self._web = WebServer(self.http, REQUESTS_S, config.http)
         self._starting: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._open: Counter[str] | None = None  # what was, when the end began
@@ -139,9 +145,9 @@ class Server:
                     raise
                 log.error("streams.%s.path: %s; the other streams go on", name, exc)
 
-    async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
+    async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> int:
         """Run until `stop`, or a signal where this is the main thread. Whatever ends it, nothing is left behind but what
-        does not let go within the time limits; that is named in the log."""
+        does not let go within the time limits; that is named in the log. The exit code that the process should have."""
         self._web.on_ready = lambda: on_ready(self.url)
         self._web.on_shutdown = self._hang_up
         with signals.handled(self.stop):
@@ -150,6 +156,7 @@ class Server:
                     await self._web.serve(sockets=[self._listener])
             finally:
                 await self._end()
+        return self._code
 
     async def _started(self) -> bool:
         """Start all streams; False if `stop` came first: an engine can take minutes to warm up."""
@@ -193,6 +200,10 @@ class Server:
             but = ", but for what was given up" if late else ""
             log.info("goodbye; closed%s: %s", but, _words(self._open) or "nothing was open")
 
+    def _end_with(self, code: int) -> None:
+        self._code = code
+        self.stop()
+
     def stop(self) -> None:
         """Ask the server to end; from any thread, at any time."""
         self._web.should_exit = True
@@ -209,9 +220,9 @@ def _words(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count)
 
 
-def run(main: Coroutine[Any, Any, None]) -> NoReturn:
-    """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with code 0.
-    What `main` raises is raised."""
+def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
+    """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with the code
+    that `main` returns, 0 for none. What it raises is raised."""
     threads.one_each()
     # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
     sys.setswitchinterval(0.001)
@@ -221,5 +232,5 @@ def run(main: Coroutine[Any, Any, None]) -> NoReturn:
         # aiomqtt waits for sockets, which Windows' own loop cannot; what that one can, subprocesses, is not needed here.
         new_event_loop = asyncio.SelectorEventLoop
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main)
-        signals.leave()  # before the runner waits, without a limit, for threads that were given up
+        code = runner.run(main)
+        signals.leave(code or 0)  # before the runner waits, without a limit, for threads that were given up

@@ -19,7 +19,9 @@ StreamerError
 ├── NoRestart            ICE cannot be restarted now
 ├── PreconditionFailed   If-Match names another ICE session
 ├── PreconditionRequired If-Match is missing
+├── TooSlow              the body of a request did not come in time
 ├── ForeignPage          a page of another site asks, and may not
+├── UnknownHost          the request is for a name that this server does not go by
 ├── Unauthorized         a token is missing or wrong
 ├── TooManyRequests      one address asks too often
 └── TooManySessions      the server's limit is reached
@@ -129,6 +131,14 @@ class PreconditionRequired(StreamerError):
     """If-Match is missing."""
 
 
+class TooSlow(StreamerError):
+    """The body of a request did not come in time."""
+
+
+class UnknownHost(StreamerError):
+    """The request is for a name that this server does not go by: a browser may have been lured here (DNS rebinding)."""
+
+
 class ForeignPage(StreamerError):
     """A page of another site must not reach a server on this machine through its visitor's browser."""
 
@@ -138,7 +148,11 @@ class Unauthorized(StreamerError):
 
 
 class TooManyRequests(StreamerError):
-    """One address asks too often."""
+    """One address asks too often. after_s: when it may again."""
+
+    def __init__(self, message: str, after_s: float = 10) -> None:
+        super().__init__(message)
+        self.after_s = after_s
 
 
 class TooManySessions(StreamerError):

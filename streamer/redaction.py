@@ -20,6 +20,11 @@ _NAMES = (
 )
 _PAIR = re.compile(rf"({_NAMES})=(.*?)(?=[&;]|_[a-z]+=|$)", re.IGNORECASE)
 _SEGMENT = re.compile(rf"(?<=/)({_NAMES})/[^/]+", re.IGNORECASE)
+# A part of a path that nobody makes up: long, and ever changing between digits and letters, large and small.
+_OPAQUE = re.compile(r"(?<=/)[\w~=+-]{16,}", re.ASCII)
+_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
+_HEX = re.compile(r"[0-9a-f-]{24,}", re.IGNORECASE)
+MIXED = 0.16  # changes a character
 STREAM_KEYS = ("rtmp", "rtmps", "rtmpt", "rtmpts")  # the last part of their paths says who may publish
 ODD = re.compile(
     r"[\s#/?\[\]\\\"<>^`{|}]"
@@ -76,12 +81,18 @@ class Address:
     def shown(self) -> str:
         """Without anything that is a secret."""
         path = _SEGMENT.sub(rf"\1/{HIDDEN}", _PAIR.sub(rf"\1={HIDDEN}", self.path))
+        path = _OPAQUE.sub(lambda part: HIDDEN if _is_opaque(part[0]) else part[0], path)
         folder, slash, last = path.rpartition("/")
         if self.scheme in STREAM_KEYS and folder and last:
             path = f"{folder}{slash}{HIDDEN}"
         start = f"{self.scheme}://" if self.scheme else ""
         login = f"{HIDDEN}@" if self.user or self.password else ""
         return f"{start}{login}{self.host}{path}{f'?{HIDDEN}' if self.query else ''}"
+
+
+def _is_opaque(part: str) -> bool:
+    changes = len(_CHANGE.findall(part))
+    return any(c.isdigit() for c in part) and (changes >= MIXED * len(part) or (changes > 0 and _HEX.fullmatch(part) is not None))
 
 
 def redacted(url: str) -> str:
@@ -96,9 +107,9 @@ def check_address(url: str) -> None:
     port = re.search(r":(\d+)$", address.host)
     if port is not None and int(port[1]) > 65535:
         raise ConfigError(f"'{redacted(url)}': there is no port {port[1]}; the last one is 65535")
-    odd = ODD.search(f"{address.user}{address.password}")
-    if odd is not None:
+    odd = dict.fromkeys(ODD.findall(f"{address.user}{address.password}"))
+    if odd:
+        signs, cures = (" and ".join(each) for each in ([f"'{c}'" for c in odd], [quote(c, safe="") for c in odd]))
         raise ConfigError(
-            f"'{redacted(url)}': the user or password has '{odd[0]}' in it; write that as {quote(odd[0], safe='')} "
-            "(and an '@' of the path as %40)"
+            f"'{redacted(url)}': the user or password has {signs} in it; write that as {cures} (and an '@' of the path as %40)"
         )

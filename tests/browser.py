@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from .programs import program
 from .waiting import LIMIT_S, wait_until
@@ -52,6 +52,27 @@ RECORD = """async ([count, seconds, x, y, width, height]) => {
 def chromium() -> str:
     """Its path."""
     return program("chromium", "chromium-browser", "google-chrome", cure="'make browser' installs it")
+
+
+@contextmanager
+def as_new(page: Page, width: int = 1240, height: int = 860) -> Iterator[None]:
+    """Use a page again; what one test sets, stores or listens to is gone afterwards, but not a script added to the page. An
+    error of the page's scripts is one of the test."""
+    errors: list[str] = []
+
+    def note(error: Error) -> None:
+        errors.append(str(error))
+
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme="dark")
+    page.on("pageerror", note)
+    yield
+    page.remove_listener("pageerror", note)
+    page.unroute_all(behavior="ignoreErrors")
+    if page.url.startswith("http"):
+        page.evaluate("localStorage.clear(), sessionStorage.clear()")
+    page.goto("about:blank")
+    assert not errors
 
 
 def unfold(page: Page) -> None:

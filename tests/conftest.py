@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from platformdirs import user_cache_path
 from playwright.sync_api import Browser, Page
 
 from pipeline import models, threads, wheel
@@ -33,6 +34,8 @@ from .media import as_camera, short_clip
 if TYPE_CHECKING:
     from .commands import Commands
 
+# What tests compile is found again by the next run: the checkpoints that it would be kept with are made anew each time.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
@@ -40,7 +43,12 @@ PORTRAITS = SHARED / "media" / "portraits"
 LONGEST = ("browser", "page", "liveportrait", "puppets", "device_path", "puppet", "portraits", "foreign", "outputs")
 
 
-NEED_TORCH = tuple(f"test_{name}.py" for name in ("device_path", "download", "liveportrait", "liveportrait_engine", "template"))
+NEED_TORCH = tuple(
+    f"test_{name}.py"
+    for name in (
+        "device_path", "download", "fake_device", "gpu", "gpu_report", "liveportrait", "liveportrait_engine", "template",
+    )
+)  # fmt: skip
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -188,17 +196,18 @@ def checkpoints(conformance, made_once) -> Path:
 def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Server]:
     """A server of its own on a free port, media on the loopback address."""
     data: dict[str, Any] = {
-        "http": {"port": 0},
+        "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
         "portraits": {"keep": False},
-        "webrtc": {"bind_addresses": ["127.0.0.1"]},
+        # Whoever connects to it does so from one address.
+        "webrtc": {"bind_addresses": ["127.0.0.1"], "max_sessions_per_address": 1000, "max_connecting_per_address": 1000},
     }
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process
     server = Server(Config(**data), own_engine)
     ready: Future[str] = Future()
-    ended: Future[None] = Future()
+    ended: Future[int] = Future()
 
     def serve() -> None:
         try:
@@ -239,23 +248,27 @@ def chromium_of_all(tmp_path_factory) -> Iterator[browsers.Chromium]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(chromium_of_all) -> Iterator[Browser]:
-    """The session's Chromium."""
+    """The session's Chromium. Playwright's loop lives as long as the module: tests with an event loop come before it."""
     with chromium_of_all.connected() as connected:
         yield connected
 
 
-@pytest.fixture
-def page(browser) -> Iterator[Page]:
-    """An empty page, with nothing left of other tests; an error of its scripts fails the test."""
-    context = browser.new_context(viewport={"width": 1240, "height": 860}, color_scheme="dark")
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
+@pytest.fixture(scope="module")
+def tab(browser) -> Iterator[Page]:
+    """The module's one page: in a new one, opening puppetcast's page takes three times as long."""
+    # Playwright's waiting needs eval, which the page's content policy forbids: test_page.py has a page that is held to it.
+    context = browser.new_context(bypass_csp=True)
+    yield context.new_page()
     context.close()
-    assert not errors
+
+
+@pytest.fixture
+def page(tab) -> Iterator[Page]:
+    """An empty page, with nothing left of other tests; an error of its scripts fails the test."""
+    with browsers.as_new(tab):
+        yield tab
 
 
 @pytest.fixture(scope="session")

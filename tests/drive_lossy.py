@@ -18,7 +18,7 @@ executable, url, camera, pictures = sys.argv[1:]
 with sync_playwright() as p:
     flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera}", f"--unsafely-treat-insecure-origin-as-secure={url}"]
     browser = p.chromium.launch(executable_path=executable, headless=True, args=flags)
-    page = browser.new_page(viewport={"width": 640, "height": 480})
+    page = browser.new_page(viewport={"width": 640, "height": 480}, bypass_csp=True)
     page.goto(url)
     page.click("#start")
     page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)

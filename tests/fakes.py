@@ -184,6 +184,7 @@ class FakePuppeteer(Follower):
     """Follows how bright a driver is, against how bright it was when it was calibrated."""
 
     tracker: FakeTracker
+    drivers = None
 
     def __init__(self) -> None:
         super().__init__(FakeTracker())
@@ -212,7 +213,12 @@ class FakePuppeteer(Follower):
         return np.full_like(prepared.still, self.follow(Driving(image, time_s)))
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
-        raise NotImplementedError
+        for _, image in frames:
+            self._neutral = int(image[0, 0, 0])
+            self.keeper.done()
+
+    def render(self, prepared: FakePrepared, seen: int) -> Image:
+        return np.full_like(prepared.still, seen)
 
 
 class Bright:

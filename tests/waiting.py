@@ -1,6 +1,7 @@
 """Waiting for what another thread, process or peer does: the only place where a test looks again and again.
 
-A limit costs nothing when what is awaited comes, so it is generous: no test depends on how fast the machine is.
+A limit costs nothing when what is awaited comes, so it is generous: no test depends on how fast the machine is. Looking costs
+at most a fourth of a core, or on a busy machine what is awaited would come later for it.
 """
 
 from __future__ import annotations
@@ -21,20 +22,32 @@ LOOK_S = 0.02
 
 def wait_until(read: Callable[[], T], seconds: float = LIMIT_S, holds: Callable[[T], object] = bool) -> T:
     """Wait for a value of `read` for which `holds` is true, and return it; AssertionError says what came instead."""
-    end = time.monotonic() + seconds
-    while not holds(value := read()):
-        assert time.monotonic() < end, _missed(read, holds, seconds, value)
-        time.sleep(LOOK_S)
-    return value
+    for value, pause_s in _looks(read, seconds, holds):
+        if not pause_s:
+            return value
+        time.sleep(pause_s)
+    raise AssertionError
 
 
 async def until(read: Callable[[], T], seconds: float = LIMIT_S, holds: Callable[[T], object] = bool) -> T:
     """`wait_until` that lets the event loop work meanwhile."""
+    for value, pause_s in _looks(read, seconds, holds):
+        if not pause_s:
+            return value
+        await asyncio.sleep(pause_s)
+    raise AssertionError
+
+
+def _looks(read: Callable[[], T], seconds: float, holds: Callable[[T], object]) -> Iterator[tuple[T, float]]:
+    """What is read, each time with the pause before the next look; none for what is awaited."""
     end = time.monotonic() + seconds
-    while not holds(value := read()):
-        assert time.monotonic() < end, _missed(read, holds, seconds, value)
-        await asyncio.sleep(LOOK_S)
-    return value
+    while True:
+        began = time.monotonic()
+        if holds(value := read()):
+            yield value, 0.0
+        now = time.monotonic()
+        assert now < end, _missed(read, holds, seconds, value)
+        yield value, max(LOOK_S, 3 * (now - began))
 
 
 def states(http: httpx.Client, stream: str = "live") -> Iterator[dict[str, Any]]:

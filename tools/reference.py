@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -18,10 +19,13 @@ from pydantic_core import to_jsonable_python
 from streamer.config import Config
 from streamer.control.commands import BARE, Change
 from streamer.control.state import TELEMETRY, StreamState
+from streamer.http.rights import Needs, Of
 from streamer.mqtt import homeassistant
 
 from . import default_config
 
+ROOT = Path(__file__).parent.parent
+MANY = {list: ("list of ", "[]"), dict: ("by name, ", ".NAME")}
 MADE = "<!-- Made from the code by 'make docs'; changes here are lost. -->\n"
 
 
@@ -46,9 +50,9 @@ def _section(title: str, model: type[BaseModel]) -> list[str]:
     for key, field in model.model_fields.items():
         nested = _model(field.annotation)
         if nested is not None:
-            many = get_origin(field.annotation) is list
-            rows.append(f"| `{key}` | {'list of ' if many else ''}see below | | {field.description or _sentence(nested)} |")
-            inner += _section(f"{title}.{key}{'[]' if many else ''}", nested)
+            many, ending = MANY.get(get_origin(field.annotation), ("", ""))  # type: ignore[arg-type]
+            rows.append(f"| `{key}` | {many}see below | | {field.description or _sentence(nested)} |")
+            inner += _section(f"{title}.{key}{ending}", nested)
         else:
             rows.append(f"| `{key}` | {_takes(field)} | `{_default(field)}` | {field.description} |")
     return [*rows, "", *inner]
@@ -121,7 +125,7 @@ def http(app: FastAPI) -> str:
     out.append(
         "A running server has the same with schemas at `/docs` and `/openapi.json`. Errors are JSON: `detail` says in one "
         "line what is wrong and what helps, `code` names the kind. With `auth.token` set, requests need "
-        "`Authorization: Bearer TOKEN` or `?token=TOKEN`.\n"
+        "`Authorization: Bearer TOKEN` or `?token=TOKEN`; [which right each needs](security.md#rights).\n"
     )
     rows = ["| | | |", "|---|---|---|"]
     for route in _routes(app.routes):
@@ -163,6 +167,22 @@ def _routes(routes: Any) -> list[APIRoute]:
     return found
 
 
+def security(app: FastAPI) -> str:
+    """docs/security.md with its table of what each right opens, which is made from the routes."""
+    opened: dict[Needs, dict[str, list[str]]] = {}
+    for route in _routes(app.routes):
+        paths = opened.setdefault(replace(route.endpoint.needs, max_bytes=None, tells_length=False), {})  # type: ignore[attr-defined]
+        paths.setdefault(route.path_format, []).extend(sorted(route.methods or ()))
+    rows = ["| Right | to | Requests |", "|---|---|---|"]
+    for need in sorted(opened, key=lambda need: (need.right or 0, list(Of).index(need.of))):
+        right, of = (need.right.name.lower(), need.of.value) if need.right else ("none", "")
+        asked = "; ".join(f"{', '.join(methods)} `{path}`" for path, methods in sorted(opened[need].items()))
+        rows.append(f"| {right} | {of} | {asked} |")
+    before, begin, after = (ROOT / "docs" / "security.md").read_text("utf-8").partition("<!-- begin: made from the routes -->\n")
+    _, end, after = after.partition("<!-- end -->\n")
+    return before + begin + "\n".join(rows) + "\n" + end + after
+
+
 def mqtt() -> str:
     """Topics and what Home Assistant gets."""
     told = ", ".join(f"`{field}`" for field in StreamState.model_fields if field in TELEMETRY)
@@ -182,7 +202,8 @@ def mqtt() -> str:
         "",
     ]  # fmt: skip
     out.append(
-        "With MQTT 5 the answer goes to the request's response topic, with its correlation data. Commands that the broker has "
+        "With MQTT 5 the answer goes to the request's response topic, with its correlation data, if that is one of ours "
+        "(`puppetcast/…/result`) or of `mqtt.response_topics`. Commands that the broker has "
         "retained are not done. While the broker is away nothing is kept for it but the present state, which is told when it "
         "is back.\n"
     )
@@ -201,7 +222,7 @@ def mqtt() -> str:
 
 def pages(app: FastAPI) -> dict[str, str]:
     """What is made from the code, by its path in the repository."""
-    docs = {"configuration.md": configuration(), "http.md": http(app), "mqtt.md": mqtt()}
+    docs = {"configuration.md": configuration(), "http.md": http(app), "mqtt.md": mqtt(), "security.md": security(app)}
     return {f"docs/{name}": text for name, text in docs.items()} | {"configs/default.yaml": default_config.text()}
 
 

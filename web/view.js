@@ -17,6 +17,7 @@ function noticeText({ control, camera, error }) {
   if (state.publisher && state.face === "no_face") {
     return camera.on ? "No face in view: the puppet rests." : "No face is seen: the puppet rests.";
   }
+  if (state.problem) return "The graphics device does not answer. The puppet is made more simply until the server is restarted.";
   return "";
 }
 

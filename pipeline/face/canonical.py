@@ -10,8 +10,6 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from . import topology as topo
 from .motion import Array, eye_centres, eye_distance
@@ -37,6 +35,9 @@ _PAIRS = {20: 250, 46: 276, 70: 300, 102: 331, 113: 342, 129: 358, 241: 461, 247
 @cache
 def mirrored() -> Array:
     """(468,) which of the points without the irises each one is in a mirror image."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
     points = face()[:468].copy()
     points[list(topo.LOWER_LIP), 1] += 0.3  # shut lips would be taken for each other
     pair = linear_sum_assignment(cdist(points, points * np.array([-1, 1, 1], np.float32)))[1]
@@ -56,6 +57,8 @@ def from_five_points(marks: Array, shape: Array | None = None) -> Array:
     squares and what that misses, which fades with the distance from each point: a cat's nose is not where a man's is.
     Order: eye centres and mouth corners picture left first, as in `five_points`. shape: another face's landmarks in place of
     the canonical ones."""
+    from scipy.spatial.distance import cdist
+
     canonical = face() if shape is None else shape / eye_distance(shape)
     known = np.column_stack([five_points(canonical), np.ones(5)])
     affine = np.linalg.lstsq(known, np.asarray(marks, float), rcond=None)[0]

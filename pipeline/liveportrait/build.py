@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from platformdirs import user_cache_path
-from torch import Tensor, nn
-from torch.nn.utils import remove_spectral_norm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import ModelError
-from .networks import DenseMotion, ResBlock3d, Spade, SpadeBlock, SpadeGenerator
-from .options import Build, Compile, Precision
+from .folding import DTYPES, Folding, cast, fold
+from .options import BATCHES, Build, Compile, Precision
 from .weights import Networks
 
 log = logging.getLogger(__name__)
-# Kernels that were compiled once are found again at the next start. Here, as the first use of the compiler settles it.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
-
-DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
+# F's and M's float32 is whole on purpose: their keypoints need it.
+warnings.filterwarnings("ignore", "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled")
 
 
 def precisions(device: torch.device) -> list[Precision]:
@@ -70,12 +66,11 @@ def complete(build: Build, device: torch.device) -> Build:
 
 
 def apply(build: Build, networks: Networks, precision: Precision, device: torch.device) -> Networks:
-    """The networks on `device`, with every step of a complete `build` but the graph; in place."""
+    """The networks on `device`, with every step of a complete `build` but the graph; those given are used up."""
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes never change
         torch.backends.cudnn.allow_tf32 = False  # fp32 is asked for where keypoints need it
     if build.fold:
-        cast(fold(networks), precision)
+        networks = cast(fold(networks, Folding.of(device)), precision)
     if build.channels_last:
         channels_last(networks)
     networks.to(device)
@@ -101,22 +96,30 @@ def compiled(function: Callable[..., Any], compile_: Compile | None) -> Callable
     return Compiled(function, auto=compile_ is Compile.AUTO)
 
 
+# Kernels of one function that are kept side by side: batch sizes × ways, of which a step down or a rebuild makes another.
+# PyTorch's own limit of 8 is for code that compiles without an end; here the sizes are few and known.
+KEPT = len(BATCHES) * 16
+
+
 class Compiled:
     """A function compiled by TorchInductor. ModelError where that fails, or with `auto` one warning and the function."""
 
     warned = False
 
     def __init__(self, function: Callable[..., Any], auto: bool) -> None:
+        from torch._dynamo import config  # takes seconds, so not before it is needed
+
+        config.recompile_limit = max(config.recompile_limit, KEPT)
         self._plain = function
         self._auto = auto
         self._run = torch.compile(function, fullgraph=True, dynamic=False)
 
     def __call__(self, *args: Any) -> Any:
-        from torch._dynamo.exc import TorchDynamoException
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         try:
             return self._run(*args)
-        except TorchDynamoException as exc:
+        except (TorchDynamoException, FailOnRecompileLimitHit) as exc:  # the second is no kind of the first
             why = " ".join(str(exc).split("\n\n")[0].split())  # the rest is advice for the compiler's developers
             if not self._auto:
                 raise ModelError(f"compilation failed ({why}); start with --compile off, or auto to go on without") from exc
@@ -127,119 +130,55 @@ class Compiled:
             return self._plain(*args)
 
 
+def keep_kernels(folder: Path) -> None:
+    """What is compiled from now on is kept beside the checkpoints in `folder`, or in the user's cache where nothing can be
+    written there, and found again at the next start; unless the environment says where, or it was settled before."""
+    if not os.access(folder, os.W_OK):
+        try:
+            from platformdirs import user_cache_path
+        except ImportError:
+            return  # a machine that only measures its GPU; PyTorch then has a place of its own
+        folder = user_cache_path("puppetcast")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
+
+
+@contextmanager
+def searching() -> Iterator[None]:
+    """Inside, cuDNN tries all its algorithms for a shape that it has not seen, which takes long, and keeps the best."""
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = False
+
+
+def reserved(device: torch.device) -> int:
+    """Bytes of the device that this process holds; 0 where nobody counts them."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
+
+
+def graph_memory(device: torch.device) -> tuple[Any, Any]:
+    """For graphs of which one runs at a time: the pool that they share, and the stream on which they are captured."""
+    return torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 class Captured:
-    """A function without arguments, which reads and writes tensors that stay where they are, as a CUDA graph."""
+    """A function without arguments, which reads and writes tensors that stay where they are, as a CUDA graph. beside: the
+    stream that it is captured on; one for many graphs, as libraries keep workspace for each stream."""
 
     WARM_UP = 3  # libraries choose their algorithms, and compilation happens, before the capture
 
-    def __init__(self, function: Callable[[], None], device: torch.device, pool: Any = None) -> None:
-        beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(beside):
-            for _ in range(self.WARM_UP):
+    def __init__(self, function: Callable[[], object], device: torch.device, pool: Any = None, beside: Any = None) -> None:
+        with torch.cuda.device(device):
+            beside = beside or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            beside.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(beside), searching():
+                for _ in range(self.WARM_UP):
+                    function()
+            torch.cuda.current_stream(device).wait_stream(beside)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
                 function()
-        torch.cuda.current_stream(device).wait_stream(beside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
-            function()
 
     def replay(self) -> None:
         self._graph.replay()
-
-
-def fold(networks: Networks) -> Networks:
-    """Put spectral and batch norms into their convolutions, and fuse each SPADE; in place."""
-    for root in networks.modules():
-        for module in list(root.modules()):
-            if hasattr(module, "weight_orig"):
-                remove_spectral_norm(module)
-            elif isinstance(module, nn.ModuleDict) and "norm" in module:
-                module["conv"], module["norm"] = _folded(module["conv"], module["norm"]), nn.Identity()
-            elif isinstance(module, ResBlock3d):
-                module.conv1, module.norm2 = _folded(module.conv1, module.norm2), nn.Identity()  # type: ignore[assignment]
-            elif isinstance(module, DenseMotion):
-                module.compress, module.norm = _folded(module.compress, module.norm), nn.Identity()  # type: ignore[assignment]
-        if isinstance(root, SpadeGenerator):
-            _fuse_spades(root)
-    return networks
-
-
-def cast(networks: Networks, precision: Precision) -> Networks:
-    """Keep the weights of convolutions in `precision`, as autocast would cast them in every frame; in place."""
-    face = [networks.appearance, networks.motion] if precision is Precision.FP16 else []
-    for root in [*face, networks.warping, networks.generator]:
-        for module in root.modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv3d, PhaseConv)):
-                module.to(DTYPES[precision])
-    return networks
-
-
-def _folded(conv: nn.Module, norm: nn.Module) -> nn.Module:
-    return fuse_conv_bn_eval(conv, norm).requires_grad_(False)  # type: ignore[type-var,arg-type]
-
-
-def _fuse_spades(generator: SpadeGenerator) -> None:
-    for name, block in generator.named_children():
-        if isinstance(block, SpadeBlock):
-            scale = {"up_0": 2, "up_1": 4}.get(name, 1)
-            for key, spade in block.named_children():
-                if isinstance(spade, Spade):
-                    setattr(block, key, FusedSpade(spade, scale))
-
-
-class FusedSpade(nn.Module):
-    """`networks.Spade` where seg is `scale` times smaller than x: γ and β by one convolution."""
-
-    def __init__(self, spade: Spade, scale: int) -> None:
-        super().__init__()
-        shared = spade.mlp_shared[0]
-        assert isinstance(shared, nn.Conv2d)
-        self.shared = shared if scale == 1 else PhaseConv(shared, scale)
-        gamma, beta = spade.mlp_gamma, spade.mlp_beta
-        self.gain_shift = nn.Conv2d(gamma.in_channels, 2 * gamma.out_channels, 3, padding=1)
-        self.gain_shift.weight = nn.Parameter(torch.cat([gamma.weight, beta.weight]), requires_grad=False)
-        assert gamma.bias is not None
-        assert beta.bias is not None
-        self.gain_shift.bias = nn.Parameter(torch.cat([1 + gamma.bias, beta.bias]), requires_grad=False)
-
-    def forward(self, x: Tensor, seg: Tensor) -> Tensor:
-        gain, shift = self.gain_shift(F.relu(self.shared(seg))).chunk(2, dim=1)
-        return torch.addcmul(shift, F.instance_norm(x).to(gain.dtype), gain)
-
-
-class PhaseConv(nn.Module):
-    """conv(nearest_upsample(x, scale)) for a 3×3 convolution, computed at the size of x.
-
-    Every scale × scale block of the result sees at most 2 × 2 pixels of x, and all but its outer pixels
-    just one: nine small convolutions whose taps are sums of the given ones, with 25 multiplications
-    instead of 144 at scale 4, and 16 instead of 36 at scale 2.
-    """
-
-    def __init__(self, conv: nn.Conv2d, scale: int) -> None:
-        super().__init__()
-        self.scale = scale
-        weight = conv.weight  # out, in, 3, 3
-        # By phase of an axis: taps of the given kernel that meet one pixel of x, first pixel met, first and last place
-        phases = [(((0,), (1, 2)), 0, (0, 1)), (((0, 1, 2),), 1, (1, scale - 1)), (((0, 1), (2,)), 1, (scale - 1, scale))]
-        self.phases = [p for p in phases if p[2][0] < p[2][1]]
-        self.bias = conv.bias
-        self.weights = nn.ParameterList()
-        for rows, _, _ in self.phases:
-            for columns, _, _ in self.phases:
-                taps = [torch.stack([weight[:, :, list(r)][..., list(c)].sum((2, 3)) for c in columns], -1) for r in rows]
-                self.weights.append(nn.Parameter(torch.stack(taps, -2), requires_grad=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
-        padded = F.pad(x, (1, 1, 1, 1))
-        out: Tensor | None = None
-        weights = iter(self.weights)
-        for rows, top, (y0, y1) in self.phases:
-            for columns, left, (x0, x1) in self.phases:
-                seen = padded[:, :, top : top + height + len(rows) - 1, left : left + width + len(columns) - 1]
-                part = F.conv2d(seen, next(weights), self.bias)
-                if out is None:
-                    out = part.new_empty(batch, part.shape[1], height, self.scale, width, self.scale)
-                out[:, :, :, y0:y1, :, x0:x1] = part[:, :, :, None, :, None]
-        assert out is not None
-        return out.flatten(4, 5).flatten(2, 3)

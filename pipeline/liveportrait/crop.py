@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from ..face import topology as topo
@@ -151,11 +150,15 @@ class DrivingBox:
 
 def cut(image: Image, to_crop: Array, size: int = SIDE) -> Image:
     """(size, size, 3) crop; black outside the picture."""
+    import cv2
+
     return np.asarray(cv2.warpAffine(image, to_crop[:2], (size, size), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def shrink(crop: Image, size: int = 256) -> Image:
     """The networks' input from a source crop."""
+    import cv2
+
     return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -174,5 +177,7 @@ def soft_mask() -> Image:
 
 def mask_in_picture(to_picture: Array, size: tuple[int, int]) -> Array:
     """(height, width) 0..1: how much of each pixel comes from the crop. size: width, height."""
+    import cv2
+
     warped = cv2.warpAffine(soft_mask(), to_picture[:2], size, flags=cv2.INTER_LINEAR)
     return np.asarray(warped, np.float32) / 255

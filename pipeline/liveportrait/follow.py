@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -133,6 +132,8 @@ class MotionFollower(Follower):
 
     def _collect(self, landmarks: Array, image: Image, time_s: float) -> bool:
         assert self.keeper.calibration is not None
+        import cv2
+
         del self._kept[len(self.keeper.calibration) :]  # those of a calibration that was given up
         factor = min(1.0, KEPT_SIDE / max(image.shape[:2]))
         small = image if factor == 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -157,6 +158,8 @@ class MotionFollower(Follower):
 
 def driving_input(image: Image, box: FaceBox) -> Image:
     """(256, 256, 3): cut at 512 and halved, as published. box: in units."""
+    import cv2
+
     return np.asarray(
         cv2.resize(cut(image, box.in_pixels(image).to_crop()), (INPUT, INPUT), interpolation=cv2.INTER_LINEAR), np.uint8
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,28 +12,52 @@ from ..frames import Image
 from .columns import WIDTH, columns_of, columns_of_given, named, numbers
 from .follow import Given, Sight
 from .planes import BLACK, PLANES, planes_of
+from .streams import Streams, streams_of
+
+Results = Callable[[], list[tuple[Image, list[bool]]]]
 
 
 class Host:
-    """Two of each buffer, so that the next batch is written while the last one travels. out: the device's pictures
-    (B, …) uint8, of which the host has copies. nobody: the row of frames that are nobody's."""
+    """Two turns, so that the next batch is written while the last one travels. out, finite: the device's pictures (B, …)
+    uint8, and what is finite of each (B, n), of which the host has copies. nobody: the row of frames that are nobody's."""
 
-    def __init__(self, batch: int, out: Tensor, nobody: int) -> None:
-        height, width = PLANES
-        device = out.device
-        cuda = device.type == "cuda"
-        self._turn = 0
-        self._nobody = nobody
-        pair = range(2)
-        self._y = [torch.full((batch, 1, height, width), BLACK[0], dtype=torch.uint8, pin_memory=cuda) for _ in pair]
-        self._uv = [torch.full((batch, 2, height // 2, width // 2), BLACK[1], dtype=torch.uint8, pin_memory=cuda) for _ in pair]
-        self._numbers = [torch.zeros(batch, WIDTH, pin_memory=cuda) for _ in pair]
-        self._out = [torch.zeros(out.shape, dtype=torch.uint8, pin_memory=cuda) for _ in pair]
-        self._finite = [torch.zeros(batch, dtype=torch.bool, pin_memory=cuda) for _ in pair]
-        self._sizes = [[(0, 0)] * batch for _ in pair]
-        self._staging = [[t[k].to(device, copy=True) for t in (self._y, self._uv, self._numbers)] for k in pair]
-        # One stream each way: the next batch must not wait on the way up for this one's results to come down.
-        self._up, self._down = (torch.cuda.Stream(device) if cuda else None for _ in pair)  # type: ignore[no-untyped-call]
+    TURNS = 2
+
+    def __init__(self, out: Tensor, finite: Tensor, nobody: int, streams: Streams | None = None) -> None:
+        streams = streams or streams_of(out.device)
+        # One queue each way: the next batch must not wait on the way up for this one's results to come down.
+        up, down = streams.beside(), streams.beside()
+        self._free = deque(Turn(self, out, finite, nobody, streams, (up, down)) for _ in range(self.TURNS))
+
+    def begin(self) -> Turn:
+        """The buffers of the next batch, which are its own until its results were collected."""
+        assert self._free, "a batch began before the results of one of the two before it were collected"
+        return self._free.popleft()
+
+    def give_back(self, turn: Turn) -> None:
+        """Nothing reads or writes its buffers any more."""
+        assert turn not in self._free, "given back already"
+        self._free.append(turn)
+
+
+class Turn:
+    """The buffers of one batch on its way to the device and back. queues: for the way up and the way down."""
+
+    def __init__(
+        self, host: Host, out: Tensor, finite: Tensor, nobody: int, streams: Streams, queues: tuple[object, object]
+    ) -> None:
+        batch, (height, width) = len(out), PLANES
+        device, pinned = out.device, out.device.type == "cuda"
+        self._host, self._nobody, self._streams = host, nobody, streams
+        self._up, self._down = queues
+        self._y = torch.full((batch, 1, height, width), BLACK[0], dtype=torch.uint8, pin_memory=pinned)
+        self._uv = torch.full((batch, 2, height // 2, width // 2), BLACK[1], dtype=torch.uint8, pin_memory=pinned)
+        self._numbers = torch.zeros(batch, WIDTH, pin_memory=pinned)
+        self._sizes = [(0, 0)] * batch
+        self._staging = [t.to(device, copy=True) for t in (self._y, self._uv, self._numbers)]
+        self._out = torch.zeros(out.shape, dtype=torch.uint8, pin_memory=pinned)
+        self._finite = torch.zeros(finite.shape, dtype=torch.bool, pin_memory=pinned)
+        self._leaving = [t.to(device, copy=True) for t in (self._out, self._finite)]
 
     def write(self, slot: int, sight: Sight | Given, anew: bool) -> None:
         """Put a stream's picture and numbers into a slot. anew: its filter starts again."""
@@ -42,63 +66,49 @@ class Host:
         else:
             crop = self._write_planes(slot, sight)
             columns = columns_of(sight.seen, sight.tuning, crop, sight.row, anew)
-        self._numbers[self._turn][slot] = torch.tensor(numbers(columns))
+        self._numbers[slot] = torch.tensor(numbers(columns))
 
     def _write_planes(self, slot: int, sight: Sight) -> list[float]:
         """The camera's picture; where the crop lies in it."""
         y, uv, to_picture = planes_of(sight.driving, sight.seen.box)
         height, width = y.shape
-        if self._sizes[self._turn][slot] != y.shape:  # what a larger picture left must not be seen beside this one
-            self._sizes[self._turn][slot] = y.shape
-            self._y[self._turn][slot].fill_(BLACK[0])
-            self._uv[self._turn][slot].fill_(BLACK[1])
-        self._y[self._turn][slot, 0, :height, :width] = torch.from_numpy(y)
-        self._uv[self._turn][slot, :, : height // 2, : width // 2] = torch.from_numpy(uv)
+        if self._sizes[slot] != y.shape:  # what a larger picture left must not be seen beside this one
+            self._sizes[slot] = y.shape
+            self._y[slot].fill_(BLACK[0])
+            self._uv[slot].fill_(BLACK[1])
+        self._y[slot, 0, :height, :width] = torch.from_numpy(y)
+        self._uv[slot, :, : height // 2, : width // 2] = torch.from_numpy(uv)
         crop: list[float] = to_picture[:2].flatten().tolist()
         return crop
 
     def idle(self, slot: int) -> None:
         """Nobody's frame: computed, because the batch size is captured, and thrown away."""
-        self._numbers[self._turn][slot] = 0
-        named(self._numbers[self._turn]).row[slot] = self._nobody
+        self._numbers[slot] = 0
+        named(self._numbers).row[slot] = self._nobody
 
     def upload(self, batch: int, y: Tensor, uv: Tensor, numbers: Tensor) -> None:
-        """Host -> staging on a stream of its own, beside the batch before; then staging -> the static buffers."""
-        turn = self._turn
-        pairs = zip((self._y, self._uv, self._numbers), self._staging[turn], strict=True)
-        with self._copying():
-            for host, staging in pairs:
-                staging[:batch].copy_(host[turn][:batch], non_blocking=True)
-        for to, staging in zip((y, uv, numbers), self._staging[turn], strict=True):
+        """Host -> staging on a queue of its own, beside the batch before; then staging -> the static buffers."""
+        with self._streams.on(self._up):
+            for staging, given in zip(self._staging, (self._y, self._uv, self._numbers), strict=True):
+                staging[:batch].copy_(given[:batch], non_blocking=True)
+        self._streams.wait(None, self._up)
+        for to, staging in zip((y, uv, numbers), self._staging, strict=True):
             to[:batch].copy_(staging[:batch])
 
-    @contextmanager
-    def _copying(self) -> Iterator[None]:
-        if self._up is None:
-            yield
-            return
-        with torch.cuda.stream(self._up):
-            yield
-        torch.cuda.current_stream().wait_stream(self._up)
+    def download(self, count: int, out: Tensor, finite: Tensor) -> Results:
+        """Results -> a copy of them -> host, the last on a queue of its own, beside the next batch. What is returned waits
+        for them, once, and gives the turn back."""
+        for leaving, given in zip(self._leaving, (out, finite), strict=True):
+            leaving[:count].copy_(given[:count])
+        self._streams.wait(self._down, None)
+        with self._streams.on(self._down):
+            for to, leaving in zip((self._out, self._finite), self._leaving, strict=True):
+                to[:count].copy_(leaving[:count], non_blocking=True)
+        done = self._streams.record(self._down)
 
-    def download(self, count: int, out: Tensor, finite: Tensor) -> Callable[[], list[tuple[Image, bool]]]:
-        """Results -> a copy of them -> host, the last on a stream of its own, beside the next batch."""
-        turn, self._turn = self._turn, 1 - self._turn
-        copies = out[:count].clone(), finite[:count].clone()
-        done = None
-        if self._down is not None:
-            self._down.wait_stream(torch.cuda.current_stream())
-        with nullcontext() if self._down is None else torch.cuda.stream(self._down):
-            self._out[turn][:count].copy_(copies[0], non_blocking=True)
-            self._finite[turn][:count].copy_(copies[1], non_blocking=True)
-        if self._down is not None:
-            for tensor in copies:
-                tensor.record_stream(self._down)
-            done = self._down.record_event()
+        def collect() -> list[tuple[Image, list[bool]]]:
+            done.synchronize()
+            self._host.give_back(self)
+            return [(self._out[k].numpy(), [bool(f) for f in self._finite[k]]) for k in range(count)]
 
-        def wait() -> list[tuple[Image, bool]]:
-            if done is not None:
-                done.synchronize()
-            return [(self._out[turn][k].numpy(), bool(self._finite[turn][k])) for k in range(count)]
-
-        return wait
+        return collect

@@ -284,21 +284,32 @@ class DenseMotion(nn.Module):
 
     def forward(self, portrait: PortraitFeatures, driving: Tensor) -> tuple[Tensor, Tensor]:
         """driving: (B, K, 3) -> deformation (B, D, H, W, 3) in grid coordinates, occlusion (B, 1, H, W)."""
-        batch = driving.shape[0]
         shifts = F.pad(portrait.keypoints - driving, (0, 0, 1, 0))  # B, 22, 3: the background first, unmoved
+        mask, occlusion = self.judge(self.hourglass(self.sparse_motions(portrait, driving, shifts)))
+        return self.deformation(mask, shifts), torch.sigmoid(occlusion)
+
+    def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
+        """The hourglass's input (B, 110, D, H, W): for each motion its heat map and the compressed volume moved by it."""
+        batch = driving.shape[0]
         motions = self.grid + shifts[:, :, None, None, None]  # B, 22, D, H, W, 3
         volume = portrait.compressed.float().expand(batch, -1, -1, -1, -1)  # half precision is too coarse for places
         moved = F.grid_sample(volume.repeat_interleave(MOTIONS, dim=0), motions.flatten(0, 1), align_corners=False).reshape(
             batch, MOTIONS, *volume.shape[1:]
         )  # B, 22, 4, D, H, W
         heat = F.pad(self.heat(driving) - portrait.heat, (0, 0, 0, 0, 0, 0, 1, 0))  # B, 22, D, H, W
-        x = torch.cat([heat[:, :, None], moved], dim=2).flatten(1, 2)  # B, 110, D, H, W
-        x = self.hourglass(x)
-        mask = self.mask(x).float().softmax(dim=1)  # B, 22, D, H, W
-        # Σ mask · (grid + shift) = grid + Σ mask · shift, as the mask sums to one. Autocast would round a matrix product, and
-        # with it the places, by up to a pixel.
-        deformation = self.grid + (mask[..., None] * shifts[:, :, None, None, None]).sum(dim=1)
-        return deformation, torch.sigmoid(self.occlusion(x.flatten(1, 2)))
+        return torch.cat([heat[:, :, None], moved], dim=2).flatten(1, 2)
+
+    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 142, D, H, W) -> how much each motion counts (B, 22, D, H, W) and occlusion (B, 1, H, W), before softmax and
+        sigmoid."""
+        return self.mask(x), self.occlusion(x.flatten(1, 2))
+
+    def deformation(self, mask: Tensor, shifts: Tensor) -> Tensor:
+        """Σ mask · (grid + shift) = grid + Σ mask · shift, as the softmax of `mask` sums to one."""
+        mask = mask.float().softmax(dim=1)
+        # Autocast would round a matrix product, and with it the places, by up to a pixel. Sums by themselves join the softmax.
+        moved = [(mask * shift[..., None, None, None]).sum(dim=1) for shift in shifts.unbind(dim=2)]
+        return self.grid + torch.stack(moved, dim=-1)
 
 
 class WarpingModule(nn.Module):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+BATCHES = (1, 2, 4, 8)  # streams in one go, as they are compiled and captured
+
 
 class Precision(StrEnum):
     """What the convolutions compute in; keypoints, S and R are always float32."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,9 @@ from torch import Tensor
 from ..frames import Driving, Image
 from .crop import SIDE, FaceBox
 from .networks import INPUT
+
+if TYPE_CHECKING:
+    import av
 
 PLANES = (720, 1280)  # camera pictures are scaled down to fit into this
 BLACK = (16, 128)  # luma and chroma
@@ -34,6 +36,8 @@ def planes_of(driving: Driving, box: FaceBox) -> tuple[Image, Image, Any]:
 
 
 def _as_frame(image: Image, mirrored: bool) -> av.VideoFrame:
+    import av
+
     return av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:, ::-1] if mirrored else image), format="rgb24")
 
 

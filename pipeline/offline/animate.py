@@ -71,37 +71,54 @@ def animate(
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, stack)
         if isinstance(source, Portrait) and is_picture(driver):
             return _write_picture(engine.prepare(source, MAX_SIDE, MAX_SIDE), next(drive.steps), output, puppeteer)
+        clips = [] if drive.clip is None else [drive.clip]
         shown: Iterator[tuple[Step, Any]]
         if isinstance(source, Portrait):
             prepared = engine.prepare(source, MAX_SIDE, MAX_SIDE)
             shown = ((step, prepared) for step in drive.steps)
         else:
             more_drivers(engine, puppeteer, f"{source}: a clip as source")
+            clips.append(stack.enter_context(open_clip(source)))
             pair = at_source_times if is_picture(driver) else paired
-            shown = pair(drive.steps, prepared_frames(engine, source, stack))
+            shown = pair(drive.steps, prepared_frames(engine, clips[-1], stack))
         if output.max_frames is not None:
             drive = replace(drive, total=min(drive.total or output.max_frames, output.max_frames))
         frames = _animated(islice(shown, output.max_frames), puppeteer, output, drive.total, progress)
-        return write_clip(frames, output, drive.rate or Fraction(30), sound_of(source, driver, output.sound), puppeteer)
+        result = write_clip(frames, output, drive.rate or Fraction(30), sound_of(source, driver, output.sound), puppeteer)
+        return replace(result, notes=(*result.notes, *(clip.cut for clip in clips if clip.cut)))
 
 
 def _animated(
     shown: Iterator[tuple[Step, Any]], puppeteer: Puppeteer, output: Output, total: int | None, progress: Progress
 ) -> Iterator[tuple[float, Image, bool]]:
-    """Time, picture and whether a face was followed."""
+    """Time, picture and whether a face was followed. All pictures have the size of the first."""
+    sizes: list[tuple[int, int]] = []
     for done, (step, source) in enumerate(shown, 1):
         image = puppeteer.render(source, step.seen)
         beside = [step.image, source.still] if output.side_by_side else []
-        yield step.time_s or 0.0, _beside([i for i in (*beside, image) if i is not None]), step.followed
+        images = [i for i in (*beside, image) if i is not None]
+        sizes = sizes or _side_by_side(images)
+        fitted = [_fitted(i, *size) for i, size in zip(images, sizes, strict=True)]
+        yield step.time_s or 0.0, np.asarray(np.hstack(fitted), np.uint8), step.followed
         progress(done, total)
 
 
-def _beside(images: list[Image]) -> Image:
-    """Pictures side by side in the height of the last; widths even."""
+def _side_by_side(images: list[Image]) -> list[tuple[int, int]]:
+    """Width and height of each in the height of the last; widths even."""
     height = images[-1].shape[0]
-    widths = [round(i.shape[1] * height / i.shape[0] / 2) * 2 for i in images]
-    scaled = [cv2.resize(i, (w, height), interpolation=cv2.INTER_AREA) for i, w in zip(images, widths, strict=True)]
-    return np.asarray(np.hstack(scaled), np.uint8)
+    return [(round(i.shape[1] * height / i.shape[0] / 2) * 2, height) for i in images]
+
+
+def _fitted(image: Image, width: int, height: int) -> Image:
+    """Between bars, where its shape is another one: a clip may change that."""
+    share = min(width / image.shape[1], height / image.shape[0])
+    across, down = (max(round(share * side), 1) for side in (image.shape[1], image.shape[0]))
+    if width - across < 2 and height - down < 2:  # a pixel for evenness
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    out = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - across) // 2, (height - down) // 2
+    out[top : top + down, left : left + across] = cv2.resize(image, (across, down), interpolation=cv2.INTER_AREA)
+    return out
 
 
 def _write_picture(prepared: Any, step: Step, output: Output, puppeteer: Puppeteer) -> Result:

@@ -41,11 +41,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Drive:
-    """A driver. total: its number of frames, rate: frames per second, where they are known."""
+    """A driver. total: its number of frames, rate: frames per second, where they are known; clip: that it is."""
 
     steps: Iterator[Step]
     total: int | None = None
     rate: Fraction | None = None
+    clip: Clip | None = None
 
 
 def more_drivers(engine: Engine, puppeteer: Puppeteer, what: str) -> Drivers:
@@ -67,7 +68,7 @@ def open_driver(driver: Path, engine: Engine, puppeteer: Puppeteer, tuning: Tuni
         return Drive(_picture_steps(driver, more_drivers(engine, puppeteer, f"{driver}: a picture as driver"), mirror))
     clip = stack.enter_context(open_clip(driver))
     puppeteer.calibrate((time_s, mirrored(image, mirror)) for time_s, image in first_seconds(driver))
-    return Drive(_clip_steps(clip, puppeteer, mirror), clip.frames, clip.rate)
+    return Drive(_clip_steps(clip, puppeteer, mirror), clip.frames, clip.rate, clip)
 
 
 def _nothing_to_smooth(tuning: Tuning, why: str) -> None:
@@ -117,13 +118,12 @@ def at_source_times(steps: Iterator[Step], moments: Iterator[tuple[float, Any]])
     return ((replace(step, time_s=time_s), prepared) for step, (time_s, prepared) in zip(steps, moments, strict=False))
 
 
-def prepared_frames(engine: Engine, source: Path, stack: ExitStack) -> Iterator[tuple[float, Any]]:
+def prepared_frames(engine: Engine, clip: Clip, stack: ExitStack) -> Iterator[tuple[float, Any]]:
     tracker = stack.enter_context(closing(engine.faces.open_tracker()))
-    clip = stack.enter_context(open_clip(source))
     landmarks = None
     for time_s, image in timed(clip):
         found = tracker.track(image, time_s)
         landmarks = landmarks if found is None else in_pixels(found, image)  # a face lost for a moment is where it was
         if landmarks is None:
-            raise NoFaceError(f"{source}: no face in its first frame; cut the clip so that it starts with one")
-        yield time_s, engine.prepare(Portrait(source.name, image, landmarks), MAX_SIDE, MAX_SIDE)
+            raise NoFaceError(f"{clip.path}: no face in its first frame; cut the clip so that it starts with one")
+        yield time_s, engine.prepare(Portrait(clip.path.name, image, landmarks), MAX_SIDE, MAX_SIDE)

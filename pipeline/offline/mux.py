@@ -42,12 +42,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Result:
-    """What was written. note: what became of the sound, if that is not what one expects."""
+    """What was written. notes: what is not as one expects: of the sound, of clips that are cut."""
 
     frames: int
     tracked: int
     tracker: str
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def write_clip(
@@ -62,7 +62,8 @@ def write_clip(
                 raise ClipError(f"{output.path}: nothing to write: no picture of the driver could be decoded")
     except av.error.FFmpegError as exc:
         raise ClipError(f"{output.path}: cannot be written ({exc.strerror})") from exc
-    return Result(count, tracked, puppeteer.tracker_name, "" if track is None else track.note)
+    notes = () if track is None or not track.note else (track.note,)
+    return Result(count, tracked, puppeteer.tracker_name, notes)
 
 
 def _encode(

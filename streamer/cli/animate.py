@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.text import Text
 
 from pipeline import outfile
 from pipeline.engine import Engine
@@ -151,8 +150,8 @@ def animate(
         warn(f"no face was followed in {driver}; the portrait rests throughout")
     elif result.tracked < MOSTLY * result.frames:
         warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
-    if result.note:
-        console.print(Text(result.note))
+    for note in result.notes:
+        warn(note)
     followed = f"followed in {result.tracked} of {result.frames} frames"
     console.print(f"{out}: {followed}, engine {opened.name}, tracker {result.tracker}")
 

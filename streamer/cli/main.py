@@ -17,6 +17,7 @@ from .doctor import doctor
 from .models import models_app, verify
 from .puppet import puppet_app
 from .serve import devices, serve
+from .token import token
 
 UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer versions of typer carry within themselves
 app = typer.Typer(no_args_is_help=True)
@@ -80,7 +81,7 @@ def bench(context: typer.Context) -> None:
     raise typer.Exit(measure(context.args, prog_name="puppetcast bench", standalone_mode=False) or 0)
 
 
-for command in (serve, devices, doctor, animate, verify):
+for command in (serve, devices, token, doctor, animate, verify):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
 app.add_typer(models_app, name="models")

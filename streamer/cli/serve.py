@@ -5,7 +5,8 @@ from __future__ import annotations
 import webbrowser
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 from rich.text import Text
@@ -21,6 +22,9 @@ from .console import (
     points_of,
 )
 from .override import override
+
+if TYPE_CHECKING:
+    from ..app import Server
 
 
 def serve(
@@ -56,13 +60,19 @@ def serve(
     log_to_console()
     with one_line_errors():
         server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine, face, points_of(marks)))
-        run(server.serve(partial(_ready, open_)))
+        run(server.serve(partial(_ready, open_, server)))
 
 
-def _ready(wanted: bool, url: str) -> None:
+def _ready(wanted: bool, server: Server, url: str) -> None:
     """wanted: whether the page is to be opened."""
-    console.print(Text.assemble("puppetcast is ready: ", (url, "bold"), "  (Ctrl+C ends it)"))
-    if wanted and not webbrowser.open(url):
+    token = server.config.auth.token
+    link = f"{url}/#token={quote(token, safe='')}" if token else url
+    console.print(Text.assemble("puppetcast is ready: ", (link if server.is_token_new else url, "bold"), "  (Ctrl+C ends it)"))
+    if server.is_token_new:
+        console.print("others can reach this server, so a token was made; the link above has it, and is shown this once")
+    elif token:
+        console.print("a token is needed: 'puppetcast token' shows the link, and makes links that hold for a while")
+    if wanted and not webbrowser.open(link):
         console.print("no browser could be opened here; open that address by hand")
 
 

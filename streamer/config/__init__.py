@@ -6,9 +6,9 @@ import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import ConfigError
@@ -50,6 +50,12 @@ class Config(BaseSettings):
     portraits: Portraits = Portraits()
     downloads: Downloads = Downloads()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
+
+    @model_validator(mode="after")
+    def _streams_of_auth(self) -> Self:
+        if unknown := self.auth.streams.keys() - self.streams.keys():
+            raise ValueError(f"auth.streams: no stream '{min(unknown)}'; streams: {', '.join(self.streams)}")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -42,7 +42,9 @@ class LivePortrait(Section):
         Settings.checkpoints, description="Folder with the LivePortrait checkpoints. If not set, the folder of model files."
     )
     device: str | None = Field(
-        Settings.device, description="Torch device to run on, such as cuda:1 or cpu. If not set, the best one of this machine."
+        Settings.device,
+        description="Torch device to run on, such as cuda:1, cpu, mps (Apple) or xpu (Intel). If not set, CUDA's first, or the "
+        "processor. Nobody has tried mps and xpu yet; they run in fp32 unless precision says otherwise, and without graphs.",
     )
     precision: Precision | None = Field(
         Settings.precision,
@@ -122,6 +124,16 @@ class Device(Section):
         description="Share of the device's and the processor's time, from 0 to 1, that is counted on when a new driver is "
         "checked against min_fps.",
     )  # fmt: skip
+    watchdog_s: float = Field(
+        default_of(AnimationStage, "watch_s"), ge=0, le=600,
+        description="Longest time, in seconds, that a device other than the processor may take for a batch of frames before it "
+        "is taken to be lost. 0 waits for ever.",
+    )  # fmt: skip
+    on_loss: Literal["mesh", "exit"] = Field(
+        "mesh",
+        description="What happens when the device is lost: mesh lets its streams go on with the mesh engine until the next "
+        "start, exit ends the process with exit code 75, for a supervisor that starts it again.",
+    )
     gather_ms: float = Field(
         1000 * default_of(AnimationStage, "gather_s"),
         ge=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -31,13 +32,74 @@ class Http(Section):
         default_factory=list,
         description="Other sites whose pages may use this server, such as https://a.example. '*' allows every site.",
     )
+    names: list[str] = Field(
+        default_factory=list,
+        description="Names by which this server is reached, such as puppet.example.org. Requests for others than these, "
+        "localhost and this machine's own addresses are refused.",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="Certificate to serve https with, a PEM file with all of its chain. Its key is tls_key."
+    )
+    tls_key: Path | None = Field(None, description="Private key of tls_certificate, a PEM file.")
+    trusted_proxies: list[str] = Field(
+        default_factory=list,
+        description="IP addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. "
+        "If empty, none are.",
+    )
+    max_body_kb: int = Field(
+        64, ge=1, le=10_000, description="Largest body of a request, in KB. Pictures and clips have limits of their own."
+    )
+    max_uploads: int = Field(4, ge=1, le=100, description="Largest number of uploads under way at the same time.")
+    max_listeners: int = Field(
+        64, ge=1, le=10_000, description="Largest number of answers without an end, events and MJPEG, at the same time."
+    )
+    max_listeners_per_address: int = Field(
+        16, ge=1, le=10_000, description="Largest number of them to one IP address (IPv6: one /64 network)."
+    )
+    header_timeout_s: float = Field(
+        10, gt=0, le=300, description="Time in which a request's head has to have come, in seconds, from the connection's begin."
+    )
+    body_timeout_s: float = Field(
+        10, gt=0, le=300,
+        description="Time in which a request's body has to have come, in seconds, or be coming at 16 KB/s at least.",
+    )  # fmt: skip
+    keep_alive_s: float = Field(5, gt=0, le=300, description="Time without a request, in seconds, after which a connection ends.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, values: list[str]) -> list[str]:
+        for value in values:
+            try:
+                ip_network(value)
+            except ValueError as exc:
+                raise ValueError(f"'{value}' is no IP address or network; write one such as 10.0.0.2 or 10.0.0.0/24") from exc
+        return values
+
+    @model_validator(mode="after")
+    def _has_both_files(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together; set both, or neither")
+        return self
+
+
+class StreamAuth(Section):
+    """Tokens for one stream alone."""
+
+    token: str = Field("", description="Token with which clients may watch, publish to and control this stream, and no other.")
+    view_token: str = Field("", description="Token with which clients may watch this stream, and no other.")
 
 
 class Auth(Section):
     """Who may do what. Clients send a token as 'Authorization: Bearer TOKEN' or '?token=TOKEN'."""
 
     token: str = Field(
-        "", description="Token that clients must send to publish a camera or to control streams. If empty, everybody may."
+        "",
+        description="Token that clients must send to publish a camera or to control streams. If empty, everybody may, as long "
+        "as the server listens on a loopback address; for other addresses, one is made.",
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File in which a token that was made is kept. If not set, 'token' in the user's data folder.",
     )
     view_token: str = Field(
         "",
@@ -47,6 +109,21 @@ class Auth(Section):
     requests_per_minute: int = Field(
         120, ge=1, le=100000, description="Largest number of WHIP and WHEP requests per minute from one IP address."
     )
+    wrong_tokens: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Number of wrong tokens from one IP address (IPv6: one /64 network) after which it has to wait a minute.",
+    )
+    streams: dict[str, StreamAuth] = Field(default_factory=dict, description="Tokens for one stream alone, by the stream's name.")
+
+    @model_validator(mode="after")
+    def _is_closed(self) -> Self:
+        """A token for some things alone would leave the others open to everybody."""
+        if not self.token and (self.view_token or self.streams):
+            given = "view_token" if self.view_token else "streams"
+            raise ValueError(f"{given} is set and token is not: everybody could control; set auth.token too")
+        return self
 
 
 class IceServer(Section):
@@ -81,6 +158,28 @@ class WebRtc(Section):
     max_sessions: int = Field(
         32, ge=1, le=1000, description="Largest number of sessions, publishers and viewers together, at the same time."
     )
+    max_sessions_per_address: int = Field(
+        8, ge=1, le=1000, description="Largest number of sessions from one IP address (IPv6: one /64 network) at the same time."
+    )
+    max_sessions_per_token: int = Field(
+        24, ge=1, le=1000, description="Largest number of sessions with one token, or one link, at the same time."
+    )
+    max_connecting: int = Field(
+        16, ge=1, le=1000, description="Largest number of sessions that have not connected yet, among max_sessions."
+    )
+    max_connecting_per_address: int = Field(
+        4, ge=1, le=1000, description="Largest number of sessions from one IP address that have not connected yet."
+    )
+    max_channels: int = Field(4, ge=1, le=64, description="Largest number of data channels of a viewer that are listened to.")
+    max_candidates: int = Field(
+        16, ge=1, le=64, description="Largest number of addresses that one session's candidates may name; others are passed over."
+    )
+    max_offer_lines: int = Field(1500, ge=100, le=10000, description="Largest number of lines of an offer.")
+    max_codecs: int = Field(64, ge=8, le=128, description="Largest number of payload types of each medium of an offer.")
+    max_frame_pixels: int = Field(
+        4096 * 4096, ge=64 * 64, le=16384 * 16384,
+        description="Largest picture of a publisher, in pixels. Larger ones are not decoded.",
+    )  # fmt: skip
     handshake_timeout_s: float = Field(
         10, gt=0, le=60, description="A session that has not connected after this many seconds is closed."
     )
@@ -144,6 +243,10 @@ class Mqtt(Section):
     key_file: Path | None = Field(None, description="Private key of cert_file.")
     protocol: Literal["5", "3.1.1"] = Field("5", description="Version of MQTT: 5 or 3.1.1.")
     base_topic: Topic = Field("puppetcast", description="First part of all topics.")
+    response_topics: list[str] = Field(
+        default_factory=list,
+        description="First parts of topics, beside base_topic/…/result, to which answers go where a command asks for it.",
+    )
     telemetry_s: float = Field(1, ge=0.2, le=3600, description="Time between telemetry messages, in seconds.")
     picture_s: float = Field(10, ge=0, le=3600, description="Time between JPEG pictures, in seconds. 0 sends none.")
     discovery: bool = Field(True, description="Whether Home Assistant is told of the streams, so that they appear there.")

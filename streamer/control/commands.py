@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -13,6 +12,7 @@ from pipeline.engine import AUTO, ENGINES
 from ..config import Puppet
 from ..config.section import in_words, no_switch_for_a_number
 from ..errors import BadCommand, code
+from ..jsontext import read_json
 
 MAX_COMMAND = 16 * 1024  # characters
 # Checked by who knows the stream; the schema tells the choices.
@@ -82,9 +82,9 @@ def explain(errors: Sequence[Any]) -> str:
 def read_envelope(text: str) -> tuple[Any, Any]:
     """JSON text {"id": …, "change": {…}} -> id and change; BadCommand if it is none."""
     try:
-        data = json.loads(text) if len(text) <= MAX_COMMAND else None
-    except (ValueError, RecursionError) as exc:
-        raise BadCommand("the command is not JSON") from exc
+        data = read_json(text) if len(text) <= MAX_COMMAND else None
+    except ValueError as exc:
+        raise BadCommand(f"the command is not JSON ({exc})") from exc
     if not isinstance(data, dict) or "change" not in data:
         raise BadCommand('a command is JSON: {"id": 1, "change": {"pose_gain": 1.2}}')
     return data.get("id"), data["change"]

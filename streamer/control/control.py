@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from ..sources.file import FileSource
 from ..stream.admission import Admission
 from ..stream.stages import Stages
 from ..stream.stream import Stream
+from ..stream.supervisor import Supervisor
 from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Events
 from .gallery import Gallery
@@ -43,13 +44,16 @@ OF_A_FRAME = 0.45  # of a frame's time goes into its picture at most; the rest i
 class Control:
     """The streams, the gallery and what can be done with them."""
 
-    def __init__(self, config: Config, engines: Stages, faces: Faces, outputs: Outputs) -> None:
+    def __init__(
+        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None] = lambda code: None
+    ) -> None:
+        """end: asks the process to end with an exit code."""
         self._config = config
         self._engines = engines
         self._turn: dict[str, asyncio.Lock] = {}
         self._first: dict[str, str] = {}  # ids of the portraits that the config names
         self._memory = Memory(config.persistence.file)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self.outputs = outputs
         budget = config.budget
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
@@ -58,6 +62,7 @@ class Control:
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
+        self._supervisor = Supervisor(config.device, engines, self.streams, self._turn, self.gallery.prepared, end)
 
     async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
@@ -81,7 +86,8 @@ class Control:
             self.outputs.start(stream)
             if isinstance(stream.driver, Driver):
                 stream.driver.start()
-        self._watching = asyncio.create_task(self.events.run(), name="changes")
+        watching = {"changes": self.events.run(), "supervisor": self._supervisor.run()}
+        self._watching = [asyncio.create_task(run, name=name) for name, run in watching.items()]
 
     async def _remember(self, name: str) -> None:
         """Go back to what was set before the last end, if that is kept."""
@@ -111,8 +117,8 @@ class Control:
         return [(stream, stream.driver) for stream in self.streams.values() if isinstance(stream.driver, Driver)]
 
     async def _stop_streams(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in self._watching:
+            task.cancel()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
         self.gallery.close()
@@ -141,6 +147,8 @@ class Control:
         async with self._turn[name]:  # of two commands the second finds the first one done
             puppet = self._checked(stream, change)
             stage = await self._engines.opened(change.engine) if change.engine else None
+            if stage is not None and stage.lost:
+                raise BadCommand(f"engine: {stage.engine.name}: {stage.lost}; restart to use it again")
             key = stream.before if change.previous_portrait else change.portrait
             if stage is not None and stage.engine is not stream.engine:
                 shown = await self.gallery.prepared(stage.engine, key or stream.shown.id)
@@ -207,7 +215,8 @@ class Control:
         """What is not as the config has it is kept, if anything is."""
         config = self._config.streams[stream.name]
         state: dict[str, Any] = {}
-        if stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
+        meant = not stream.problem  # else the engine is what was left when its device was lost
+        if meant and stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
             state["engine"] = stream.engine.name
         if stream.shown.id != self._first[stream.name] and self.gallery.lasts(stream.shown.id):
             state["portrait"] = stream.shown.id

@@ -85,7 +85,8 @@ class StreamState(BaseModel):
 
     serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
-    width, height: of the animated picture, in pixels. gallery: how often it was changed since the start.
+    width, height: of the animated picture, in pixels. gallery: how often it was changed since the start. problem: why it is
+    not animated, or not by the engine that it had, in words; empty where all is well.
     """
 
     serial: int
@@ -96,6 +97,7 @@ class StreamState(BaseModel):
     previous_portrait: str | None
     gallery: int
     engine: str
+    problem: str
     lacks: list[str]
     tracker: str
     face: str
@@ -147,10 +149,12 @@ PASSING: dict[str, Any] = {
 class DeviceState(BaseModel):
     """What animates for all streams. frame_ms: of its time for one frame; batches: how many of each size.
 
-    fps_with_one_more: what each driven stream would get if one more were driven; None before any measurement.
+    fps_with_one_more: what each driven stream would get if one more were driven; None before any measurement. lost: why it
+    cannot be used any more, in words; empty while it can.
     """
 
     engine: str
+    lost: str
     driven: int
     frame_ms: float | None
     fps_with_one_more: float | None
@@ -175,7 +179,8 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
     return StreamState(
         serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
-        engine=stream.engine.name, lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
+        engine=stream.engine.name, problem=stream.stage.lost or stream.problem,
+        lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),
         puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.driver is not None,
@@ -194,7 +199,7 @@ def device_of(stage: AnimationStage, admission: Admission) -> DeviceState:
     """What `stage` does now."""
     frame_s, fps = stage.frame_s(), admission.fps_with_one_more(stage)
     return DeviceState(
-        engine=stage.engine.name, driven=admission.driven(stage),
+        engine=stage.engine.name, lost=stage.lost, driven=admission.driven(stage),
         frame_ms=None if frame_s is None else round(1000 * frame_s, 2),
         fps_with_one_more=None if fps is None else round(fps, 1), batches=dict(stage.batches),
     )  # fmt: skip

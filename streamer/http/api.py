@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -13,28 +13,30 @@ from pipeline.puppetfile import MAX_TEXT, About
 from ..control.commands import Change
 from ..control.control import Control
 from ..control.state import DeviceState, StreamState
-from ..control.workshop import MakingState
-from .access import Access
+from ..control.workshop import MAX_CLIP, MakingState
+from .access import may
+from .rights import ANY, CONTROL, SERVER, STREAM, VIEW, Guarded, Right, needs
+from .seats import Endless
 
 EVENTS = "text/event-stream"
 
 
-def router(control: Control, access: Access) -> APIRouter:
+def router(control: Control) -> APIRouter:
     """Endpoints under /api."""
-    api = APIRouter(prefix="/api")
-
-    def seen(state: StreamState, request: Request) -> StreamState:
-        return state if access.may_control(request) else state.for_viewers()
+    api = APIRouter(prefix="/api", route_class=Guarded)
 
     @api.get("/streams", tags=["streams"], summary="The states of all streams")
+    @needs(VIEW, ANY)
     async def streams(request: Request) -> list[StreamState]:
-        return [seen(state, request) for state in control.states()]
+        return [_seen(state, request) for state in control.states() if may(request, Right.VIEW, state.name)]
 
     @api.get("/streams/{name}", tags=["streams"], summary="The state of a stream")
+    @needs(VIEW, STREAM)
     async def stream(name: str, request: Request) -> StreamState:
-        return seen(control.state(name), request)
+        return _seen(control.state(name), request)
 
     @api.patch("/streams/{name}", tags=["streams"], summary="Command a stream")
+    @needs(CONTROL, STREAM)
     async def change(name: str, change: Change) -> StreamState:  # type: ignore[valid-type]
         """Change what is named, between two frames; the state after it comes back."""
         return await control.apply(name, change)
@@ -43,16 +45,18 @@ def router(control: Control, access: Access) -> APIRouter:
         "/events", tags=["streams"], summary="States as they change (server-sent events)", response_class=StreamingResponse,
         responses={200: {"content": {EVENTS: {}}}},
     )  # fmt: skip
-    async def events(request: Request) -> StreamingResponse:
+    @needs(VIEW, ANY)
+    async def events(request: Request) -> Endless:
         """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
-        told = _events(control, lambda state: seen(state, request))
-        return StreamingResponse(told, media_type=EVENTS, headers={"Cache-Control": "no-store"})
+        return Endless(request, _events(control, request), EVENTS)
 
     @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")
+    @needs(VIEW, ANY)
     async def devices() -> list[DeviceState]:
         return control.devices()
 
     @api.post("/puppets", status_code=202, tags=["puppets"], summary="Make a puppet of a clip, whose bytes are the body")
+    @needs(CONTROL, SERVER, MAX_CLIP)
     async def make_puppet(
         request: Request,
         name: Annotated[str, Query(min_length=1, max_length=80)] = "puppet",
@@ -64,21 +68,31 @@ def router(control: Control, access: Access) -> APIRouter:
         return await control.workshop.start(About(name, "a clip", consent, label), request.stream())
 
     @api.get("/puppets", tags=["puppets"], summary="Puppets being made, and the last that were")
+    @needs(VIEW, SERVER)
     async def puppets() -> list[MakingState]:
         return control.workshop.states()
 
     @api.get("/puppets/{key}", tags=["puppets"], summary="How far a puppet is")
+    @needs(VIEW, SERVER)
     async def puppet(key: str) -> MakingState:
         return control.workshop.state(key)
 
     @api.delete("/puppets/{key}", status_code=204, tags=["puppets"], summary="End the making of a puppet, or forget it")
+    @needs(CONTROL, SERVER)
     async def forget_puppet(key: str) -> None:
         await control.workshop.forget(key)
 
     return api
 
 
-async def _events(control: Control, seen: Callable[[StreamState], StreamState]) -> AsyncIterator[str]:
+async def _events(control: Control, request: Request) -> AsyncIterator[str]:
     async for news in control.events.listen():
+        if not may(request, Right.VIEW, news.state.name):
+            continue
         kind = "state" if news.changed else "telemetry"
-        yield f"event: {kind}\ndata: {seen(news.state).model_dump_json()}\n\n"
+        yield f"event: {kind}\ndata: {_seen(news.state, request).model_dump_json()}\n\n"
+
+
+def _seen(state: StreamState, request: Request) -> StreamState:
+    """What of a state is for whoever asks."""
+    return state if may(request, Right.CONTROL, state.name) else state.for_viewers()

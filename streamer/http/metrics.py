@@ -29,6 +29,10 @@ class StreamCollector:
         yield skipped
         yield from _encoders(states)
         yield from _sources(states)
+        lost = GaugeMetricFamily("puppetcast_device_lost", "1 for an engine whose device does not answer.", labels=["engine"])
+        for device in self._control.devices():
+            lost.add_metric([device.engine], float(bool(device.lost)))
+        yield lost
 
 
 def _sources(states: list[StreamState]) -> Iterator[Metric]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, HTTPException, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from ..control.control import Control
 from ..sinks.jpeg import BOUNDARY
 from ..stream.stream import Stream
+from .rights import STREAM, VIEW, Guarded, needs
+from .seats import Endless
 
 PARTS = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
 
 def router(control: Control) -> APIRouter:
     """Endpoints beside WHIP and WHEP."""
-    api = APIRouter(prefix="/live", tags=["pictures"])
+    api = APIRouter(prefix="/live", route_class=Guarded, tags=["pictures"])
 
     def shown(name: str) -> Stream:
         stream = control.stream(name)
@@ -23,23 +24,26 @@ def router(control: Control) -> APIRouter:
         return stream
 
     @api.head("/{name}/snapshot.jpg", summary="Whether there is one")
+    @needs(VIEW, STREAM)
     async def look_snapshot(name: str) -> Response:
         shown(name)
         return Response(media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @api.head("/{name}/mjpeg", summary="Whether there are any")
+    @needs(VIEW, STREAM)
     async def look_mjpeg(name: str) -> Response:
         shown(name)
         return Response(media_type=PARTS)
 
     @api.get("/{name}/snapshot.jpg", summary="The newest picture")
+    @needs(VIEW, STREAM)
     async def snapshot(name: str) -> Response:
         data = await control.outputs.feed(shown(name)).snapshot()
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)")
-    async def mjpeg(name: str) -> StreamingResponse:
-        parts = control.outputs.feed(shown(name)).parts()
-        return StreamingResponse(parts, media_type=PARTS)
+    @needs(VIEW, STREAM)
+    async def mjpeg(name: str, request: Request) -> Endless:
+        return Endless(request, control.outputs.feed(shown(name)).parts(), PARTS)
 
     return api

@@ -19,11 +19,10 @@ from pipeline.portrait import MOST_BYTES, Portrait, pack_puppet
 from pipeline.puppetfile import SUFFIX, About
 
 from ..control.gallery import MAX_NAME, Gallery, PortraitInfo
-from ..errors import TooLarge
+from .rights import ANY, CONTROL, SERVER, VIEW, Guarded, needs
 
 JPEG = "image/jpeg"
 FORM_BYTES = 100_000  # of an upload beside the file
-UPLOADS = ("/api/portraits", "/api/portraits/preview")
 
 
 Point = tuple[float, float]
@@ -56,23 +55,17 @@ class PortraitChange(BaseModel):
     name: str = Field(min_length=1, max_length=MAX_NAME)
 
 
-def check_length(request: Request) -> None:
-    """TooLarge for an upload that is larger than any taken: asked before any of it is read, as it is put on disk whole."""
-    if request.method == "POST" and request.url.path in UPLOADS:
-        length = request.headers.get("content-length", "")
-        if not length.isdigit() or int(length) > MOST_BYTES + FORM_BYTES:
-            raise TooLarge(f"an upload tells its length beforehand, and has at most {MOST_BYTES // 1_000_000} MB")
-
-
 def router(gallery: Gallery) -> APIRouter:
     """Endpoints under /api/portraits."""
-    api = APIRouter(prefix="/api/portraits", tags=["portraits"])
+    api = APIRouter(prefix="/api/portraits", route_class=Guarded, tags=["portraits"])
 
     @api.get("", summary="The gallery")
+    @needs(VIEW, ANY)
     async def portraits() -> list[PortraitInfo]:
         return await gallery.infos()
 
     @api.post("", status_code=201, summary="Upload a portrait: a picture, or a .puppet file")
+    @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def upload(
         file: Annotated[UploadFile, File()],
         marks: Annotated[str | None, Form()] = None,
@@ -86,6 +79,7 @@ def router(gallery: Gallery) -> APIRouter:
         return await gallery.add(file.filename or "picture", data, _marks(marks), going or ())
 
     @api.post("/preview", summary="A picture as it is read, as JPEG; nothing is kept of it", response_class=Response)
+    @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def preview(file: Annotated[UploadFile, File()]) -> Response:
         """To mark a face in: the header X-Scale tells how many pixels of the JPEG one of the picture is."""
         data = await file.read(MOST_BYTES + 1)
@@ -95,19 +89,23 @@ def router(gallery: Gallery) -> APIRouter:
         )
 
     @api.get("/{key:path}/image", summary="A portrait as JPEG", response_class=Response)
+    @needs(VIEW, ANY)
     async def image(key: str, request: Request, side: Annotated[int, Query(ge=64, le=MAX_SIDE)] = 512) -> Response:
         """side: its longer one is at most so many pixels."""
         return _cached(await asyncio.to_thread(_small, await gallery.get(key), side), request)
 
     @api.get("/{key:path}/thumbnail", summary="The square around the face that moves, as JPEG", response_class=Response)
+    @needs(VIEW, ANY)
     async def thumbnail(key: str, request: Request) -> Response:
         return _cached(await gallery.thumbnail(key), request)
 
     @api.get("/{key:path}/face", summary="Where the face that moves lies")
+    @needs(VIEW, ANY)
     async def face(key: str) -> FacePlace:
         return FacePlace.model_validate({"marks": await gallery.marks(key)})
 
     @api.put("/{key:path}/face", summary="Choose which face of a picture moves, or place it by hand")
+    @needs(CONTROL, SERVER)
     async def choose_face(key: str, choice: FaceChoice) -> PortraitInfo:
         """Let another face of the picture move, or the same at another place, from when it is shown next."""
         if choice.marks is not None:
@@ -116,15 +114,18 @@ def router(gallery: Gallery) -> APIRouter:
         return await gallery.choose_face(key, choice.face)
 
     @api.patch("/{key:path}", summary="Rename an upload")
+    @needs(CONTROL, SERVER)
     async def rename(key: str, change: PortraitChange) -> PortraitInfo:
         return await gallery.rename(key, change.name)
 
     @api.delete("/{key:path}", status_code=204, summary="Delete an upload")
+    @needs(CONTROL, SERVER)
     async def delete(key: str) -> None:
         """A stream that shows it goes on with it."""
         await gallery.delete(key)
 
     @api.get("/{key:path}/puppet", tags=["puppets"], summary="A portrait with all its pictures, as a .puppet file")
+    @needs(VIEW, SERVER)
     async def puppet_file(key: str) -> Response:
         portrait = await gallery.get(key)
         data = await asyncio.to_thread(pack_puppet, portrait, portrait.about or About(portrait.name, "one picture"))

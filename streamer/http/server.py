@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from pipeline.errors import LandmarksNeeded, PuppetError
+from pipeline.errors import DeviceLost, LandmarksNeeded, PuppetError
 
 from .. import errors
+from ..config import Config
 from ..control.commands import explain
 from ..control.control import Control
 from ..resources import folder
+from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
 from . import api, metrics, pictures, portraits, recordings, whip
-from .access import Access, refusal
+from .access import Access, retry_after
+from .front import Front, Hosts
+from .rights import ANY, SERVER, VIEW, Guarded, free, needs
+from .seats import Seats
 
 STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
@@ -32,24 +41,30 @@ STATUS: dict[type[Exception], int] = {
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
     errors.TooLarge: 413,
+    errors.TooSlow: 408,
+    errors.Unauthorized: 401,
+    errors.TooManyRequests: 429,
     errors.NoRestart: 409,
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
     errors.Overloaded: 503,
     errors.TooManySessions: 503,
     LandmarksNeeded: 422,
+    DeviceLost: 503,
     PuppetError: 422,
 }
 RETRY_AFTER_S = 10
 
 
-def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access) -> FastAPI:
+def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access, config: Config) -> FastAPI:
     """Everything that is served over HTTP."""
-    # FastAPI's own pages of documentation load scripts from elsewhere.
-    app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None)
+    # FastAPI's own pages of documentation load scripts from elsewhere, and its description of the interface asks for no token.
+    app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.access, app.state.http, app.state.seats, app.state.uploads = access, config.http, Seats(config.http), 0
+    app.router.route_class = Guarded
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
-    app.include_router(api.router(control, access))
+    app.include_router(api.router(control))
     app.include_router(portraits.router(control.gallery))
     app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():
@@ -59,46 +74,56 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     async def _bad_request(request: Request, exc: RequestValidationError) -> JSONResponse:
         return JSONResponse({"detail": explain(exc.errors()), "code": errors.BadCommand.__name__}, 422)
 
-    @app.middleware("http")
-    async def guard(request: Request, call_next):  # type: ignore[no-untyped-def]
-        response = access.preflight(request)
-        if response is None:
-            try:
-                access.check(request)
-                portraits.check_length(request)
-                response = await call_next(request)
-            except (errors.ForeignPage, errors.Unauthorized, errors.TooManyRequests) as exc:
-                response = refusal(exc)
-            except errors.TooLarge as exc:
-                response = _handler(413)(request, exc)
-        response.headers.update(access.cors(request))
-        return response
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(request: Request, exc: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody reads it
+
+    @app.exception_handler(HTTPException)
+    async def _refused(request: Request, exc: HTTPException) -> JSONResponse:
+        """What the framework itself refuses: a path or a method that there is not."""
+        code = HTTPStatus(exc.status_code).phrase.replace(" ", "")
+        return JSONResponse({"detail": exc.detail, "code": code}, exc.status_code, exc.headers)
 
     @app.get("/healthz", tags=["health"], summary="Whether the server lives")
+    @free
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture")
-    async def readyz(response: Response) -> dict[str, bool]:
-        ready = bool(control.streams) and all(s.latest is not None for s in control.streams.values())
+    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device")
+    @needs(VIEW, ANY)
+    async def readyz(response: Response) -> dict[str, bool | dict[str, str]]:
+        problems = unready(control.streams)
+        ready = bool(control.streams) and not problems
         response.status_code = 200 if ready else 503
-        return {"ready": ready}
+        return {"ready": ready} if ready else {"ready": ready, "problems": problems}
 
     @app.get("/metrics", tags=["health"], summary="For Prometheus")
+    @needs(VIEW, SERVER)
     async def prometheus() -> Response:
         return Response(metrics.exposition(control), media_type="text/plain; version=0.0.4")
 
+    @app.get("/openapi.json", include_in_schema=False, summary="All of this, as OpenAPI describes it")
+    @needs(VIEW, ANY)
+    async def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
     @app.get("/docs", include_in_schema=False, summary="All of this, as a page")
+    @free
     async def docs() -> FileResponse:
         return FileResponse(folder("web") / "docs.html")
 
     app.mount("/", StaticFiles(directory=folder("web"), html=True))
+    app.add_middleware(Front, hosts=Hosts(config), origins=config.http.allowed_origins)
     return app
 
 
 def _handler(status: int):  # type: ignore[no-untyped-def]
     def handle(request: Request, exc: Exception) -> JSONResponse:
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+        headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
+        if isinstance(exc, errors.Unauthorized):
+            headers["WWW-Authenticate"] = "Bearer"
+        elif isinstance(exc, errors.TooManyRequests):
+            headers["Retry-After"] = retry_after(exc)
         more = {"goes": exc.goes} if isinstance(exc, errors.GalleryFull) else {}
         return JSONResponse({"detail": str(exc), "code": errors.code(exc), **more}, status, headers)
 

@@ -9,12 +9,32 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..config import Config, Http
 from ..errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+
+def address_for(config: Config, port: int) -> str:
+    """Where a browser opens the page: of a server on all addresses, one at which other machines may reach it."""
+    http = config.http
+    host = http.host if http.host not in ("", "0.0.0.0", "::") else config.webrtc.host_address or _own_address()
+    return f"{'https' if http.tls_certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _own_address() -> str:
+    """This machine's address in the network by which it reaches others; that of itself if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))  # nothing is sent: the kernel looks for the way alone
+        except OSError:
+            return "127.0.0.1"
+        return str(asked.getsockname()[0])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,14 +55,69 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _impatient(timeout_s: float) -> type[H11Protocol]:
+    """uvicorn's HTTP, which waits no longer than this for a request's head, from the connection's begin or the head's, and for
+    the rest of a body that has been answered already."""
+
+    class Impatient(H11Protocol):
+        waiting: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is h11.IDLE or self.is_answered:
+                self._wait()
+            else:
+                self._stop_waiting()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.is_answered:
+                self._wait()
+
+        @property
+        def is_answered(self) -> bool:
+            return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            if self.waiting is None:
+                self.waiting = self.loop.call_later(timeout_s, self.transport.abort)
+
+        def _stop_waiting(self) -> None:
+            if self.waiting is not None:
+                self.waiting.cancel()
+                self.waiting = None
+
+    return Impatient
+
+
 class WebServer(uvicorn.Server):
-    """requests_s: how long requests that are being answered have when the server ends."""
+    """requests_s: how long requests that are being answered have when the server ends. ConfigError for certificate files that
+    cannot be used."""
 
     on_ready: Callable[[], None]
     on_shutdown: Callable[[], None]
 
-    def __init__(self, app: FastAPI, requests_s: float) -> None:
-        super().__init__(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+    def __init__(self, app: FastAPI, requests_s: float, config: Http) -> None:
+        web = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", http=_impatient(config.header_timeout_s),
+            timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
+            proxy_headers=bool(config.trusted_proxies), forwarded_allow_ips=config.trusted_proxies,
+            ssl_certfile=config.tls_certificate, ssl_keyfile=config.tls_key,
+        )  # fmt: skip
+        try:
+            web.load()
+        except OSError as exc:  # ssl.SSLError is one
+            files = f"{config.tls_certificate}, {config.tls_key}"
+            raise ConfigError(f"http: {files}: not usable as certificate and key ({exc.strerror or exc})") from exc
+        super().__init__(web)
         self._requests_s = requests_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -5,15 +5,16 @@ A stream always has a picture, if only the still portrait, so WHEP never answers
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
 
 from ..control.control import Control
-from ..errors import BadOffer, TooLarge, UnsupportedMedia
+from ..errors import BadOffer, TooLarge, UnknownSession, UnsupportedMedia
 from ..webrtc.ice import IceServers
 from ..webrtc.offer import MAX_BYTES, Kind
-from ..webrtc.sessions import Sessions
-from .access import Access
+from ..webrtc.sessions import Caller, Sessions
+from .access import Access, address_of, may, token_of
+from .rights import CONTROL, PUBLISH, STREAM, VIEW, Guarded, Needs, free, needs
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -23,45 +24,62 @@ OF_SESSIONS = {"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, GET, HEAD, PATCH, DE
 
 def router(control: Control, sessions: Sessions, ice: IceServers, access: Access) -> APIRouter:
     """The endpoints of every stream."""
-    api = APIRouter(prefix="/live", tags=["webrtc"])
+    api = APIRouter(prefix="/live", route_class=Guarded, tags=["webrtc"], dependencies=[Depends(access.count)])
+
+    async def known(name: str, session: str, request: Request) -> None:
+        """A session's address has 192 random bits: who knows it may do what it is for. Clients that give their token in the
+        address of the endpoint have none for it (RFC 9725 §4.8 leaves it to the server)."""
+        if not sessions.knows(session, name):
+            access.check(request, Needs(VIEW, STREAM))
+            control.stream(name)
+            raise UnknownSession("no such session; it may have ended already")
+
+    of_session = [Depends(known)]
 
     @api.post("/{name}/whip", status_code=201, summary="Publish a camera (WHIP)")
+    @needs(PUBLISH, STREAM)
     async def whip(name: str, request: Request, take_over: bool = False) -> Response:
         """take_over: end whoever drives the stream; without it, a stream that is driven answers 409."""
         return await _open(request, name, "whip", take_over)
 
     @api.post("/{name}/whep", status_code=201, summary="Watch the animated picture (WHEP)")
+    @needs(VIEW, STREAM)
     async def whep(name: str, request: Request) -> Response:
         return await _open(request, name, "whep")
 
     @api.options("/{name}/{kind}", summary="What the endpoint takes")
+    @needs(VIEW, STREAM)
     async def options(name: str, kind: Kind) -> Response:
         control.stream(name)
         return Response(headers=OF_ENDPOINTS)
 
-    @api.options("/{name}/sessions/{session}", summary="What a session takes")
+    @api.options("/{name}/sessions/{session}", dependencies=of_session, summary="What a session takes")
+    @free
     async def session_options(name: str, session: str) -> Response:
-        control.stream(name)
         sessions.find(session)
         return Response(headers=OF_SESSIONS)
 
     # Of these, the mount of the page's files would answer with methods of its own.
     @api.api_route("/{name}/{kind}", methods=["PUT", "PATCH", "DELETE"], include_in_schema=False)
+    @needs(VIEW, STREAM)
     async def not_of_endpoints(name: str, kind: Kind) -> Response:
-        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_ENDPOINTS)
+        raise HTTPException(405, headers=OF_ENDPOINTS)
 
-    @api.api_route("/{name}/sessions/{session}", methods=["PUT", "POST"], include_in_schema=False)
+    @api.api_route("/{name}/sessions/{session}", dependencies=of_session, methods=["PUT", "POST"], include_in_schema=False)
+    @free
     async def not_of_sessions(name: str, session: str) -> Response:
-        return JSONResponse({"detail": "Method Not Allowed"}, 405, OF_SESSIONS)
+        raise HTTPException(405, headers=OF_SESSIONS)
 
     @api.api_route("/{name}/{kind}/", methods=["OPTIONS", "GET", "HEAD", "POST"], include_in_schema=False)
+    @needs(VIEW, STREAM)
     async def slash(name: str, kind: Kind, request: Request) -> Response:
         """307 keeps the method (RFC 9725 §4.5)."""
         query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(request.url.path.rstrip("/") + query, 307)
+        return RedirectResponse(f"/live/{name}/{kind}{query}", 307)
 
     @api.head("/{name}/{kind}", summary="Whether the endpoint is there")
     @api.get("/{name}/{kind}", status_code=204, summary="Whether the endpoint is there")
+    @needs(VIEW, STREAM)
     async def look(name: str, kind: Kind, request: Request) -> Response:
         control.stream(name)
         response = Response(
@@ -69,10 +87,12 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         )
         return _with_links(response)
 
-    @api.patch("/{name}/sessions/{session}", status_code=204, summary="Add ICE candidates, or restart ICE")
+    @api.patch(
+        "/{name}/sessions/{session}", dependencies=of_session, status_code=204, summary="Add ICE candidates, or restart ICE"
+    )
+    @free
     async def patch(name: str, session: str, request: Request) -> Response:
         """If-Match: the session's ETag, or * for a restart, which is answered with 200, a fragment and a new ETag."""
-        control.stream(name)
         sessions.find(session)
         restarted = await sessions.patch(session, await _body(request, FRAGMENT), request.headers.get("if-match"))
         if restarted is None:
@@ -80,27 +100,29 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         fragment, tag = restarted
         return Response(fragment, media_type=FRAGMENT, headers={"ETag": tag})
 
-    @api.delete("/{name}/sessions/{session}", summary="End a session")
+    @api.delete("/{name}/sessions/{session}", dependencies=of_session, summary="End a session")
+    @free
     async def end(name: str, session: str) -> Response:
-        control.stream(name)
         await sessions.close(session)
         return Response(status_code=200)
 
-    @api.head("/{name}/sessions/{session}", summary="Whether a session is there")
-    @api.get("/{name}/sessions/{session}", status_code=204, summary="Whether a session is there")
+    @api.head("/{name}/sessions/{session}", dependencies=of_session, summary="Whether a session is there")
+    @api.get("/{name}/sessions/{session}", dependencies=of_session, status_code=204, summary="Whether a session is there")
+    @free
     async def look_session(name: str, session: str, request: Request) -> Response:
-        control.stream(name)
         sessions.find(session)
         return Response(status_code=200 if request.method == "HEAD" else 204)
 
     async def _open(request: Request, name: str, kind: Kind, take_over: bool = False) -> Response:
         stream = control.stream(name)
         offer = await _body(request, SDP)
+        host = request.client.host if request.client else ""
+        caller = Caller(address_of(request), host, token_of(request) if access.tokens.wanted else "")
         if kind == "whip":
-            session, description = await sessions.publish(stream, offer, take_over)
+            session, description = await sessions.publish(stream, offer, take_over, caller)
         else:
-            commands = control.answer_text if access.may_control(request) else None
-            session, description = await sessions.view(stream, offer, commands)
+            commands = control.answer_text if may(request, CONTROL, name) else None
+            session, description = await sessions.view(stream, offer, commands, caller)
         response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"
         response.headers["Accept-Patch"] = FRAGMENT

@@ -28,6 +28,7 @@ from ..control.commands import BARE
 from ..control.control import Control
 from ..control.state import TELEMETRY, StreamState
 from ..errors import ConfigError
+from ..jsontext import read_json
 from ..redaction import Address, redacted
 from ..timers import pause
 from . import homeassistant
@@ -40,6 +41,7 @@ TIMEOUT_S = 5.0
 HEALTHY_S = 10.0  # a connection that lasted so long was a good one
 COMMANDS_WAITING = 64
 MAX_PAYLOAD = 16 * 1024
+MAX_TOPIC = 500
 VERSION = version("puppetcast")
 
 
@@ -207,6 +209,13 @@ class _Session:
             elif not message.retain:
                 await self._do(message)
 
+    def _may_answer(self, topic: str) -> bool:
+        """Whether an answer may go where the asker wants it: below our own topics, and where those of results are, or where
+        the config says; else anybody could let us write to whatever the broker lets us."""
+        config = self.config
+        ours = topic.startswith(f"{config.base_topic}/") and topic.endswith("/result") and len(topic) < MAX_TOPIC
+        return ours or any(topic.startswith(f"{prefix}/") for prefix in config.response_topics)
+
     async def _do(self, message: aiomqtt.Message) -> None:
         command = read(str(message.topic).split("/")[-3:], bytes(message.payload or b""), message.properties)
         change = command.value if command.name == "change" else {command.name: _value(command)}
@@ -215,7 +224,9 @@ class _Session:
         if command.correlation is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = command.correlation
-        result = command.reply or self.topic(command.stream, "cmd", command.name, "result")
+        result = self.topic(command.stream, "cmd", command.name, "result")
+        if command.reply is not None and self._may_answer(command.reply):
+            result = command.reply
         await self.client.publish(result, json.dumps(answer), qos=1, properties=properties)
 
 
@@ -224,8 +235,8 @@ def read(path: list[str], payload: bytes, properties: Properties | None = None) 
     stream, _, name = path
     text = payload[:MAX_PAYLOAD].decode("utf-8", "replace").strip()
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         value = text
     number = None
     if isinstance(value, dict) and "value" in value:

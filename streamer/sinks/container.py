@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from pipeline.frames import CLOCK, DECLARE_RATE, Image
 
-from ..stream.audio import silence
+from ..stream.audio import CHUNK, silence
 
 DECLARED_FPS = 30
 RATE = 48_000
@@ -62,15 +62,16 @@ class Container:
         if self._start_s is None:
             return
         at = round((time_s - self._start_s) * RATE)
-        if at < self._heard - (OFF if self._heard > PRIMING else 0):
+        off = OFF if self._sounds else CHUNK // 2  # where sound begins, it begins at its time
+        if at < self._heard - off:
             return
-        if at > self._heard + OFF:
+        if at > self._heard + off:
             self._write_silence(at)
         self._sounds = True
         self._encode(chunk)
 
     def _write_silence(self, until: int) -> None:
-        while self._heard < until:
+        while until - self._heard > CHUNK // 2:
             self._encode(silence())
 
     def _encode(self, chunk: av.AudioFrame) -> None:

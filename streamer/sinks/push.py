@@ -3,7 +3,7 @@
 FFmpeg holds Python's lock while it connects and shakes hands as a publisher: a server that does not answer would
 stop every stream. So a helper (`python -m streamer.sinks.push`) does it. It reads from stdin one line of JSON, then
 parts: a letter for its kind, its time as a double, and the planes of a picture or 20 ms of sound. It says "live" once
-the server has taken the first picture; when it fails, it writes why and exits.
+the server will take them; when it fails, it writes why and exits.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class Push:
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
         # The address, and a password in it, goes by stdin: a command line can be seen by everybody.
         task = {"url": self._url, "width": width, "height": height, "bitrate": self._bitrate}
+        # Pictures follow once it is connected: a server that lines up sound and picture by when the first ones came, as
+        # GStreamer's does, would be misled by those that have waited for that.
         self._send(json.dumps(task).encode() + b"\n")
-        self._send(HEAD.pack(PICTURE, time_s) + first.yuv.tobytes())
         self._await_live()
 
     def _await_live(self) -> None:
@@ -117,7 +118,10 @@ def main(given: IO[bytes] = sys.stdin.buffer) -> int:
     coding = {"preset": "veryfast", "maxrate": rate, "bufsize": rate}
     try:
         target = av.open(task["url"], "w", format=kind, options=OPTIONS[kind] | WAIT, timeout=(TIMEOUT_S, TIMEOUT_S))
-        _publish(given, Container(target, width, height, coding, task["bitrate"]))
+        container = Container(target, width, height, coding, task["bitrate"])
+        target.start_encoding()
+        print("live", flush=True)
+        _publish(given, container)
     except (OSError, ValueError, av.error.FFmpegError) as exc:
         denied = isinstance(exc, av.error.HTTPUnauthorizedError)
         reason = getattr(exc, "strerror", None) or type(exc).__name__
@@ -129,7 +133,6 @@ def main(given: IO[bytes] = sys.stdin.buffer) -> int:
 def _publish(given: IO[bytes], container: Container) -> None:
     width, height = container.size
     sizes = {PICTURE: width * height * 3 // 2, SOUND: SOUND_BYTES}
-    live = False
     while len(head := given.read(HEAD.size)) == HEAD.size:
         part, time_s = HEAD.unpack(head)
         data = np.frombuffer(given.read(sizes[part]), np.uint8)
@@ -140,9 +143,6 @@ def _publish(given: IO[bytes], container: Container) -> None:
             container.write_sound(chunk, time_s)
             continue
         container.write(data.reshape(height * 3 // 2, width), time_s)
-        if not live:
-            live = True
-            print("live", flush=True)
     container.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config import Stream
+from ..errors import ConfigError
 from ..limits import Timeouts
 from .base import Source
 from .file import FileSource
@@ -13,8 +14,15 @@ from .pattern import PatternSource
 from .webcam import WebcamSource
 
 
-def make_source(stream: Stream) -> Source | None:
-    """The driving source that the config names; None for a browser."""
+def make_source(name: str, stream: Stream) -> Source | None:
+    """The driving source that the config names for a stream; None for a browser. ConfigError."""
+    try:
+        return _made(stream)
+    except ConfigError as exc:
+        raise ConfigError(f"streams.{name}.path: {exc}") from exc
+
+
+def _made(stream: Stream) -> Source | None:
     match stream.source:
         case "file":
             return FileSource(Path(stream.path))

@@ -66,6 +66,7 @@ class NetworkSource:
         else:  # what is looked at is kept: the only key frame for a while may be in it
             self._options |= {"analyzeduration": "1000000", "rw_timeout": f"{1e6 * timeouts.read_s:.0f}"}
         self._lumps = address.path.endswith(".m3u8")
+        self._played = False  # a playlist
         self.name = redacted(url)
 
     def check(self) -> None:
@@ -73,6 +74,9 @@ class NetworkSource:
 
     def read(self, out: Intake, stop: threading.Event) -> None:
         with self._open() as opened:
+            if self._played and opened.duration is not None:  # FFmpeg knows how long what has ended is (RFC 8216 §4.3.3.4)
+                raise SourceError(f"{self.name}: the broadcast has ended, its playlist says", retry=True, slow=True)
+            self._played = self._lumps
             video = video_of(opened)
             if video is None:
                 raise SourceError(f"{self.name}: has no video track", retry=True, slow=True)

@@ -11,7 +11,7 @@ from pipeline.clock import Clock, steady
 from pipeline.engine import Engine, Prepared
 from pipeline.lane import Lane
 from pipeline.runners import Feed, StageThread
-from pipeline.stage import AnimationStage
+from pipeline.stage import WATCH_S, AnimationStage
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,13 @@ class Stages:
         gather_s: float,
         runner: Callable[[AnimationStage], Runner] = StageThread,
         clock: Clock = steady,
+        watch_s: float = WATCH_S,
     ) -> None:
         self._open = open_engine
         self._gather_s = gather_s
         self._runner = runner
         self._clock = clock
+        self._watch_s = watch_s
         self._by_name: dict[str, AnimationStage] = {}
         self._runners: dict[AnimationStage, Runner] = {}
         self._opening = asyncio.Lock()
@@ -62,7 +64,7 @@ class Stages:
         if name not in self._by_name:
             engine = self._open(name)
             same = (s for s in self._by_name.values() if s.engine.name == engine.name)
-            stage = next(same, None) or AnimationStage(engine, self._gather_s, self._clock)
+            stage = next(same, None) or AnimationStage(engine, self._gather_s, self._clock, self._watch_s)
             self._by_name[name] = self._by_name[engine.name] = stage
         return self._by_name[name]
 
@@ -90,6 +92,8 @@ class Stages:
     async def stop(self) -> None:
         """End all stages; their lanes have ended before."""
         for stage, runner in self._runners.items():
+            if stage.lost:
+                continue  # its thread may wait for the device for ever
             if not await asyncio.to_thread(runner.stop):
                 log.error("the animation stage of engine %s did not stop", stage.engine.name)
 

@@ -64,6 +64,7 @@ class Stream:
         self.before: str | None = None  # the portrait that was on show before
         self.sinks: set[Sink] = set()
         self.latest: AnimatedFrame | None = None
+        self.problem = ""  # why it is not animated by the engine that it had, in words
         self.driver: Drives | None = None
         self.named: Named | None = None  # drives again when another that took over has ended
         self._evicting = False
@@ -114,7 +115,7 @@ class Stream:
         """Go over to another engine, with a portrait prepared for it; viewers see a cross-fade."""
         puppeteer = await asyncio.to_thread(stage.engine.open)
         await self._end_lane()
-        self.stage, self._portrait = stage, shown.id
+        self.stage, self._portrait, self.problem = stage, shown.id, ""
         self.screen.change(shown.prepared)
         self.lane = self._lane(puppeteer)
         self.start()
@@ -144,14 +145,18 @@ class Stream:
 
         named: by the config, so it is let in all the same; the budget then slows all streams alike.
         """
+        self.check_claim(named)
+        self.driver = driver
+        self.lane.reset()
+
+    def check_claim(self, named: bool = False) -> None:
+        """What `claim` raises, for a driver that is not there yet."""
         if self.driver is not None:
             raise StreamBusy(
                 f"stream '{self.name}' already has a publisher; end that one first, or take over (POST …/whip?take_over=true)"
             )
         if not named:
             self._admission.check(self.stage)
-        self.driver = driver
-        self.lane.reset()
 
     def release(self, driver: Drives) -> None:
         """Stop being the driver; no effect for anyone else. What the config names then drives again."""

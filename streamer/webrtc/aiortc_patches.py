@@ -16,6 +16,7 @@ import aiortc.rtcrtpsender
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import HeaderExtensionsMap
+from aiortc.utils import uint16_add
 
 from pipeline.clock import steady
 
@@ -23,6 +24,7 @@ from ..errors import ConfigError
 from ..timers import pause
 from . import udp
 from .extensions import LONGEST, PLAYOUT_DELAY, Arrivals, with_playout_delay
+from .layers import Layer
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
 # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer. Nine seconds at least: a browser that has lost its
@@ -36,7 +38,6 @@ CIPHERS = (
 GIVE_UP_S = 0.5  # a picture that is not whole by then is left out, and a key frame asked for
 ASK_AGAIN, ASK_AGAIN_S = 3, 0.12  # how often a lost packet is asked for again, and how soon
 HANDSHAKE_AFTER_S = 0.1  # from ICE being connected
-SILENT_S = 1.0  # after which another stream of the same medium may take its place
 SENT = 512  # packets that a viewer may ask for again; aiortc's 128 are gone when a second repair on a far line is lost
 SOUNDS = 25  # of 20 ms
 STUN_LAST_BYTE = 3  # RFC 7983: a STUN message starts with 0..3
@@ -161,12 +162,13 @@ def _remote_track(self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
-    """End a video frame at its marker bit (RFC 7741 §4.1, RFC 6184 §5.1) instead of at the next one's start."""
+    """End a video frame at its marker bit (RFC 7741 §4.1, RFC 6184 §5.1) instead of at the next one's start, and give sound
+    out as it comes: aiortc keeps 80 ms of it, and 300 from the first packet on that was lost."""
     if not self._is_video:
-        frame: JitterFrame | None = _original["JitterBuffer._remove_frame"](self, sequence_number)
-        return frame
+        self.remove(uint16_add(sequence_number, -self._origin))
+        return _take(self, [self._packets[self._origin % self._capacity]])
     # Padding packets (a sender probing the bandwidth) carry nothing; alone they would end the decoder's input.
-    while (first := self._packets[self._origin % self._capacity]) is not None and not first._data:
+    while (first := _first(self)) is not None and not first._data:
         self.remove(1)
     packets: list[Any] = []
     for count in range(self.capacity):
@@ -181,24 +183,31 @@ def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
     return None
 
 
-def _is_foreign(receiver: Any, packet: Any) -> bool:
-    """Whether the packet is of another stream than the one that is received, which is the first, for as long as it sends: a
-    sender of several layers (simulcast) may send them though one was answered, and aiortc would decode them as one."""
-    now = steady()
-    if now - getattr(receiver, "_ssrc_s", float("-inf")) > SILENT_S:
-        receiver._ssrc = packet.ssrc
-    foreign: bool = packet.ssrc != receiver._ssrc
-    if not foreign:
-        receiver._ssrc_s = now
-    return foreign
+def _layer(owner: Any) -> Layer:
+    """Of a jitter buffer, and of what asks again for packets: `_handle_rtp_packet` gives both the same."""
+    if not hasattr(owner, "_layer"):
+        owner._layer = Layer()
+    layer: Layer = owner._layer
+    return layer
+
+
+def _is_other(owner: Any, packet: Any) -> bool:
+    """Whether the packet is of another stream than the one before, with numbers of its own."""
+    before, owner._ssrc = getattr(owner, "_ssrc", packet.ssrc), packet.ssrc
+    return bool(before != packet.ssrc)
 
 
 def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
     """Give up on a picture whose packets stay away: aiortc waits until 512 others have come, for seconds."""
-    if _is_foreign(self, packet):
-        return False, None
+    now, layer = steady(), _layer(self)
+    if not layer.takes(packet.ssrc, packet._data, now):
+        asks = layer.asks and packet.ssrc == layer.wanted
+        layer.asks = layer.asks and not asks
+        return asks, None
+    if _is_other(self, packet):
+        self.remove(self._capacity)
+        self._origin = None
     pli, frame = _original["JitterBuffer.add"](self, packet)
-    now = steady()
     if not self._is_video or frame is not None or not hasattr(self, "_complete_s"):
         self._complete_s = now
     elif now - self._complete_s > GIVE_UP_S and self._packets[self._origin % self._capacity] is not packet:
@@ -212,8 +221,11 @@ def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
 
 def _add_to_nacks(self: Any, packet: Any) -> bool:
     """Ask again for packets that stay away: aiortc asks once, and the answer can be lost too (RFC 4585 §6.2.1)."""
-    if _is_foreign(self, packet):
+    if _layer(self).ssrc not in (None, packet.ssrc):
         return False
+    if _is_other(self, packet):
+        self.max_seq = None
+        self.missing.clear()
     missed: bool = _original["NackGenerator.add"](self, packet)
     now = steady()
     if missed:
@@ -240,7 +252,8 @@ async def _recv(self: Any) -> bytes:
 
 
 async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> None:
-    """Tell the sender when its packets came, where it numbers them for that: aiortc knows REMB alone."""
+    """Tell the sender when its packets came, where it numbers them for that: aiortc knows REMB alone. And decode all that is
+    whole by now: aiortc takes one picture a packet, and stays behind for good by those that waited for one that was lost."""
     number, transport = packet.extensions.transport_sequence_number, self.transport
     arrived_s = getattr(transport.transport._connection, "_arrived_s", None) or time.time()
     if number is not None:
@@ -249,7 +262,16 @@ async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> No
         report = transport._arrivals.add(number, arrived_s, self._RTCRtpReceiver__rtcp_ssrc or 0, packet.ssrc)
         if report is not None:
             await self._send_rtcp(report)
+    buffer = self._RTCRtpReceiver__jitter_buffer
+    if self._RTCRtpReceiver__nack_generator is not None:
+        self._RTCRtpReceiver__nack_generator._layer = _layer(buffer)
     await _original["RTCRtpReceiver._handle_rtp_packet"](self, packet, round(1000 * arrived_s))
+    while buffer._is_video and self._RTCRtpReceiver__decoder_thread and (waiting := _first(buffer)) is not None:
+        frame = buffer._remove_frame(waiting.sequence_number)
+        if frame is None:
+            return
+        frame.timestamp = self._RTCRtpReceiver__timestamp_mapper.map(frame.timestamp)
+        self._RTCRtpReceiver__decoder_queue.put((self._RTCRtpReceiver__codecs[waiting.payload_type], frame))
 
 
 def _configure_extensions(self: Any, parameters: Any) -> None:
@@ -266,6 +288,11 @@ def _pack_extensions(self: Any, values: Any) -> tuple[int, bytes]:
     if number is None:
         return packed
     return with_playout_delay(*packed, number, LONGEST if getattr(self, "_may_wait", bool)() else 0)
+
+
+def _first(buffer: Any) -> Any:
+    """The packet that is to be given out next, if it is there."""
+    return None if buffer._origin is None else buffer._packets[buffer._origin % buffer._capacity]
 
 
 def _take(buffer: Any, packets: list[Any]) -> JitterFrame:

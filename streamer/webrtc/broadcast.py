@@ -102,10 +102,10 @@ class Broadcast:
             if key:
                 self._key_wanted, self._key_s = False, self._clock()
             self._encoder.target_bitrate = self._target()
-            picture = self._video_frame(frame, frame.captured_s if fresh else self._clock())
             try:
+                picture = self._video_frame(frame, frame.captured_s if fresh else self._clock())
                 packet = await loop.run_in_executor(self._pool, self._encoder.encode, picture, key)
-            except av.FFmpegError:
+            except Exception:  # whatever is wrong with a picture, viewers get the next one
                 self._count_error()
                 continue
             if packet is not None:

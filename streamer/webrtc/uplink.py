@@ -13,8 +13,6 @@ from aiortc.mediastreams import MediaStreamError
 from pipeline.clock import Clock, steady
 from pipeline.frames import TimedFrame
 
-PREFETCH_S = 0.08  # aiortc keeps four packets of sound, of 20 ms each, before it gives one out
-
 
 async def pictures(
     track: MediaStreamTrack, put: Callable[[TimedFrame], None], idle_timeout_s: float, clock: Clock = steady
@@ -33,4 +31,4 @@ async def sound(track: MediaStreamTrack, hear: Callable[[av.AudioFrame, float], 
         while True:
             frame = await track.recv()
             assert isinstance(frame, av.AudioFrame)
-            hear(frame, clock() - PREFETCH_S)
+            hear(frame, clock())

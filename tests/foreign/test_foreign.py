@@ -103,7 +103,7 @@ def test_a_whep_player_plays(watch, stop, bundle, page, model):
         seen = plays(page, "foreign")
         assert seen["width"] == 640
         page.evaluate(stop)
-        page.close()
+        page.goto("about:blank")
         wait_until(lambda: not server.control.state("live").viewers)
 
 
@@ -177,9 +177,9 @@ def turn_server(folder: Path, secret: str) -> Iterator[int]:
     # The file of the containers, moved to a free port of the loopback address.
     given = (ROOT / "docker" / "turnserver.conf").read_text()
     assert "listening-port=3478\n" in given
-    assert "static-auth-secret=change-me\n" in given
-    given = given.replace("listening-port=3478", f"listening-port={port}").replace("change-me", secret)
-    own = ["listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "allow-loopback-peers"]
+    given = given.replace("listening-port=3478", f"listening-port={port}")
+    own = ["listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "allow-loopback-peers", "allowed-peer-ip=127.0.0.1"]
+    own.append(f"static-auth-secret={secret}")
     own += [f"userdb={folder / 'turn.db'}", f"pidfile={folder / 'turn.pid'}"]
     config = folder / "turn.conf"
     config.write_text(given + "\n".join(own) + "\n")
@@ -194,13 +194,15 @@ def turn_server(folder: Path, secret: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("transport", ["udp"])
-def test_the_page_plays_behind_a_relay_alone(transport, page, model, tmp_path):
+def test_the_page_plays_behind_a_relay_alone(transport, browser, model, tmp_path):
     with turn_server(tmp_path, "north") as port:
         servers = [{"url": f"turn:127.0.0.1:{port}?transport={transport}", "secret": "north", "ttl_s": 600}]
         with run_server(webrtc={"ice_servers": servers}) as server:
             with httpx.Client(base_url=server.url) as http:
                 http.patch("/api/streams/live", json={"demo": True})
+            page = browser.new_page()
             page.add_init_script(RELAY)
             page.goto(server.url)
             plays(page, "puppet")
             assert page.evaluate(USED) == "relay"
+            page.close()

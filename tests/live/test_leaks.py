@@ -24,7 +24,7 @@ from ..conftest import run_server
 from ..peers import connected, negotiate, peer, pictures, publishing, watching
 from ..waiting import until
 
-ROUNDS, VIEWERS = int(os.environ.get("PUPPETCAST_TEST_ROUNDS", "3")), 15  # 20 rounds leave nothing behind either
+ROUNDS, VIEWERS = int(os.environ.get("PUPPETCAST_TEST_ROUNDS", "2")), 8  # 20 rounds leave nothing behind either
 KINDS = (
     RTCPeerConnection, RTCRtpSender, RTCRtpReceiver, RTCDtlsTransport, RTCIceTransport, aioice.ice.StunProtocol,
     Session, ViewerTrack, SoundTrack, Broadcast, LiveEncoder, asyncio.Task,

@@ -22,7 +22,7 @@ from pipeline.frames import TimedFrame
 from ..conftest import run_server
 from ..fakes import FakeEngine, WallTime
 from ..peers import negotiate, peer
-from ..programs import free_port, program
+from ..programs import RTSP_RECORDER, SYSTEM_PYTHON, free_port, need_gstreamer, program
 from ..recorded import FPS, Edges, Recorder, light_and_sound
 from ..waiting import wait_until
 
@@ -116,8 +116,8 @@ def take_rtmp(url: str, path: Path) -> threading.Thread:
 
 @contextmanager
 def rtsp_taken(path: Path) -> Iterator[str]:
-    """The address of an RTSP server, which keeps what is published there as a file: FFmpeg's, as it lines up picture and sound
-    by the sender's reports; GStreamer's wants a name in them (CNAME) that FFmpeg does not send, and goes by what comes first."""
+    """The address of FFmpeg's RTSP server, which keeps what is published there as a file. It lines up picture and sound by the
+    sender's reports."""
     url = f"rtsp://127.0.0.1:{free_port()}/in"
     command = [program("ffmpeg"), "-loglevel", "error", "-rtsp_flags", "listen", "-i", url, "-c", "copy", str(path)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
@@ -125,6 +125,20 @@ def rtsp_taken(path: Path) -> Iterator[str]:
             yield url
         finally:
             server.send_signal(signal.SIGINT)  # it finishes its file
+
+
+@contextmanager
+def gstreamer_taken(path: Path) -> Iterator[str]:
+    """The same of GStreamer's, which wants a name in the reports (CNAME) that FFmpeg's muxer does not send: it lines them up
+    by when each came."""
+    need_gstreamer("GStreamer's RTSP server")
+    port = free_port()
+    command = [SYSTEM_PYTHON, str(RTSP_RECORDER), str(port), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            yield f"rtsp://127.0.0.1:{port}/in"
+        finally:
+            server.kill()
 
 
 def uplink(server: Any, edges: Edges) -> None:
@@ -147,11 +161,11 @@ def test_flash_and_beep_leave_together(tmp_path: Path) -> None:
     clip = Recorder("mjpeg", "pcm_s16le", times_s=[k / FPS for k in range(21)]).write(tmp_path / "clip.mkv")
     port, rtmp, far = free_port(), f"rtmp://127.0.0.1:{free_port()}/live/x", Edges()
     taking = take_rtmp(rtmp, tmp_path / "rtmp.mkv")
-    with rtsp_taken(tmp_path / "rtsp.mkv") as rtsp:
+    with rtsp_taken(tmp_path / "rtsp.mkv") as rtsp, gstreamer_taken(tmp_path / "gstreamer.mkv") as gstreamer:
         whip = f"http://127.0.0.1:{port}/live/far/whip"
         sinks = [
             {"kind": "recording"},
-            *({"kind": "push", "target": url} for url in (rtmp, rtsp)),
+            *({"kind": "push", "target": url} for url in (rtmp, rtsp, gstreamer)),
             {"kind": "whip", "target": whip},
         ]
         streams = {"live": {"source": "file", "path": str(clip), "sinks": sinks}, "far": {}}
@@ -165,7 +179,7 @@ def test_flash_and_beep_leave_together(tmp_path: Path) -> None:
     ways = {
         "viewer": (viewer.flashes_s, viewer.beeps_s), "whip": (far.flashes_s, far.beeps_s),
         "recording": light_and_sound(recording), "rtmp": light_and_sound(tmp_path / "rtmp.mkv"),
-        "rtsp": light_and_sound(tmp_path / "rtsp.mkv"),
+        "rtsp": light_and_sound(tmp_path / "rtsp.mkv"), "gstreamer": light_and_sound(tmp_path / "gstreamer.mkv"),
     }  # fmt: skip
     late = {way: offsets(*edges) for way, edges in ways.items()}
     print({way: [round(1000 * s) for s in each] for way, each in late.items()})

@@ -46,13 +46,20 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def face(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("face") / "face.png"
+    Image.open(str(BUNDLED / "astronaut.jpg")).save(path)
+    return path
+
+
 @pytest.fixture
-def desk(tmp_path) -> Path:
+def desk(tmp_path, face) -> Path:
     """Two clips and two pictures, some of them under several names."""
     for name in ("clip.mp4", "source.mp4"):
         shutil.copy(DEMO_CLIP, tmp_path / name)
     for name in ("face.png", "other.png"):
-        Image.open(str(BUNDLED / "astronaut.jpg")).save(tmp_path / name)
+        shutil.copy(face, tmp_path / name)
     (tmp_path / "soft.mp4").symlink_to("clip.mp4")
     for name in ("hard.mp4", "hard.safetensors"):
         (tmp_path / name).hardlink_to(tmp_path / "clip.mp4")
@@ -180,12 +187,12 @@ def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, she
 
 
 def test_two_runs_to_one_output(desk):
-    args = ["animate", "drawing", "clip.mp4", "-o", "sub/out.mp4", "--max-frames", "60"]
+    args = ["animate", "drawing", "clip.mp4", "-o", "sub/out.mp4", "--max-frames", "12"]
     processes = [start(desk, *args) for _ in range(2)]
     assert [ended(process)[0] for process in processes] == [0, 0]
     assert list(content(desk / "sub")) == ["out.mp4"]
     with av.open(str(desk / "sub" / "out.mp4")) as clip:
-        assert sum(1 for _ in clip.decode(video=0)) == 60
+        assert sum(1 for _ in clip.decode(video=0)) == 12
 
 
 def test_a_finished_file_is_whole_and_as_readable_as_any(tmp_path):

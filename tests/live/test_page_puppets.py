@@ -61,9 +61,14 @@ def http(server) -> Iterator[httpx.Client]:
             client.delete(f"/api/puppets/{making['id']}")
 
 
+@pytest.fixture(scope="module")
+def tab(tab) -> Page:
+    tab.add_init_script(f"({CAMERAS})()")
+    return tab
+
+
 @pytest.fixture
 def opened(page, server, http) -> Page:
-    page.add_init_script(f"({CAMERAS})()")
     page.goto(server.url)
     page.wait_for_selector("#gallery button")
     return page
@@ -229,7 +234,8 @@ def test_a_clip_is_followed_by_every_page_and_ended_midway(opened, http):
 
 
 def test_a_clip_ended_while_it_is_sent_is_forgotten(opened, http):
-    opened.context.new_cdp_session(opened).send("Network.emulateNetworkConditions", {
+    line = opened.context.new_cdp_session(opened)
+    line.send("Network.emulateNetworkConditions", {
         "offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 30_000,
     })  # fmt: skip
     opened.set_input_files("#clip", DEMO_CLIP)
@@ -238,6 +244,7 @@ def test_a_clip_ended_while_it_is_sent_is_forgotten(opened, http):
     opened.click("#making-end")
     expect(opened.locator("#making")).to_be_hidden()
     assert wait_until(lambda: http.get("/api/puppets").json(), holds=lambda states: states == []) == []
+    line.detach()
 
 
 def test_a_clip_without_a_face_fails_in_one_line(opened, http, faceless):

@@ -6,12 +6,14 @@ import asyncio
 import re
 import socket
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import aioice.ice
 import httpx
 import numpy as np
 import pytest
-from aiortc import RTCDtlsTransport
+from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpCodecParameters
 from aiortc.codecs import get_capabilities
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import NackGenerator, RemoteStreamTrack
@@ -22,6 +24,7 @@ from pipeline.frames import CLOCK
 from streamer.limits import Bitrates
 from streamer.webrtc import aiortc_patches
 from streamer.webrtc.encoders import LiveH264Encoder, LiveVp8Encoder
+from streamer.webrtc.layers import Layer
 from streamer.webrtc.sdp import with_uplink_bitrates
 
 from ..conftest import run_server
@@ -80,22 +83,73 @@ def test_a_picture_whose_packet_stays_away_is_left_out(patched, monkeypatch):
     assert results[-1][1] is not None, "and the pictures go on"
 
 
+async def test_pictures_that_waited_for_a_lost_packet_are_caught_up_with(patched):
+    """One packet each: those that are whole are decoded with the one that was missing, and not one a packet ever after."""
+    connection = RTCPeerConnection()
+    receiver: Any = connection.addTransceiver("video").receiver
+    receiver._RTCRtpReceiver__codecs = {96: RTCRtpCodecParameters("video/VP8", 90000, payloadType=96)}
+    receiver._RTCRtpReceiver__decoder_thread = True
+    queue = receiver._RTCRtpReceiver__decoder_queue
+    decoded = []
+    for number in (0, 2, 3, 4, 1, 5):
+        given = packet(number, 3000 * number, b"\x10" + bytes([number]), marker=True)
+        await receiver._handle_rtp_packet(given, 0)
+        decoded.append(queue.qsize())
+    receiver._RTCRtpReceiver__decoder_thread = None
+    await connection.close()
+    assert decoded == [1, 1, 1, 1, 5, 6]
+    assert [queue.get()[1].data[-1] for _ in range(6)] == list(range(6))
+
+
+def test_sound_is_given_out_as_it_comes(patched):
+    """aiortc keeps four packets, and sixteen from the first loss on."""
+    buffer = JitterBuffer(capacity=16, prefetch=4)
+    came = [n % 2**16 for n in range(65530, 65600) if n not in (65533, 65540)]
+    given = [buffer.add(packet(n, 960 * n, b"%d" % n))[1] for n in [*came, came[-3]]]
+    assert [frame and frame.data for frame in given] == [*(b"%d" % n for n in came), None], "what is late, or twice, is left out"
+    assert buffer.add(packet(came[-1] + 40, 0, b"x"))[1].data == b"x", "the line was gone for a while"
+
+
+KEY, DELTA = b"\x10\x00\x00\x9d\x01\x2a", b"\x11\x00\x00"
+
+
+def layers(sizes: dict[int, int], seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, float, bool, Any]]:
+    """Streams of VP8 at 30 frames a second, with a key frame each two seconds, at a receiver: SSRC, seconds, and what came."""
+    buffer, missing, now = JitterBuffer(capacity=16, is_video=True), NackGenerator(), [10.0]
+    missing._layer = buffer._layer = Layer()  # type: ignore[attr-defined]
+    monkeypatch.setattr(aiortc_patches, "steady", lambda: now[0])
+    for k in range(round(seconds * 30)):
+        for ssrc, size in sizes.items():
+            now[0] += 1 / 30 / len(sizes)
+            each = packet(1000 * ssrc + k, 3000 * k + ssrc, (DELTA if k % 60 else KEY) + bytes([ssrc]) * size, marker=True)
+            each.ssrc = ssrc
+            assert not missing.add(each), "nothing is asked for that was never lost"
+            yield ssrc, k / 30, *buffer.add(each)
+
+
 def test_of_several_layers_one_is_received(patched, monkeypatch):
-    """Each with numbers and times of its own; the other one comes through when the first has fallen silent."""
-    buffer, missing = JitterBuffer(capacity=16, is_video=True), NackGenerator()
-    received = []
-    for k in range(6):
-        for ssrc, first in ((1, 100), (2, 40000)):
-            layer = packet(first + k, 3000 * k + ssrc, b"%d" % ssrc, marker=True)
-            layer.ssrc = ssrc
-            assert not missing.add(layer), "nothing is asked for that was never lost"
-            frame = buffer.add(layer)[1]
-            received += [frame.data] if frame is not None else []
-    assert received == [b"1"] * 6
-    monkeypatch.setattr("streamer.webrtc.aiortc_patches.steady", lambda: steady() + 2)
-    other = packet(50000, 1, b"2", marker=True)
-    other.ssrc = 2
-    assert buffer.add(other)[1].data == b"2"
+    """Each has numbers and times of its own."""
+    received = [frame.data[-1] for _, _, _, frame in layers({1: 100, 2: 100}, 6, monkeypatch) if frame is not None]
+    assert received == [1] * 180
+
+
+def test_of_several_layers_the_largest_is_received_from_its_next_key_frame_on(patched, monkeypatch):
+    """Whichever comes first; and nothing is missing meanwhile."""
+    received, asked = [], []
+    for ssrc, at_s, pli, frame in layers({1: 100, 2: 300, 3: 900}, 7, monkeypatch):
+        received += [frame.data[-1]] if frame is not None else []
+        asked += [(ssrc, round(at_s))] if pli else []
+    assert received == [1] * 121 + [3] * 90
+    assert asked[0] == (3, 2), "a key frame is asked for"
+
+
+def test_a_layer_that_falls_silent_is_followed_by_another(patched, monkeypatch):
+    buffer = JitterBuffer(capacity=16, is_video=True)
+    for ssrc in (1, 2):
+        other = packet(100 * ssrc, ssrc, KEY + b"%d" % ssrc, marker=True)
+        other.ssrc = ssrc
+        assert buffer.add(other)[1].data[-1:] == b"%d" % ssrc
+        monkeypatch.setattr(aiortc_patches, "steady", lambda: steady() + 2)
 
 
 def test_a_lost_packet_is_asked_for_again(patched, monkeypatch):
@@ -210,8 +264,9 @@ async def test_an_abandoned_offer_is_closed_in_time(model):
             await camera.setLocalDescription(await camera.createOffer())
             reply = await http.post("/live/live/whip", content=camera.localDescription.sdp, headers=SDP)
             assert reply.status_code == 201
-            assert server.control.state("live").publisher
-            await until(lambda: not server.control.state("live").publisher)
+            assert len(server.sessions) == 1
+            assert not server.control.state("live").publisher, "who only offers drives nothing, and holds nobody up"
+            await until(lambda: not len(server.sessions))
 
 
 async def test_a_viewer_that_dies_silently_is_let_go(model, monkeypatch):
@@ -233,7 +288,7 @@ async def test_a_publisher_that_sends_nothing_loses_its_place(model):
             camera.addTrack(Silent())
             await negotiate(http, camera, "/live/live/whip")
             await connected(camera)
-            assert server.control.state("live").publisher
+            await until(lambda: server.control.state("live").publisher)
             await until(lambda: not server.control.state("live").publisher)
 
 

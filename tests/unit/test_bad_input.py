@@ -67,7 +67,7 @@ def png(width: int, height: int) -> bytes:
             "streams: {live: {puppet: {region: nose}}}",
             "line 1: streams.live.puppet.region: input should be 'all', 'exp', 'pose', 'lip' or 'eyes' (given: 'nose')",
         ),
-        ("http: {zzz: 1}", "line 1: http.zzz: unknown key; there are: host, port, allowed_origins"),
+        ("persistence: {zzz: 1}", "line 1: persistence.zzz: unknown key; there are: file"),
         (
             "http: {port: 99999}",
             "line 1: http.port: input should be less than or equal to 65535 (given: 99999)",

@@ -144,7 +144,7 @@ async def test_a_late_viewer_begins_with_a_key_frame() -> None:
 
 
 class Broken(LiveVp8Encoder):
-    """Fails on every second frame."""
+    """Fails on every second frame, in one way and another."""
 
     def __init__(self) -> None:
         super().__init__(Bitrates())
@@ -153,7 +153,7 @@ class Broken(LiveVp8Encoder):
     def encode(self, frame: av.VideoFrame, key: bool = False) -> av.Packet | None:
         self._count += 1
         if self._count % 2:
-            raise av.error.InvalidDataError(1, "broken", "here")
+            raise av.error.InvalidDataError(1, "broken", "here") if self._count % 4 == 1 else ValueError("no such format")
         return super().encode(frame, key)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -22,9 +24,11 @@ from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array
 from pipeline.frames import Image, TimedFrame
 from pipeline.lane import rgb
+from pipeline.media.reader import Reader
 from pipeline.media.timeline import Timeline
+from pipeline.offline.animate import animate
 from pipeline.offline.mux import Output, Result, Sound, sound_of, write_clip
-from pipeline.portrait import is_picture
+from pipeline.portrait import bundled, is_picture
 from streamer.errors import SourceError
 from streamer.sinks.container import RATE, Container
 from streamer.sinks.push import HEAD, PICTURE, SOUND, _publish
@@ -32,11 +36,12 @@ from streamer.sources.file import FileSource
 from streamer.stream.intake import Intake
 
 from ..conftest import SHARED
-from ..fakes import FakePuppeteer, ManualTime
+from ..fakes import FakeEngine, FakePuppeteer, ManualTime
 from ..media import write_mjpeg
 from ..recorded import FLASH_S, FPS, HEIGHT, WIDTH, Recorder, joined, light_and_sound
 
 CASES = SHARED / "cases" / "drivers"
+ENGINE: Any = FakeEngine(ManualTime())
 LIP_S = 0.04
 HALF_A_FRAME_S = 0.5 / FPS
 
@@ -283,10 +288,19 @@ def test_the_flash_is_with_the_beep(suffix: str, codec: str, sound: str, becomes
     result = written(clip, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as out:
         assert out.streams.audio[0].codec_context.name == becomes
-    assert (becomes in sound) == (not result.note), result.note
+    assert (becomes in sound) == (not result.notes), result.notes
     flash, beep = light_and_sound(tmp_path / "out.mp4")
     assert flash == pytest.approx([FLASH_S], abs=HALF_A_FRAME_S)
     assert beep == pytest.approx(flash, abs=LIP_S)
+
+
+def test_sound_that_begins_a_little_before_the_pictures_is_cut_there(tmp_path: Path) -> None:
+    """As ASF has it; whatever is coded anew begins at its time to the sample."""
+    clip = Recorder("mjpeg", "pcm_s16le", times_s=[(k + 1) / FPS for k in range(FPS)]).write(tmp_path / "a.mkv")
+    written(clip, tmp_path / "out.mp4")
+    flash, beep = light_and_sound(tmp_path / "out.mp4")
+    assert flash == pytest.approx([14 / FPS], abs=0.002)
+    assert beep == pytest.approx(flash, abs=0.002)
 
 
 def test_both_begin_where_the_first_picture_can_be_decoded(tmp_path: Path) -> None:
@@ -327,6 +341,56 @@ def test_the_last_pictures_come_where_the_sound_is_the_first_track(tmp_path: Pat
         assert len(list(pictures(clip))) == 30
 
 
+def test_a_picture_that_was_left_out_is_not_the_end(tmp_path: Path) -> None:
+    """Encoders write a packet of nothing where a picture is like the one before, and decoders take that for the end."""
+    with av.open(str(Recorder().write(tmp_path / "a.mkv"))) as container:
+        reader = Reader(container, container.streams.video[0])
+        count = 0
+        for packet in reader.packets():
+            count += len(list(reader.decode(packet)))
+            nothing = av.Packet()
+            nothing.stream, nothing.time_base, nothing.dts = packet.stream, packet.time_base, packet.dts
+            assert packet.dts is None or not list(reader.decode(nothing))
+    assert count == FPS
+
+
+def test_a_clip_that_was_cut_is_told_of(tmp_path: Path) -> None:
+    """A disk was full, or a download broke: what is there is animated, and the user hears that there was more."""
+    whole = Recorder("mjpeg", "pcm_s16le", times_s=[k / FPS for k in range(60)]).write(tmp_path / "whole.mkv")
+    cut = whole.with_name("cut.mkv")
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+    def note(clip: Path, **options: int) -> str:
+        return "".join(animate(ENGINE, bundled("drawing"), clip, Output(tmp_path / "out.mp4", **options)).notes[1:])
+
+    found = re.search(r"cut\.mkv: it ends after (\d+) of about 60 frames: the file is cut$", note(cut))
+    assert found is not None
+    assert int(found[1]) == len(times(cut)) < 40
+    assert (note(whole), note(cut, max_frames=5)) == ("", ""), "of what nobody has read, nothing is said"
+
+
+def test_beside_each_other_clips_keep_their_shape(tmp_path: Path) -> None:
+    """Where one changes its size, its pictures are shown between bars."""
+    sizes = [(80, 48), (48, 80)]
+    parts = []
+    for k, (width, height) in enumerate(sizes):
+        parts.append(tmp_path / f"{k}.ts")
+        with av.open(str(parts[-1]), "w") as out:
+            video = out.add_stream("libx264", rate=FPS)
+            video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+            white = np.full((height, width, 3), 255, np.uint8)
+            out.mux([*video.encode(av.VideoFrame.from_ndarray(white)), *video.encode(None)])
+    clip = joined(tmp_path / "clip.ts", *parts)
+    animate(ENGINE, bundled("drawing"), clip, Output(tmp_path / "out.mp4", side_by_side=True))
+    shares = []
+    with open_clip(tmp_path / "out.mp4") as made:
+        for _, image in timed(made):
+            driver = image[:, : round(16 * 80 / 48 / 2) * 2, 1] > 200
+            shares.append((np.mean(driver.any(axis=0)), np.mean(driver.any(axis=1))))
+    assert shares[0] == (1, 1)
+    assert shares[-1] == pytest.approx((48 * 48 / 80 / 80, 1), abs=0.1)
+
+
 def test_a_colon_in_a_name_is_no_address(tmp_path: Path) -> None:
     clip = Recorder(sound="pcm_s16le").write(tmp_path / "a:b.mkv")
     assert written(clip, tmp_path / "c:d.mp4").frames == FPS
@@ -360,6 +424,22 @@ def test_a_push_has_the_flash_with_the_beep(sound_s: float, tmp_path: Path) -> N
     with av.open(str(out)) as opened:
         ends = [float(p.pts * p.time_base) for p in opened.demux(audio=0) if p.pts is not None]
     assert ends[-1] == pytest.approx(4, abs=0.1), "silence where no sound came"
+
+
+@pytest.mark.parametrize("begins_s", [0.3, 0.305, 0.31, 0.315])
+def test_sound_that_begins_later_is_written_at_its_time(begins_s: float, tmp_path: Path) -> None:
+    tone = (20_000 * np.sin(np.arange(960) / 8)).astype(np.int16).repeat(2)[None]
+    container = Container(av.open(str(tmp_path / "out.mkv"), "w"), WIDTH, HEIGHT, {}, None)
+    picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
+    heard = [(begins_s + 0.02 * k, True) for k in range(10)]
+    for at, is_sound in sorted([(k / FPS, False) for k in range(15)] + heard):
+        if is_sound:
+            container.write_sound(av.AudioFrame.from_ndarray(tone, format="s16", layout="stereo"), 7 + at)
+        else:
+            container.write(picture, 7 + at)
+    container.close()
+    _, beep = light_and_sound(tmp_path / "out.mkv")
+    assert beep == pytest.approx([begins_s], abs=0.012)
 
 
 @pytest.fixture

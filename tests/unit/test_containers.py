@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
@@ -71,12 +72,36 @@ def test_what_compose_mounts_and_names_is_there():
     config = load_config(DOCKER / "puppetcast.yaml")
     assert config.mqtt.url == "mqtt://mosquitto"
     assert config.streams["camera"].path == "rtsp://mediamtx:8554/camera"
-    [ice] = config.webrtc.ice_servers
-    turn = (DOCKER / "turnserver.conf").read_text()
-    assert f"static-auth-secret={ice.secret}\n" in turn
+    assert "puppetcast" in config.http.names, "by which Prometheus asks"
     assert "camera" in yaml.safe_load((DOCKER / "mediamtx.yml").read_text())["paths"]
-    targets = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
-    assert targets == ["puppetcast:8080"]
+    [scraped] = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
+    assert scraped["static_configs"] == [{"targets": ["puppetcast:8080"]}]
+    [secret] = compose["services"]["prometheus"]["secrets"]
+    assert (secret in compose["secrets"], scraped["authorization"]["credentials_file"]) == (True, f"/run/secrets/{secret}")
+
+
+def test_no_secret_has_a_default_and_no_private_network_is_relayed_to():
+    text, turn = (DOCKER / "compose.yaml").read_text(), (DOCKER / "turnserver.conf").read_text()
+    for name in ("TOKEN", "VIEW_TOKEN", "TURN_SECRET"):
+        given = re.findall(r"\$\{" + name + r"\b[^}]*\}", text)
+        assert given
+        assert all(part.startswith(f"${{{name}:?") for part in given)
+    assert "secret=" not in turn
+    denied = [[ip_address(end) for end in (f"{ends}-{ends}".split("-")[0], ends.split("-")[-1])]
+              for ends in re.findall(r"^denied-peer-ip=(\S+)$", turn, re.MULTILINE)]  # fmt: skip
+    for text in (
+        "10.1.2.3",
+        "172.18.0.2",
+        "192.168.1.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "::1",
+        "fd00::1",
+        "fe80::1",
+    ):
+        address = ip_address(text)
+        assert any(first.version == address.version and first <= address <= last for first, last in denied), text
 
 
 def test_what_an_image_sets_is_known_and_its_sources_are_sent():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.frames import AnimatedFrame
+from pipeline.frames import _SEAL, AnimatedFrame
 
 from ..conftest import ROOT
 
@@ -23,7 +23,7 @@ RANKS = {
     "streamer": {
         "__main__": 9, "cli": 8, "app": 7, "http": 6, "mqtt": 6, "webrtc": 5, "control": 4, "sinks": 3, "sources": 3,
         "stream": 2, "backoff": 1, "redaction": 1, "signals": 1, "timers": 1, "resources": 1, "config": 1,
-        "limits": 0, "errors": 0,
+        "jsontext": 1, "limits": 0, "errors": 0,
     },
 }  # fmt: skip
 FORBIDDEN = {
@@ -82,6 +82,12 @@ def test_only_a_lane_makes_animated_frames() -> None:
     assert makers == {"pipeline/frames.py", "pipeline/lane.py"}
     with pytest.raises(TypeError, match="only a lane's screen"):
         AnimatedFrame(np.zeros((6, 4), np.uint8), 0.0, 1, object())
+
+
+@pytest.mark.parametrize("yuv", [None, np.zeros((6, 4), np.float32), np.zeros((6, 4, 3), np.uint8), np.zeros((7, 4), np.uint8)])
+def test_what_is_no_picture_becomes_no_frame(yuv):
+    with pytest.raises((TypeError, ValueError), match=r"planar YUV 4:2:0"):
+        AnimatedFrame(yuv, 0.0, 1, _SEAL)
 
 
 def test_no_test_module_takes_anything_from_another():

@@ -175,8 +175,13 @@ def test_segments_are_spread(tmp_path: Path) -> None:
     listed = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-VERSION:3\n#EXTINF:0.5,\na.ts\n#EXT-X-ENDLIST\n"
     files = {"/live.m3u8": ("application/vnd.apple.mpegurl", listed), "/a.ts": ("video/mp2t", clip.read_bytes())}
     door, began_s = Door(ManualTime()), steady()
-    with server(http(files)) as there, pytest.raises(SourceError):
-        NetworkSource(f"http://{there}/live.m3u8", timeouts=Timeouts(10, 5)).read(door, threading.Event())
+    with server(http(files)) as there:
+        source = NetworkSource(f"http://{there}/live.m3u8", timeouts=Timeouts(10, 5))
+        with pytest.raises(SourceError):
+            source.read(door, threading.Event())
+        with pytest.raises(SourceError, match="the broadcast has ended, its playlist says") as ended:
+            source.read(door, threading.Event())
+        assert ended.value.slow, "it is not played, nor asked for, again and again"
     assert len(door.shown) == 15
     for k, shown in enumerate(door.shown):
         assert shown - began_s > k / FPS / Pace.SPEED

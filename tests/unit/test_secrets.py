@@ -37,6 +37,11 @@ from streamer.webrtc.whip_push import WhipPush
         ("rtmp://127.0.0.1/app", "rtmp://127.0.0.1/app"),
         ("http://cam/cgi;pw=S3cret", "http://cam/cgi;pw=***"),
         ("http://cam/spinning=1/pin=1234", "http://cam/spinning=1/pin=***"),
+        ("https://cdn/e6T3kq9ZxP4mWv7L2bRh/live/index.m3u8", "https://cdn/***/live/index.m3u8"),
+        ("https://cdn/hls/550e8400-e29b-41d4-a716-446655440000/1.m3u8", "https://cdn/hls/***/1.m3u8"),
+        ("https://cdn/9f86d081884c7d659a2feaa0c55ad015/1.m3u8", "https://cdn/***/1.m3u8"),
+        ("http://cam/Streaming/Channels/101/camera-entrance-2024", "http://cam/Streaming/Channels/101/camera-entrance-2024"),
+        ("http://cam/CameraEntranceLeft2/stream_1920x1080_30fps_h264.m3u8",) * 2,
         ("", ""),
     ],
 )
@@ -66,6 +71,11 @@ def test_characters_that_end_a_password_are_refused_with_the_cure(odd: str, writ
         assert f"has '{odd}' in it; write that as {written}" in str(told.value)
         assert "hunter" not in str(told.value)
     NetworkSource(f"rtsp://admin:hunter{written}2@127.0.0.1:9/x")
+
+
+def test_all_that_is_odd_in_a_password_is_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"has '#' and '\[' and ' ' in it; write that as %23 and %5B and %20 \(and"):
+        NetworkSource("rtsp://admin:a#b[c d#e@cam/x")
 
 
 def test_a_port_that_there_is_not_is_told_at_the_start() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.budget import FrameBudget, Skip
 from pipeline.engine import Engine
+from pipeline.errors import DeviceLost
 from pipeline.fade import FADE_S
 from pipeline.follow.neutral import FaceState
 from pipeline.frames import AnimatedFrame, planar
@@ -65,10 +66,11 @@ class Log:
         return Work(turn, FakePrepared(name), 0, 0.01, done, lambda spent_s: self.lines.append((name, "failed")))
 
 
-def staged(**options: object) -> tuple[AnimationStage, FakeEngine, ManualTime, Log]:
+def staged(on_cpu: bool = True, watch_s: float = 2.0, **options: object) -> tuple[AnimationStage, FakeEngine, ManualTime, Log]:
     time = ManualTime()
     engine = FakeEngine(time, **options)  # type: ignore[arg-type]
-    return AnimationStage(engine, clock=time), engine, time, Log()
+    engine.on_cpu = on_cpu
+    return AnimationStage(engine, clock=time, watch_s=watch_s), engine, time, Log()
 
 
 def test_lanes_take_turns_whatever_they_offer() -> None:
@@ -143,6 +145,117 @@ def test_one_failing_stream_does_not_spoil_a_batch() -> None:
     stage.step(stage.take())
     assert log.lines == [("a", "done"), ("b", "failed"), ("c", "done")]
     assert stage.batches == {3: 1, 1: 3}
+
+
+def overlapping(fails: str) -> tuple[AnimationStage, Log, list[tuple[str, str]]]:
+    """A stage whose device works beside it, and what is asked of the device: batches by their names. fails: whose batches
+    fail, where they hold others too."""
+    stage, engine, _, log = staged(overlaps=True, max_batch=4)
+    asked: list[tuple[str, str]] = []
+    submit = engine.submit
+
+    def recorded(work):  # type: ignore[no-untyped-def]
+        name = "".join(prepared.name for prepared, _ in work)
+        asked.append(("submit", name))
+        if len(work) > 1 and set(fails) & set(name):
+            broken()
+        collect = submit(work)
+        return lambda: (asked.append(("collect", name)), collect())[1]
+
+    engine.submit = recorded  # type: ignore[method-assign]
+    return stage, log, asked
+
+
+def test_a_batch_that_failed_is_tried_again_when_the_device_has_nothing_else_of_ours() -> None:
+    """Its buffers are two: a third batch, or one that is not collected, would be overwritten with another stream's picture."""
+    stage, log, asked = overlapping(fails="a")
+    for names in ("ab", "c"):
+        for name in names:
+            stage.offer(log.work(name, Turn()))
+        stage.step(stage.take())
+    assert asked == [
+        ("submit", "ab"), ("submit", "c"), ("collect", "c"),
+        ("submit", "a"), ("collect", "a"), ("submit", "b"), ("collect", "b"),
+    ]  # fmt: skip
+    assert log.lines == [("c", "done"), ("a", "done"), ("b", "done")]
+    assert stage.wait_s() is None
+
+
+def test_a_frame_is_not_tried_again_after_a_newer_one_of_its_lane() -> None:
+    stage, log, _ = overlapping(fails="a")
+    turn = Turn()
+    for names, turns in (("ab", (turn, Turn())), ("c", (turn,))):
+        for name, its in zip(names, turns, strict=True):
+            stage.offer(log.work(name, its))
+        stage.step(stage.take())
+    assert log.lines == [("c", "done"), ("b", "done")]
+
+
+def test_a_device_that_is_lost_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    stage, engine, _, log = staged(max_batch=4)
+    asked: list[int] = []
+
+    def lost(work: Sequence[object]) -> None:
+        asked.append(len(work))
+        raise DeviceLost("cuda:0 does not answer any more (an illegal memory access)")
+
+    engine.fault = lost
+    turns = {name: Turn() for name in "ab"}
+    for _ in range(3):
+        for name, turn in turns.items():
+            stage.offer(log.work(name, turn))
+        stage.step(stage.take())
+    assert stage.lost == "cuda:0 does not answer any more (an illegal memory access)"
+    assert asked == [2], "neither again one by one, nor for the next frames"
+    assert log.lines == [("a", "failed"), ("b", "failed")]
+    assert [record.message for record in caplog.records] == [f"engine fake: {stage.lost}"]
+
+
+def test_a_device_that_hangs_is_lost_after_two_seconds() -> None:
+    stage, _, time, log = staged(overlaps=True, on_cpu=False)
+    for name, wait_s in (("a", 1.5), ("b", 1.5), ("c", 0.0)):
+        stage.offer(log.work(name, Turn()))
+        stage.step(stage.take())
+        time.sleep(wait_s)
+        stage.watch()
+    assert not stage.lost, "each batch came in time"
+    time.sleep(0.6)
+    stage.watch()
+    assert not stage.lost, "the last one too, so far"
+    time.sleep(1.5)
+    stage.watch()
+    assert stage.lost == "no picture has come within 2 s"
+    waiting = log.work("d", Turn())
+    stage.offer(waiting)
+    assert not stage.waits(waiting), "its lane is let go on"
+
+
+def test_a_device_that_hangs_in_its_first_batch_is_seen_from_outside() -> None:
+    """The thread that asked it does not come back."""
+    stage, engine, time, log = staged(on_cpu=False)
+    seen: list[str] = []
+
+    def hang(work: Sequence[object]) -> None:
+        time.sleep(2.1)
+        stage.watch()
+        seen.append(stage.lost)
+
+    engine.fault = hang
+    stage.offer(log.work("a", Turn()))
+    stage.step(stage.take())
+    assert seen == ["no picture has come within 2 s"]
+
+
+def test_a_processor_takes_the_time_it_needs() -> None:
+    for stage, _, time, log in (
+        staged(seconds=9.0, overlaps=True),
+        staged(seconds=9.0, overlaps=True, on_cpu=False, watch_s=0.0),
+    ):
+        stage.offer(log.work("a", Turn()))
+        stage.step(stage.take())
+        time.sleep(9.0)
+        stage.watch()
+        assert not stage.lost
 
 
 def test_the_next_batch_is_prepared_while_the_device_works() -> None:

@@ -71,7 +71,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--config", "wall.yaml", "--clip", "silent.wav", "--portrait", "drawing"], f"--clip and --portrait: {NO_LIVE}"),
     (["serve", "--config", "wall.yaml", "--face", "1"], f"--face: {NO_LIVE}"),
     (["serve", "--webcam", "99"], "no camera '99' here"),
-    (["serve", "--url", "camera"], "'camera': the address must begin with rtsp://"),
+    (["serve", "--url", "camera"], "streams.live.path: 'camera': the address must begin with rtsp://"),
     (["serve", "--url", ""], "command line: 'path' is missing: with 'source: network' it says where"),
     (["serve", "--clip", "none.mp4"], "none.mp4: No such file or directory"),
     (["serve", "--clip", "text.mp4"], "text.mp4: not a clip that can be read, or damaged; MP4,"),

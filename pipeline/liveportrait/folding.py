@@ -1,0 +1,157 @@
+"""The networks put together anew so that they need fewer and better steps, which change nothing of what they compute.
+
+Norms go into the convolutions before them, W's channels are padded, its largest convolution becomes plane; G is in `spade`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import remove_spectral_norm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .networks import MOTIONS, DenseMotion, PortraitFeatures, ResBlock3d, SpadeGenerator
+from .options import Precision
+from .spade import FoldedGenerator
+from .weights import Networks
+
+Conv = nn.Conv2d | nn.Conv3d
+DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Folding:
+    """What pays on one kind of device alone. align: W's wide maps get channels of zeros up to a multiple of this, as matrix units
+    want them; processors do not mind. gather: G has the fewest steps instead of the fewest multiplications."""
+
+    align: int = 1
+    gather: bool = False
+
+    @classmethod
+    def of(cls, device: torch.device) -> Folding:
+        return FOLDINGS.get(device.type, cls())
+
+
+FOLDINGS = {"cuda": Folding(align=8, gather=True)}
+
+
+def fold(networks: Networks, folding: Folding) -> Networks:
+    """Put spectral and batch norms into their convolutions, pad W, and put G together anew; in place."""
+    for root in networks.modules():
+        fold_spectral(root)
+        for module in list(root.modules()):
+            if isinstance(module, nn.ModuleDict) and "norm" in module:
+                module["conv"], module["norm"] = _folded(module["conv"], module["norm"]), nn.Identity()
+            elif isinstance(module, ResBlock3d):
+                module.conv1, module.norm2 = _folded(module.conv1, module.norm2), nn.Identity()  # type: ignore[assignment]
+            elif isinstance(module, DenseMotion):
+                module.compress, module.norm = _folded(module.compress, module.norm), nn.Identity()  # type: ignore[assignment]
+    networks.warping.dense_motion_network = FoldedDenseMotion(networks.warping.dense_motion_network, folding)
+    assert isinstance(networks.generator, SpadeGenerator)
+    return replace(networks, generator=FoldedGenerator(networks.generator, folding.gather))
+
+
+def fold_spectral(root: nn.Module) -> None:
+    """Put its spectral norms into the weights; in place."""
+    for module in list(root.modules()):
+        if hasattr(module, "weight_orig"):
+            remove_spectral_norm(module)
+
+
+def cast(networks: Networks, precision: Precision) -> Networks:
+    """Keep the weights of convolutions and of M's linear layers in `precision`, as autocast would cast them in every frame; in
+    place."""
+    face = [networks.appearance, networks.motion] if precision is Precision.FP16 else []
+    for root in [*face, networks.warping, networks.generator]:
+        for module in root.modules():
+            if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+                module.to(DTYPES[precision])
+    return networks
+
+
+def _folded(conv: nn.Module, norm: nn.Module) -> nn.Module:
+    return fuse_conv_bn_eval(conv, norm).requires_grad_(False)  # type: ignore[type-var,arg-type]
+
+
+class FoldedDenseMotion(DenseMotion):
+    """`networks.DenseMotion` with channels of zeros after those of its widest maps."""
+
+    def __init__(self, plain: DenseMotion, folding: Folding) -> None:
+        nn.Module.__init__(self)
+        self.compress, self.norm, self.hourglass = plain.compress, plain.norm, plain.hourglass
+        self.register_buffer("grid", plain.grid, persistent=False)
+        first, last = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0")), conv_of(self.hourglass.decoder)
+        self._zeros: int = -first.in_channels % folding.align
+        widen(first, first.in_channels + self._zeros, first.out_channels)
+        wide = last.out_channels + -last.out_channels % folding.align
+        widen(last, last.in_channels + self._zeros, wide)
+        depth = plain.occlusion.in_channels // plain.mask.in_channels
+        widen(plain.mask, wide, plain.mask.out_channels)
+        by_slice = plain.occlusion.weight.reshape(1, -1, depth, 7, 7)  # 1, 142, D, 7, 7
+        self.both = PlanarJudge(plain.mask, _padded(by_slice, 1, wide), plain.occlusion.bias, folding.align)
+
+    def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
+        """(B, 112, D, H, W)"""
+        x = super().sparse_motions(portrait, driving, shifts)
+        return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self._zeros)) if self._zeros else x
+
+    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 144, D, H, W) -> (B, 22, D, H, W), (B, 1, H, W)"""
+        mask, occlusion = self.both(x)
+        return mask, occlusion
+
+
+class PlanarJudge(nn.Module):
+    """Mask and occlusion of a volume by one plane convolution of its slices.
+
+    The mask's 7³ convolution is seven of 7², a slice apart; the occlusion's weights differ from slice to slice, so that each
+    slice is given all D and keeps its own. 7 · 22 + D = 170 results, the sums of which are taken in float32.
+    """
+
+    def __init__(self, mask: nn.Conv3d, by_slice: Tensor, occlusion_bias: Tensor | None, align: int) -> None:
+        """by_slice: the occlusion's weights (1, 144, D, 7, 7)."""
+        super().__init__()
+        assert mask.bias is not None
+        assert occlusion_bias is not None
+        taps, depth = mask.kernel_size[0], by_slice.shape[2]
+        weight = torch.cat([mask.weight.permute(2, 0, 1, 3, 4).flatten(0, 1), by_slice[0].transpose(0, 1)])
+        bias = weight.new_zeros(len(weight))
+        middle = taps // 2 * MOTIONS  # of each result exactly one of the terms carries the bias
+        bias[middle : middle + MOTIONS], bias[taps * MOTIONS] = mask.bias, occlusion_bias[0]
+        self.sizes = taps, depth
+        self.conv = nn.Conv2d(mask.in_channels, len(weight), taps, padding=taps // 2)
+        self.conv.weight, self.conv.bias = (nn.Parameter(t, requires_grad=False) for t in (weight, bias))
+        widen(self.conv, mask.in_channels, len(weight) + -len(weight) % align)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 144, D, H, W) -> (B, 22, D, H, W), (B, 1, H, W)"""
+        taps, depth = self.sizes
+        parts = self.conv(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, depth))  # B, D, 176, H, W
+        groups = parts[:, :, : taps * MOTIONS].unflatten(2, (taps, MOTIONS))
+        around = F.pad(groups, (0, 0, 0, 0, 0, 0, 0, 0, taps // 2, taps // 2))  # slices of zeros before and after
+        mask = sum((around[:, k : k + depth, k].float() for k in range(1, taps)), around[:, :depth, 0].float())
+        own = parts[:, :, taps * MOTIONS : taps * MOTIONS + depth].diagonal(dim1=1, dim2=2)  # B, H, W, D
+        return mask.transpose(1, 2), own.float().sum(dim=-1)[:, None]
+
+
+def conv_of(block: nn.Module) -> Conv:
+    """Of a `networks.conv_bn`."""
+    conv = block.get_submodule("conv")
+    assert isinstance(conv, Conv)
+    return conv
+
+
+def widen(conv: Conv, channels_in: int, channels_out: int) -> None:
+    """Give a convolution weights of zero for further channels, after those that it has; in place."""
+    conv.weight.data = _padded(_padded(conv.weight, 0, channels_out), 1, channels_in)
+    if conv.bias is not None:
+        conv.bias.data = _padded(conv.bias, 0, channels_out)
+    conv.in_channels, conv.out_channels = channels_in, channels_out
+
+
+def _padded(weight: Tensor, dim: int, size: int) -> Tensor:
+    zeros = weight.new_zeros(*weight.shape[:dim], size - weight.shape[dim], *weight.shape[dim + 1 :])
+    return torch.cat([weight, zeros], dim)

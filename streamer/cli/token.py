@@ -1,0 +1,59 @@
+"""`puppetcast token`: links to a server, for its owner and for guests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from ..config import Config, load_config
+from ..errors import ConfigError
+from .console import one_line_errors
+
+
+def token(
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML) of the server.")] = None,
+    view: Annotated[str | None, typer.Option(metavar="STREAM", help="A link with which to watch this stream.")] = None,
+    publish: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="A link with which to watch this stream, and to drive it with a camera.")
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="A link with which to watch, drive and control this stream.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=1, max=525_600, help="How long that link holds.")] = 60,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the server, such as https://puppet.example.org. Default: by its configuration.")
+    ] = None,
+) -> None:
+    """Show the link to the server, with its token; or make one for a stream alone that holds for a while.
+
+    Such a link is signed with the token: it ends before its time only when the token is changed.
+    """
+    with one_line_errors():
+        typer.echo(_link(load_config(config), {"view": view, "publish": publish, "control": control}, minutes, address))
+
+
+def _link(config: Config, wanted: dict[str, str | None], minutes: float, address: str | None) -> str:
+    from ..http.rights import Right
+    from ..http.tokens import Tokens, kept_token, token_file
+    from ..http.web import address_for
+
+    own = config.auth.token or kept_token(config.auth)
+    if not own:
+        raise ConfigError(
+            "auth: there is no token, and on a loopback address none is needed; set auth.token, or start the server on another "
+            f"address, which makes one and keeps it in {token_file(config.auth)}"
+        )
+    given = {right: stream for right, stream in wanted.items() if stream is not None}
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(f'--{right}' for right in given)}: each includes those before it; give one of them")
+    page = address.rstrip("/") if address else address_for(config, config.http.port)
+    if not given:
+        return f"{page}/#token={quote(own, safe='')}"
+    [(right, stream)] = given.items()
+    if stream not in config.streams:
+        raise ConfigError(f"--{right}: no stream '{stream}'; streams: {', '.join(config.streams)}")
+    auth = config.auth.model_copy(update={"token": own})
+    return f"{page}/?stream={stream}#token={Tokens(auth).link(Right[right.upper()], stream, minutes)}"

@@ -1,0 +1,354 @@
+"""Who may do what: tokens, rights on every route, wrong tokens, names of the server, other pages; asked in-process."""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from streamer.app import Server
+from streamer.config import Auth, Config, load_config
+from streamer.errors import ConfigError
+from streamer.http import tokens
+from streamer.http.access import Access
+from streamer.http.front import POLICY
+from streamer.http.rights import Needs, Of, Right
+from streamer.http.server import create_app
+from streamer.http.tokens import Tokens
+from streamer.http.web import WebServer, address_for
+
+from ..certificates import write_pem
+from ..fakes import ManualTime
+
+TOKENS = {
+    "token": "rule", "view_token": "look", "streams": {"hall": {"token": "hall-rule", "view_token": "hall-look"}, "whep": {}},
+}  # fmt: skip
+STREAMS: dict[str, Any] = {"live": {}, "hall": {}, "whep": {}, "sessions": {}}
+OPEN = {"/healthz", "/docs"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Not started: its streams do not live, its doors are those of one that was."""
+    data = {"http": {"port": 0}, "downloads": {"fetch": False}, "portraits": {"keep": False}}
+    server = Server(Config.model_validate(data))
+    yield server
+    server._listener.close()
+
+
+@pytest.fixture
+def asked(server):
+    """A client of the server as it would be with another config; from any address."""
+
+    def ask(address: str = "192.0.2.7", clock: ManualTime | None = None, auth: dict | None = None, **http: Any):
+        data = {"http": http, "auth": TOKENS if auth is None else auth, "streams": STREAMS}
+        config = Config.model_validate(data)
+        access = Access(config.auth, clock or ManualTime())
+        app = create_app(server.control, server.sessions, server.sessions._ice, access, config)
+        return clients(app, address)
+
+    return ask
+
+
+def clients(app: Any, address: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1)), base_url="http://localhost")
+
+
+def another(client: httpx.AsyncClient, address: str) -> httpx.AsyncClient:
+    """A client of the same server, from another address."""
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    return clients(transport.app, address)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def url(path: str, name: str = "hall") -> str:
+    return path.replace(":path", "").format(name=name, kind="whep", session="x" * 32, key="x")
+
+
+def routes(server: Server) -> list[tuple[str, str, Needs]]:
+    """Method, path and need of every route but the page's files."""
+    found = []
+    for context in iter_route_contexts(server.http.routes):
+        endpoint = getattr(context.original_route, "endpoint", None)
+        if endpoint is None:
+            assert type(context.original_route).__name__ == "Mount", "the page's files"
+            continue
+        found += [(method, str(context.path), endpoint.needs) for method in sorted(context.methods or ())]
+    return found
+
+
+async def test_without_a_token_every_route_but_two_answers_401(server, asked):
+    """Those of sessions too, where no such session is; and what is no route is the page's files, which have no secrets."""
+    refused = 0
+    async with asked() as client:
+        for method, path, need in routes(server):
+            reply = await client.request(method, url(path))
+            if path in OPEN:
+                assert (reply.status_code, need.right) == (200, None)
+            else:
+                assert reply.status_code == 401, (method, path)
+                assert reply.headers["www-authenticate"] == "Bearer"
+                refused += 1
+        assert refused > 40
+        for path in ("/redoc", "/api", "/live/x", "/openapi", "/metrics/"):
+            assert (await client.get(path)).status_code in (307, 401, 404)
+
+
+BOTH = ("live", "hall")
+MAY = {
+    "rule": {(right, of, name) for right in Right for of in Of for name in BOTH},
+    "look": {(Right.VIEW, of, name) for of in Of for name in BOTH},
+    "hall-rule": {(right, Of.STREAM, "hall") for right in Right} | {(right, Of.ANY, name) for right in Right for name in BOTH},
+    "hall-look": {(Right.VIEW, Of.STREAM, "hall")} | {(Right.VIEW, Of.ANY, name) for name in BOTH},
+}
+
+
+async def test_what_each_token_may(server, asked):
+    """Every route of every method with every token: 401, or past the door."""
+    async with asked() as client:
+        for method, path, need in routes(server):
+            if need.right is None or path == "/api/events":  # that one would never end
+                continue
+            for name, (token, may) in itertools.product(BOTH, MAY.items()):
+                good = (need.right, need.of, name) in may
+                reply = await client.request(method, url(path, name), params={"name": ""}, headers=bearer(token))
+                assert (reply.status_code != 401) == good, (method, path, name, token, reply.text)
+
+
+@pytest.mark.parametrize(("method", "url"), [("PATCH", "/api/streams/whep"), ("POST", "/live/sessions/whip")])
+async def test_no_name_of_a_stream_makes_a_right_of_another(asked, method, url):
+    async with asked() as client:
+        for given in ({"headers": bearer("look")}, {"params": {"token": "look"}}, {"headers": {"Host": "x/?"}}):
+            assert (await client.request(method, url, **given)).status_code in (401, 421)
+
+
+async def test_on_a_loopback_address_no_token_is_needed(asked):
+    async with asked(auth={}) as client:
+        assert (await client.get("/api/streams")).status_code == 200
+        assert (await client.patch("/api/streams/x", json={})).status_code == 404
+
+
+async def test_wrong_tokens_are_counted_by_address(asked):
+    """Ten in a minute, on any path; no more are looked at, be they right; other addresses have nothing to do with it."""
+    clock = ManualTime()
+    async with asked("192.0.2.7", clock) as guesser:
+        paths = ["/api/streams", "/live/live/whep", "/api/recordings", "/metrics"]
+        codes = [(await guesser.get(paths[n % 4], headers=bearer(f"guess-{n}"))).status_code for n in range(40)]
+        assert codes == [401] * 10 + [429] * 30
+        late = await guesser.get("/api/streams", params={"token": "rule"})
+        assert (late.status_code, late.headers["retry-after"], late.json()["code"]) == (429, "60", "TooManyRequests")
+        assert (await guesser.get("/api/streams")).status_code == 401, "who has no token guesses none"
+        assert (await guesser.get("/healthz")).status_code == 200
+        async with another(guesser, "192.0.2.8") as other:
+            assert (await other.get("/api/streams", headers=bearer("look"))).status_code == 200
+        clock.sleep(61)
+        assert (await guesser.get("/api/streams", headers=bearer("look"))).status_code == 200
+
+
+async def test_wrong_tokens_of_ipv6_are_counted_by_network(asked):
+    async with asked("2001:db8:0:1::1") as first:
+        for n in range(10):
+            async with another(first, f"2001:db8:0:1::{n:x}:1") as client:
+                assert (await client.get("/metrics", headers=bearer("x"))).status_code == 401
+        async with another(first, "2001:db8:0:1:ffff::") as same, another(first, "2001:db8:0:2::1") as other:
+            assert (await same.get("/metrics", headers=bearer("rule"))).status_code == 429
+            assert (await other.get("/metrics", headers=bearer("rule"))).status_code == 200
+
+
+async def test_a_good_token_without_the_right_is_no_guess(asked):
+    async with asked() as client:
+        for _ in range(20):
+            assert (await client.patch("/api/streams/live", json={}, headers=bearer("look"))).status_code == 401
+        assert (await client.get("/api/streams", headers=bearer("look"))).status_code == 200
+
+
+def test_links_hold_for_a_stream_a_right_and_a_while():
+    now = [1000.0]
+    ours = Tokens(Auth(token="rule"), lambda: now[0])
+    link = ours.link(Right.PUBLISH, "hall", 60)
+    [grant] = ours.grants(link)
+    assert (grant.right, grant.stream) == (Right.PUBLISH, "hall")
+    assert grant.allows(Right.VIEW, Of.STREAM, "hall")
+    assert not grant.allows(Right.CONTROL, Of.STREAM, "hall")
+    assert not grant.allows(Right.VIEW, Of.STREAM, "live")
+    assert not grant.allows(Right.VIEW, Of.SERVER)
+    forged = [
+        link.replace("publish", "control"), link.replace("hall", "live"), link.replace("4600", "9600"), link[:-1] + "_",
+        link + "x",
+        Tokens(Auth(token="other"), lambda: now[0]).link(Right.PUBLISH, "hall", 60), link.replace("publish", "nothing"),
+    ]  # fmt: skip
+    assert [ours.grants(token) for token in forged] == [[]] * len(forged)
+    now[0] += 3601
+    assert ours.grants(link) == []
+
+
+async def test_a_link_opens_its_stream(asked):
+    link = Tokens(Auth(token="rule")).link(Right.VIEW, "hall", 5)
+    async with asked() as client:
+        for method, path, code in (
+            ("GET", "/live/hall/whep", 404), ("GET", "/live/live/whep", 401), ("POST", "/live/hall/whip", 401),
+            ("GET", "/api/streams", 200), ("GET", "/api/recordings", 401), ("GET", "/metrics", 401),
+        ):  # fmt: skip
+            reply = await client.request(method, path, params={"token": link})
+            assert reply.status_code == code, path
+
+
+HOSTS = {
+    200: [
+        "localhost", "localhost:8080", "LOCALHOST", "127.0.0.1:80", "127.3.2.1", "[::1]:8080", "puppet.example",
+        "puppet.example:8443",
+    ],
+    421: [
+        "evil.test", "evil.test:80", "localhost.evil.test", "", "10.0.0.1", "0.0.0.0", "x/?", "localhost/?", "[::1",
+        "localhost:99999", "localhost@evil.test",
+    ],
+}  # fmt: skip
+
+
+async def test_names_that_the_server_goes_by(asked):
+    """A name that an attacker lets point here is none (DNS rebinding)."""
+    async with asked(auth={}, names=["puppet.example"]) as client:
+        for code, host in ((code, host) for code, hosts in HOSTS.items() for host in hosts):
+            assert (await client.get("/healthz", headers={"Host": host})).status_code == code, host
+        own = {"Host": "evil.test", "Origin": "http://evil.test"}
+        refused = await client.patch("/api/streams/live", json={}, headers=own)
+        assert (refused.status_code, refused.json()["code"]) == (421, "UnknownHost")
+
+
+async def test_the_address_that_a_request_came_to_is_a_name(server, asked):
+    async with asked(auth={}) as client:
+        app = client._transport.app
+    own = "192.0.2.1"
+    for arrived, host, code in ((own, f"{own}:8080", 200), (own, "192.0.2.2", 421), (f"::ffff:{own}", own, 200)):
+        url = f"http://[{arrived}]" if ":" in arrived else f"http://{arrived}"
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=url) as client:
+            assert (await client.get("/healthz", headers={"Host": host})).status_code == code, host
+
+
+ORIGINS = {
+    404: ["http://localhost", "http://127.0.0.1", "https://puppet.example", "https://friend.example"],
+    403: [
+        "http://evil.test", "null", "http://[", "http://localhost:3000", "file://", "http://puppet.example.evil.test",
+        "http://localhost:x", "", "http://10.0.0.1",
+    ],
+}  # fmt: skip
+
+
+async def test_pages_that_may_command(asked):
+    """Those of this server and those that the config names; a service at another port of this machine is not this server."""
+    async with asked(auth={}, names=["puppet.example"], allowed_origins=["https://friend.example"]) as client:
+        for code, origin in ((code, origin) for code, origins in ORIGINS.items() for origin in origins):
+            reply = await client.patch("/api/streams/nobody", json={}, headers={"Origin": origin})
+            assert reply.status_code == code, origin
+            assert (await client.get("/healthz", headers={"Origin": origin})).status_code == 200
+
+
+async def test_answers_carry_what_protects_a_page(asked):
+    async with asked() as client:
+        for path in ("/", "/docs", "/healthz", "/api/streams", "/app.js", "/nothing"):
+            headers = (await client.get(path)).headers
+            assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+            assert "camera=(self)" in headers["permissions-policy"]
+        for page in ("/", "/docs", "/index.html"):
+            assert (await client.get(page)).headers["content-security-policy"] == POLICY
+        assert "unsafe" not in POLICY
+        assert "http" not in POLICY
+
+
+def test_the_pages_have_nothing_inline():
+    for page in (Path(__file__).parents[2] / "web").glob("*.html"):
+        text = page.read_text()
+        assert " style=" not in text
+        assert "<style" not in text
+        assert "<script>" not in text
+        assert " onclick=" not in text
+
+
+def test_a_server_for_others_has_a_token(tmp_path):
+    path = tmp_path / "deep" / "token"
+    config = Config.model_validate({"http": {"host": "0.0.0.0"}, "auth": {"token_file": path}})
+    first, made = tokens.closed(config)
+    assert made
+    assert len(first.auth.token) == 32
+    assert path.read_text() == first.auth.token + "\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    assert tokens.closed(config) == (first, False)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("\n")
+    assert tokens.closed(config)[0].auth.token != first.auth.token, "an empty one is none"
+
+
+@pytest.mark.parametrize(
+    ("http", "is_open"),
+    [
+        ({}, False), ({"host": "::1"}, False), ({"host": "127.0.0.5"}, False), ({"host": "localhost"}, False),
+        ({"host": "::"}, True),
+        ({"host": "192.0.2.1"}, True), ({"host": "box"}, True), ({"names": ["a.example"]}, True),
+        ({"trusted_proxies": ["10.0.0.1"]}, True),
+    ],
+)  # fmt: skip
+def test_who_reaches_the_server(http, is_open):
+    """Whoever uses a proxy on this machine comes from elsewhere, too."""
+    assert tokens.is_open(Config.model_validate({"http": http})) == is_open
+
+
+def test_a_token_that_cannot_be_kept_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    config = Config.model_validate({"http": {"host": "0.0.0.0"}, "auth": {"token_file": tmp_path / "file" / "token"}})
+    with pytest.raises(ConfigError, match=r"token: Not a directory$"):
+        tokens.closed(config)
+    unread = config.auth.model_copy(update={"token_file": tmp_path})
+    with pytest.raises(ConfigError, match="Is a directory"):
+        tokens.kept_token(unread)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("auth: {view_token: look}", "view_token is set and token is not: everybody could control; set auth.token too"),
+        ("auth: {streams: {live: {token: a}}}", "streams is set and token is not"),
+        ("auth: {token: a, streams: {hall: {token: b}}}", "auth.streams: no stream 'hall'; streams: live"),
+        ("http: {tls_key: k.pem}", "tls_certificate and tls_key go together"),
+        ("http: {trusted_proxies: [nobody]}", "'nobody' is no IP address or network"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path, text, problem):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_config(path)
+    assert problem in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_certificate_files(tmp_path):
+    certificate, key = write_pem(tmp_path)
+    config = Config.model_validate({"http": {"tls_certificate": certificate, "tls_key": key}})
+    web = WebServer(None, 1, config.http)  # type: ignore[arg-type]
+    assert isinstance(web.config.ssl, ssl.SSLContext)
+    assert address_for(config, 8443) == "https://127.0.0.1:8443"
+    (tmp_path / "no.pem").write_text("text")
+    for wrong in ("no.pem", "none.pem"):
+        changed = config.http.model_copy(update={"tls_certificate": tmp_path / wrong})
+        with pytest.raises(ConfigError, match=rf"{wrong}, .*: not usable as certificate and key"):
+            WebServer(None, 1, changed)  # type: ignore[arg-type]
+
+
+def test_no_proxy_is_believed_by_default():
+    config = Config().http
+    assert not WebServer(None, 1, config).config.proxy_headers  # type: ignore[arg-type]
+    trusting = config.model_copy(update={"trusted_proxies": ["10.0.0.0/24"]})
+    web = WebServer(None, 1, trusting).config  # type: ignore[arg-type]
+    assert (web.proxy_headers, web.forwarded_allow_ips) == (True, ["10.0.0.0/24"])
