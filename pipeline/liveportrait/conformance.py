@@ -65,7 +65,9 @@ def load_golden(path: Path) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Golden(path, file)
-    except (OSError, ValueError, EOFError) as exc:
+    except OSError as exc:
+        raise ModelError(f"{path}: {exc.strerror or 'not a golden file'}") from exc
+    except (ValueError, EOFError) as exc:
         raise ModelError(f"{path}: not a golden file ({str(exc).splitlines()[0]})") from exc
 
 
