@@ -58,6 +58,11 @@ class Renderer:
         self._asked: tuple[Runtime, int, list[int]] | None = None  # what was last built beside: networks, side, sizes
         self._side = 0  # of the square that holds every picture
 
+    @property
+    def runtime(self) -> Runtime | None:
+        """The networks of the way in use."""
+        return None if self._way is None else self._way.path.runtime
+
     def grow(self, side: int) -> None:
         """Pictures may have sides of so many pixels."""
         self._side = max(self._side, side + side % 2)

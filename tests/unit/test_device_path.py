@@ -810,14 +810,41 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
 
     spoil()
     assert np.array_equal(engine.submit([(source, seen)])()[0], still), "the portrait at rest instead"
-    assert engine.runtime.precision is Precision.FP32
+    assert engine.runtime.precision is Precision.BF16, "until frames go another way"
     seen = puppeteer.follow(Driving(rgb(frames[-1]), 1.0 + 1 / FPS))
     again = engine.submit([(source, seen)])()[0]
+    assert engine.runtime.precision is Precision.FP32
     assert psnr(luma(again), luma(good)) > 25, "the filter begins anew, and not from nothing"
     spoil()
     with pytest.raises(ModelError, match="are the checkpoints whole"):
         puppeteer.render(source, seen)
     puppeteer.close()
+
+
+def test_a_step_down_stops_no_frame(tiny, monkeypatch):
+    """Neither while networks are loaded nor while another way through them is built."""
+    builds: list[Any] = []
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.BF16), builds.append)
+    source = engine.prepare(bundled("drawing"), 128, 512)
+    work, still = [(source, Given(source.face, source.face, 0))], planar(source.still)
+    engine.submit(work)()
+    with torch.inference_mode():
+        engine.runtime._networks.generator.conv_img[0].bias.fill_(torch.nan)
+    lower, meanwhile = Runtime.lower, []
+    monkeypatch.setattr(Runtime, "lower", lambda failed: (meanwhile.append(engine.submit(work)()), lower(failed))[1])
+    for _ in range(3):
+        assert np.array_equal(engine.submit(work)()[0], still)
+    [load] = builds
+    load()
+    assert np.array_equal(meanwhile[0][0], still)
+    for _ in range(3):
+        assert np.array_equal(engine.submit(work)()[0], still)
+    assert engine.runtime.precision is Precision.BF16
+    [_, build_way] = builds
+    build_way()
+    assert not np.array_equal(engine.submit(work)()[0], still)
+    assert engine.runtime.precision is Precision.FP32
+    assert len(builds) == 2
 
 
 def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):
