@@ -87,7 +87,7 @@ def serve(pipe: Connection, extra_s: float, sections: dict[str, Any]) -> None:
     config = Config.model_validate(
         {
             "http": {"port": 0},
-            "webrtc": {"bind_addresses": LOOPBACK, "max_sessions": 200},
+            "webrtc": {"bind_addresses": LOOPBACK, "max_sessions": 200, "max_sessions_per_address": 200},
             "downloads": {"fetch": False},
             "engine": {"max_side": SIDE},
             **sections,

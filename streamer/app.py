@@ -31,7 +31,7 @@ from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.configured import make_source
 from .stream.stages import Stages
-from .webrtc import aiortc_patches
+from .webrtc import aiortc_patches, decoders
 from .webrtc.broadcasts import Broadcasts
 from .webrtc.ice import IceServers
 from .webrtc.sessions import Sessions
@@ -122,6 +122,7 @@ class Server:
         for name in dict.fromkeys(stream.engine or config.engine.name for stream in config.streams.values()):
             engines.open(name)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
+        decoders.install(rtc.max_frame_pixels)
         self._code = 0
         self.control = Control(config, engines, faces, outputs, self._end_with)
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None

@@ -43,7 +43,12 @@ PORTRAITS = SHARED / "media" / "portraits"
 LONGEST = ("browser", "page", "liveportrait", "puppets", "device_path", "puppet", "portraits", "foreign", "outputs")
 
 
-NEED_TORCH = tuple(f"test_{name}.py" for name in ("device_path", "download", "liveportrait", "liveportrait_engine", "template"))
+NEED_TORCH = tuple(
+    f"test_{name}.py"
+    for name in (
+        "device_path", "download", "fake_device", "gpu", "gpu_report", "liveportrait", "liveportrait_engine", "template",
+    )
+)  # fmt: skip
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -191,10 +196,11 @@ def checkpoints(conformance, made_once) -> Path:
 def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Server]:
     """A server of its own on a free port, media on the loopback address."""
     data: dict[str, Any] = {
-        "http": {"port": 0},
+        "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
         "portraits": {"keep": False},
-        "webrtc": {"bind_addresses": ["127.0.0.1"]},
+        # Whoever connects to it does so from one address.
+        "webrtc": {"bind_addresses": ["127.0.0.1"], "max_sessions_per_address": 1000, "max_connecting_per_address": 1000},
     }
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}

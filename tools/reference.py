@@ -171,7 +171,7 @@ def security(app: FastAPI) -> str:
     """docs/security.md with its table of what each right opens, which is made from the routes."""
     opened: dict[Needs, dict[str, list[str]]] = {}
     for route in _routes(app.routes):
-        paths = opened.setdefault(replace(route.endpoint.needs, max_bytes=None), {})  # type: ignore[attr-defined]
+        paths = opened.setdefault(replace(route.endpoint.needs, max_bytes=None, tells_length=False), {})  # type: ignore[attr-defined]
         paths.setdefault(route.path_format, []).extend(sorted(route.methods or ()))
     rows = ["| Right | to | Requests |", "|---|---|---|"]
     for need in sorted(opened, key=lambda need: (need.right or 0, list(Of).index(need.of))):
@@ -202,7 +202,8 @@ def mqtt() -> str:
         "",
     ]  # fmt: skip
     out.append(
-        "With MQTT 5 the answer goes to the request's response topic, with its correlation data. Commands that the broker has "
+        "With MQTT 5 the answer goes to the request's response topic, with its correlation data, if that is one of ours "
+        "(`puppetcast/…/result`) or of `mqtt.response_topics`. Commands that the broker has "
         "retained are not done. While the broker is away nothing is kept for it but the present state, which is told when it "
         "is back.\n"
     )

@@ -66,11 +66,11 @@ def complete(build: Build, device: torch.device) -> Build:
 
 
 def apply(build: Build, networks: Networks, precision: Precision, device: torch.device) -> Networks:
-    """The networks on `device`, with every step of a complete `build` but the graph; in place."""
+    """The networks on `device`, with every step of a complete `build` but the graph; those given are used up."""
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # fp32 is asked for where keypoints need it
     if build.fold:
-        cast(fold(networks, Folding.of(device)), precision)
+        networks = cast(fold(networks, Folding.of(device)), precision)
     if build.channels_last:
         channels_last(networks)
     networks.to(device)

@@ -19,6 +19,7 @@ from .build import apply, autocast, autocast_face, best_device, compiled, comple
 from .motion import Controllers, FaceMotion, face_motion
 from .networks import PortraitFeatures
 from .options import Compile, Precision, Settings
+from .streams import synchronize
 from .weights import load_networks
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,16 @@ class Runtime:
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Makes the device the current one of this thread."""
-        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+        match self.device.type:
+            case "cuda":
+                return torch.cuda.device(self.device)
+            case "xpu":
+                return torch.xpu.device(self.device)
+        return nullcontext()
 
     def synchronize(self) -> None:
         """Wait until the device has done everything."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
 
     @property
     def controllers(self) -> Controllers:
@@ -83,10 +88,11 @@ class Runtime:
     def upload(self, images: list[Image]) -> Tensor:
         """RGB pictures of one size -> (B, 3, h, w) in 0..1 on the device."""
         batch = torch.from_numpy(np.stack(images))
+        pinned = self.device.type == "cuda"  # elsewhere the copy is waited for, as its memory is free at once
         with self.on_device():  # memory is pinned for the current one
-            if self.device.type == "cuda":
+            if pinned:
                 batch = batch.pin_memory()
-            return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+            return batch.to(self.device, non_blocking=pinned).permute(0, 3, 1, 2).float() / 255
 
     def motion(self, pictures: Tensor) -> FaceMotion:
         """(B, 3, 256, 256) -> B faces."""

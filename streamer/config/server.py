@@ -49,6 +49,13 @@ class Http(Section):
     max_body_kb: int = Field(
         64, ge=1, le=10_000, description="Largest body of a request, in KB. Pictures and clips have limits of their own."
     )
+    max_uploads: int = Field(4, ge=1, le=100, description="Largest number of uploads under way at the same time.")
+    max_listeners: int = Field(
+        64, ge=1, le=10_000, description="Largest number of answers without an end, events and MJPEG, at the same time."
+    )
+    max_listeners_per_address: int = Field(
+        16, ge=1, le=10_000, description="Largest number of them to one IP address (IPv6: one /64 network)."
+    )
     header_timeout_s: float = Field(
         10, gt=0, le=300, description="Time in which a request's head has to have come, in seconds, from the connection's begin."
     )
@@ -151,6 +158,28 @@ class WebRtc(Section):
     max_sessions: int = Field(
         32, ge=1, le=1000, description="Largest number of sessions, publishers and viewers together, at the same time."
     )
+    max_sessions_per_address: int = Field(
+        8, ge=1, le=1000, description="Largest number of sessions from one IP address (IPv6: one /64 network) at the same time."
+    )
+    max_sessions_per_token: int = Field(
+        24, ge=1, le=1000, description="Largest number of sessions with one token, or one link, at the same time."
+    )
+    max_connecting: int = Field(
+        16, ge=1, le=1000, description="Largest number of sessions that have not connected yet, among max_sessions."
+    )
+    max_connecting_per_address: int = Field(
+        4, ge=1, le=1000, description="Largest number of sessions from one IP address that have not connected yet."
+    )
+    max_channels: int = Field(4, ge=1, le=64, description="Largest number of data channels of a viewer that are listened to.")
+    max_candidates: int = Field(
+        16, ge=1, le=64, description="Largest number of addresses that one session's candidates may name; others are passed over."
+    )
+    max_offer_lines: int = Field(1500, ge=100, le=10000, description="Largest number of lines of an offer.")
+    max_codecs: int = Field(64, ge=8, le=128, description="Largest number of payload types of each medium of an offer.")
+    max_frame_pixels: int = Field(
+        4096 * 4096, ge=64 * 64, le=16384 * 16384,
+        description="Largest picture of a publisher, in pixels. Larger ones are not decoded.",
+    )  # fmt: skip
     handshake_timeout_s: float = Field(
         10, gt=0, le=60, description="A session that has not connected after this many seconds is closed."
     )
@@ -214,6 +243,10 @@ class Mqtt(Section):
     key_file: Path | None = Field(None, description="Private key of cert_file.")
     protocol: Literal["5", "3.1.1"] = Field("5", description="Version of MQTT: 5 or 3.1.1.")
     base_topic: Topic = Field("puppetcast", description="First part of all topics.")
+    response_topics: list[str] = Field(
+        default_factory=list,
+        description="First parts of topics, beside base_topic/…/result, to which answers go where a command asks for it.",
+    )
     telemetry_s: float = Field(1, ge=0.2, le=3600, description="Time between telemetry messages, in seconds.")
     picture_s: float = Field(10, ge=0, le=3600, description="Time between JPEG pictures, in seconds. 0 sends none.")
     discovery: bool = Field(True, description="Whether Home Assistant is told of the streams, so that they appear there.")

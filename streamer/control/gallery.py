@@ -9,7 +9,8 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -74,11 +75,13 @@ class Gallery:
         self._preparing = Preparing(limits, in_use, frame_s)
         self._own: dict[str, Portrait] = {}  # of the config, and bundled ones of which another face was chosen
         self._loaded: OrderedDict[str, tuple[Kept | None, Portrait]] = OrderedDict()  # used last at the end
+        self._thread = ThreadPoolExecutor(1, "uploads")
         self._one_at_a_time = asyncio.Lock()  # of what decodes or writes: a large picture takes some 400 MB for a second
         self.changes = 0  # so many times something was added, changed or deleted
 
     def close(self) -> None:
         """Remove uploads that are not to be kept."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         self._shelf.close()
 
     def keys(self) -> list[str]:
@@ -156,7 +159,7 @@ class Gallery:
         points = None if marks is None else np.array(marks, np.float32)
         name = named(name)
         async with self._one_at_a_time:
-            portrait, packed = await asyncio.to_thread(self._read, name, data, points)
+            portrait, packed = await self._beside(partial(self._read, name, data, points))
             key = _key(portrait, packed, points)
             if self._shelf.about(key) is None:
                 gone = self.room_for(len(packed), going)
@@ -171,7 +174,11 @@ class Gallery:
     async def preview(self, name: str, data: bytes) -> Decoded:
         """A picture as it is read; PortraitError."""
         async with self._one_at_a_time:
-            return await asyncio.to_thread(_tidy, decode, data, name, self._config.ground)
+            return await self._beside(partial(_tidy, decode, data, name, self._config.ground))
+
+    async def _beside(self, work: Callable[[], T]) -> T:
+        """On the thread of the uploads: those of the others are for what viewers wait for."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes]:
         """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came

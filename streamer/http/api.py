@@ -16,6 +16,7 @@ from ..control.state import DeviceState, StreamState
 from ..control.workshop import MAX_CLIP, MakingState
 from .access import may
 from .rights import ANY, CONTROL, SERVER, STREAM, VIEW, Guarded, Right, needs
+from .seats import Endless
 
 EVENTS = "text/event-stream"
 
@@ -45,9 +46,9 @@ def router(control: Control) -> APIRouter:
         responses={200: {"content": {EVENTS: {}}}},
     )  # fmt: skip
     @needs(VIEW, ANY)
-    async def events(request: Request) -> StreamingResponse:
+    async def events(request: Request) -> Endless:
         """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
-        return StreamingResponse(_events(control, request), media_type=EVENTS, headers={"Cache-Control": "no-store"})
+        return Endless(request, _events(control, request), EVENTS)
 
     @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")
     @needs(VIEW, ANY)

@@ -20,7 +20,10 @@ LEAST_BYTES_S = 16 * 1024  # after the time-out a body has to come at this rate 
 class Body:
     """request: the given one, which reads its body through this. problem: what was wrong with it."""
 
-    def __init__(self, request: Request, max_bytes: int, timeout_s: float, clock: Clock = steady) -> None:
+    def __init__(
+        self, request: Request, max_bytes: int, timeout_s: float, clock: Clock = steady, *, tells_length: bool = False
+    ) -> None:
+        """tells_length: it has to. TooLarge if it is, before any of it is read."""
         self.request = _Limited(request.scope, self._receive, request._send)
         self.problem: StreamerError | None = None
         self._from, self._max, self._timeout_s, self._clock = request.receive, max_bytes, timeout_s, clock
@@ -28,6 +31,8 @@ class Body:
         self._read = 0
         self._whole = False
         length = request.headers.get("content-length", "")
+        if not length.isdigit() and tells_length:
+            raise TooLarge("an upload tells its length beforehand (Content-Length)")
         if length.isdigit() and int(length) > max_bytes:
             raise self._too_large()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, HTTPException, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from ..control.control import Control
 from ..sinks.jpeg import BOUNDARY
 from ..stream.stream import Stream
 from .rights import STREAM, VIEW, Guarded, needs
+from .seats import Endless
 
 PARTS = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
@@ -43,8 +43,7 @@ def router(control: Control) -> APIRouter:
 
     @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)")
     @needs(VIEW, STREAM)
-    async def mjpeg(name: str) -> StreamingResponse:
-        parts = control.outputs.feed(shown(name)).parts()
-        return StreamingResponse(parts, media_type=PARTS)
+    async def mjpeg(name: str, request: Request) -> Endless:
+        return Endless(request, control.outputs.feed(shown(name)).parts(), PARTS)
 
     return api

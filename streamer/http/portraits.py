@@ -65,7 +65,7 @@ def router(gallery: Gallery) -> APIRouter:
         return await gallery.infos()
 
     @api.post("", status_code=201, summary="Upload a portrait: a picture, or a .puppet file")
-    @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES)
+    @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def upload(
         file: Annotated[UploadFile, File()],
         marks: Annotated[str | None, Form()] = None,
@@ -79,7 +79,7 @@ def router(gallery: Gallery) -> APIRouter:
         return await gallery.add(file.filename or "picture", data, _marks(marks), going or ())
 
     @api.post("/preview", summary="A picture as it is read, as JPEG; nothing is kept of it", response_class=Response)
-    @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES)
+    @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def preview(file: Annotated[UploadFile, File()]) -> Response:
         """To mark a face in: the header X-Scale tells how many pixels of the JPEG one of the picture is."""
         data = await file.read(MOST_BYTES + 1)

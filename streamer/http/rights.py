@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from ..errors import Overloaded
 from .bodies import Body
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,16 +39,17 @@ STREAM, ANY, SERVER = Of
 @dataclass(frozen=True)
 class Needs:
     """What a route asks for. right: None for a route that is open to everybody. max_bytes: of a body, where the config's limit
-    is not for it."""
+    is not for it: an upload; tells_length: of a body that is put on disk whole, so it has to say beforehand how long it is."""
 
     right: Right | None
     of: Of = Of.SERVER
     max_bytes: int | None = None
+    tells_length: bool = False
 
 
-def needs(right: Right, of: Of, max_bytes: int | None = None) -> Callable[[_F], _F]:
+def needs(right: Right, of: Of, max_bytes: int | None = None, tells_length: bool = False) -> Callable[[_F], _F]:
     """Say what a route asks for; below the line that makes it a route."""
-    return _says(Needs(right, of, max_bytes))
+    return _says(Needs(right, of, max_bytes, tells_length))
 
 
 def free(endpoint: _F) -> _F:
@@ -73,12 +75,18 @@ class Guarded(APIRoute):
         async def guarded(request: Request) -> Response:
             app = request.app.state
             app.access.check(request, asked)
-            body = Body(request, asked.max_bytes or app.http.max_body_kb * 1024, app.http.body_timeout_s)
+            most = asked.max_bytes or app.http.max_body_kb * 1024
+            body = Body(request, most, app.http.body_timeout_s, tells_length=asked.tells_length)
+            if asked.max_bytes and app.uploads >= app.http.max_uploads:
+                raise Overloaded(f"{app.uploads} uploads are under way, the limit (http.max_uploads); try again later")
+            app.uploads += bool(asked.max_bytes)
             try:
                 return await handle(body.request)
             except Exception:
                 if body.problem is not None:  # FastAPI makes a 400 of whatever comes up while it reads
                     raise body.problem from None
                 raise
+            finally:
+                app.uploads -= bool(asked.max_bytes)
 
         return guarded

@@ -25,6 +25,7 @@ from . import api, metrics, pictures, portraits, recordings, whip
 from .access import Access, retry_after
 from .front import Front, Hosts
 from .rights import ANY, SERVER, VIEW, Guarded, free, needs
+from .seats import Seats
 
 STATUS: dict[type[Exception], int] = {
     errors.UnknownStream: 404,
@@ -59,7 +60,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     """Everything that is served over HTTP."""
     # FastAPI's own pages of documentation load scripts from elsewhere, and its description of the interface asks for no token.
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.access, app.state.http = access, config.http
+    app.state.access, app.state.http, app.state.seats, app.state.uploads = access, config.http, Seats(config.http), 0
     app.router.route_class = Guarded
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))

@@ -12,8 +12,8 @@ from ..control.control import Control
 from ..errors import BadOffer, TooLarge, UnknownSession, UnsupportedMedia
 from ..webrtc.ice import IceServers
 from ..webrtc.offer import MAX_BYTES, Kind
-from ..webrtc.sessions import Sessions
-from .access import Access, may
+from ..webrtc.sessions import Caller, Sessions
+from .access import Access, address_of, may, token_of
 from .rights import CONTROL, PUBLISH, STREAM, VIEW, Guarded, Needs, free, needs
 
 SDP = "application/sdp"
@@ -116,11 +116,13 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
     async def _open(request: Request, name: str, kind: Kind, take_over: bool = False) -> Response:
         stream = control.stream(name)
         offer = await _body(request, SDP)
+        host = request.client.host if request.client else ""
+        caller = Caller(address_of(request), host, token_of(request) if access.tokens.wanted else "")
         if kind == "whip":
-            session, description = await sessions.publish(stream, offer, take_over)
+            session, description = await sessions.publish(stream, offer, take_over, caller)
         else:
             commands = control.answer_text if may(request, CONTROL, name) else None
-            session, description = await sessions.view(stream, offer, commands)
+            session, description = await sessions.view(stream, offer, commands, caller)
         response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"
         response.headers["Accept-Patch"] = FRAGMENT

@@ -41,6 +41,7 @@ TIMEOUT_S = 5.0
 HEALTHY_S = 10.0  # a connection that lasted so long was a good one
 COMMANDS_WAITING = 64
 MAX_PAYLOAD = 16 * 1024
+MAX_TOPIC = 500
 VERSION = version("puppetcast")
 
 
@@ -208,6 +209,13 @@ class _Session:
             elif not message.retain:
                 await self._do(message)
 
+    def _may_answer(self, topic: str) -> bool:
+        """Whether an answer may go where the asker wants it: below our own topics, and where those of results are, or where
+        the config says; else anybody could let us write to whatever the broker lets us."""
+        config = self.config
+        ours = topic.startswith(f"{config.base_topic}/") and topic.endswith("/result") and len(topic) < MAX_TOPIC
+        return ours or any(topic.startswith(f"{prefix}/") for prefix in config.response_topics)
+
     async def _do(self, message: aiomqtt.Message) -> None:
         command = read(str(message.topic).split("/")[-3:], bytes(message.payload or b""), message.properties)
         change = command.value if command.name == "change" else {command.name: _value(command)}
@@ -216,7 +224,9 @@ class _Session:
         if command.correlation is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = command.correlation
-        result = command.reply or self.topic(command.stream, "cmd", command.name, "result")
+        result = self.topic(command.stream, "cmd", command.name, "result")
+        if command.reply is not None and self._may_answer(command.reply):
+            result = command.reply
         await self.client.publish(result, json.dumps(answer), qos=1, properties=properties)
 
 

@@ -145,14 +145,18 @@ class Stream:
 
         named: by the config, so it is let in all the same; the budget then slows all streams alike.
         """
+        self.check_claim(named)
+        self.driver = driver
+        self.lane.reset()
+
+    def check_claim(self, named: bool = False) -> None:
+        """What `claim` raises, for a driver that is not there yet."""
         if self.driver is not None:
             raise StreamBusy(
                 f"stream '{self.name}' already has a publisher; end that one first, or take over (POST …/whip?take_over=true)"
             )
         if not named:
             self._admission.check(self.stage)
-        self.driver = driver
-        self.lane.reset()
 
     def release(self, driver: Drives) -> None:
         """Stop being the driver; no effect for anyone else. What the config names then drives again."""

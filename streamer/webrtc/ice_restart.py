@@ -12,14 +12,16 @@ from aioice import Candidate, Connection
 from aiortc import RTCIceGatherer, RTCIceServer, RTCIceTransport, RTCPeerConnection
 
 from ..errors import BadOffer, NoRestart
+from .reach import Reach
 from .sdp import Fragment
 
 
 class Ice:
-    """ufrags: of the other side, as its offer has them."""
+    """ufrags: of the other side, as its offer has them; reach: says which candidates are used."""
 
-    def __init__(self, connection: RTCPeerConnection, ufrags: list[str]) -> None:
+    def __init__(self, connection: RTCPeerConnection, ufrags: list[str], reach: Reach) -> None:
         self._offered = ufrags
+        self._reach = reach
         media = connection.getTransceivers()
         self._kinds: dict[str, str] = {str(t.mid): t.kind for t in media}
         self._transports: dict[str, RTCIceTransport] = {str(t.mid): t.receiver.transport.transport for t in media}
@@ -50,7 +52,7 @@ class Ice:
         first = next(iter(self._transports.values()))
         for mid, candidate in candidates:
             connection = self._newest(self._transports.get(mid, first))
-            usable = candidate.transport.lower() == "udp" and not candidate.host.endswith(".local")
+            usable = candidate.transport.lower() == "udp" and self._reach.takes(candidate.host, candidate.port)
             if usable and not connection._remote_candidates_end:
                 await connection.add_remote_candidate(candidate)
 
@@ -66,6 +68,7 @@ class Ice:
             raise NoRestart("ICE has not connected yet, or is over: it cannot be restarted")
         logins = {transport: fragment.login(mids) for transport, mids in media.items()}
         candidates = _read(fragment.candidates)
+        self._reach.anew()
         overtaken, self._fresh = self._fresh, await _prepare(list(media), servers)
         for connection in overtaken.values():
             await _drop(connection)

@@ -9,12 +9,28 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
 
 from pipeline.clock import Clock, steady
 
 from ..config import WebRtc
-from ..errors import BadOffer, PreconditionFailed, PreconditionRequired, StreamBusy, TakenOver, TooManySessions, UnknownSession
+from ..errors import (
+    BadOffer,
+    Overloaded,
+    PreconditionFailed,
+    PreconditionRequired,
+    StreamBusy,
+    TakenOver,
+    TooManySessions,
+    UnknownSession,
+)
 from ..stream.stream import Stream
 from . import extensions, uplink
 from .broadcasts import Broadcasts
@@ -22,6 +38,7 @@ from .datachannel import Commands, obey
 from .ice import IceServers
 from .ice_restart import Ice
 from .offer import Kind, Offer
+from .reach import Reach
 from .sdp import finish_answer, read_fragment, with_uplink_bitrates
 from .tracks import SoundTrack, ViewerTrack
 
@@ -29,6 +46,16 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
 REMEMBERED = 64  # sessions that others took over, which will ask what has become of them
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks for a session. address: of whose sessions there are so many at most; host: the very address; token: what was
+    shown, "" where none is needed."""
+
+    address: str = ""
+    host: str = ""
+    token: str = ""
 
 
 @dataclass
@@ -39,6 +66,8 @@ class Session:
     kind: Kind
     stream: Stream
     connection: RTCPeerConnection
+    caller: Caller
+    reach: Reach
     close: Callable[[Session], Awaitable[None]]
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -46,6 +75,8 @@ class Session:
     sound: SoundTrack | None = None
     mime: str = ""  # of the codec that a viewer gets
     ice: Ice | None = None
+    takes_over: bool = False
+    started: bool = False
     closed: bool = False
     status: None = None  # as a driver: only sources have one
 
@@ -74,15 +105,19 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def publish(self, stream: Stream, offer: str, take_over: bool = False) -> tuple[Session, str]:
+    async def publish(
+        self, stream: Stream, offer: str, take_over: bool = False, caller: Caller = Caller()
+    ) -> tuple[Session, str]:
         """Take a camera for `stream`; the session and the answer. take_over: end whoever drives it. StreamBusy, BadOffer,
-        TooManySessions."""
-        checked = Offer(offer, "whip")
-        session = self._new("whip", stream)
+        TooManySessions.
+
+        The stream becomes the session's when that is connected: who only offers holds nobody up.
+        """
+        session, checked = await self._new("whip", stream, offer, caller)
+        session.takes_over = take_over
         try:
-            if take_over:
-                await self._evict(stream)
-            stream.claim(session)
+            if not take_over:
+                stream.check_claim()
             answer = await self._answer(session, checked)
         except BaseException:
             await self._close(session)
@@ -95,13 +130,14 @@ class Sessions:
             self._taken.append(stream.driver.id)
         await stream.evict()
 
-    async def view(self, stream: Stream, offer: str, commands: Commands | None = None) -> tuple[Session, str]:
+    async def view(
+        self, stream: Stream, offer: str, commands: Commands | None = None, caller: Caller = Caller()
+    ) -> tuple[Session, str]:
         """Give the animated picture of `stream`; the session and the answer. commands: answers what comes on data
         channels of a viewer who may control. BadOffer, TooManySessions."""
-        checked = Offer(offer, "whep")
-        session = self._new("whep", stream)
+        session, checked = await self._new("whep", stream, offer, caller)
         if commands is not None:
-            session.connection.on("datachannel", lambda channel: self._spawn(session, obey(channel, stream.name, commands)))
+            self._obey(session, commands)
         try:
             session.viewer = ViewerTrack(stream.sent, self._clock)
             answer = await self._answer(session, checked)
@@ -152,20 +188,65 @@ class Sessions:
         """End every session."""
         await asyncio.gather(*(self._close(s) for s in list(self._sessions.values())))
 
-    def _new(self, kind: Kind, stream: Stream) -> Session:
-        if len(self._sessions) >= self._config.max_sessions:
-            raise TooManySessions(f"the server has {len(self._sessions)} sessions, its limit (webrtc.max_sessions)")
+    def _obey(self, session: Session, commands: Commands) -> None:
+        """Take commands from the first few of a viewer's data channels."""
+        left = iter(range(self._config.max_channels))
+
+        @session.connection.on("datachannel")
+        def _on_channel(channel: RTCDataChannel) -> None:
+            if next(left, None) is not None:
+                self._spawn(session, obey(channel, session.stream.name, commands))
+
+    def _check_room(self, caller: Caller) -> None:
+        """TooManySessions where there is none, or this caller has had theirs."""
+        config, sessions = self._config, self._sessions.values()
+        connecting = [session for session in sessions if not session.connected.is_set()]
+        near, near_connecting = (sum(s.caller.address == caller.address for s in each) for each in (sessions, connecting))
+        for count, most, text in (
+            (len(sessions), config.max_sessions, "the server has {} sessions, its limit (webrtc.max_sessions)"),
+            (len(connecting), config.max_connecting, "{} sessions are connecting, the limit (webrtc.max_connecting)"),
+            (near, config.max_sessions_per_address, "your address has {} sessions, the limit (webrtc.max_sessions_per_address)"),
+            (
+                near_connecting, config.max_connecting_per_address,
+                "{} sessions of your address are connecting, the limit (webrtc.max_connecting_per_address)",
+            ),
+            (
+                sum(s.caller.token == caller.token != "" for s in sessions), config.max_sessions_per_token,
+                "this token has {} sessions, the limit (webrtc.max_sessions_per_token)",
+            ),
+        ):  # fmt: skip
+            if count >= most:
+                raise TooManySessions(text.format(count))
+
+    async def _new(self, kind: Kind, stream: Stream, offer: str, caller: Caller) -> tuple[Session, Offer]:
+        self._check_room(caller)
+        config = self._config
+        reach = Reach(caller.host, config.max_candidates)
+        # Beside the loop: it takes a while for a long one.
+        checked = await asyncio.to_thread(Offer, offer, kind, reach, config.max_offer_lines, config.max_codecs)
+        if kind == "whip":
+            await self._replace(stream, caller)
+        self._check_room(caller)
+        return self._open(kind, stream, caller, reach), checked
+
+    async def _replace(self, stream: Stream, caller: Caller) -> None:
+        """Whoever offers to publish again before they have connected has given up the offer before."""
+        for session in list(self._sessions.values()):
+            same = session.kind == "whip" and session.stream is stream and session.caller == caller
+            if same and not session.connected.is_set():
+                self._taken.append(session.id)
+                await self._close(session)
+
+    def _open(self, kind: Kind, stream: Stream, caller: Caller, reach: Reach) -> Session:
         # Given even if empty: aiortc would otherwise ask a public STUN server about every session.
         connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice.own()))
-        session = Session(secrets.token_urlsafe(24), kind, stream, connection, self._close)
+        session = Session(secrets.token_urlsafe(24), kind, stream, connection, caller, reach, self._close)
         self._sessions[session.id] = session
 
         @connection.on("connectionstatechange")
         def _on_state() -> None:
             if connection.connectionState == "connected":
-                session.connected.set()
-                self._join(session)
-                self._log(session, "started" if kind == "whip" else "joined")
+                self._start(session)
             elif connection.connectionState in ("failed", "closed"):
                 self._spawn(session, self._close(session))
 
@@ -177,6 +258,33 @@ class Sessions:
         self._spawn(session, self._handshake(session))
         return session
 
+    def _start(self, session: Session) -> None:
+        """It is connected, for the first time or after a restart of ICE."""
+        if session.started:
+            return
+        session.started = True
+        if session.kind == "whip":
+            self._spawn(session, self._drive(session))
+        else:
+            session.connected.set()
+            self._join(session)
+            self._log(session, "joined")
+
+    async def _drive(self, session: Session) -> None:
+        """A publisher is connected: it drives, unless somebody else came first."""
+        try:
+            if session.takes_over:
+                await self._evict(session.stream)
+            if session.closed:
+                return
+            session.stream.claim(session)
+        except (StreamBusy, Overloaded) as exc:
+            log.warning("stream '%s': a camera came too late (%s)", session.stream.name, exc)
+            await self._close(session)
+        else:
+            session.connected.set()
+            self._log(session, "started")
+
     def _spawn(self, session: Session, work: object) -> None:
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]
         session.tasks.add(task)
@@ -186,7 +294,7 @@ class Sessions:
         connection = session.connection
         try:
             await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-            session.ice = Ice(connection, offer.ufrags)
+            session.ice = Ice(connection, offer.ufrags, session.reach)
             extensions.negotiate(connection, session.kind)
             sender = None if session.viewer is None else connection.addTrack(session.viewer)
             if session.viewer is not None and any(t.kind == "audio" for t in connection.getTransceivers()):

@@ -130,10 +130,10 @@ class WhipPush:
         """The answer of the server, or of the one that it sends us to for now (RFC 9725 §4.5)."""
         url = self._url
         for _ in range(REDIRECTS):
-            reply = await http.post(url, content=offer, headers=self._headers)
+            reply = await http.post(url, content=offer, headers=self._headers_for(url))
             if reply.status_code not in (307, 308):
                 return reply
-            url = urljoin(url, reply.headers.get("location", ""))
+            url = self._next(url, reply.headers.get("location", ""))
         raise SinkError(f"{self.status.name}: redirected more than {REDIRECTS} times", retry=True)
 
     async def _offer(self, http: httpx.AsyncClient, connection: RTCPeerConnection) -> str:
@@ -145,10 +145,32 @@ class WhipPush:
             await connection.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
         except Exception as exc:  # aiortc raises at least seven kinds for answers it cannot use
             raise SinkError(f"{self.status.name}: the answer cannot be used ({exc})", retry=True) from exc
-        return urljoin(str(reply.url), reply.headers.get("location", ""))
+        return self._next(str(reply.url), reply.headers.get("location", ""))
+
+    def _next(self, url: str, location: str) -> str:
+        """Where an answer sends us; SinkError where that is no place to go to, such as one without TLS."""
+        try:
+            following = httpx.URL(urljoin(url, location))
+        except (httpx.InvalidURL, ValueError) as exc:
+            raise SinkError(f"{self.status.name}: it sends to what is no address", retry=True) from exc
+        if following.scheme not in ("http", "https") or (url.startswith("https:") and following.scheme != "https"):
+            raise SinkError(f"{self.status.name}: it sends on to what has no TLS, or is no web server", retry=True)
+        return str(following)
+
+    def _headers_for(self, url: str) -> dict[str, str]:
+        """The token is for the address of the config alone, and what else is at its origin."""
+        same = _origin(url) == _origin(self._url)
+        return {name: value for name, value in self._headers.items() if same or name != "Authorization"}
 
     async def _delete(self, http: httpx.AsyncClient, location: str) -> None:
         try:
-            await http.delete(location, headers={k: v for k, v in self._headers.items() if k == "Authorization"}, timeout=2)
+            headers = {name: value for name, value in self._headers_for(location).items() if name == "Authorization"}
+            await http.delete(location, headers=headers, timeout=2)
         except httpx.HTTPError as exc:
             log.debug("%s: %s", self.status.name, exc)  # it is gone: what was to be reached
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port (RFC 6454); without its user and password."""
+    parts = httpx.URL(url)
+    return parts.scheme, parts.host, parts.port

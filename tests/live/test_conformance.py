@@ -83,7 +83,8 @@ async def offer_of(kind: str, audio: bool = False) -> str:
 
 @pytest.fixture(scope="module")
 def server():
-    with run_server(auth={"requests_per_minute": 100000}, webrtc={"max_sessions": 500, "handshake_timeout_s": 2}) as running:
+    rtc = {"max_sessions": 500, "max_connecting": 500, "handshake_timeout_s": 2}
+    with run_server(auth={"requests_per_minute": 100000}, webrtc=rtc) as running:
         yield running
 
 
@@ -312,7 +313,7 @@ async def test_too_many_requests(model):
             assert full.status_code == 503
             assert int(full.headers["retry-after"]) > 0
             replies = [await http.post("/live/live/whep", content="x", headers=SDP) for _ in range(6)]
-            assert replies[0].status_code == 400
+            assert replies[0].status_code == 503
             assert replies[-1].status_code == 429
             assert int(replies[-1].headers["retry-after"]) > 0
             assert (await http.get("/api/streams")).status_code == 200

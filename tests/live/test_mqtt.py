@@ -142,9 +142,9 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
             await client.mqtt.publish("puppetcast/nobody/cmd/mirror", "on", qos=1)
             assert "no stream 'nobody'" in json.loads(await client.wait("puppetcast/nobody/cmd/mirror/result"))["error"]
             properties = Properties(PacketTypes.PUBLISH)
-            properties.ResponseTopic, properties.CorrelationData = "my/answers", b"17"
+            properties.ResponseTopic, properties.CorrelationData = "puppetcast/answers/result", b"17"
             await client.mqtt.publish("puppetcast/live/cmd/mirror", "off", qos=1, properties=properties)
-            assert not json.loads(await client.wait("my/answers"))["state"]["puppet"]["mirror"]
+            assert not json.loads(await client.wait("puppetcast/answers/result"))["state"]["puppet"]["mirror"]
             client.seen.clear()
             await client.mqtt.publish("puppetcast/live/cmd/mirror", "on", qos=1, retain=True)
             assert json.loads(await client.wait("puppetcast/live/cmd/mirror/result"))["state"]["puppet"]["mirror"]

@@ -264,8 +264,9 @@ async def test_an_abandoned_offer_is_closed_in_time(model):
             await camera.setLocalDescription(await camera.createOffer())
             reply = await http.post("/live/live/whip", content=camera.localDescription.sdp, headers=SDP)
             assert reply.status_code == 201
-            assert server.control.state("live").publisher
-            await until(lambda: not server.control.state("live").publisher)
+            assert len(server.sessions) == 1
+            assert not server.control.state("live").publisher, "who only offers drives nothing, and holds nobody up"
+            await until(lambda: not len(server.sessions))
 
 
 async def test_a_viewer_that_dies_silently_is_let_go(model, monkeypatch):
@@ -287,7 +288,7 @@ async def test_a_publisher_that_sends_nothing_loses_its_place(model):
             camera.addTrack(Silent())
             await negotiate(http, camera, "/live/live/whip")
             await connected(camera)
-            assert server.control.state("live").publisher
+            await until(lambda: server.control.state("live").publisher)
             await until(lambda: not server.control.state("live").publisher)
 
 

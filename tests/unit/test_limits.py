@@ -6,21 +6,35 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from fractions import Fraction
 from typing import Any
 
+import av
 import httpx
 import pytest
+from aiortc.jitterbuffer import JitterFrame
 from fastapi import FastAPI, Request
 
-from streamer.config import Config, Http
+from streamer.config import Config, Http, Mqtt, WebRtc
 from streamer.control.commands import read_envelope
-from streamer.errors import BadCommand, TooLarge, TooSlow
+from streamer.errors import BadCommand, BadOffer, Overloaded, SinkError, TooLarge, TooManySessions, TooSlow
 from streamer.http.access import Access
 from streamer.http.bodies import Body
 from streamer.http.rights import CONTROL, SERVER, Guarded, needs
+from streamer.http.seats import Endless, Seats
 from streamer.http.server import STATUS, _handler
 from streamer.http.web import WebServer, listen
 from streamer.jsontext import MAX_DEPTH, read_json
+from streamer.mqtt.bridge import _Session
+from streamer.webrtc.broadcasts import Broadcasts
+from streamer.webrtc.decoders import Measured, h264_sizes, vp8_sizes
+from streamer.webrtc.ice import IceServers
+from streamer.webrtc.offer import Offer
+from streamer.webrtc.reach import Reach
+from streamer.webrtc.sessions import Caller, Sessions
+from streamer.webrtc.whip_push import WhipPush
+
+from ..waiting import until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -28,7 +42,7 @@ JSON = {"Content-Type": "application/json"}
 def small_app(http: Http) -> FastAPI:
     """One route that takes JSON, one that takes a larger body."""
     app = FastAPI()
-    app.state.access, app.state.http = Access(Config().auth), http
+    app.state.access, app.state.http, app.state.uploads = Access(Config().auth), http, 0
     app.router.route_class = Guarded
     for kind in (TooLarge, TooSlow):
         app.add_exception_handler(kind, _handler(STATUS[kind]))
@@ -188,3 +202,280 @@ async def test_deep_json_is_refused_on_every_way_in():
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         reply = await client.post("/small", content=deep, headers=JSON)
     assert reply.status_code == 422
+
+
+PUBLIC, PRIVATE, LOCAL = "8.8.4.4", "192.168.1.7", "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "takers"),
+    [
+        ("8.8.8.8", {PUBLIC, PRIVATE, LOCAL}), ("2001:4860::1", {PUBLIC, PRIVATE, LOCAL}), ("10.1.2.3", {PRIVATE, LOCAL}),
+        ("192.168.1.8", {PRIVATE, LOCAL}), ("100.64.1.1", {PRIVATE, LOCAL}), ("fd00::1", {PRIVATE, LOCAL}),
+        ("127.0.0.1", {LOCAL}), ("::1", {LOCAL}), ("::ffff:127.0.0.1", {LOCAL}), ("::ffff:10.0.0.1", {PRIVATE, LOCAL}),
+        ("224.0.0.251", set()),
+        ("ff02::fb", set()), ("255.255.255.255", set()), ("0.0.0.0", set()), ("::", set()), ("169.254.169.254", set()),
+        ("fe80::1", set()), ("::ffff:169.254.169.254", set()), ("240.0.0.1", set()), ("64:ff9b::7f00:1", set()),
+        ("2002:7f00:1::", set()), ("evil.test", set()), ("abc.local", set()), ("", set()),
+    ],
+)  # fmt: skip
+def test_where_candidates_may_point(host, takers):
+    assert {peer for peer in (PUBLIC, PRIVATE, LOCAL) if Reach(peer, 16).takes(host, 5000)} == takers
+
+
+def test_how_many_places_candidates_may_name():
+    reach = Reach("8.8.4.4", 3)
+    assert [reach.takes("8.8.8.8", port) for port in (1, 2, 2, 3, 4, 1, 0, 70000)] == [True] * 4 + [False, True, False, False]
+    reach.anew()
+    assert reach.takes("8.8.8.8", 4)
+
+
+SECTION = [
+    "m=video 9 UDP/TLS/RTP/SAVPF 96", "c=IN IP4 0.0.0.0", "a=mid:0", "a=rtpmap:96 VP8/90000", "a=ice-ufrag:abcd", "a=rtcp-mux",
+    "a=ice-pwd:0123456789012345678901", "a=fingerprint:sha-256 " + ":".join(32 * ["AB"]), "a=setup:actpass", "a=recvonly",
+]  # fmt: skip
+
+
+def offer(*lines: str) -> str:
+    return "\r\n".join(["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", *SECTION, *lines, ""])
+
+
+def candidate(host: str, port: int = 5000) -> str:
+    return f"a=candidate:1 1 udp 2113937151 {host} {port} typ host"
+
+
+def test_an_offer_has_candidates_that_may_be_and_few_lines_and_codecs():
+    hosts = (candidate(host) for host in ("8.8.8.8", "10.0.0.1", "224.0.0.1"))
+    given = offer(*hosts, *(candidate("8.8.8.8", n) for n in range(1, 30)))
+    kept = [line for line in Offer(given, "whep", Reach(PUBLIC, 5)).sdp.splitlines() if line.startswith("a=candidate")]
+    assert kept == [candidate("8.8.8.8"), *(candidate("8.8.8.8", n) for n in range(1, 5))]
+    for many, problem in (
+        (["a=x"] * 2000, "2014 lines; at most 1500"),
+        ([f"a=rtpmap:{n} x/90000" for n in range(70)], "more than 64 payload types"),
+    ):  # fmt: skip
+        with pytest.raises(BadOffer, match=problem):
+            Offer(offer(*many), "whep")
+    with pytest.raises(BadOffer, match="more than 64 payload types"):
+        Offer(offer().replace("SAVPF 96", "SAVPF 96 " + " ".join(map(str, range(70)))), "whep")
+
+
+def sessions(**rtc: int) -> Sessions:
+    config = WebRtc(bind_addresses=["127.0.0.1"], **rtc)  # type: ignore[arg-type]
+    return Sessions(config, IceServers([]), Broadcasts(config))
+
+
+async def ask(seats: Sessions, caller: Caller, kind: str = "whep") -> str:
+    """What becomes of an offer: "in", or the key of the limit."""
+    try:
+        await seats._new(kind, NOBODY, offer().replace("recvonly", "sendrecv"), caller)  # type: ignore[arg-type]
+    except TooManySessions as exc:
+        return str(exc).rpartition("webrtc.")[2].rstrip(")")
+    return "in"
+
+
+class Nobody:
+    """A stream that nobody drives."""
+
+    name = "live"
+
+    def release(self, driver: object) -> None: ...
+
+
+NOBODY = Nobody()
+
+
+@pytest.mark.parametrize(
+    ("rtc", "callers", "told"),
+    [
+        ({"max_sessions": 3}, ["a", "b", "c", "d"], "max_sessions"),
+        ({"max_connecting": 2}, ["a", "b", "c"], "max_connecting"),
+        ({"max_sessions_per_address": 3}, ["a", "a", "b", "a", "a"], "max_sessions_per_address"),
+        ({"max_connecting_per_address": 2}, ["a", "a", "b", "a"], "max_connecting_per_address"),
+    ],
+)
+async def test_sessions_have_limits(rtc, callers, told):
+    seats = sessions(**({"max_connecting_per_address": 1000} | rtc))
+    answers = [await ask(seats, Caller(address)) for address in callers]
+    assert answers == ["in"] * (len(callers) - 1) + [told]
+    if "address" in told:
+        assert await ask(seats, Caller("z")) == "in", "others have their seats"
+    await seats.close_all()
+
+
+async def test_a_token_that_many_have_does_not_take_all_seats():
+    seats = sessions(max_sessions_per_token=3)
+    guests = [await ask(seats, Caller(f"a{n}", token="link")) for n in range(4)]
+    assert guests == ["in"] * 3 + ["max_sessions_per_token"]
+    assert await ask(seats, Caller("owner", token="rule")) == "in"
+    assert [await ask(seats, Caller(f"b{n}")) for n in range(4)] == ["in"] * 4, "where no token is needed nobody has one"
+    await seats.close_all()
+
+
+async def test_who_offers_to_publish_again_has_given_up_the_offer_before():
+    seats = sessions(max_connecting_per_address=2)
+    for _ in range(5):
+        assert await ask(seats, Caller("a"), "whip") == "in"
+    assert len(seats) == 1
+    assert await ask(seats, Caller("b"), "whip") == "in"
+    assert len(seats) == 2, "another's stays: who connects first drives"
+    await seats.close_all()
+
+
+class Counting:
+    """A decoder that says how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def decode(self, encoded_frame: object) -> list[Any]:
+        self.asked += 1
+        return []
+
+
+def encoded(codec: str, width: int, height: int, **options: str) -> list[bytes]:
+    """A key frame and one that builds on it."""
+    encoder = av.CodecContext.create(codec, "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "yuv420p", Fraction(1, 30)
+    encoder.options = {"tune": "zerolatency", "preset": "ultrafast", **options} if codec == "libx264" else {"lag-in-frames": "0"}
+    packets: list[bytes] = []
+    for n in range(2):
+        frame = av.VideoFrame(width, height, "yuv420p")
+        frame.pts = n
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("codec", "measure", "options", "size"),
+    [
+        ("libvpx", vp8_sizes, {}, (642, 482)), ("libx264", h264_sizes, {"profile": "baseline"}, (656, 496)),
+        ("libx264", h264_sizes, {"profile": "high", "x264-params": "cqm=jvt"}, (656, 496)),
+    ],
+)  # fmt: skip
+def test_pictures_are_measured_before_they_are_decoded(codec, measure, options, size):
+    """By real encoders; H.264's size is that in macroblocks. A small one after a large one is taken again."""
+    key, delta = encoded(codec, 642, 482, **options)
+    assert (measure(key), measure(delta)) == ([size], [])
+    decoder = Counting()
+    measured = Measured(decoder, measure, 640 * 480)  # type: ignore[arg-type]
+    small = encoded(codec, 64, 48, **options)
+    for data, asked in ((key, 0), (delta, 0), (delta, 0), (small[0], 1), (small[1], 2), (key, 2), (delta, 2)):
+        measured.decode(JitterFrame(data, 0))
+        assert decoder.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("measure", "data"),
+    [
+        (vp8_sizes, b"\x10\x00\x00\x9d\x01\x2a\xff\x3f\xff\x3f"), (vp8_sizes, b"\x10\x00\x00\x9d\x01\x2a"),
+        (vp8_sizes, b"\x10\x00\x00abc\x10\x00\x10\x00"), (h264_sizes, b"\x00\x00\x01\x67"),
+        (h264_sizes, b"\x00\x00\x01\x67\x42\x00\x1e" + bytes(64)),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_measured_is_not_decoded(measure, data):
+    decoder = Counting()
+    Measured(decoder, measure, 4096 * 4096).decode(JitterFrame(data, 0))  # type: ignore[arg-type]
+    assert decoder.asked == 0
+
+
+async def redirected(url: str, *hops: str) -> list[tuple[str, str | None]]:
+    """Who was asked, and whether with the token, by a push to `url` that each of them but the last sends on."""
+    asked: list[tuple[str, str | None]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((str(request.url), request.headers.get("authorization")))
+        return httpx.Response(307, headers={"Location": hops[len(asked) - 1]}) if len(asked) <= len(hops) else httpx.Response(201)
+
+    push = WhipPush(Broadcasts(WebRtc()), IceServers([]), url, "key")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        await push._post(http, "offer")
+        await push._delete(http, asked[-1][0])
+    return asked[:-1] if asked[-1] == asked[-2] else asked
+
+
+async def test_a_push_gives_its_token_to_no_other_server():
+    ours = "Bearer key"
+    home, away = "https://a.example/whip", "https://b.example/whip"
+    assert await redirected(home, "/other") == [(home, ours), ("https://a.example/other", ours)]
+    assert await redirected(home, away) == [(home, ours), (away, None)]
+    assert await redirected(home, away, home) == [(home, ours), (away, None), (home, ours)]
+    for other in ("https://a.example:8443/", "https://a.example.b.example/", "//b.example/"):
+        assert (await redirected(home, other))[1][1] is None
+    assert await redirected("http://a.example/whip", home) == [("http://a.example/whip", ours), (home, None)]
+
+
+@pytest.mark.parametrize(
+    "place", ["http://a.example/whip", "http://b.example/", "ftp://a.example/", "file:///etc/passwd", "https://[/"]
+)
+async def test_a_push_does_not_leave_tls(place):
+    with pytest.raises(SinkError):
+        await redirected("https://a.example/whip", place)
+
+
+def test_answers_by_mqtt_go_below_the_base_topic():
+    plain, more = (_Session(None, Mqtt(**given), None) for given in ({}, {"response_topics": ["my/answers"]}))  # type: ignore
+    for topic, good in (
+        ("puppetcast/answers/7/result", True), ("puppetcast/availability", False), ("puppetcast/live/cmd/portrait", False),
+        ("homeassistant/device/evil/config", False), ("puppetcasts/a/result", False), ("my/answers/7", False),
+        ("puppetcast/" + "a/" * 400 + "result", False),
+    ):  # fmt: skip
+        assert plain._may_answer(topic) == good, topic
+    assert more._may_answer("my/answers/7")
+    assert not more._may_answer("my/answers")
+
+
+async def test_answers_without_an_end_have_seats():
+    seats = Seats(Http(max_listeners=3, max_listeners_per_address=2))
+    for address in ("a", "a", "b"):
+        seats.take(address)
+    with pytest.raises(TooManySessions, match=r"http\.max_listeners\)"):
+        seats.take("c")
+    seats.leave("b")
+    with pytest.raises(TooManySessions, match=r"http\.max_listeners_per_address"):
+        seats.take("a")
+    seats.leave("a")
+    seats.take("a")
+
+
+async def test_a_seat_is_free_when_its_answer_has_ended():
+    app = FastAPI()
+    app.state.seats, free = Seats(Http(max_listeners=1)), asyncio.Event()
+    app.add_exception_handler(TooManySessions, _handler(STATUS[TooManySessions]))
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"1"
+        await free.wait()
+
+    @app.get("/endless")
+    async def endless(request: Request) -> Endless:
+        return Endless(request, parts(), "text/plain")
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        first = asyncio.create_task(client.get("/endless"))
+        await until(lambda: app.state.seats._taken)
+        full = await client.get("/endless")
+        assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "TooManySessions", "10")
+        free.set()
+        assert (await first).text == "1"
+        assert (await client.get("/endless")).status_code == 200
+
+
+async def test_a_few_uploads_are_under_way_at_one_time():
+    app, begun, free = small_app(Http(max_uploads=2)), [0], asyncio.Event()
+    app.add_exception_handler(Overloaded, _handler(503))
+
+    async def slow() -> AsyncIterator[bytes]:
+        begun[0] += 1
+        await free.wait()
+        yield b"x"
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        under_way = [asyncio.create_task(client.post("/large", content=slow())) for _ in range(2)]
+        await until(lambda: begun[0] == 2)
+        refused = await client.post("/large", content=b"x")
+        assert (refused.status_code, refused.json()["code"]) == (503, "Overloaded")
+        assert (await client.post("/small", content=b"{}", headers=JSON)).status_code == 200
+        free.set()
+        assert [(await reply).status_code for reply in under_way] == [200, 200]
+        assert (await client.post("/large", content=b"x")).status_code == 200
