@@ -166,7 +166,11 @@ class LivePortraitEngine:
                 return job()
 
         with self._asking():
-            return self._worker.between(run)
+            try:
+                return self._worker.between(run)
+            except torch.OutOfMemoryError as exc:
+                where = self.runtime.device
+                raise PuppetError(f"{where} has no memory left for it; a lower liveportrait.max_batch leaves some") from exc
 
     def _step_down(self, failed: Runtime) -> None:
         """Go on in the next precision, as this one gave values that are not finite; ModelError after the last."""

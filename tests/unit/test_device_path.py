@@ -627,6 +627,21 @@ def test_where_memory_ends_smaller_batches_go_on(graphs, monkeypatch, caplog):
         Streets().path.capture(lambda done, total: None)
 
 
+def test_a_capture_says_in_its_own_words_that_memory_has_ended():
+    def of(problem: str) -> BaseException:
+        try:
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            except torch.OutOfMemoryError:
+                raise RuntimeError(problem)  # noqa: B904
+        except RuntimeError as exc:
+            return exc
+
+    assert build.is_out_of_memory(of("operation failed due to a previous error during capture"))
+    assert build.is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"))
+    assert not build.is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
 class Shown:
     """In the place of `LivePortraitPrepared`."""
 
@@ -684,6 +699,24 @@ def test_where_the_largest_batch_finds_no_memory_the_next_smaller_is_built(graph
     rig.builds.pop()()
     assert rig.colours(rig.submit(runtime, "abc"[:1])) == "a"
     assert rig.renderer.max_batch == 4
+
+
+def test_buffers_that_leave_no_room_to_run_are_smaller(graphs, monkeypatch):
+    whole = graphs.__init__
+
+    def init(graph, function, where, *shared):
+        if len(function.func.__self__._holds) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        whole(graph, function, where, *shared)
+
+    monkeypatch.setattr(graphs, "__init__", init)
+    rig, runtime = Rendered(), Simple()
+    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
+    assert rig.colours(rig.submit(runtime, "ab")) == "ab"
+    assert rig.renderer.max_batch == 2
+    monkeypatch.setattr(graphs, "room", 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        Rendered().renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
 
 
 def test_another_way_is_built_beside_the_frames_and_keeps_its_own_networks(graphs):
