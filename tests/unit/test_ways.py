@@ -207,6 +207,20 @@ def test_the_smallest_and_the_largest_batch_are_ready_first(graphs, compiling):
     assert len(rig.builds) == 1
 
 
+def test_of_another_way_too(graphs, compiling):
+    rig, first, second = Rendered(4), Simple(), Simple()
+    rig.renderer.warm_up(first, rig.shown["a"], lambda done, total: None)
+    rig.builds.pop()()
+    graphs.captured.clear()
+    for _ in range(4):
+        assert rig.colours(rig.submit(second, "ab")) == "ab"
+        while rig.builds:
+            rig.builds.pop()()
+    assert graphs.captured == [1, 4, 1, 2, 4]
+    assert rig.renderer.runtime is second
+    assert rig.renderer._way.path.batches == [1, 2, 4]
+
+
 def test_where_the_largest_batch_finds_no_memory_the_next_smaller_is_built(graphs, compiling, monkeypatch):
     monkeypatch.setattr(graphs, "room", 4)
     rig, runtime = Rendered(), Simple()
