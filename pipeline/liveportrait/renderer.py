@@ -70,8 +70,7 @@ class Renderer:
         """Run, and where the device can, capture the way anew; seconds that one frame takes alone. Where every batch size
         takes long, only the smallest and the largest: the others are built beside the frames."""
         sizes = self._sizes()
-        first = [sizes[0], sizes[-1]] if runtime.compiles and self._beside and len(sizes) > 1 else sizes
-        path, frame_s = self._built(runtime, prepared, first, progress)
+        path, frame_s = self._built(runtime, prepared, self._first(runtime), progress)
         self._go_over(_Way(path))
         left = [size for size in sizes if size in path.batches or size < sizes[-1]]  # that one was tried
         if left != path.batches:
@@ -103,7 +102,9 @@ class Renderer:
                 path, _ = self._built(runtime, example, self._sizes(), run=runtime.graphs)
                 self._go_over(_Way(path))
             else:
-                self._build_beside(runtime, example, self._sizes())
+                self._build_beside(runtime, example, self._first(runtime))
+        elif way.path.batches != self._sizes():
+            self._build_beside(runtime, example, self._sizes())
         if self._next is not None:
             self._go_over(self._next)
         assert self._way is not None
@@ -136,6 +137,11 @@ class Renderer:
 
     def _sizes(self) -> list[int]:
         return [batch for batch in BATCHES if batch <= self.max_batch]
+
+    def _first(self, runtime: Runtime) -> list[int]:
+        """The sizes to be ready first."""
+        sizes = self._sizes()
+        return [sizes[0], sizes[-1]] if runtime.compiles and self._beside and len(sizes) > 1 else sizes
 
     def _built(
         self,
