@@ -24,7 +24,7 @@ define INSTALL
 	@touch $@
 endef
 
-.PHONY: setup run test quick check style bench browser peers image-check docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
@@ -87,6 +87,19 @@ bench: setup
 	$(BIN)/puppetcast bench viewers $(CLIP_OPTION) $(CHECK_OPTION)
 	$(BIN)/puppetcast bench sessions $(CLIP_OPTION) $(CHECK_OPTION)
 	$(BIN)/puppetcast bench outputs $(CHECK_OPTION)
+
+# LivePortrait on a machine with an NVIDIA GPU: needs torch, NumPy and safetensors alone, ten minutes and 2 GB in WORK.
+# The crops of a driver are made before, where the whole program is, and go along; GOLDEN is a folder of golden files.
+WORK ?= out/gpu
+CROPS ?= out/crops.npz
+GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) python3)
+gpu-crops: setup
+	@mkdir -p $(dir $(CROPS))
+	$(BIN)/python -m bench.gpu.footage $(CROPS) $(CLIP)
+
+gpu-report:
+	@command -v nvidia-smi >/dev/null || { echo "gpu-report: no NVIDIA device is here (nvidia-smi is missing)"; exit 1; }
+	$(GPU_PYTHON) bench/gpu_report.py $(WORK) $(WORK)/report $(if $(wildcard $(CROPS)),--crops $(CROPS)) $(if $(GOLDEN),--golden $(GOLDEN))
 
 # The steps of the container images, run here: for machines without a container engine.
 image-check: setup

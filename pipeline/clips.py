@@ -104,7 +104,7 @@ class Clip:
         container = self._container
         if container is None or self.seconds is None or container.format.flags & (NO_CLOCK | MAY_JUMP):
             return
-        if self._read_s - (container.start_time or 0) / 1e6 < self.seconds - CUT_S:
+        if self._read_s < self.seconds - CUT_S:
             said = self.frames or round(self.seconds * float(self.rate))
             self.cut = f"{self.path}: it ends after {shown} of about {said} frames: the file is cut"
 

@@ -222,7 +222,7 @@ def _words(counts: Counter[str]) -> str:
 
 def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
     """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with the code
-    that `main` returns. What it raises is raised."""
+    that `main` returns, 0 for none. What it raises is raised."""
     threads.one_each()
     # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
     sys.setswitchinterval(0.001)

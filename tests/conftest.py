@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from platformdirs import user_cache_path
 from playwright.sync_api import Browser, Page
 
 from pipeline import models, threads, wheel
@@ -33,6 +34,8 @@ from .media import as_camera, short_clip
 if TYPE_CHECKING:
     from .commands import Commands
 
+# What tests compile is found again by the next run: the checkpoints that it would be kept with are made anew each time.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
@@ -40,7 +43,12 @@ PORTRAITS = SHARED / "media" / "portraits"
 LONGEST = ("browser", "page", "liveportrait", "puppets", "device_path", "puppet", "portraits", "foreign", "outputs")
 
 
-NEED_TORCH = tuple(f"test_{name}.py" for name in ("device_path", "download", "liveportrait", "liveportrait_engine", "template"))
+NEED_TORCH = tuple(
+    f"test_{name}.py"
+    for name in (
+        "device_path", "download", "fake_device", "gpu", "gpu_report", "liveportrait", "liveportrait_engine", "template",
+    )
+)  # fmt: skip
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -16,7 +16,7 @@ from bench.similarity import psnr
 from pipeline.errors import PuppetError
 from pipeline.frames import Image
 from pipeline.liveportrait.device import DevicePath
-from pipeline.liveportrait.options import PLAIN, Precision
+from pipeline.liveportrait.options import Precision
 
 NO_CUDA = {"skipped": "no CUDA"}
 # Of a picture's planes against plain float32's, with random weights, whose hard edges are worse than a face's: dB
@@ -35,7 +35,7 @@ def shown(path: DevicePath, work: list[Any]) -> list[Image]:
 
 def parity(setup: Setup, precision: Precision, batch: int) -> dict[str, Any]:
     """Every picture of a batch against plain networks in float32, one by one."""
-    scene, plain = setup.scene(precision), setup.scene(Precision.FP32, PLAIN)
+    scene, plain = setup.scene(precision), setup.exact
     exact = plain.path(1)
     pictures = shown(scene.captured(batch), [(scene.portrait, scene.sight(row, row)) for row in range(batch)])
     theirs = [shown(exact, [(plain.portrait, plain.sight(row, row))])[0] for row in range(batch)]

@@ -35,11 +35,11 @@ def nan_weight(setup: Setup) -> dict[str, Any]:
     _spoil(scene)
     if path.submit(work)()[0][1]:
         raise StepFailed("a picture of NaN is taken for one")
-    scene.runtime.step_down(Precision.BF16)
+    scene.runtime = scene.runtime.lower()
     shown(scene.captured(1), work)
     _spoil(scene)
     try:
-        scene.runtime.step_down(Precision.FP32)
+        scene.runtime.lower()
     except ModelError as exc:
         return {"goes_on_in": str(Precision.FP32), "at_the_end": str(exc)}
     raise StepFailed("networks that are broken in every precision are no error")

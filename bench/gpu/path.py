@@ -16,7 +16,7 @@ from bench.gpu.setup import GAP_S, Scene, Setup, StepFailed
 from bench.similarity import psnr
 from bench.timing import parts, peak_mb, quantiles, seconds, times
 from pipeline.liveportrait.device import DevicePath
-from pipeline.liveportrait.options import PLAIN, Build, Compile, Precision
+from pipeline.liveportrait.options import Build, Compile
 
 TOP = 40  # kernels
 
@@ -72,8 +72,7 @@ def _product(setup: Setup) -> Iterator[dict[str, Any]]:
         yield {f"batch {batch}": whole(scene, path, batch)}
     yield {"peak_mb": peak_mb(setup.where)}
     [(ours, finite)] = path.submit([(scene.portrait, scene.sight(0))])()
-    exact = setup.scene(Precision.FP32, PLAIN)
-    [(theirs, _)] = exact.path(1).submit([(exact.portrait, exact.sight(0))])()
+    [(theirs, _)] = setup.exact.path(1).submit([(setup.exact.portrait, setup.exact.sight(0))])()
     yield {"psnr_db": round(min(psnr(ours, theirs), 99.0), 1)}  # planes; of equal ones it is infinite
     if not finite:
         raise StepFailed("the picture is not finite")

@@ -23,7 +23,7 @@ from pipeline.liveportrait.files import missing_files
 from pipeline.liveportrait.follow import Seen, Sight
 from pipeline.liveportrait.motion import Face, Ratios
 from pipeline.liveportrait.networks import FULL, INPUT, TINY, Sizes
-from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
+from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import PasteBack
 from pipeline.liveportrait.planes import TO_YUV, plane_encoder, to_planes
 from pipeline.liveportrait.prepared import DevicePortrait, LivePortraitPrepared
@@ -102,6 +102,11 @@ class Setup:
     def usual(self) -> Scene:
         """In the precision that pays here, not compiled; for all that leaves it as it is."""
         return self.scene()
+
+    @cached_property
+    def exact(self) -> Scene:
+        """Plain networks in float32, which the others are held against."""
+        return self.scene(Precision.FP32, PLAIN)
 
     def scene(self, precision: Precision | None = None, build: Build = UNCOMPILED) -> Scene:
         return Scene(Runtime(self.settings(precision, build)), self)

@@ -9,6 +9,7 @@ import numpy as np
 from ..face.motion import Array
 
 MAX_GAP_S = 0.5  # a frame stands for no more time than this
+SLOWER = np.array([1.0, 4.0, 4.0])  # scale, x, y: a head that is put aside while its driver talks is meant to be seen there
 
 
 class Recentring:
@@ -22,10 +23,10 @@ class Recentring:
         self._time_s = float("nan")
 
     def __call__(self, pose: Array, time_s: float, constant_s: float) -> Array:
-        """(6,) `pose` as in `Motion` against the drifting neutral. constant_s: of the drift; 0 for none, and what has
-        drifted so far stays."""
+        """(6,) `pose` as in `Motion` against the drifting neutral. constant_s: of the scale's drift, see SLOWER; 0 for none, and
+        what has drifted so far stays."""
         gap_s = min(max(time_s - self._time_s, 0.0), MAX_GAP_S) if math.isfinite(self._time_s) else 0.0
         self._time_s = time_s
         if constant_s > 0:
-            self._centre += (pose[3:] - self._centre) * np.float32(1.0 - math.exp(-gap_s / constant_s))
+            self._centre += (pose[3:] - self._centre) * (1.0 - np.exp(-gap_s / (SLOWER * constant_s))).astype(np.float32)
         return np.concatenate([pose[:3], pose[3:] - self._centre])

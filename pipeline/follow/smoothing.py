@@ -17,6 +17,7 @@ import numpy as np
 from ..face.motion import Array, Motion, euler, rotation_matrix
 
 DERIVATIVE_CUTOFF_HZ = 1.0
+QUICK_HZ = 3.0  # the same for what moves to and fro: lips in talk, whose speeds cancel out over a second
 MAX_GAP_S = 0.5  # after a longer gap the old value says nothing about the new one
 OFF = 1e6  # a ratio at which nothing is filtered
 SPAN = 4.0  # how many times the cutoffs of strength 0 are those of the default, and they those of strength 1
@@ -30,10 +31,11 @@ def ratio(strength: float) -> float:
 class OneEuroFilter:
     """One-Euro filter over an array of any shape, each element on its own; NumPy arrays and tensors alike."""
 
-    def __init__(self, min_cutoff_hz: float, beta: float, quiet: float = 0.0) -> None:
+    def __init__(self, min_cutoff_hz: float, beta: float, quiet: float = 0.0, speed_hz: float = DERIVATIVE_CUTOFF_HZ) -> None:
         self._min_cutoff = min_cutoff_hz
         self._beta = beta
         self._quiet = quiet
+        self._speed_hz = speed_hz
         self._value: Any = None
         self._speed: Any = None
         self._time = 0.0
@@ -46,13 +48,16 @@ class OneEuroFilter:
             self._value, self._speed = value, value * 0
             return value
         cutoff, beta = self._min_cutoff * ratio, self._beta * ratio
-        self._value, self._speed = one_euro(value, self._value, self._speed, dt, cutoff, beta, self._quiet)
+        self._value, self._speed = one_euro(value, self._value, self._speed, dt, cutoff, beta, self._quiet, self._speed_hz)
         return self._value
 
 
-def one_euro(value: Any, last: Any, speed: Any, dt: Any, min_cutoff_hz: Any, beta: Any, quiet: float = 0.0) -> tuple[Any, Any]:
+def one_euro(
+    value: Any, last: Any, speed: Any, dt: Any, min_cutoff_hz: Any, beta: Any, quiet: float = 0.0,
+    speed_hz: float = DERIVATIVE_CUTOFF_HZ,
+) -> tuple[Any, Any]:  # fmt: skip
     """One step of the filter, without a state of its own: the filtered value and its speed, `dt` seconds after `last`."""
-    speed = speed + gain(DERIVATIVE_CUTOFF_HZ, dt) * ((value - last) / dt - speed)
+    speed = speed + gain(speed_hz, dt) * ((value - last) / dt - speed)
     cutoff = min_cutoff_hz + beta * (abs(speed) - quiet).clip(0)
     return last + gain(cutoff, dt) * (value - last), speed
 
@@ -67,10 +72,11 @@ class RotationFilter:
     """The One-Euro filter on SO(3): along the shortest turn from the last value to the new one, so that the result is a
     rotation and axes do not mix, as angles or matrix elements filtered one by one do."""
 
-    def __init__(self, min_cutoff_hz: float, beta: float, quiet: float = 0.0) -> None:
+    def __init__(self, min_cutoff_hz: float, beta: float, quiet: float = 0.0, speed_hz: float = DERIVATIVE_CUTOFF_HZ) -> None:
         self._min_cutoff = min_cutoff_hz
         self._beta = beta
         self._quiet = quiet
+        self._speed_hz = speed_hz
         self._value: Array | None = None
         self._speed = np.zeros(3)
         self._time = 0.0
@@ -85,7 +91,7 @@ class RotationFilter:
         import cv2
 
         turn = cv2.Rodrigues(np.asarray(rotation, np.float64) @ self._value.T)[0].ravel()
-        self._speed += gain(DERIVATIVE_CUTOFF_HZ, dt) * (turn / dt - self._speed)
+        self._speed += gain(self._speed_hz, dt) * (turn / dt - self._speed)
         cutoff = ratio * (self._min_cutoff + self._beta * max(float(np.linalg.norm(self._speed)) - self._quiet, 0.0))
         self._value = cv2.Rodrigues(turn * gain(cutoff, dt))[0] @ self._value
         return np.asarray(self._value, np.float32)
@@ -95,12 +101,12 @@ class MotionSmoother:
     """Smooths rotation, scale, translation, expression, openness and gaze apart, each with the constants of its own units."""
 
     def __init__(self) -> None:
-        self._rotation = RotationFilter(1.5, 160.0, quiet=0.05)
+        self._rotation = RotationFilter(1.2, 160.0, quiet=0.1, speed_hz=QUICK_HZ)
         self._scale = OneEuroFilter(2.0, 120.0, quiet=0.01)
-        self._translation = OneEuroFilter(2.0, 120.0, quiet=0.01)
-        self._expression = OneEuroFilter(3.5, 40.0)
+        self._translation = OneEuroFilter(2.0, 120.0, quiet=0.03, speed_hz=QUICK_HZ)
+        self._expression = OneEuroFilter(3.5, 160.0, quiet=0.1, speed_hz=QUICK_HZ)
         self._openness = OneEuroFilter(4.0, 40.0, quiet=0.1)
-        self._gaze = OneEuroFilter(1.5, 60.0, quiet=0.1)
+        self._gaze = OneEuroFilter(1.5, 120.0, quiet=0.2, speed_hz=QUICK_HZ)
 
     def __call__(self, motion: Motion, time_s: float, strength: float = 0.5) -> Motion:
         """The smoothed motion at `time_s`. strength: 0 to 1, see `ratio`."""

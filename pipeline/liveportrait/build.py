@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,11 +22,8 @@ from .options import BATCHES, Build, Compile, Precision
 from .weights import Networks
 
 log = logging.getLogger(__name__)
-# Kernels that were compiled once are found again at the next start. Here, as the first use of the compiler settles it.
-with suppress(ImportError):  # a machine that only measures its GPU has no platformdirs; PyTorch then has a place of its own
-    from platformdirs import user_cache_path
-
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
+# F's and M's float32 is whole on purpose: their keypoints need it.
+warnings.filterwarnings("ignore", "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled")
 
 
 def precisions(device: torch.device) -> list[Precision]:
@@ -67,12 +66,11 @@ def complete(build: Build, device: torch.device) -> Build:
 
 
 def apply(build: Build, networks: Networks, precision: Precision, device: torch.device) -> Networks:
-    """The networks on `device`, with every step of a complete `build` but the graph; in place."""
+    """The networks on `device`, with every step of a complete `build` but the graph; those given are used up."""
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes never change
         torch.backends.cudnn.allow_tf32 = False  # fp32 is asked for where keypoints need it
     if build.fold:
-        cast(fold(networks, Folding.of(device)), precision)
+        networks = cast(fold(networks, Folding.of(device)), precision)
     if build.channels_last:
         channels_last(networks)
     networks.to(device)
@@ -132,21 +130,55 @@ class Compiled:
             return self._plain(*args)
 
 
+def keep_kernels(folder: Path) -> None:
+    """What is compiled from now on is kept beside the checkpoints in `folder`, or in the user's cache where nothing can be
+    written there, and found again at the next start; unless the environment says where, or it was settled before."""
+    if not os.access(folder, os.W_OK):
+        try:
+            from platformdirs import user_cache_path
+        except ImportError:
+            return  # a machine that only measures its GPU; PyTorch then has a place of its own
+        folder = user_cache_path("puppetcast")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
+
+
+@contextmanager
+def searching() -> Iterator[None]:
+    """Inside, cuDNN tries all its algorithms for a shape that it has not seen, which takes long, and keeps the best."""
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = False
+
+
+def reserved(device: torch.device) -> int:
+    """Bytes of the device that this process holds; 0 where nobody counts them."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
+
+
+def graph_memory(device: torch.device) -> tuple[Any, Any]:
+    """For graphs of which one runs at a time: the pool that they share, and the stream on which they are captured."""
+    return torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 class Captured:
-    """A function without arguments, which reads and writes tensors that stay where they are, as a CUDA graph."""
+    """A function without arguments, which reads and writes tensors that stay where they are, as a CUDA graph. beside: the
+    stream that it is captured on; one for many graphs, as libraries keep workspace for each stream."""
 
     WARM_UP = 3  # libraries choose their algorithms, and compilation happens, before the capture
 
-    def __init__(self, function: Callable[[], object], device: torch.device, pool: Any = None) -> None:
-        beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(beside):
-            for _ in range(self.WARM_UP):
+    def __init__(self, function: Callable[[], object], device: torch.device, pool: Any = None, beside: Any = None) -> None:
+        with torch.cuda.device(device):
+            beside = beside or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            beside.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(beside), searching():
+                for _ in range(self.WARM_UP):
+                    function()
+            torch.cuda.current_stream(device).wait_stream(beside)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
                 function()
-        torch.cuda.current_stream(device).wait_stream(beside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
-            function()
 
     def replay(self) -> None:
         self._graph.replay()

@@ -5,7 +5,7 @@ A golden file holds inputs and the published results; which kind it is, its keys
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,16 @@ MATRIX_TOLERANCE = 1e-3  # pixels
 MEAN_LEVELS, MOST_LEVELS = 0.05, 2.0  # of a picture, in grey levels
 PASTE_LEVELS = 1.0
 
-Golden = dict[str, Any]
+
+class Golden(dict[str, Any]):
+    """Arrays of a file by name; ModelError names the one that it lacks."""
+
+    def __init__(self, path: Path, arrays: Mapping[str, Any]) -> None:
+        super().__init__(arrays)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise ModelError(f"{self.path}: lacks '{key}'; take the golden file as it was published")
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,10 @@ class Row:
 
 
 def load_golden(path: Path) -> Golden:
-    """Arrays by name; ModelError if the file is no golden file."""
+    """ModelError if the file is no golden file."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+            return Golden(path, file)
     except (OSError, ValueError, EOFError) as exc:
         raise ModelError(f"{path}: not a golden file ({str(exc).splitlines()[0]})") from exc
 
@@ -156,7 +165,7 @@ def _network_rows(golden: Golden, networks: Networks, precision: Precision) -> I
         yield _feature(f"W.occlusion_map{k}", occlusion[k, 0], golden)
         yield _feature(f"W.out_sample{k}", warped[k, ::8, ::8, ::8], golden)
         name = f"G.image_float_sample{k}"
-        levels = {name: 255 * golden[name]}
+        levels = Golden(golden.path, {name: 255 * golden[name]})
         yield from _picture(name, _array(255 * picture[k, :, ::8, ::8]), levels, MEAN_LEVELS, MOST_LEVELS)
         yield from _picture(f"G.image{k}", to_bytes(picture[k : k + 1])[0].cpu().numpy(), golden, MEAN_LEVELS, MOST_LEVELS)
     for name, network in (("lip", networks.lip), ("eye", networks.eye)):

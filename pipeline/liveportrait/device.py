@@ -6,6 +6,7 @@ slots, so that the way can be captured as one CUDA graph for each batch size; on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..clock import steady
 from ..errors import PuppetError
 from ..frames import Image
-from .build import Captured
+from .build import Captured, graph_memory, reserved, searching
 from .columns import WIDTH, named
 from .compose import STATE, compose, filtered, flat
 from .follow import Given, Sight
@@ -32,6 +33,8 @@ from .streams import Streams
 
 if TYPE_CHECKING:
     from ..clips import Progress
+
+log = logging.getLogger(__name__)
 
 STREAMS = 64
 Encode = Callable[[Tensor], Tensor]
@@ -54,13 +57,16 @@ class RowPool:
 
 class DevicePath:
     """See the module. Used by one thread. side: of the square that the pictures lie in. encode: whole pictures
-    (B, 3, side, side) in 0..1 -> the bytes that come out (B, …) uint8. streams: None for the device's own."""
+    (B, 3, side, side) in 0..1 -> the bytes that come out (B, …) uint8. streams: None for the device's own.
+
+    batches: the sizes that are ready. overflowed: whether a picture was not finite although the keypoints were that it was
+    made of: the precision's fault, not the driver's."""
 
     def __init__(
         self, runtime: Runtime, options: MotionOptions, side: int, example: DevicePortrait, max_batch: int, encode: Encode,
         streams: Streams | None = None,
     ) -> None:  # fmt: skip
-        self._runtime = runtime
+        self._runtime = self.runtime = runtime  # kept, as what is captured points into its weights
         self._options = options
         self.side = side
         device = runtime.device
@@ -77,30 +83,56 @@ class DevicePath:
         self._blend = torch.zeros(2, STREAMS + 1, 3 * KEYPOINTS, device=device)
         self._from_yuv = torch.tensor(FROM_YUV, device=device)
         self._out = encode(torch.zeros(max_batch, 3, side, side, device=device))
-        self._finite = torch.zeros(max_batch, dtype=torch.bool, device=device)
-        self._host = Host(max_batch, self._out, STREAMS, streams)
+        self._finite = torch.zeros(max_batch, 2, dtype=torch.bool, device=device)  # the picture, and its keypoints
+        self.overflowed = False
+        self._host = Host(self._out, self._finite, STREAMS, streams)
         self._cut, self._filtered, self._compose = (runtime.compiled(f) for f in (cut_planes, filtered, compose))
         self._finish = runtime.compiled(finishing(encode))
         self._graphs: dict[int, Captured] = {}
-        self._pool = torch.cuda.graph_pool_handle() if runtime.graphs else None  # one batch runs at a time
         self._anew = set(range(STREAMS))  # rows whose filter has nothing, or nothing finite, to go on from
         self.batches = [b for b in BATCHES if b <= max_batch]
 
-    def capture(self, progress: Progress) -> float:
-        """Run, and where the device can, capture every batch size; seconds that one frame takes alone."""
-        seconds = []
+    def capture(self, progress: Progress, batches: Sequence[int] | None = None) -> float:
+        """Run, and where the device can, capture batch sizes from the smallest on; None for all. Seconds that one frame takes
+        alone. Where memory ends, the sizes up to there are what there is; OutOfMemoryError if that is none."""
+        ready: list[int] = []
+        frame_s = 0.0
         with torch.inference_mode(), self._runtime.on_device():
-            for done, batch in enumerate(self.batches, 1):
-                if self._runtime.graphs:
-                    self._graphs[batch] = Captured(partial(self._run, batch), self._runtime.device, self._pool)
-                else:
+            make = self._capturing()
+            for batch in batches or self.batches:
+                before = reserved(self._runtime.device)
+                try:
+                    seconds = make(batch)
+                except torch.OutOfMemoryError:
+                    if not ready:
+                        raise
+                    log.warning("no memory for %d streams in one go: at most %d", batch, ready[-1])
+                    break
+                log.info("batch of %d: %.0f MB", batch, (reserved(self._runtime.device) - before) / 1e6)
+                frame_s = frame_s or seconds
+                ready.append(batch)
+                progress(len(ready), len(batches or self.batches))
+        self.batches = ready
+        return frame_s
+
+    def _capturing(self) -> Callable[[int], float]:
+        """What makes one batch size ready; seconds that a batch then takes."""
+        device = self._runtime.device
+        # One batch runs at a time, so that all share memory and the libraries' workspace.
+        shared = graph_memory(device) if self._runtime.graphs else ()
+
+        def make(batch: int) -> float:
+            if self._runtime.graphs:
+                self._graphs[batch] = Captured(partial(self._run, batch), device, *shared)
+            else:
+                with searching():
                     self._run(batch)
-                start = steady()
-                self._launch(batch)
-                self._runtime.synchronize()
-                seconds.append(steady() - start)
-                progress(done, len(self.batches))
-        return seconds[0]
+            start = steady()
+            self._launch(batch)
+            self._runtime.synchronize()
+            return steady() - start
+
+        return make
 
     @torch.inference_mode()
     def go_on_from(self, before: DevicePath) -> None:
@@ -114,16 +146,16 @@ class DevicePath:
         return self._references, self._filter, self._blend
 
     @torch.inference_mode()
-    def submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Results:
+    def submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
         """Start on a batch; the result waits, once, for the bytes of each picture, good until the second batch after this
         one, and whether it was finite. Of two batches before, the results were collected, or this is an AssertionError."""
         with self._runtime.on_device():
             return self._submit(work)
 
-    def _submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Results:
-        turn = self._host.begin()
+    def _submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
+        turn, slots = self._host.begin(), self._slots(work)
         try:
-            collect = self._start(turn, work)
+            collect = self._start(turn, work, slots)
         except BaseException:  # whatever it is: the device may still read the turn's buffers
             self._runtime.synchronize()
             self._host.give_back(turn)
@@ -131,15 +163,29 @@ class DevicePath:
             raise
 
         def results() -> list[tuple[Image, bool]]:
-            pictures = collect()
-            self._anew.update(sight.row for (_, sight), (_, finite) in zip(work, pictures, strict=True) if not finite)
-            return pictures
+            collected = collect()
+            pictures = [collected[slot] for slot in slots]
+            for (_, sight), (_, (finite, driven)) in zip(work, pictures, strict=True):
+                self.overflowed |= driven and not finite
+                if not finite:
+                    self._anew.add(sight.row)
+            return [(picture, finite) for picture, (finite, _) in pictures]
 
         return results
 
-    def _start(self, turn: Turn, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Results:
+    def _slots(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> list[int]:
+        """A slot for each: the one that holds its portrait already, as copying one there takes some 20 MB."""
+        free = list(range(len(work)))
+        slots: list[int | None] = []
+        for portrait, _ in work:
+            slots.append(next((slot for slot in free if self._holds[slot] is portrait), None))
+            if slots[-1] is not None:
+                free.remove(slots[-1])
+        return [free.pop(0) if slot is None else slot for slot in slots]
+
+    def _start(self, turn: Turn, work: Sequence[tuple[DevicePortrait, Sight | Given]], slots: list[int]) -> Results:
         batch = next(b for b in self.batches if b >= len(work))
-        for slot, (portrait, sight) in enumerate(work):
+        for slot, (portrait, sight) in zip(slots, work, strict=True):
             self._hold(slot, portrait)
             self._set_row(sight)
             turn.write(slot, sight, sight.row in self._anew)
@@ -183,7 +229,8 @@ class DevicePath:
         picture = self._runtime.render(portrait.features, keypoints)
         out, finite = self._finish(picture, portrait)
         self._out[:batch].copy_(out)
-        self._finite[:batch].copy_(finite)
+        self._finite[:batch, 0].copy_(finite)
+        self._finite[:batch, 1].copy_(keypoints.isfinite().flatten(1).all(dim=1))
 
 
 def finishing(encode: Encode) -> Callable[[Tensor, DevicePortrait], tuple[Tensor, Tensor]]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..clips import Progress
-from ..errors import DeviceLost
+from ..errors import DeviceLost, PuppetError
 from ..face.faces import Faces
 from ..follow.moment import Moment
 from ..frames import Driving, Image, planar
@@ -20,13 +26,19 @@ from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
 from .device import RowPool
 from .follow import Given, MotionFollower, Sight, driving_input, ratios_of
 from .motion import Face, FaceMotion
+from .networks import PortraitFeatures
 from .options import Precision, Settings
 from .paste import PasteBack, to_bytes, to_nearest_bytes
 from .planes import corner, plane_encoder
 from .prepared import LivePortraitPrepared
-from .renderer import Renderer
+from .renderer import Beside, Renderer
 from .runtime import Runtime
+from .worker import Worker, start
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+CPU = torch.device("cpu")
 CROP = FaceBox(np.full(2, SIDE / 2), SIDE, 0.0)  # the crop as a picture of its own
 
 
@@ -37,54 +49,60 @@ class LivePortraitEngine:
     by_size = False
     lacks: frozenset[str] = frozenset()
 
-    def __init__(self, faces: Faces, settings: Settings = Settings()) -> None:
+    def __init__(self, faces: Faces, settings: Settings = Settings(), beside: Beside = start) -> None:
+        """beside: lets something run while frames go on, such as building another way through the networks."""
         self.faces = faces
         self._paste_back = settings.paste_back
         self._proven: Precision | None = None
         self._rows = RowPool()
+        self._worker = Worker()
+        self._beside = beside
+        self._lowering = threading.Lock()
+        self._overflowed: WeakSet[Runtime] = WeakSet()
         self.runtime = Runtime(settings)
         self.on_cpu = self.runtime.device.type == "cpu"
         self.overlaps = not self.on_cpu
         self.max_batch = 1 if self.on_cpu else settings.max_batch
         # For streams, and for pictures that are wanted one by one, in full colour.
-        self._live = Renderer(self.runtime, settings.motion, self.max_batch, plane_encoder(self.runtime.device))
-        self._single = Renderer(self.runtime, settings.motion, 1, to_nearest_bytes if settings.paste_back else to_bytes)
+        encode = plane_encoder(self.runtime.device)
+        self._live = Renderer(settings.motion, self.max_batch, encode, beside, self._lower_beside)
+        self._single = Renderer(settings.motion, 1, to_nearest_bytes if settings.paste_back else to_bytes)
 
-    @torch.inference_mode()
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> LivePortraitPrepared:
         """The first portrait is rendered too, so that a precision that fails is found before a stream starts.
-        max_crop has no effect: the networks' crop is always 512²."""
+        max_crop has no effect: the networks' crop is always 512². From any thread: what the device has to do for it is
+        done between frames, in steps that take no longer than one of those."""
         crop = cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop())
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side)
         self._live.grow(max(max_side, *still.shape[:2]) if self._paste_back else SIDE)
+        if self._paste_back:
+            paste = PasteBack(still, mesh_box(landmarks, SOURCE), CPU)
+        else:
+            still, paste = crop, PasteBack(crop, CROP, CPU, feather=False)
         while True:
-            precision = self.runtime.precision
-            picture = self.runtime.upload([shrink(crop)])
-            motion = self.runtime.motion(picture)
-            resting = motion.keypoints()
-            features = self.runtime.features(picture, resting)
-            if precision is self._proven or self.runtime.render(features, resting).isfinite().all():
-                self._proven = precision
+            runtime = self.runtime
+            face, resting, features = self._between(partial(_looked_at, runtime, shrink(crop), portrait))
+            proven = runtime.precision is self._proven
+            if proven or self._between(partial(_is_finite, runtime, features, resting)):
+                self._proven = runtime.precision
                 break
-            self.runtime.step_down(precision)
-        face = Face(motion, ratios_of(portrait.landmarks, self.runtime.device))
-        if not self._paste_back:
-            paste = PasteBack(crop, CROP, self.runtime.device, feather=False)
-            return LivePortraitPrepared(crop, features, face, resting, paste)
-        paste = PasteBack(still, mesh_box(landmarks, SOURCE), self.runtime.device)
-        return LivePortraitPrepared(still, features, face, resting, paste)
+            self._step_down(runtime)
+        return LivePortraitPrepared(still, features, face, resting, self._between(lambda: paste.to(runtime.device)))
 
     def open(self) -> LivePortraitPuppeteer:
         return LivePortraitPuppeteer(self, self.faces, self._rows)
 
     def warm_up(self, source: LivePortraitPrepared, progress: Progress) -> float:
-        return self._live.warm_up(source, progress)
+        frame_s = self._between(lambda: self._live.warm_up(self.runtime, source, progress))
+        self.max_batch = self._live.max_batch
+        return frame_s
 
     def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | None]]) -> Callable[[], list[Image]]:
         """As in `pipeline.engine.Engine`. DeviceLost, also from the result, where the device does not answer any more."""
-        precision = self.runtime.precision
+        moving = [(prepared, sight) for prepared, sight in work if sight is not None and sight.rest < 1]
         with self._asking():
-            collect = self._live.submit([(prepared, sight) for prepared, sight in work if sight is not None and sight.rest < 1])
+            collect = self._worker.frames(lambda: self._live.submit(self.runtime, moving))
+        self.max_batch = self._live.max_batch  # another way may be in use
 
         def pictures() -> list[Image]:
             with self._asking():
@@ -92,8 +110,6 @@ class LivePortraitEngine:
             out = []
             for prepared, sight in work:
                 planes, finite = next(moved) if sight is not None and sight.rest < 1 else (None, True)
-                if not finite:
-                    self.runtime.step_down(precision)
                 out.append(planar(prepared.still) if planes is None or not finite else corner(planes, prepared.still.shape))
             return out
 
@@ -119,11 +135,50 @@ class LivePortraitEngine:
         height, width = prepared.still.shape[:2]
         self._single.grow(max(height, width))
         while True:
-            precision = self.runtime.precision
-            [(picture, finite)] = self._single.submit([(prepared, sight)])()
+            runtime = self.runtime
+            collect = self._worker.frames(partial(self._single.submit, runtime, [(prepared, sight)]))
+            [(picture, finite)] = collect()
             if finite:
                 return picture[:height, :width].copy()
-            self.runtime.step_down(precision)
+            self._step_down(runtime)
+
+    def extract(self, images: list[Image]) -> FaceMotion:
+        """M for RGB pictures of 256², on the host; padded to a batch size that is compiled, where another would be for
+        seconds."""
+        size = 1 if len(images) == 1 else self.max_batch if self.runtime.compiles else len(images)
+        padded = [*images, *images[-1:] * (-len(images) % size)]
+        faces = [self._between(partial(_motion, self.runtime, padded[k : k + size])) for k in range(0, len(padded), size)]
+        return FaceMotion(*(torch.cat(parts)[: len(images)].cpu() for parts in zip(*faces, strict=True)))
+
+    def _between(self, job: Callable[[], T]) -> T:
+        """Let the device do it between frames."""
+
+        def run() -> T:
+            with torch.inference_mode(), self.runtime.on_device():
+                return job()
+
+        with self._asking():
+            return self._worker.between(run)
+
+    def _step_down(self, failed: Runtime) -> None:
+        """Go on in the next precision, as this one gave values that are not finite; ModelError after the last."""
+        with self._lowering:
+            if self.runtime is failed:  # else another was first
+                self.runtime = failed.lower()
+
+    def _lower_beside(self, failed: Runtime) -> None:
+        """The same while frames go on; once, and what cannot be helped is logged."""
+        if failed in self._overflowed:
+            return
+        self._overflowed.add(failed)
+
+        def lower() -> None:
+            try:
+                self._step_down(failed)
+            except PuppetError as exc:
+                log.error("%s", exc)
+
+        self._beside(lower)
 
 
 class LivePortraitPuppeteer(MotionFollower):
@@ -133,7 +188,7 @@ class LivePortraitPuppeteer(MotionFollower):
         self._rows = rows
         self._row = rows.take()
         self._engine = engine
-        super().__init__(faces.open_tracker, self._extract)
+        super().__init__(faces.open_tracker, engine.extract)
 
     @property
     def drivers(self) -> LivePortraitPuppeteer:
@@ -156,7 +211,7 @@ class LivePortraitPuppeteer(MotionFollower):
         landmarks = self.tracker.track(image, 0.0)
         if landmarks is None:
             return None
-        motion = self._extract([driving_input(image, mesh_box(landmarks, DRIVING))])
+        motion = self._engine.extract([driving_input(image, mesh_box(landmarks, DRIVING))])
         face = Face(motion, ratios_of(landmarks, motion.scale.device))
         reference = face._replace(motion=motion._replace(expression=motion.expression * 0))
         return Given(face, reference, self._row, self.tuning)
@@ -176,5 +231,19 @@ class LivePortraitPuppeteer(MotionFollower):
         super().close()
         self._rows.give_back(self._row)
 
-    def _extract(self, images: list[Image]) -> FaceMotion:
-        return self._engine.runtime.motion(self._engine.runtime.upload(images))
+
+def _looked_at(runtime: Runtime, crop: Image, portrait: Portrait) -> tuple[Face, Tensor, PortraitFeatures]:
+    """What the networks see in a portrait's crop (256, 256, 3): its face, the keypoints at rest, and what W needs."""
+    picture = runtime.upload([crop])
+    motion = runtime.motion(picture)
+    resting = motion.keypoints()
+    return Face(motion, ratios_of(portrait.landmarks, runtime.device)), resting, runtime.features(picture, resting)
+
+
+def _motion(runtime: Runtime, images: list[Image]) -> FaceMotion:
+    """As it is asked for live, in memory too: kernels are compiled for one layout."""
+    return runtime.motion(runtime.upload(images).contiguous())
+
+
+def _is_finite(runtime: Runtime, features: PortraitFeatures, keypoints: Tensor) -> bool:
+    return bool(runtime.render(features, keypoints).isfinite().all())

@@ -14,20 +14,20 @@ from .follow import Given, Sight
 from .planes import BLACK, PLANES, planes_of
 from .streams import Streams, streams_of
 
-Results = Callable[[], list[tuple[Image, bool]]]
+Results = Callable[[], list[tuple[Image, list[bool]]]]
 
 
 class Host:
-    """Two turns, so that the next batch is written while the last one travels. out: the device's pictures (B, …) uint8,
-    of which the host has copies. nobody: the row of frames that are nobody's."""
+    """Two turns, so that the next batch is written while the last one travels. out, finite: the device's pictures (B, …)
+    uint8, and what is finite of each (B, n), of which the host has copies. nobody: the row of frames that are nobody's."""
 
     TURNS = 2
 
-    def __init__(self, batch: int, out: Tensor, nobody: int, streams: Streams | None = None) -> None:
+    def __init__(self, out: Tensor, finite: Tensor, nobody: int, streams: Streams | None = None) -> None:
         streams = streams or streams_of(out.device)
         # One queue each way: the next batch must not wait on the way up for this one's results to come down.
         up, down = streams.beside(), streams.beside()
-        self._free = deque(Turn(self, batch, out, nobody, streams, (up, down)) for _ in range(self.TURNS))
+        self._free = deque(Turn(self, out, finite, nobody, streams, (up, down)) for _ in range(self.TURNS))
 
     def begin(self) -> Turn:
         """The buffers of the next batch, which are its own until its results were collected."""
@@ -43,8 +43,10 @@ class Host:
 class Turn:
     """The buffers of one batch on its way to the device and back. queues: for the way up and the way down."""
 
-    def __init__(self, host: Host, batch: int, out: Tensor, nobody: int, streams: Streams, queues: tuple[object, object]) -> None:
-        height, width = PLANES
+    def __init__(
+        self, host: Host, out: Tensor, finite: Tensor, nobody: int, streams: Streams, queues: tuple[object, object]
+    ) -> None:
+        batch, (height, width) = len(out), PLANES
         device, pinned = out.device, out.device.type == "cuda"
         self._host, self._nobody, self._streams = host, nobody, streams
         self._up, self._down = queues
@@ -54,7 +56,7 @@ class Turn:
         self._sizes = [(0, 0)] * batch
         self._staging = [t.to(device, copy=True) for t in (self._y, self._uv, self._numbers)]
         self._out = torch.zeros(out.shape, dtype=torch.uint8, pin_memory=pinned)
-        self._finite = torch.zeros(batch, dtype=torch.bool, pin_memory=pinned)
+        self._finite = torch.zeros(finite.shape, dtype=torch.bool, pin_memory=pinned)
         self._leaving = [t.to(device, copy=True) for t in (self._out, self._finite)]
 
     def write(self, slot: int, sight: Sight | Given, anew: bool) -> None:
@@ -104,9 +106,9 @@ class Turn:
                 to[:count].copy_(leaving[:count], non_blocking=True)
         done = self._streams.record(self._down)
 
-        def collect() -> list[tuple[Image, bool]]:
+        def collect() -> list[tuple[Image, list[bool]]]:
             done.synchronize()
             self._host.give_back(self)
-            return [(self._out[k].numpy(), bool(self._finite[k])) for k in range(count)]
+            return [(self._out[k].numpy(), [bool(f) for f in self._finite[k]]) for k in range(count)]
 
         return collect

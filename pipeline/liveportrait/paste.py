@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..face.motion import Array
 from ..frames import Image
 from .crop import SIDE, FaceBox, mask_in_picture
 
@@ -22,13 +24,16 @@ class PasteBack:
         (x0, x1), (y0, y1) = np.clip([x0, x1], 0, width).astype(int), np.clip([y0, y1], 0, height).astype(int)
         self.part = (slice(y0, y1), slice(x0, x1))
         self._still = still
-        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64)
-        u, v = np.einsum("ij,jhw->ihw", box.to_crop()[:2], np.stack([x, y, np.ones_like(x)]))
-        # The published result comes from OpenCV, which samples at 1/32 of a pixel.
-        grid = torch.from_numpy(np.round(np.stack([u, v], axis=-1) * 32) / 32).float().to(device)
+        u, v = places(box, np.arange(x0, x1), np.arange(y0, y1))
+        grid = torch.from_numpy(np.stack([u, v], axis=-1)).float().to(device)
         self._grid = grid * (2 / (SIDE - 1)) - 1
         mask = mask_in_picture(box.to_picture(), (width, height))[self.part] if feather else np.ones(u.shape, np.float32)
         self._mask = torch.from_numpy(np.ascontiguousarray(mask)).to(device)
+
+    def to(self, device: torch.device) -> PasteBack:
+        """The same, there; itself."""
+        self._grid, self._mask = self._grid.to(device), self._mask.to(device)
+        return self
 
     def on_canvas(self, side: int) -> tuple[Tensor, Tensor, Tensor]:
         """Grid (1, side, side, 2), mask (1, side, side) and background (1, 3, side, side) of the whole picture in the
@@ -42,6 +47,21 @@ class PasteBack:
         mask[0, :height, :width][self.part] = self._mask
         behind[0, :, :height, :width] = torch.from_numpy(self._still.copy()).to(device).permute(2, 0, 1).float() / 255
         return grid, mask, behind
+
+
+def places(box: FaceBox, x: Array, y: Array) -> tuple[Array, Array]:
+    """Where in the crop the pixels of columns x and rows y come from, (len(y), len(x)) each.
+
+    The published result comes from OpenCV's `warpAffine`: it takes what x gives and what y gives in steps of 1/1024 pixel, and
+    their sum in steps of 1/32. A step beside it is up to 8 grey levels at a hard edge.
+    """
+    to_crop = cv2.invertAffineTransform(box.to_picture()[:2])
+
+    def steps(values: Array) -> Array:
+        return np.rint(values * 1024).astype(np.int64)
+
+    across, down = (steps(a * x) + steps(b * y + c)[:, None] for a, b, c in to_crop)
+    return (across + 16 >> 5) / 32, (down + 16 >> 5) / 32
 
 
 def pasted(crops: Tensor, grid: Tensor, mask: Tensor, behind: Tensor) -> Tensor:

@@ -1,59 +1,152 @@
-"""Prepared portraits under followed motion: a device's way that is made anew where it no longer fits."""
+"""Prepared portraits under followed motion: a device's way, of which another is built beside it where it no longer fits."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+import torch
 
 from ..frames import Image
 from .device import DevicePath, Encode
 from .follow import Given, Sight
-from .options import MotionOptions
+from .options import BATCHES, MotionOptions
 from .prepared import DevicePortrait, LivePortraitPrepared
 from .runtime import Runtime
 
 if TYPE_CHECKING:
     from ..clips import Progress
 
+log = logging.getLogger(__name__)
+
+Beside = Callable[[Callable[[], None]], None]  # lets something run while frames go on
+
+
+@dataclass
+class _Way:
+    path: DevicePath
+    portraits: WeakKeyDictionary[LivePortraitPrepared, DevicePortrait] = field(default_factory=WeakKeyDictionary)
+
+    def fits(self, prepared: LivePortraitPrepared) -> bool:
+        return max(prepared.still.shape[:2]) <= self.path.side
+
+    def on_device(self, prepared: LivePortraitPrepared) -> DevicePortrait:
+        if prepared not in self.portraits:
+            self.portraits[prepared] = prepared.on_device(self.path.side)
+        return self.portraits[prepared]
+
 
 class Renderer:
-    """Used by one thread. encode: see `DevicePath`."""
+    """Used by one thread. encode: see `DevicePath`. beside: None builds at once whatever is needed, and frames wait.
+    overflow: told of networks whose precision gives pictures that are not finite."""
 
-    def __init__(self, runtime: Runtime, options: MotionOptions, max_batch: int, encode: Encode) -> None:
-        self._runtime, self._options, self._max_batch, self._encode = runtime, options, max_batch, encode
-        self._path: DevicePath | None = None
-        self._loads = 0  # of the networks, when the path was made
+    def __init__(
+        self,
+        options: MotionOptions,
+        max_batch: int,
+        encode: Encode,
+        beside: Beside | None = None,
+        overflow: Callable[[Runtime], None] = lambda runtime: None,
+    ) -> None:
+        self._options, self._encode, self._beside, self._overflow = options, encode, beside, overflow
+        self.max_batch = max_batch
+        self._way: _Way | None = None
+        self._next: _Way | None = None  # built, and not in use yet
+        self._asked: tuple[Runtime, int, list[int]] | None = None  # what was last built beside: networks, side, sizes
         self._side = 0  # of the square that holds every picture
-        self._portraits: WeakKeyDictionary[LivePortraitPrepared, DevicePortrait] = WeakKeyDictionary()
 
     def grow(self, side: int) -> None:
         """Pictures may have sides of so many pixels."""
         self._side = max(self._side, side + side % 2)
 
-    def warm_up(self, prepared: LivePortraitPrepared, progress: Progress) -> float:
-        """Run, and where the device can, capture the way anew; seconds that one frame takes alone."""
-        return self._new_path(prepared).capture(progress)
+    def warm_up(self, runtime: Runtime, prepared: LivePortraitPrepared, progress: Progress) -> float:
+        """Run, and where the device can, capture the way anew; seconds that one frame takes alone. Where every batch size
+        takes long, only the smallest and the largest: the others are built beside the frames."""
+        sizes = self._sizes()
+        first = [sizes[0], sizes[-1]] if runtime.compiles and self._beside and len(sizes) > 1 else sizes
+        path = self._new(runtime, prepared, first)
+        frame_s = path.capture(progress, path.batches)
+        self._go_over(_Way(path))
+        left = [size for size in sizes if size in path.batches or size < sizes[-1]]  # that one was tried
+        if left != path.batches:
+            self._build_beside(runtime, prepared, left)
+        return frame_s
 
-    def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
-        """See `DevicePath.submit`."""
+    def submit(
+        self, runtime: Runtime, work: Sequence[tuple[LivePortraitPrepared, Sight | Given]]
+    ) -> Callable[[], list[tuple[Image, bool]]]:
+        """See `DevicePath.submit`. runtime: the networks that should be used; those of before serve until the way through
+        these is built."""
         if not work:
             return list
-        path = self._path
-        if path is None or path.side < self._side or self._loads != self._runtime.loads:
-            path = self._new_path(work[0][0])
-            if self._runtime.graphs:
-                path.capture(lambda done, total: None)
-        return path.submit([(self._on_device(prepared, path.side), sight) for prepared, sight in work])
+        way = self._fitting(runtime, work)
+        collect = way.path.submit([(way.on_device(prepared), sight) for prepared, sight in work])
 
-    def _new_path(self, example: LivePortraitPrepared) -> DevicePath:
-        self._portraits.clear()
-        portrait = self._on_device(example, self._side)
-        self._path = DevicePath(self._runtime, self._options, self._side, portrait, self._max_batch, self._encode)
-        self._loads = self._runtime.loads
-        return self._path
+        def results() -> list[tuple[Image, bool]]:
+            pictures = collect()
+            if way.path.overflowed:
+                self._overflow(way.path.runtime)
+            return pictures
 
-    def _on_device(self, prepared: LivePortraitPrepared, side: int) -> DevicePortrait:
-        if prepared not in self._portraits:
-            self._portraits[prepared] = prepared.on_device(side)
-        return self._portraits[prepared]
+        return results
+
+    def _fitting(self, runtime: Runtime, work: Sequence[tuple[LivePortraitPrepared, Sight | Given]]) -> _Way:
+        way, example = self._way, work[0][0]
+        if way is None or way.path.side < self._side or way.path.runtime is not runtime:
+            if way is None or self._beside is None or not all(way.fits(prepared) for prepared, _ in work):
+                path = self._new(runtime, example, self._sizes())
+                if runtime.graphs:
+                    path.capture(lambda done, total: None, path.batches)
+                self._go_over(_Way(path))
+            else:
+                self._build_beside(runtime, example, self._sizes())
+        if self._next is not None:
+            self._go_over(self._next)
+        assert self._way is not None
+        return self._way
+
+    def _go_over(self, way: _Way) -> None:
+        if self._way is not None:
+            way.path.go_on_from(self._way.path)
+        self._way, self._next = way, None
+        self.max_batch = way.path.batches[-1]
+
+    def _build_beside(self, runtime: Runtime, example: LivePortraitPrepared, sizes: list[int]) -> None:
+        """Once for the same wish: what cannot be built is not tried again."""
+        wish = runtime, self._side, sizes
+        if self._beside is None or self._asked == wish:
+            return
+        self._asked = wish
+
+        def build() -> None:
+            try:
+                path = self._new(runtime, example, sizes)
+                path.capture(lambda done, total: None, path.batches)
+            except Exception:  # whatever a build does, streams go on with what they have
+                log.exception("another way through the networks could not be built; going on with the one before")
+                return
+            before = self._way
+            if before is None or before.path.runtime is not runtime or path.batches[-1] >= before.path.batches[-1]:
+                self._next = _Way(path)
+
+        self._beside(build)
+
+    def _sizes(self) -> list[int]:
+        return [batch for batch in BATCHES if batch <= self.max_batch]
+
+    def _new(self, runtime: Runtime, example: LivePortraitPrepared, sizes: list[int]) -> DevicePath:
+        """A path for as many of the batch sizes as there is memory for."""
+        while True:
+            try:
+                with runtime.on_device():  # host memory is pinned for the current one
+                    portrait = example.on_device(self._side)
+                    path = DevicePath(runtime, self._options, self._side, portrait, sizes[-1], self._encode)
+                path.batches = sizes
+                return path
+            except torch.OutOfMemoryError:
+                if len(sizes) == 1:
+                    raise
+                sizes = sizes[:-1]

@@ -1,10 +1,9 @@
-"""The networks on a device, in the fastest precision whose results are finite."""
+"""The networks on a device, in one precision."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,37 +15,41 @@ from torch import Tensor
 from .. import models
 from ..errors import ModelError
 from ..frames import Image
-from .build import apply, autocast, autocast_face, best_device, compiled, complete, precisions
+from .build import apply, autocast, autocast_face, best_device, compiled, complete, keep_kernels, precisions
 from .motion import Controllers, FaceMotion, face_motion
 from .networks import PortraitFeatures
-from .options import Precision, Settings
+from .options import Compile, Precision, Settings
+from .streams import synchronize
 from .weights import load_networks
 
 log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """Shared by all streams of a process. ModelError where the checkpoints or the device cannot be used."""
+    """Shared by all streams of a process, and kept by whatever was captured of it. ladder: precisions to use, of which the
+    first is this one's; None for what pays on the device. ModelError where the checkpoints or the device cannot be used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ladder: Sequence[Precision] | None = None) -> None:
+        self._settings = settings
         self._folder: Path = settings.checkpoints or models.folder()
         self.device = find_device(settings.device)
         self._build = complete(settings.build, self.device)
+        if self.compiles:
+            keep_kernels(self._folder)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        self.loads = 0  # how often the networks were loaded: what was captured before is of no use any more
         fastest = [settings.precision, Precision.FP32] if settings.precision else precisions(self.device)
-        self._ladder = list(dict.fromkeys(fastest))
-        self._lock = threading.Lock()
-        self._load()
-
-    def _load(self) -> None:
+        self._ladder = list(dict.fromkeys(ladder or fastest))
         self._networks = apply(self._build, load_networks(self._folder), self.precision, self.device)
-        self.loads += 1
 
     @property
     def precision(self) -> Precision:
         return self._ladder[0]
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a batch size that was not seen before takes long."""
+        return self._build.compile is not Compile.OFF
 
     @property
     def graphs(self) -> bool:
@@ -59,36 +62,37 @@ class Runtime:
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Makes the device the current one of this thread."""
-        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+        match self.device.type:
+            case "cuda":
+                return torch.cuda.device(self.device)
+            case "xpu":
+                return torch.xpu.device(self.device)
+        return nullcontext()
 
     def synchronize(self) -> None:
         """Wait until the device has done everything."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
 
     @property
     def controllers(self) -> Controllers:
         return Controllers(self._networks.stitching, self._networks.lip, self._networks.eye)
 
-    def step_down(self, failed: Precision) -> None:
-        """Go on in the next precision, as `failed` gave values that are not finite."""
-        with self._lock:
-            if self.precision is not failed:
-                return  # another stream was first
-            if len(self._ladder) == 1:
-                raise ModelError(f"{self._folder}: the networks give values that are not finite; are the checkpoints whole?")
-            del self._ladder[0]
-            log.warning(
-                "%s gives values that are not finite on %s; going on in %s, more slowly", failed, self.device, self.precision
-            )
-            self._load()
+    def lower(self) -> Runtime:
+        """The networks in the next precision, as this one gave values that are not finite; ModelError after the last."""
+        if len(self._ladder) == 1:
+            raise ModelError(f"{self._folder}: the networks give values that are not finite; are the checkpoints whole?")
+        failed, *left = self._ladder
+        log.warning("%s gives values that are not finite on %s; going on in %s, more slowly", failed, self.device, left[0])
+        return Runtime(self._settings, left)
 
     def upload(self, images: list[Image]) -> Tensor:
         """RGB pictures of one size -> (B, 3, h, w) in 0..1 on the device."""
         batch = torch.from_numpy(np.stack(images))
-        if self.device.type == "cuda":
-            batch = batch.pin_memory()
-        return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        pinned = self.device.type == "cuda"  # elsewhere the copy is waited for, as its memory is free at once
+        with self.on_device():  # memory is pinned for the current one
+            if pinned:
+                batch = batch.pin_memory()
+            return batch.to(self.device, non_blocking=pinned).permute(0, 3, 1, 2).float() / 255
 
     def motion(self, pictures: Tensor) -> FaceMotion:
         """(B, 3, 256, 256) -> B faces."""

@@ -72,6 +72,32 @@ class AtOnce:
     def synchronize(self) -> None: ...
 
 
+class InTurn(AtOnce):
+    """Of a device with one queue, which goes on beside the host: Apple's, Intel's. See `Streams`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def synchronize(self) -> None:
+        synchronize(self._device)
+
+
 def streams_of(device: torch.device) -> Streams:
     """Those of `device`."""
-    return CudaStreams(device) if device.type == "cuda" else AtOnce()
+    match device.type:
+        case "cuda":
+            return CudaStreams(device)
+        case "mps" | "xpu":
+            return InTurn(device)
+    return AtOnce()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done everything."""
+    match device.type:
+        case "cuda":
+            torch.cuda.synchronize(device)
+        case "xpu":
+            torch.xpu.synchronize(device)
+        case "mps":
+            torch.mps.synchronize()

@@ -17,6 +17,7 @@ from ..errors import ModelError
 from . import networks
 from .files import RETARGETING, STEMS, SUFFIXES, missing_files
 from .networks import FULL, TINY, Sizes
+from .spade import FoldedGenerator
 
 State = dict[str, Tensor]
 
@@ -42,7 +43,7 @@ class Networks:
     appearance: networks.AppearanceFeatureExtractor
     motion: networks.MotionExtractor
     warping: networks.WarpingModule
-    generator: networks.SpadeGenerator
+    generator: networks.SpadeGenerator | FoldedGenerator
     stitching: networks.Mlp
     lip: networks.Mlp
     eye: networks.Mlp

@@ -80,6 +80,8 @@ class Reader:
 
     def decode(self, packet: av.Packet) -> Iterator[Moment]:
         """What a packet completes; times of each track strictly increase."""
+        if not packet.size and packet.dts is not None:
+            return  # a picture that the encoder left out; without a time it is the end, for which decoders wait
         try:
             frames = packet.decode()
         except av.error.FFmpegError:

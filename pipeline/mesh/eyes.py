@@ -17,12 +17,13 @@ from .lids import Lid, make_lid
 from .pose import Pose
 from .tones import LUMA
 
-GAZE_GAIN = np.array([1.25, 1.3], np.float32)  # lids and corners hide a part of the iris's way
-GAZE_KNEE = np.array([0.28, 0.10], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
-GAZE_LIMIT = np.array([0.37, 0.15], np.float32)  # where it would leave the eye
+GAZE_GAIN = np.array([1.25, 1.7], np.float32)  # lids and corners hide a part of the iris's way
+GAZE_KNEE = np.array([0.28, 0.14], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
+GAZE_LIMIT = np.array([0.37, 0.19], np.float32)  # where it would leave the eye
 # Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
 NOTICED = (0.015, 0.05)
+LEAST = 0.005  # of an opening in eye widths: between lids that are nearer nothing shows
 BRIGHTER, DIMMER = 1.08, 0.86  # a ball's middle and its sides, against what is seen of it
 PALE = 60  # percent of what is bright beside the iris that is its white, the palest
 RIM, ALIEN = 4, 1.3  # sixths of an iris's radius from where what is so much brighter than the rest is none of it
@@ -51,7 +52,8 @@ class Eye:
     def _draw_ball(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, gaze: Array) -> None:
         outline = np.concatenate([driven[list(self.upper)], driven[list(self.lower[-2:0:-1])]])
         box = Box.around(outline, 3, geometry.side)
-        if box is None:
+        opening = float(np.abs(driven[self.upper[4]] - driven[self.lower[4]]).sum()) / self.width
+        if box is None or opening < LEAST:
             return
         look = soft_gaze(GAZE_GAIN * gaze) * self.width
         across = np.array([-self.along[1], self.along[0]], np.float32)
@@ -64,8 +66,7 @@ class Eye:
         down = np.array([-self.along[1], self.along[0]], np.float32) * (SHADOW * self.width)
         colour *= 1 - SHADE * (1 - polygon_mask(outline + pose.linear[:2, :2] @ down, box, SHADOW * self.width / 2))[..., None]
         mask = polygon_mask(outline, box, self.width / 45)
-        opening = float(np.abs(driven[self.upper[4]] - driven[self.lower[4]]).sum()) / self.width
-        blend(image, box, colour, mask * min(opening / 0.06, 1.0) * self._moved(pose, look))
+        blend(image, box, colour, mask * min((opening - LEAST) / 0.06, 1.0) * self._moved(pose, look))
 
     def _moved(self, pose: Pose, look: Array) -> float:
         """0 at rest, where the picture is itself, 1 once lids or iris have moved visibly."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -11,14 +12,14 @@ from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
 from .geometry import Geometry
-from .layers import SUBPIXEL, Box, affine, blend, draw, filled, placed, polygon_mask
+from .layers import SUBPIXEL, Box, affine, draw, filled, placed, polygon_mask
 from .pose import Pose
 from .tones import LUMA
 
 FADE = (0.60, 0.20)  # openness between which the drawn lid takes over from the stretched one
 OVER = (0.95, 0.75)  # the same where the stretched one is not seen
 SEAL = 0.14  # openness below which it covers the rest of the eyeball, too
-LASHES, LINE = 0.08, 0.028  # in eye widths: where a portrait's own lashes are kept, and the line that the lids make
+LASHES, LINE = 0.08, 0.028  # in eye widths: the shade in which a portrait's own lashes are kept, and the line in it
 DARK = 0.5  # of the skin's brightness that this line has at most
 MARGIN = 0.07  # the lid's own edge and lashes lie this far outside the eyeball
 
@@ -57,20 +58,22 @@ class Lid:
             return
         under = box.of(image).astype(np.float32)
         skin = draw(self.skin, self.origin, at, box)
-        line = _line(edge, box, self.width)
+        shade = _stroke(edge, box, LASHES * self.width)
+        line = _line(edge, shade, box, self.width)
         mask = polygon_mask(outline, box, self.width / 28)
         if not self.over:
-            line = self._with_lashes(line, under, skin, above, edge, box)
-            mask *= _needed(under, skin, above, edge, box)
+            seen, light = under @ LUMA, skin @ LUMA
+            line = self._with_lashes(line, shade, seen, light, above, edge, box)
+            mask *= _needed(seen, light, above, edge, box)
         colour = under + (skin - under) * mask[..., None]
         colour += np.minimum(self.lash - colour, 0) * line[..., None]
-        blend(image, box, colour, np.full(mask.shape, shut, np.float32))
+        box.of(image)[:] = cv2.addWeighted(colour, shut, under, 1 - shut, 0, dtype=cv2.CV_8U)
 
-    def _with_lashes(self, line: Array, under: Array, skin: Array, above: Array, edge: Array, box: Box) -> Array:
-        """(h, w) 0..1 the line and the portrait's own lashes, which the warp has brought to the driven `edge`."""
-        light, lash = skin @ LUMA, float(self.lash @ LUMA)
-        dark = (light - under @ LUMA) / np.maximum(light - lash, 8.0)
-        own = np.clip(dark, 0, 1) * _stroke(edge, box, LASHES * self.width)
+    def _with_lashes(self, line: Array, shade: Array, seen: Array, light: Array, above: Array, edge: Array, box: Box) -> Array:
+        """(h, w) 0..1 the line and the portrait's own lashes, which the warp has brought into the `shade` along the driven
+        `edge`. seen, light: (h, w) luma of the warped picture and of the lid's skin."""
+        dark = (light - seen) / np.maximum(light - float(self.lash @ LUMA), 8.0)
+        own = np.clip(dark, 0, 1) * shade
         own *= polygon_mask(np.concatenate([above, edge[::-1]]), box, LINE * self.width / 2)  # below, the line alone is even
         both = cv2.morphologyEx(np.maximum(line, own), cv2.MORPH_CLOSE, np.ones((2 * round(0.04 * self.width) + 1, 3)))
         return np.asarray(cv2.GaussianBlur(both, (0, 0), max(0.012 * self.width, 0.4)))
@@ -78,28 +81,35 @@ class Lid:
 
 def _even(edge: Array) -> Array:
     """(n, 2) the curve of a lid's edge: single landmarks stand out of it, and the line of a shut eye does not."""
-    way = np.linspace(-1, 1, len(edge))
-    return np.asarray(np.polynomial.polynomial.polyval(way, np.polynomial.polynomial.polyfit(way, edge, 3)).T, np.float32)
+    return np.asarray(_cubic(len(edge)) @ edge, np.float32)
 
 
-def _needed(under: Array, skin: Array, above: Array, edge: Array, box: Box) -> Array:
+@cache
+def _cubic(count: int) -> Array:
+    """(count, count) what makes of values along a way those of the cubic that fits them best."""
+    powers = np.vander(np.linspace(-1, 1, count), 4)
+    return np.asarray(powers @ np.linalg.pinv(powers), np.float32)
+
+
+def _needed(seen: Array, light: Array, above: Array, edge: Array, box: Box) -> Array:
     """(h, w) 0..1 where the drawn lid covers the stretched one: in its lower half, where that is stretched lashes, and where it
-    is no skin but an eyeball."""
+    is no skin but an eyeball. seen, light: luma of the stretched one and of the drawn one."""
     height = max(float(np.linalg.norm((edge - above)[2:-2], axis=1).mean()), 1.0)
     down, bow = edge - above, np.sin(np.linspace(0, np.pi, len(edge)))[:, None]
     lower, edges = (np.concatenate([above + share * down, (edge + down.mean(axis=0))[::-1]]) for share in (0.4, 0.7 * bow))
     covered = np.maximum(polygon_mask(lower, box, 0.2 * height), polygon_mask(edges, box, 0.05 * height))
-    share = under @ LUMA / np.maximum(skin @ LUMA, 8.0)
+    share = seen / np.maximum(light, 8.0)
     other = np.maximum((share - 1.12) / 0.15, (0.75 - share) / 0.2)
     return np.maximum(covered, cv2.GaussianBlur(np.clip(other, 0, 1), (0, 0), 0.06 * height))
 
 
-def _line(edge: Array, box: Box, width: float) -> Array:
+def _line(edge: Array, shade: Array, box: Box, width: float) -> Array:
     """(h, w) 0..1 the line of a shut eye of `width` pixels along its (n, 2) edge: thin in a soft shade, and gone at its ends."""
-    line = np.maximum(0.8 * _stroke(edge, box, LINE * width), 0.35 * _stroke(edge, box, 3 * LINE * width))
-    xs, ys = np.meshgrid(np.arange(box.x0, box.x1) + 0.5, np.arange(box.y0, box.y1) + 0.5)
+    line = np.maximum(0.8 * _stroke(edge, box, LINE * width), 0.35 * shade)
+    xs = np.arange(box.x0, box.x1, dtype=np.float32) + np.float32(0.5)
+    ys = np.arange(box.y0, box.y1, dtype=np.float32)[:, None] + np.float32(0.5)
     to_end = np.minimum(*(np.hypot(xs - x, ys - y) for x, y in edge[[0, -1]]))
-    return np.asarray(line * np.clip(to_end / (0.25 * width), 0.15, 1))
+    return np.asarray(line * np.clip(to_end / np.float32(0.25 * width), 0.15, 1))
 
 
 def _stroke(points: Array, box: Box, width: float) -> Array:

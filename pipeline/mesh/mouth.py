@@ -42,7 +42,7 @@ SMILE = 0.45  # of a smile's widening, by which it lowers chin and lower lip and
 UPPER_LIP_REACH = (-0.14, 0.10)  # up and down on the upper teeth, in mouth widths,
 SMILE_RISE = 0.2  # and further up by this share of a smile
 LEAST_RISE = -0.03  # what is left of it upward for a lip that is up in the picture
-LOWER_LIP_REACH = 0.07  # no lip goes further down on its teeth
+LOWER_LIP_REACH = 0.08  # no lip goes further down on its teeth
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .lips import closing
 KNEE = 0.7  # of a limit: a pose is the driver's own up to there
 TURN_GAIN = np.array([1.05, 1.12, 1.0, 1.0], np.float32)  # yaw, pitch: a landmarker sees a little less of a turn than is done
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
-GAP_GAIN = 1.06  # the warp shows a little less than is asked of it
+GAP_GAIN = 1.12  # a mouth shows a little less than is asked of it: lips rim what is between them
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
 WIDE_KNEE, WIDE_LIMIT = 0.94, 1.08  # mouth width in eye distances, likewise: a smile on a smile is no wider than a face
 LIPS = [*topo.UPPER_LIP, *topo.LOWER_LIP, *topo.MOUTH_CORNERS, 78, 308]

@@ -86,9 +86,10 @@ def _encode(reader: Reader, target: OutputContainer, track: AudioStream, until_s
     for start_s, packet in _from_first_picture(reader):
         for at_s, frame in reader.decode(packet):
             at = round((at_s - start_s) * RATE)
-            if not isinstance(frame, AudioFrame) or at < -OFF or at < written - OFF:
+            off = OFF if written else 0  # it begins at its time
+            if not isinstance(frame, AudioFrame) or at < written - off:
                 continue
-            for chunk in (*_silence(at - written), *_resampled(resampler, frame)):
+            for chunk in (*(_silence(at - written) if at > written + off else ()), *_resampled(resampler, frame)):
                 if written >= end:
                     break
                 chunk.pts, chunk.time_base, chunk.sample_rate = written, Fraction(1, RATE), RATE
@@ -100,10 +101,9 @@ def _encode(reader: Reader, target: OutputContainer, track: AudioStream, until_s
 
 
 def _silence(samples: int) -> Iterator[AudioFrame]:
-    if samples > OFF:
-        for begin in range(0, samples, PIECE):
-            quiet = np.zeros((2, min(PIECE, samples - begin)), np.float32)
-            yield AudioFrame.from_ndarray(quiet, format="fltp", layout="stereo")
+    for begin in range(0, samples, PIECE):
+        quiet = np.zeros((2, min(PIECE, samples - begin)), np.float32)
+        yield AudioFrame.from_ndarray(quiet, format="fltp", layout="stereo")
 
 
 def _resampled(resampler: AudioResampler, frame: AudioFrame) -> list[AudioFrame]:

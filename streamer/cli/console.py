@@ -36,7 +36,8 @@ Checkpoints = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        help="Torch device to run on, such as cuda:1 or cpu. Default: the best one of this machine.", rich_help_panel=LP
+        help="Torch device to run on, such as cuda:1, cpu, mps or xpu. Default: CUDA's first, or the processor.",
+        rich_help_panel=LP,
     ),
 ]
 PrecisionOption = Annotated[

@@ -42,7 +42,9 @@ class LivePortrait(Section):
         Settings.checkpoints, description="Folder with the LivePortrait checkpoints. If not set, the folder of model files."
     )
     device: str | None = Field(
-        Settings.device, description="Torch device to run on, such as cuda:1 or cpu. If not set, the best one of this machine."
+        Settings.device,
+        description="Torch device to run on, such as cuda:1, cpu, mps (Apple) or xpu (Intel). If not set, CUDA's first, or the "
+        "processor. Nobody has tried mps and xpu yet; they run in fp32 unless precision says otherwise, and without graphs.",
     )
     precision: Precision | None = Field(
         Settings.precision,

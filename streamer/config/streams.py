@@ -69,8 +69,9 @@ class Puppet(Section):
     )  # fmt: skip
     recentre_s: float = Field(
         Tuning.recentre_s, ge=0, le=3600, json_schema_extra={STEP: 1},
-        description="Time constant, in seconds, with which a lasting change of the head's place and size is taken for its "
-        "rest. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in 20 seconds.",
+        description="Time constant, in seconds, with which a lasting change of the head's size is taken for its rest; of its "
+        "place, four times as long. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in "
+        "20 seconds.",
     )  # fmt: skip
     max_fps: int | None = Field(
         None, ge=1, le=240, description="Highest frame rate, in frames per second. If not set, that of budget.max_frames."

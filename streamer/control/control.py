@@ -215,7 +215,8 @@ class Control:
         """What is not as the config has it is kept, if anything is."""
         config = self._config.streams[stream.name]
         state: dict[str, Any] = {}
-        if stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
+        meant = not stream.problem  # else the engine is what was left when its device was lost
+        if meant and stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
             state["engine"] = stream.engine.name
         if stream.shown.id != self._first[stream.name] and self.gallery.lasts(stream.shown.id):
             state["portrait"] = stream.shown.id

@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from pipeline.errors import LandmarksNeeded, PuppetError
+from pipeline.errors import DeviceLost, LandmarksNeeded, PuppetError
 
 from .. import errors
 from ..config import Config
@@ -50,6 +50,7 @@ STATUS: dict[type[Exception], int] = {
     errors.Overloaded: 503,
     errors.TooManySessions: 503,
     LandmarksNeeded: 422,
+    DeviceLost: 503,
     PuppetError: 422,
 }
 RETRY_AFTER_S = 10

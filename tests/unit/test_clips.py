@@ -24,6 +24,7 @@ from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array
 from pipeline.frames import Image, TimedFrame
 from pipeline.lane import rgb
+from pipeline.media.reader import Reader
 from pipeline.media.timeline import Timeline
 from pipeline.offline.animate import animate
 from pipeline.offline.mux import Output, Result, Sound, sound_of, write_clip
@@ -293,6 +294,15 @@ def test_the_flash_is_with_the_beep(suffix: str, codec: str, sound: str, becomes
     assert beep == pytest.approx(flash, abs=LIP_S)
 
 
+def test_sound_that_begins_a_little_before_the_pictures_is_cut_there(tmp_path: Path) -> None:
+    """As ASF has it; whatever is coded anew begins at its time to the sample."""
+    clip = Recorder("mjpeg", "pcm_s16le", times_s=[(k + 1) / FPS for k in range(FPS)]).write(tmp_path / "a.mkv")
+    written(clip, tmp_path / "out.mp4")
+    flash, beep = light_and_sound(tmp_path / "out.mp4")
+    assert flash == pytest.approx([14 / FPS], abs=0.002)
+    assert beep == pytest.approx(flash, abs=0.002)
+
+
 def test_both_begin_where_the_first_picture_can_be_decoded(tmp_path: Path) -> None:
     """teltek/Galicaster#553: a recording that was cut between key frames."""
     keys = {"g": "9", "keyint_min": "9", "sc_threshold": "0", "bf": "0"}
@@ -329,6 +339,19 @@ def test_the_last_pictures_come_where_the_sound_is_the_first_track(tmp_path: Pat
         out.mux([*video.encode(None), *sound.encode(None)])
     with open_clip(tmp_path / "a.mp4") as clip:
         assert len(list(pictures(clip))) == 30
+
+
+def test_a_picture_that_was_left_out_is_not_the_end(tmp_path: Path) -> None:
+    """Encoders write a packet of nothing where a picture is like the one before, and decoders take that for the end."""
+    with av.open(str(Recorder().write(tmp_path / "a.mkv"))) as container:
+        reader = Reader(container, container.streams.video[0])
+        count = 0
+        for packet in reader.packets():
+            count += len(list(reader.decode(packet)))
+            nothing = av.Packet()
+            nothing.stream, nothing.time_base, nothing.dts = packet.stream, packet.time_base, packet.dts
+            assert packet.dts is None or not list(reader.decode(nothing))
+    assert count == FPS
 
 
 def test_a_clip_that_was_cut_is_told_of(tmp_path: Path) -> None:

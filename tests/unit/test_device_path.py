@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from platformdirs import user_cache_path
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -25,7 +28,7 @@ from pipeline.follow.framing import View
 from pipeline.follow.smoothing import OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.frames import Driving, Image, planar
-from pipeline.liveportrait import build
+from pipeline.liveportrait import build, device
 from pipeline.liveportrait.columns import HOLD, WIDTH, WIDTHS, Columns, columns_of, named, numbers
 from pipeline.liveportrait.compose import STATE, TURN, compose, filtered, flat, unflat
 from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, mesh_box
@@ -39,6 +42,8 @@ from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precisi
 from pipeline.liveportrait.paste import to_bytes, to_nearest_bytes
 from pipeline.liveportrait.planes import FROM_YUV, PLANES, TO_YUV, corner, cut_planes, plane_encoder, planes_of, to_planes
 from pipeline.liveportrait.prepared import DevicePortrait, LivePortraitPrepared
+from pipeline.liveportrait.renderer import Renderer
+from pipeline.liveportrait.runtime import Runtime
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, fit
 
 from ..faces import Faces
@@ -398,7 +403,7 @@ def test_the_whole_way_is_the_one_step_by_step(engine, frames):
 class Simple:
     """In the place of `Runtime`: M finds one face in any picture, and G paints it in the portrait's own colour."""
 
-    device, graphs = DEVICE, False
+    device, graphs, compiles = DEVICE, False, False
 
     def __init__(self) -> None:
         self.controllers = controllers()
@@ -541,8 +546,214 @@ def test_after_a_rebuild_streams_go_on_where_they_were():
     streets.runtime._motion = moved.runtime._motion  # each takes one more step, towards another motion
     assert streets.submit("bd", rebuilt)() == streets.submit("bd")() == "bd"
     for ours, before in zip(rebuilt._state(), streets.path._state(), strict=True):
-        assert torch.equal(ours, before)
+        assert torch.allclose(ours, before, atol=1e-6)
     assert not torch.allclose(rebuilt._filter[0, 1], moved.path._filter[0, 1]), "the filter was on its way"
+
+
+def test_one_stream_s_bad_numbers_lower_nobody_s_precision(monkeypatch):
+    streets = Streets()
+    bad = torch.full_like(streets.face.motion.expression, torch.nan)
+    nowhere = Face(streets.face.motion._replace(expression=bad), streets.face.ratios)
+    given = [(streets.portraits["a"], Given(face, streets.face, row)) for row, face in enumerate((nowhere, streets.face))]
+    render = streets.runtime.render
+    of_keypoints = lambda features, keypoints: render(features, keypoints) + 0 * keypoints.sum((1, 2))[:, None, None, None]  # noqa: E731
+    monkeypatch.setattr(streets.runtime, "render", of_keypoints)
+    assert [finite for _, finite in streets.path.submit(given)()] == [False, True]
+    assert not streets.path.overflowed
+    monkeypatch.setattr(streets.runtime, "render", lambda features, keypoints: render(features, keypoints) * torch.inf)
+    assert [finite for _, finite in streets.path.submit(given)()] == [False, False]
+    assert streets.path.overflowed, "the second one's keypoints were good"
+
+
+def test_algorithms_are_searched_in_the_warm_up_only(monkeypatch):
+    streets = Streets()
+    seen: list[bool] = []
+    motion = streets.runtime.motion
+    monkeypatch.setattr(
+        streets.runtime, "motion", lambda pictures: (seen.append(torch.backends.cudnn.benchmark), motion(pictures))[1]
+    )
+    streets.path.capture(lambda done, total: None)
+    assert seen[:1] == [True]
+    seen.clear()
+    streets.submit("ab")()
+    assert seen == [False]
+
+
+class Graphs:
+    """In the place of `Captured`: plays what it was given, and finds no memory for more than `room` streams."""
+
+    room = 8
+    captured: ClassVar[list[int]] = []
+
+    def __init__(self, function, device, *shared):
+        if function.args[0] > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.captured.append(function.args[0])
+        self.replay = function
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """A device that captures, as far as a processor can be one."""
+    monkeypatch.setattr(device, "Captured", Graphs)
+    monkeypatch.setattr(device, "graph_memory", lambda where: ("pool", "stream"))
+    monkeypatch.setattr(Graphs, "captured", [])
+    monkeypatch.setattr(Simple, "graphs", True)
+    return Graphs
+
+
+def test_a_portrait_stays_in_its_slot_while_streams_take_turns():
+    streets = Streets()
+    for names, held in (("abc", "abc"), ("cab", "abc"), ("bca", "abc"), ("acb", "abc"), ("aa", "aac"), ("ba", "abc")):
+        assert streets.submit(names)() == names
+        holds = [name for it in streets.path._holds for name, portrait in streets.portraits.items() if portrait is it]
+        assert "".join(holds) == held, names
+
+
+def test_where_memory_ends_smaller_batches_go_on(graphs, monkeypatch, caplog):
+    monkeypatch.setattr(graphs, "room", 2)
+    held = iter(range(0, 100_000_000, 10_000_000))
+    monkeypatch.setattr(device, "reserved", lambda where: next(held))
+    caplog.set_level("INFO")
+    streets = Streets()
+    streets.path.capture(lambda done, total: None)
+    assert streets.path.batches == [1, 2]
+    assert streets.submit("ab")() == "ab"
+    assert [r.message for r in caplog.records] == [
+        "batch of 1: 10 MB", "batch of 2: 10 MB", "no memory for 4 streams in one go: at most 2",
+    ]  # fmt: skip
+    monkeypatch.setattr(graphs, "room", 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        Streets().path.capture(lambda done, total: None)
+
+
+class Shown:
+    """In the place of `LivePortraitPrepared`."""
+
+    def __init__(self, streets: Streets, name: str, side: int = 4) -> None:
+        self.still = np.zeros((side, side, 3), np.uint8)
+        self._portrait = streets.portraits[name]
+
+    def on_device(self, side: int) -> DevicePortrait:
+        canvas = torch.zeros(1, side, side, 2), torch.ones(1, side, side), torch.zeros(1, 3, side, side)
+        return self._portrait._replace(grid=canvas[0], mask=canvas[1], behind=canvas[2])
+
+
+class Rendered:
+    """A renderer whose builds wait until they are let go."""
+
+    def __init__(self, max_batch: int = 8) -> None:
+        self.builds: list[Any] = []
+        self.overflowed: list[Any] = []
+        self.streets = Streets()
+        self.renderer = Renderer(MotionOptions(), max_batch, to_nearest_bytes, self.builds.append, self.overflowed.append)
+        self.renderer.grow(4)
+        self.shown = {name: Shown(self.streets, name) for name in COLOURS}
+
+    def submit(self, runtime: Any, names: str) -> Any:
+        given = [(self.shown[n], Given(self.streets.face, self.streets.face, ord(n) - ord("a"))) for n in names]
+        return self.renderer.submit(runtime, given)
+
+    def colours(self, collect: Any) -> str:
+        return "".join(self.streets._whose(picture) for picture, _ in collect())
+
+
+@pytest.fixture
+def compiling(graphs, monkeypatch):
+    monkeypatch.setattr(Simple, "compiles", True, raising=False)
+
+
+def test_the_smallest_and_the_largest_batch_are_ready_first(graphs, compiling):
+    rig, runtime = Rendered(), Simple()
+    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
+    assert graphs.captured == [1, 8]
+    assert rig.colours(rig.submit(runtime, "abc")) == "abc", "served meanwhile"
+    [build] = rig.builds
+    build()
+    assert graphs.captured == [1, 8, 1, 2, 4, 8]
+    assert rig.colours(rig.submit(runtime, "abc")) == "abc"
+    assert rig.renderer._way.path.batches == [1, 2, 4, 8]
+    assert len(rig.builds) == 1
+
+
+def test_where_the_largest_batch_finds_no_memory_the_next_smaller_is_built(graphs, compiling, monkeypatch):
+    monkeypatch.setattr(graphs, "room", 4)
+    rig, runtime = Rendered(), Simple()
+    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
+    assert rig.renderer.max_batch == 1
+    rig.builds.pop()()
+    assert rig.colours(rig.submit(runtime, "abc"[:1])) == "a"
+    assert rig.renderer.max_batch == 4
+
+
+def test_another_way_is_built_beside_the_frames_and_keeps_its_own_networks(graphs):
+    rig, first, second = Rendered(4), Simple(), Simple()
+    rig.renderer.warm_up(first, rig.shown["a"], lambda done, total: None)
+    flying = rig.submit(first, "ab")
+    for names in ("c", "ab", "abcd"):
+        following = rig.submit(second, names)
+        rig.colours(flying)
+        flying = following
+        assert rig.renderer._way.path.runtime is first, "what was captured of it is in use"
+    [build] = rig.builds
+    build()
+    before = rig.renderer._way.path
+    following = rig.submit(second, "da")
+    assert rig.renderer._way.path.runtime is second
+    assert (rig.colours(flying), rig.colours(following)) == ("abcd", "da")
+    assert torch.equal(rig.renderer._way.path._filter[0, :2], before._filter[0, :2]), "streams go on where they were"
+    assert len(rig.builds) == 1
+
+
+def test_a_way_that_cannot_be_built_stops_nobody(graphs, monkeypatch, caplog):
+    rig, first, second = Rendered(4), Simple(), Simple()
+    rig.renderer.warm_up(first, rig.shown["a"], lambda done, total: None)
+    monkeypatch.setattr(second, "motion", lambda pictures: 1 / 0)
+    rig.colours(rig.submit(second, "ab"))
+    rig.builds.pop()()
+    assert rig.colours(rig.submit(second, "ab")) == "ab"
+    assert rig.builds == [], "it is not tried for every frame"
+    assert "going on with the one before" in caplog.text
+
+
+def test_a_portrait_that_is_no_larger_than_what_is_configured_builds_nothing(graphs):
+    rig, runtime = Rendered(4), Simple()
+    rig.renderer.grow(12)
+    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
+    captured = len(graphs.captured)
+    for name, side in zip("bcd", (8, 12, 10), strict=True):
+        rig.shown[name] = Shown(rig.streets, name, side)
+    assert rig.colours(rig.submit(runtime, "bcd")) == "bcd"
+    assert (len(graphs.captured), rig.builds) == (captured, [])
+
+
+def test_a_precision_that_overflows_is_told_of(graphs, monkeypatch):
+    rig, runtime = Rendered(4), Simple()
+    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
+    render = runtime.render
+    monkeypatch.setattr(runtime, "render", lambda features, keypoints: render(features, keypoints) * torch.nan)
+    rig.submit(runtime, "a")()
+    assert rig.overflowed == [runtime]
+
+
+def test_a_calibration_asks_for_sizes_that_are_compiled(tiny, monkeypatch):
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.FP32, build=Build(compile=Compile.ON)))
+    plain = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.FP32))
+    engine.max_batch = 8
+    images = [np.full((256, 256, 3), 20 * k, np.uint8) for k in range(11)]
+    asked: list[tuple[int, bool]] = []
+
+    def motion(pictures: torch.Tensor) -> FaceMotion:
+        asked.append((len(pictures), pictures.is_contiguous()))
+        return plain.runtime.motion(pictures)
+
+    monkeypatch.setattr(engine.runtime, "motion", motion)
+    for count, sizes in ((1, [1]), (3, [8]), (8, [8]), (11, [8, 8])):
+        asked.clear()
+        faces = engine.extract(images[:count])
+        assert asked == [(size, True) for size in sizes]
+        for ours, theirs in zip(faces, plain.extract(images[:count]), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-4)
 
 
 def test_a_motion_that_is_given_needs_no_picture(engine, frames):
@@ -550,7 +761,7 @@ def test_a_motion_that_is_given_needs_no_picture(engine, frames):
     portrait, puppeteer = engine.prepare(bundled("drawing"), 384, 512), calibrated(engine, frames[:START])
     seen = [puppeteer.follow(Driving(rgb(f), k / FPS, f)) for k, f in enumerate(frames[START : START + 4])]
     shown = [puppeteer.render(portrait, sight) for sight in seen]
-    value = engine._single._path._filter[0, seen[-1].row]
+    value = engine._single._way.path._filter[0, seen[-1].row]
     face = unflat(value[None].clone(), portrait.face.motion.canonical)
     given = Given(face, seen[-1].reference, seen[-1].row)
     assert np.array_equal(puppeteer.render(portrait, seen[0]), shown[0]), "the filter is elsewhere"
@@ -586,7 +797,8 @@ def test_a_whole_frame_of_full_size(checkpoints, frames, all_cores, monkeypatch)
 
 
 def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
-    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16))
+    """A step down is made beside the frames: here, at once."""
+    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16), lambda job: job())
     source, puppeteer = engine.prepare(bundled("drawing"), 256, 512), calibrated(engine, frames[:START])
     engine.warm_up(source, lambda done, total: None)
     seen = puppeteer.follow(Driving(rgb(frames[-1]), 1.0))
@@ -617,7 +829,7 @@ def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA …")
 
-    monkeypatch.setattr(engine._live._path, "_launch", broken)
+    monkeypatch.setattr(engine._live._way.path, "_launch", broken)
     with pytest.raises(RuntimeError, match="illegal"):
         engine.submit(work)  # the device still answers
     monkeypatch.setattr(engine.runtime, "synchronize", broken)
@@ -691,6 +903,22 @@ def test_a_compiler_that_gives_up_is_one_that_fails(eager, monkeypatch, caplog):
         last_sum(Compile.ON)
     assert last_sum(Compile.AUTO) == 6
     assert sum("going on without" in r.message for r in caplog.records) == 1
+
+
+def test_kernels_are_kept_with_the_checkpoints(tiny, tmp_path, monkeypatch):
+    """Where they can be written there."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    settings = Settings(tiny, "cpu", Precision.FP32, build=Build(compile=Compile.ON))
+    Runtime(settings)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "mine")
+    del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    Runtime(replace(settings, build=Build(compile=Compile.OFF)))
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    Runtime(settings)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tiny / "compiled")
+    del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    build.keep_kernels(tmp_path / "nowhere")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(user_cache_path("puppetcast") / "compiled")
 
 
 def test_graphs_need_cuda():

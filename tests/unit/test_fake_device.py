@@ -11,12 +11,14 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from bench.gpu.setup import Scene, Setup
-from pipeline.liveportrait import runtime
+from pipeline.errors import ModelError
+from pipeline.liveportrait import build, runtime
 from pipeline.liveportrait.device import DevicePath
 from pipeline.liveportrait.motion import face_motion
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.planes import plane_encoder
 from pipeline.liveportrait.runtime import Runtime
+from pipeline.liveportrait.streams import streams_of
 
 META = torch.device("meta")
 
@@ -55,6 +57,21 @@ def test_a_tensor_left_on_the_host_is_found(tiny):
     path._from_yuv = torch.zeros(3, 3)
     with pytest.raises(RuntimeError, match=r"two (different )?devices"):
         run(path, 2)
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_apple_s_and_intel_s_devices_are_waited_for_and_capture_nothing(kind, monkeypatch):
+    """None is here; what would be asked of one."""
+    device, waits = torch.device(kind), []
+    monkeypatch.setattr(getattr(torch, kind), "synchronize", lambda *where: waits.append(where))
+    assert build.complete(Build(), device) == Build(True, False, Compile.OFF, False)
+    with pytest.raises(ModelError, match=f"CUDA graphs need a CUDA device; the device is '{kind}'"):
+        build.complete(Build(graph=True), device)
+    assert build.precisions(device) == [Precision.FP32]
+    streams_of(device).record(None).synchronize()
+    assert len(waits) == 1, "a picture is on the host when it is taken"
+    with pytest.raises(ModelError, match=f"device '{kind}' cannot be used .*leave it out for the best one"):
+        runtime.find_device(kind)
 
 
 def test_a_look_at_a_value_is_found(tiny, monkeypatch):

@@ -189,6 +189,7 @@ def test_leaning_back_does_not_shrink_the_head_for_good():
     assert np.allclose(shown[:, :3], pose[:3]), "turns are not taken back"
     assert shown[250, 3] == pytest.approx(-0.2 / np.e, rel=0.02)
     assert abs(shown[-1, 3]) < 0.005
+    assert shown[-1, 4] == pytest.approx(0.5 / np.e, rel=0.02), "where it has gone it stays for longer"
     assert np.abs(np.diff(shown, axis=0)).max() < 0.003
     after = recentre(pose, 10_000, 25.0)
     assert np.abs(after - shown[-1]).max() < 0.01, "nor does it leap after a pause"

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,12 +20,15 @@ from pipeline.follow.tuning import Region, Tuning
 from pipeline.liveportrait import conformance as verify
 from pipeline.liveportrait import motion
 from pipeline.liveportrait.build import compiled, precisions
+from pipeline.liveportrait.crop import SIDE, FaceBox, mask_in_picture
 from pipeline.liveportrait.files import BASE, RETARGETING
-from pipeline.liveportrait.folding import Folding, FusedSpade, PhaseConv, fold
+from pipeline.liveportrait.folding import Folding, fold, fold_spectral
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
-from pipeline.liveportrait.networks import TINY, DenseMotion, Spade, SpadeGenerator
+from pipeline.liveportrait.networks import TINY, DenseMotion, SpadeBlock, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
+from pipeline.liveportrait.paste import PasteBack, pasted, to_nearest_bytes
 from pipeline.liveportrait.runtime import Runtime
+from pipeline.liveportrait.spade import Blocks, GatheredConv, PhaseConv
 from pipeline.liveportrait.weights import Networks, load_networks, read_state
 
 
@@ -35,7 +40,9 @@ def networks(checkpoints):
 
 def missed(path, networks, **instead) -> list[str]:
     """Rows that are beyond their tolerance. instead: of what the file has under these names."""
-    rows = list(verify.verify(verify.load_golden(path) | instead, networks, path))
+    golden = verify.load_golden(path)
+    golden.update(instead)
+    rows = list(verify.verify(golden, networks, path))
     assert len(rows) > 20
     return [f"{r.key}: {r.error:.2e} > {r.tolerance:.0e}" for r in rows if not r.ok]
 
@@ -108,18 +115,21 @@ def test_the_compiler_s_own_kernels_compute_it_too(monkeypatch):
     """Of the layer that asks most of it; a whole network takes a minute to compile."""
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # for one kernel no processes are started
     torch.manual_seed(1)
-    spade = FusedSpade(Spade(8, TINY), 2)
+    block = SpadeBlock(8, 4, TINY)
+    fold_spectral(block)
+    blocks = Blocks([block], 2, gather=True)
     x, seg = torch.rand(1, 8, 16, 16), torch.rand(1, TINY.warped, 8, 8)
-    assert torch.allclose(compiled(spade, Compile.ON)(x, seg), spade(x, seg), atol=1e-5)
+    assert torch.allclose(compiled(blocks, Compile.ON)(x, seg), blocks(x, seg), atol=1e-5)
 
 
 def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():
     torch.manual_seed(1)
-    conv = torch.nn.Conv2d(5, 7, 3, padding=1).double()
+    conv = torch.nn.Conv2d(5, 6, 3, padding=1).double()
     x = torch.randn(2, 5, 6, 8, dtype=torch.float64)
     for scale in (2, 3, 4):
-        wanted = conv(torch.nn.functional.interpolate(x, scale_factor=scale))
+        wanted = conv(torch.nn.functional.interpolate(x, scale_factor=scale)).relu()
         assert torch.allclose(PhaseConv(conv, scale)(x), wanted, atol=1e-12)
+        assert torch.allclose(torch.cat(GatheredConv(conv, scale, 3)(x), dim=1), wanted, atol=1e-12)
 
 
 def computed(networks: Networks) -> list[torch.Tensor]:
@@ -153,7 +163,7 @@ def test_folding_changes_nothing(device, in_double):
 
 
 def test_folding_leaves_no_norm_behind(tiny):
-    networks = fold(load_networks(tiny), Folding(8))
+    networks = fold(load_networks(tiny), Folding())
     kinds = {type(m).__name__ for root in networks.modules() for m in root.modules()}
     assert not {"Spade", "BatchNorm2d"} & kinds
     left = [m for root in networks.modules() for m in root.modules() if isinstance(m, torch.nn.BatchNorm3d)]
@@ -175,6 +185,26 @@ def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, c
     bad = shell.run(command)
     assert bad.code == 1
     assert "MISSED" in bad.said
+
+
+def test_a_golden_file_that_lacks_an_array_is_told_of(tmp_path):
+    path = tmp_path / "half.npz"
+    np.savez(path, **{"paste.result": np.zeros(1)})
+    with pytest.raises(ModelError, match=r"half\.npz: lacks 'landmarks_203'"):
+        list(verify.verify_crop(verify.load_golden(path)))
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])
+def test_a_turned_crop_goes_back_as_opencv_pastes_it(angle):
+    """Into a picture in which every pixel is black or white, so that each place counts."""
+    some = np.random.default_rng(3)
+    picture, made = (np.asarray(some.integers(2, size=(side, side, 3)) * 255, np.uint8) for side in (160, SIDE))
+    box = FaceBox(np.array([83.1, 74.6]), 120.3, angle)
+    warped = cv2.warpAffine(made, box.to_picture()[:2], (160, 160), flags=cv2.INTER_LINEAR)
+    mask = mask_in_picture(box.to_picture(), (160, 160))[..., None]
+    canvas = PasteBack(picture, box, torch.device("cpu")).on_canvas(160)
+    whole = to_nearest_bytes(pasted(verify.as_input(made[None], torch.device("cpu")), *canvas))[0].numpy()
+    assert np.abs(whole - (mask * warped + (1 - mask) * picture)).max() <= 1
 
 
 def test_safetensors_load_as_well(tiny, tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from bench.similarity import psnr
 from bench.stability import load
 from pipeline.face.choice import place
 from pipeline.face.faces import faces_by
@@ -17,6 +19,7 @@ from pipeline.face.units import in_pixels, in_units
 from pipeline.follow.framing import Framing, View
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Driving, Image
+from pipeline.liveportrait.crop import DRIVING, FaceBox, cut, mesh_box
 from pipeline.mesh.follow import MeshPuppeteer
 from pipeline.mesh.geometry import Geometry
 from pipeline.mesh.pose import pose_of
@@ -116,3 +119,22 @@ def test_a_real_driver_does_not_leap_where_the_picture(before, after, geometry, 
     assert step <= np.percentile(own, 99)
     off = np.linalg.norm(both - one, axis=2)[CHANGE:]
     assert np.sqrt((off**2).mean()) < 0.025 * eye_distance(geometry.landmarks)
+
+
+def test_liveportrait_cuts_the_same_face_from_a_picture_of_another_size(model: Path, clip: Callable[[str], Path]) -> None:
+    """To a pixel of the networks' input; noise of two grey levels moves it by half of that."""
+    images = load(clip("d19"), 5)
+    small = [cv2.resize(image, (240, 240), interpolation=cv2.INTER_AREA) for image in images]
+
+    def squares(pictures: Sequence[Image]) -> np.ndarray:
+        with closing(faces_by(model).open_tracker()) as tracker:
+            found = [tracker.track(picture, k / 30) for k, picture in enumerate(pictures)]
+        boxes = [mesh_box(face, DRIVING) for face in found if face is not None]
+        assert len(boxes) == len(pictures)
+        return np.array([[*box.centre, box.side] for box in boxes])
+
+    one, other = squares(images), squares(small)
+    assert (np.abs(other - one).mean(axis=0) < one[:, 2].mean() / 256).all()
+    square = FaceBox(one[0, :2], one[0, 2], 0.0)
+    large, halved = (cut(image, square.in_pixels(image).to_crop(256), 256) for image in (images[0], small[0]))
+    assert psnr(large, halved) > 30, "and it shows the same"
