@@ -65,7 +65,9 @@ def load_golden(path: Path) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Golden(path, file)
-    except (OSError, ValueError, EOFError) as exc:
+    except OSError as exc:
+        raise ModelError(f"{path}: {exc.strerror or 'not a golden file'}") from exc
+    except (ValueError, EOFError) as exc:
         raise ModelError(f"{path}: not a golden file ({str(exc).splitlines()[0]})") from exc
 
 
@@ -276,7 +278,7 @@ def _feature(key: str, value: Any, golden: Golden) -> Row:
     return Row(key, float(error / max(float(golden[key].std()), 1e-9)), FEATURE_TOLERANCE)
 
 
-def _picture(key: str, value: Any, golden: Golden, mean: float, most: float) -> Iterator[Row]:
+def _picture(key: str, value: Any, golden: Mapping[str, Any], mean: float, most: float) -> Iterator[Row]:
     error = np.abs(value.astype(np.float64) - golden[key])
     yield Row(f"{key} mean", float(error.mean()), mean)
     yield Row(f"{key} most", float(error.max()), most)

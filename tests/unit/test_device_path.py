@@ -627,6 +627,21 @@ def test_where_memory_ends_smaller_batches_go_on(graphs, monkeypatch, caplog):
         Streets().path.capture(lambda done, total: None)
 
 
+def test_a_capture_says_in_its_own_words_that_memory_has_ended():
+    def of(problem: str) -> BaseException:
+        try:
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            except torch.OutOfMemoryError:
+                raise RuntimeError(problem)  # noqa: B904
+        except RuntimeError as exc:
+            return exc
+
+    assert build.is_out_of_memory(of("operation failed due to a previous error during capture"))
+    assert build.is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"))
+    assert not build.is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
 class Shown:
     """In the place of `LivePortraitPrepared`."""
 
@@ -684,6 +699,24 @@ def test_where_the_largest_batch_finds_no_memory_the_next_smaller_is_built(graph
     rig.builds.pop()()
     assert rig.colours(rig.submit(runtime, "abc"[:1])) == "a"
     assert rig.renderer.max_batch == 4
+
+
+def test_buffers_that_leave_no_room_to_run_are_smaller(graphs, monkeypatch):
+    whole = graphs.__init__
+
+    def init(graph, function, where, *shared):
+        if len(function.func.__self__._holds) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        whole(graph, function, where, *shared)
+
+    monkeypatch.setattr(graphs, "__init__", init)
+    rig, runtime = Rendered(), Simple()
+    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
+    assert rig.colours(rig.submit(runtime, "ab")) == "ab"
+    assert rig.renderer.max_batch == 2
+    monkeypatch.setattr(graphs, "room", 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        Rendered().renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
 
 
 def test_another_way_is_built_beside_the_frames_and_keeps_its_own_networks(graphs):
@@ -810,14 +843,41 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
 
     spoil()
     assert np.array_equal(engine.submit([(source, seen)])()[0], still), "the portrait at rest instead"
-    assert engine.runtime.precision is Precision.FP32
+    assert engine.runtime.precision is Precision.BF16, "until frames go another way"
     seen = puppeteer.follow(Driving(rgb(frames[-1]), 1.0 + 1 / FPS))
     again = engine.submit([(source, seen)])()[0]
+    assert engine.runtime.precision is Precision.FP32
     assert psnr(luma(again), luma(good)) > 25, "the filter begins anew, and not from nothing"
     spoil()
     with pytest.raises(ModelError, match="are the checkpoints whole"):
         puppeteer.render(source, seen)
     puppeteer.close()
+
+
+def test_a_step_down_stops_no_frame(tiny, monkeypatch):
+    """Neither while networks are loaded nor while another way through them is built."""
+    builds: list[Any] = []
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.BF16), builds.append)
+    source = engine.prepare(bundled("drawing"), 128, 512)
+    work, still = [(source, Given(source.face, source.face, 0))], planar(source.still)
+    engine.submit(work)()
+    with torch.inference_mode():
+        engine.runtime._networks.generator.conv_img[0].bias.fill_(torch.nan)
+    lower, meanwhile = Runtime.lower, []
+    monkeypatch.setattr(Runtime, "lower", lambda failed: (meanwhile.append(engine.submit(work)()), lower(failed))[1])
+    for _ in range(3):
+        assert np.array_equal(engine.submit(work)()[0], still)
+    [load] = builds
+    load()
+    assert np.array_equal(meanwhile[0][0], still)
+    for _ in range(3):
+        assert np.array_equal(engine.submit(work)()[0], still)
+    assert engine.runtime.precision is Precision.BF16
+    [_, build_way] = builds
+    build_way()
+    assert not np.array_equal(engine.submit(work)()[0], still)
+    assert engine.runtime.precision is Precision.FP32
+    assert len(builds) == 2
 
 
 def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):
