@@ -5,7 +5,10 @@ Norms go into the convolutions before them, W's channels are padded, its largest
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -25,17 +28,29 @@ DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precisio
 @dataclass(frozen=True)
 class Folding:
     """What pays on one kind of device alone. align: W's wide maps get channels of zeros up to a multiple of this, as matrix units
-    want them; processors do not mind. gather: G has the fewest steps instead of the fewest multiplications."""
+    want them; processors do not mind. gather: G has the fewest steps instead of the fewest multiplications.
+    kernels: what W's hourglass is given is made by a Triton kernel, see `kernels`."""
 
     align: int = 1
     gather: bool = False
+    kernels: bool = False
 
     @classmethod
     def of(cls, device: torch.device) -> Folding:
-        return FOLDINGS.get(device.type, cls())
+        folding = FOLDINGS.get(device.type, cls())
+        return replace(folding, kernels=_kernels_agree(device)) if folding.kernels else folding
 
 
-FOLDINGS = {"cuda": Folding(align=8, gather=True)}
+FOLDINGS = {"cuda": Folding(align=8, gather=True, kernels=True)}
+
+
+@cache
+def _kernels_agree(device: torch.device) -> bool:
+    if importlib.util.find_spec("triton") is None:
+        return False
+    from .kernels import agree
+
+    return agree(device)
 
 
 def fold(networks: Networks, folding: Folding) -> Networks:
@@ -84,6 +99,11 @@ class FoldedDenseMotion(DenseMotion):
         self.compress, self.norm, self.hourglass = plain.compress, plain.norm, plain.hourglass
         self.register_buffer("grid", plain.grid, persistent=False)
         first, last = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0")), conv_of(self.hourglass.decoder)
+        self._kernel: Callable[..., Tensor] | None = None
+        if folding.kernels:
+            from .kernels import sparse_motions
+
+            self._kernel = sparse_motions
         self._zeros: int = -first.in_channels % folding.align
         widen(first, first.in_channels + self._zeros, first.out_channels)
         wide = last.out_channels + -last.out_channels % folding.align
@@ -95,6 +115,10 @@ class FoldedDenseMotion(DenseMotion):
 
     def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
         """(B, 112, D, H, W)"""
+        if self._kernel is not None:
+            first = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0"))
+            out = self._kernel(portrait.compressed, portrait.keypoints, driving, first.in_channels, first.weight.dtype)
+            return out.permute(0, 4, 1, 2, 3)
         x = super().sparse_motions(portrait, driving, shifts)
         return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self._zeros)) if self._zeros else x
 

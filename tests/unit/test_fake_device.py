@@ -4,6 +4,7 @@ values, so that a tensor left on the host, or a look at a value, ends it. What a
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from bench.gpu.setup import Scene, Setup
 from pipeline.errors import ModelError
 from pipeline.liveportrait import build, motion, runtime
 from pipeline.liveportrait.device import DevicePath
+from pipeline.liveportrait.folding import FOLDINGS
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.planes import plane_encoder
 from pipeline.liveportrait.runtime import Runtime
@@ -24,8 +26,9 @@ META = torch.device("meta")
 
 
 @pytest.fixture(autouse=True)
-def float32(monkeypatch):
-    """Tensors without values have no autocast."""
+def like_cuda(monkeypatch):
+    """Tensors without values have no autocast, and run no kernel; the rest is as on CUDA."""
+    monkeypatch.setitem(FOLDINGS, "meta", replace(FOLDINGS["cuda"], kernels=False))
     for name in ("autocast", "autocast_face"):
         monkeypatch.setattr(runtime, name, lambda device, precision: nullcontext())
 
