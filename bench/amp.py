@@ -18,7 +18,7 @@ import torch
 
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image
-from pipeline.liveportrait.build import precisions
+from pipeline.liveportrait.build import precisions, searching
 from pipeline.liveportrait.crop import DRIVING, SOURCE, cut, mesh_box, shrink
 from pipeline.liveportrait.follow import driving_input
 from pipeline.liveportrait.motion import Face, FaceMotion, Gains, Ratios, drive
@@ -151,8 +151,9 @@ def measured(row: Row, source: Image, crops: list[Image]) -> dict[str, Any]:
     if runtime.device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = row.tf32
         torch.cuda.reset_peak_memory_stats(runtime.device)
-    animation = Animation(runtime, source, crops[0])
-    animation.frame(crops[0])
+    with searching():
+        animation = Animation(runtime, source, crops[0])
+        animation.frame(crops[0])
     start = time.perf_counter()
     pictures = [animation.frame(crop) for crop in crops]
     spent = time.perf_counter() - start

@@ -142,6 +142,7 @@ def main() -> None:
     given = parser.parse_args()
     results = given.out / "results.jsonl"
     good = True
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a step must not outlive its report
     if not given.table:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str((given.work / "compiled").resolve())
         options = {key: getattr(given, key) for key in ("work", "device", "tiny", "crops", "golden")}

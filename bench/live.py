@@ -46,6 +46,7 @@ SIDE, FPS = 512, 30
 SETTLE_S = 4.0  # calibration, bitrates and key frames are over by then
 AGE_LIMIT_MS = 150
 LOOPBACK = ["127.0.0.1"]
+SEATS = ("max_sessions", "max_sessions_per_address", "max_connecting", "max_connecting_per_address")
 
 
 class StampedEngine:
@@ -87,7 +88,7 @@ def serve(pipe: Connection, extra_s: float, sections: dict[str, Any]) -> None:
     config = Config.model_validate(
         {
             "http": {"port": 0},
-            "webrtc": {"bind_addresses": LOOPBACK, "max_sessions": 200, "max_sessions_per_address": 200},
+            "webrtc": {"bind_addresses": LOOPBACK, **dict.fromkeys(SEATS, 200)},
             "downloads": {"fetch": False},
             "engine": {"max_side": SIDE},
             **sections,

@@ -18,6 +18,7 @@ from pipeline.clips import Progress, open_clip, timed
 from pipeline.errors import PuppetError
 from pipeline.face.faces import TRACKERS, Faces, faces_by, faces_if_here
 from pipeline.face.motion import Array, Neutral, rest
+from pipeline.face.units import in_pixels
 from pipeline.follow.calibration import Calibration
 from pipeline.frames import Image
 from pipeline.mesh.prepared import MeshPrepared
@@ -40,7 +41,7 @@ def mesh(clip: Path, against: Path | None = None, progress: Progress = lambda do
     faces = faces_by(models.find(models.FACE_LANDMARKER))
     seen: list[Array | None] = []
     figures: dict[str, Any] = _measure(frames, faces, seen, progress)
-    found = [Picture(image, face) for image, face in zip(frames, seen, strict=True) if face is not None]
+    found = [Picture(image, in_pixels(face, image)) for image, face in zip(frames, seen, strict=True) if face is not None]
     figures |= {"cpu_ms": _costs(frames), **(_pictures(found, there) if found else {})}
     return {"clip": clip.name, "frames": len(frames), "tracker": faces.name, **figures}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image
-from pipeline.liveportrait.build import Captured
+from pipeline.liveportrait.build import Captured, searching
 from pipeline.liveportrait.folding import DTYPES
 from pipeline.liveportrait.motion import Face, Gains, drive
 from pipeline.liveportrait.options import MotionOptions, Precision
@@ -91,7 +91,8 @@ def parts(
         "G": lambda: runtime.generate(warped),
         "M+W+G+S": networks,
     }
-    out = to_bytes(networks())[0].cpu().numpy()
+    with searching():
+        out = to_bytes(networks())[0].cpu().numpy()
     if graph:
         each = {name: Captured(run, runtime.device).replay for name, run in each.items()}
     return {name: quantiles(times(run, runtime.device, count)) for name, run in each.items()}, out

@@ -211,6 +211,8 @@ def find_portrait(where: str) -> Path | None:
     """The file that `where` names, None for a bundled portrait; PortraitError if it is neither."""
     if where in bundled_names():
         return None
+    if not where.strip():
+        raise PortraitError(f"the portrait's name is empty; bundled portraits: {', '.join(bundled_names())}")
     path = Path(where)
     if path.is_dir():
         raise PortraitError(f"{where}: Is a directory; a picture file is expected")

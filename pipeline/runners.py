@@ -48,7 +48,7 @@ class LaneThread:
 
 
 class StageThread:
-    """Runs a stage on a thread of its own, which is the only one that uses the device."""
+    """Runs a stage on a thread of its own."""
 
     def __init__(self, stage: AnimationStage) -> None:
         self._stage = stage

@@ -48,7 +48,7 @@ def parity(setup: Setup, precision: Precision, batch: int) -> dict[str, Any]:
 def graph_is_eager(setup: Setup) -> dict[str, Any]:
     """Frames in turn, so that the filter takes part, by replay and without."""
     scene = setup.usual
-    graph, eager = scene.captured(), scene.path()
+    graph, eager = scene.ready, scene.path()
     worst, most = 99.0, 0
     for k in range(setup.count(8)):
         work = [(scene.portrait, scene.sight(k + row, row, GAP_S if k else 0.0)) for row in range(setup.largest)]
@@ -63,7 +63,7 @@ def graph_is_eager(setup: Setup) -> dict[str, Any]:
 def rows_isolated(setup: Setup) -> dict[str, Any]:
     """A stream's picture does not depend on its neighbour's."""
     scene = setup.usual
-    path, frames = scene.captured(2), range(1, 4)
+    path, frames = scene.ready, range(1, 4)
     pictures = [shown(path, [(scene.portrait, scene.sight(0)), (scene.portrait, scene.sight(k, 1))]) for k in frames]
     if any(not np.array_equal(a[0], b[0]) for a, b in pairwise(pictures)):
         raise StepFailed("a stream's picture changes with its neighbour's")
@@ -75,7 +75,7 @@ def rows_isolated(setup: Setup) -> dict[str, Any]:
 def filter_survives_a_rebuild(setup: Setup) -> dict[str, Any]:
     """On a path that was made anew, each row begins with what is seen, not with nothing."""
     scene = setup.usual
-    before = shown(scene.captured(2), [(scene.portrait, scene.sight(0, row)) for row in range(2)])
+    before = shown(scene.ready, [(scene.portrait, scene.sight(0, row)) for row in range(2)])
     after = shown(scene.captured(2), [(scene.portrait, scene.sight(0, row, GAP_S)) for row in range(2)])
     worst = min(psnr(a, b) for a, b in zip(before, after, strict=True))
     if not worst >= SAME_DB:
@@ -86,7 +86,7 @@ def filter_survives_a_rebuild(setup: Setup) -> dict[str, Any]:
 def two_in_flight(setup: Setup) -> dict[str, Any]:
     """Each batch's own pictures, with the next one under way, and where a batch is tried again one by one meanwhile."""
     scene = setup.usual
-    path = scene.captured(2)
+    path = scene.ready
     work = [[(scene.portrait, scene.sight(k, k))] for k in range(3)]
     alone = [shown(path, one)[0] for one in work]
     pending = [path.submit(one) for one in work[:2]]
@@ -109,7 +109,7 @@ def _same(got: list[Image], wanted: list[Image], otherwise: str) -> None:
 def memory_is_flat(setup: Setup) -> dict[str, Any]:
     """300 frames add nothing to the device's memory, and little to the host's."""
     scene, count = setup.usual, setup.count(300)
-    path = scene.captured()
+    path = scene.ready
     _run(scene, path, setup.count(50))
     before, host = _allocated(setup), _host_mb()
     _run(scene, path, count)
@@ -141,7 +141,7 @@ def no_host_synchronisation(setup: Setup) -> dict[str, Any]:
     if not setup.cuda:
         return NO_CUDA
     scene = setup.usual
-    path = scene.captured()
+    path = scene.ready
     shown(path, [(scene.portrait, scene.sight(0))])
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -76,11 +76,13 @@ def padded(bench: Micro) -> Figures:
         wider[:, :given], zeros[:out, :given] = x, weight
         yield (
             f"padded {name}",
-            bench.pair(
-                partial(F.conv3d, x, weight, padding=kernel // 2),
-                lambda x=wider, w=zeros, k=kernel, n=out: F.conv3d(x, w, padding=k // 2)[:, :n],  # type: ignore[misc]
-            ),
+            bench.pair(partial(F.conv3d, x, weight, padding=kernel // 2), partial(_first, out, wider, zeros, kernel // 2)),
         )
+
+
+def _first(count: int, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """Some of a convolution's outputs."""
+    return F.conv3d(x, weight, padding=padding)[:, :count]
 
 
 def mask_in_2d(bench: Micro) -> Figures:
@@ -91,7 +93,8 @@ def mask_in_2d(bench: Micro) -> Figures:
 
     def sliced() -> Tensor:
         slices = x.permute(0, 2, 1, 3, 4).flatten(0, 1)
-        planes = F.conv2d(slices, flat, padding=3).float().reshape(-1, 7, MOTIONS, *x.shape[-2:])
+        convolved = F.conv2d(slices, flat, padding=3)
+        planes = convolved.reshape(bench.depth, 7, MOTIONS, *x.shape[3:]).float()
         padded = F.pad(planes, (0, 0, 0, 0, 0, 0, 0, 0, 3, 3))
         return sum(padded[k : k + bench.depth, k] for k in range(7)).permute(1, 0, 2, 3)[None]  # type: ignore[union-attr]
 
@@ -121,11 +124,16 @@ def phases(bench: Micro) -> Figures:
         flat = taps.to(bench.dtype).flatten(0, 2)
         yield (
             f"enlarged {scale} x and convolved, by phases",
-            bench.pair(
-                lambda x=x, w=weight, s=scale: F.conv2d(F.interpolate(x, scale_factor=s), w, padding=1),  # type: ignore[misc]
-                lambda x=x, w=flat, s=scale: F.pixel_shuffle(F.conv2d(x, w, padding=1), s),  # type: ignore[misc]
-            ),
+            bench.pair(partial(_enlarged_first, x, weight, scale), partial(_enlarged_last, x, flat, scale)),
         )
+
+
+def _enlarged_first(x: Tensor, weight: Tensor, scale: int) -> Tensor:
+    return F.conv2d(F.interpolate(x, scale_factor=scale), weight, padding=1)
+
+
+def _enlarged_last(x: Tensor, weight: Tensor, scale: int) -> Tensor:
+    return F.pixel_shuffle(F.conv2d(x, weight, padding=1), scale)
 
 
 def sparse_motion(bench: Micro) -> Figures:
@@ -171,10 +179,10 @@ def beside(bench: Micro) -> Figures:
     if not bench.setup.cuda:
         yield "M beside G", {"skipped": "no CUDA"}
         return
-    runtime = bench.setup.scene().runtime
+    runtime = bench.setup.usual.runtime
     picture, warped = torch.rand(1, 3, 256, 256, device=bench.where), torch.randn(1, 256, 64, 64, device=bench.where)
-    m = Captured(lambda: runtime.motion(picture), bench.where)
-    g = Captured(lambda: runtime.generate(warped), bench.where)
+    each: tuple[Run, Run] = (lambda: runtime.motion(picture)), (lambda: runtime.generate(warped))
+    m, g = (Captured(run, bench.where) for run in each)
     stream = torch.cuda.Stream(bench.where)  # type: ignore[no-untyped-call]
 
     def both() -> None:

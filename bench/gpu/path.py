@@ -67,7 +67,8 @@ def _product(setup: Setup) -> Iterator[dict[str, Any]]:
     scene = setup.scene(build=build)
     yield {"precision": str(scene.runtime.precision), "load_s": round(time.perf_counter() - start, 1)}
     path = scene.path()
-    yield {"build_s": round(seconds(lambda: path.capture(lambda done, total: None)), 1)}
+    build_s = seconds(lambda: path.capture(lambda done, total: None, setup.measured))  # as a server begins
+    yield {"build_s": round(build_s, 1), "batches": path.batches}
     for batch in setup.measured:
         yield {f"batch {batch}": whole(scene, path, batch)}
     yield {"peak_mb": peak_mb(setup.where)}
@@ -121,7 +122,9 @@ def kernels(scene: Scene, path: DevicePath, batch: int) -> dict[str, Any]:
     spent: Counter[str] = Counter()
     calls: Counter[str] = Counter()
     for event in profile.key_averages():
-        spent[event.key] += event.self_device_time_total if scene.setup.cuda else event.self_cpu_time_total
-        calls[event.key] += event.count
+        us = event.self_device_time_total if scene.setup.cuda else event.self_cpu_time_total
+        if us > 0:  # the host's calls take none of the device's time
+            spent[event.key] += us
+            calls[event.key] += event.count
     top = {name[:120]: [round(us / count / 1000, 4), round(calls[name] / count, 1)] for name, us in spent.most_common(TOP)}
     return {"a_batch": round(sum(calls.values()) / count), "top": top}

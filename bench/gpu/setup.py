@@ -149,6 +149,11 @@ class Scene:
         with torch.inference_mode(), self.runtime.on_device():
             return DevicePath(self.runtime, MotionOptions(), self.setup.side, self.portrait, batch, encode)
 
+    @cached_property
+    def ready(self) -> DevicePath:
+        """Captured, for all who leave it as it is."""
+        return self.captured()
+
     def captured(self, largest: int | None = None) -> DevicePath:
         path = self.path(largest)
         path.capture(lambda done, total: None)

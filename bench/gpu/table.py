@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WIDTH = 110
+WIDTH = 118
 
 
 def progress(line: dict[str, Any]) -> str:

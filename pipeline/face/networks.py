@@ -77,14 +77,14 @@ class Square:
 
     def cut(self, image: Image, size: int) -> Array:
         """(size, size, 3) float32 from 0 to 1; beyond the picture its border goes on."""
-        return self.cuts(image, size, [0.0])[0]
+        return self.cuts(image, size, [self])[0]
 
-    def cuts(self, image: Image, size: int, turns: Sequence[float]) -> list[Array]:
-        """The same of squares that are turned by so many radians further: cheaper than one by one."""
+    def cuts(self, image: Image, size: int, squares: Sequence[Square]) -> list[Array]:
+        """The same of squares round the same point, not larger, and turned: cheaper than one by one."""
         part, to_part = self._part(image, size)
         if not part.size:
-            return [np.zeros((size, size, 3), np.float32) for _ in turns]
-        grids = [to_part @ self.turned(turn)._grid(size) for turn in turns]
+            return [np.zeros((size, size, 3), np.float32) for _ in squares]
+        grids = [to_part @ square._grid(size) for square in squares]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         cuts = (cv2.warpAffine(part, g, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE) for g in grids)
         return [np.asarray(cut, np.float32) / 255 for cut in cuts]

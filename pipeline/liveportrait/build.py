@@ -157,6 +157,14 @@ def reserved(device: torch.device) -> int:
     return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
 
 
+def is_out_of_memory(problem: BaseException | None) -> bool:
+    """Also where a library says so in its own words, or a capture that ended by it does."""
+    if problem is None:
+        return False
+    found = isinstance(problem, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(problem)
+    return found or is_out_of_memory(problem.__context__)
+
+
 def graph_memory(device: torch.device) -> tuple[Any, Any]:
     """For graphs of which one runs at a time: the pool that they share, and the stream on which they are captured."""
     return torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

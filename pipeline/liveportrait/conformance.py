@@ -40,10 +40,10 @@ class Golden(dict[str, Any]):
 
     def __init__(self, path: Path, arrays: Mapping[str, Any]) -> None:
         super().__init__(arrays)
-        self._path = path
+        self.path = path
 
     def __missing__(self, key: str) -> Any:
-        raise ModelError(f"{self._path}: lacks '{key}'; take the golden file as it was published")
+        raise ModelError(f"{self.path}: lacks '{key}'; take the golden file as it was published")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def load_golden(path: Path) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Golden(path, file)
-    except (OSError, ValueError, EOFError) as exc:
+    except OSError as exc:
+        raise ModelError(f"{path}: {exc.strerror or 'not a golden file'}") from exc
+    except (ValueError, EOFError) as exc:
         raise ModelError(f"{path}: not a golden file ({str(exc).splitlines()[0]})") from exc
 
 
@@ -165,7 +167,7 @@ def _network_rows(golden: Golden, networks: Networks, precision: Precision) -> I
         yield _feature(f"W.occlusion_map{k}", occlusion[k, 0], golden)
         yield _feature(f"W.out_sample{k}", warped[k, ::8, ::8, ::8], golden)
         name = f"G.image_float_sample{k}"
-        levels = {name: 255 * golden[name]}
+        levels = Golden(golden.path, {name: 255 * golden[name]})
         yield from _picture(name, _array(255 * picture[k, :, ::8, ::8]), levels, MEAN_LEVELS, MOST_LEVELS)
         yield from _picture(f"G.image{k}", to_bytes(picture[k : k + 1])[0].cpu().numpy(), golden, MEAN_LEVELS, MOST_LEVELS)
     for name, network in (("lip", networks.lip), ("eye", networks.eye)):

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..clock import steady
 from ..errors import PuppetError
 from ..frames import Image
-from .build import Captured, graph_memory, reserved, searching
+from .build import Captured, graph_memory, is_out_of_memory, reserved, searching
 from .columns import WIDTH, named
 from .compose import STATE, compose, filtered, flat
 from .follow import Given, Sight
@@ -94,7 +94,7 @@ class DevicePath:
 
     def capture(self, progress: Progress, batches: Sequence[int] | None = None) -> float:
         """Run, and where the device can, capture batch sizes from the smallest on; None for all. Seconds that one frame takes
-        alone. Where memory ends, the sizes up to there are what there is; OutOfMemoryError if that is none."""
+        alone. Where memory ends, the sizes up to there are what there is; what `is_out_of_memory` if that is none."""
         ready: list[int] = []
         frame_s = 0.0
         with torch.inference_mode(), self._runtime.on_device():
@@ -103,8 +103,8 @@ class DevicePath:
                 before = reserved(self._runtime.device)
                 try:
                     seconds = make(batch)
-                except torch.OutOfMemoryError:
-                    if not ready:
+                except RuntimeError as exc:
+                    if not ready or not is_out_of_memory(exc):
                         raise
                     log.warning("no memory for %d streams in one go: at most %d", batch, ready[-1])
                     break

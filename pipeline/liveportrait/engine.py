@@ -60,6 +60,7 @@ class LivePortraitEngine:
         self._lowering = threading.Lock()
         self._overflowed: WeakSet[Runtime] = WeakSet()
         self.runtime = Runtime(settings)
+        self._lowered: Runtime | None = None  # the next precision, while another way through it is built
         self.on_cpu = self.runtime.device.type == "cpu"
         self.overlaps = not self.on_cpu
         self.max_batch = 1 if self.on_cpu else settings.max_batch
@@ -101,8 +102,8 @@ class LivePortraitEngine:
         """As in `pipeline.engine.Engine`. DeviceLost, also from the result, where the device does not answer any more."""
         moving = [(prepared, sight) for prepared, sight in work if sight is not None and sight.rest < 1]
         with self._asking():
-            collect = self._worker.frames(lambda: self._live.submit(self.runtime, moving))
-        self.max_batch = self._live.max_batch  # another way may be in use
+            collect = self._worker.frames(lambda: self._live.submit(self._lowered or self.runtime, moving))
+        self._follow_up()
 
         def pictures() -> list[Image]:
             with self._asking():
@@ -114,6 +115,13 @@ class LivePortraitEngine:
             return out
 
         return pictures
+
+    def _follow_up(self) -> None:
+        """Another way may be in use; then all else goes on in its precision too, whose kernels are compiled by now."""
+        self.max_batch = self._live.max_batch
+        if (lowered := self._lowered) is not None and self._live.runtime is lowered:
+            with self._lowering:  # not before: networks may be loaded meanwhile, for seconds
+                self.runtime, self._lowered, self._proven = lowered, None, lowered.precision
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -158,23 +166,29 @@ class LivePortraitEngine:
                 return job()
 
         with self._asking():
-            return self._worker.between(run)
+            try:
+                return self._worker.between(run)
+            except torch.OutOfMemoryError as exc:
+                where = self.runtime.device
+                raise PuppetError(f"{where} has no memory left for it; a lower liveportrait.max_batch leaves some") from exc
 
     def _step_down(self, failed: Runtime) -> None:
         """Go on in the next precision, as this one gave values that are not finite; ModelError after the last."""
         with self._lowering:
             if self.runtime is failed:  # else another was first
-                self.runtime = failed.lower()
+                self.runtime, self._lowered = self._lowered or failed.lower(), None
 
     def _lower_beside(self, failed: Runtime) -> None:
-        """The same while frames go on; once, and what cannot be helped is logged."""
+        """The same while frames go on, until a way through it is built; once, and what cannot be helped is logged."""
         if failed in self._overflowed:
             return
         self._overflowed.add(failed)
 
         def lower() -> None:
             try:
-                self._step_down(failed)
+                with self._lowering:
+                    if self.runtime is failed:
+                        self._lowered = failed.lower()
             except PuppetError as exc:
                 log.error("%s", exc)
 
@@ -234,14 +248,14 @@ class LivePortraitPuppeteer(MotionFollower):
 
 def _looked_at(runtime: Runtime, crop: Image, portrait: Portrait) -> tuple[Face, Tensor, PortraitFeatures]:
     """What the networks see in a portrait's crop (256, 256, 3): its face, the keypoints at rest, and what W needs."""
-    picture = runtime.upload([crop])
+    picture = runtime.upload([crop]).contiguous()  # as live: kernels are compiled for one layout
     motion = runtime.motion(picture)
     resting = motion.keypoints()
     return Face(motion, ratios_of(portrait.landmarks, runtime.device)), resting, runtime.features(picture, resting)
 
 
 def _motion(runtime: Runtime, images: list[Image]) -> FaceMotion:
-    """As it is asked for live, in memory too: kernels are compiled for one layout."""
+    """As it is asked for live, in memory too."""
     return runtime.motion(runtime.upload(images).contiguous())
 
 

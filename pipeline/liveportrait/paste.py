@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -55,13 +54,22 @@ def places(box: FaceBox, x: Array, y: Array) -> tuple[Array, Array]:
     The published result comes from OpenCV's `warpAffine`: it takes what x gives and what y gives in steps of 1/1024 pixel, and
     their sum in steps of 1/32. A step beside it is up to 8 grey levels at a hard edge.
     """
-    to_crop = cv2.invertAffineTransform(box.to_picture()[:2])
+    to_crop = inverted(box.to_picture()[:2])
 
     def steps(values: Array) -> Array:
         return np.rint(values * 1024).astype(np.int64)
 
     across, down = (steps(a * x) + steps(b * y + c)[:, None] for a, b, c in to_crop)
     return (across + 16 >> 5) / 32, (down + 16 >> 5) / 32
+
+
+def inverted(matrix: Array) -> Array:
+    """(2, 3) the reverse of an affine map, rounded at each step as OpenCV's `invertAffineTransform` rounds it, which a machine
+    that only measures its GPU does not have."""
+    (a, b, x), (c, d, y) = matrix.tolist()
+    share = 1 / (a * d - b * c)
+    a, b, c, d = d * share, -b * share, -c * share, a * share
+    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]])
 
 
 def pasted(crops: Tensor, grid: Tensor, mask: Tensor, behind: Tensor) -> Tensor:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-import torch
-
 from ..frames import Image
+from .build import is_out_of_memory
 from .device import DevicePath, Encode
 from .follow import Given, Sight
 from .options import BATCHES, MotionOptions
@@ -58,6 +57,11 @@ class Renderer:
         self._asked: tuple[Runtime, int, list[int]] | None = None  # what was last built beside: networks, side, sizes
         self._side = 0  # of the square that holds every picture
 
+    @property
+    def runtime(self) -> Runtime | None:
+        """The networks of the way in use."""
+        return None if self._way is None else self._way.path.runtime
+
     def grow(self, side: int) -> None:
         """Pictures may have sides of so many pixels."""
         self._side = max(self._side, side + side % 2)
@@ -66,9 +70,7 @@ class Renderer:
         """Run, and where the device can, capture the way anew; seconds that one frame takes alone. Where every batch size
         takes long, only the smallest and the largest: the others are built beside the frames."""
         sizes = self._sizes()
-        first = [sizes[0], sizes[-1]] if runtime.compiles and self._beside and len(sizes) > 1 else sizes
-        path = self._new(runtime, prepared, first)
-        frame_s = path.capture(progress, path.batches)
+        path, frame_s = self._built(runtime, prepared, self._first(runtime), progress)
         self._go_over(_Way(path))
         left = [size for size in sizes if size in path.batches or size < sizes[-1]]  # that one was tried
         if left != path.batches:
@@ -97,12 +99,12 @@ class Renderer:
         way, example = self._way, work[0][0]
         if way is None or way.path.side < self._side or way.path.runtime is not runtime:
             if way is None or self._beside is None or not all(way.fits(prepared) for prepared, _ in work):
-                path = self._new(runtime, example, self._sizes())
-                if runtime.graphs:
-                    path.capture(lambda done, total: None, path.batches)
+                path, _ = self._built(runtime, example, self._sizes(), run=runtime.graphs)
                 self._go_over(_Way(path))
             else:
-                self._build_beside(runtime, example, self._sizes())
+                self._build_beside(runtime, example, self._first(runtime))
+        elif way.path.batches != self._sizes():
+            self._build_beside(runtime, example, self._sizes())
         if self._next is not None:
             self._go_over(self._next)
         assert self._way is not None
@@ -123,8 +125,7 @@ class Renderer:
 
         def build() -> None:
             try:
-                path = self._new(runtime, example, sizes)
-                path.capture(lambda done, total: None, path.batches)
+                path, _ = self._built(runtime, example, sizes)
             except Exception:  # whatever a build does, streams go on with what they have
                 log.exception("another way through the networks could not be built; going on with the one before")
                 return
@@ -137,16 +138,31 @@ class Renderer:
     def _sizes(self) -> list[int]:
         return [batch for batch in BATCHES if batch <= self.max_batch]
 
-    def _new(self, runtime: Runtime, example: LivePortraitPrepared, sizes: list[int]) -> DevicePath:
-        """A path for as many of the batch sizes as there is memory for."""
+    def _first(self, runtime: Runtime) -> list[int]:
+        """The sizes to be ready first."""
+        sizes = self._sizes()
+        return [sizes[0], sizes[-1]] if runtime.compiles and self._beside and len(sizes) > 1 else sizes
+
+    def _built(
+        self,
+        runtime: Runtime,
+        example: LivePortraitPrepared,
+        sizes: list[int],
+        progress: Progress = lambda done, total: None,
+        run: bool = True,
+    ) -> tuple[DevicePath, float]:
+        """A path for as many of the batch sizes as there is memory for, and seconds that a frame takes alone. run: so that
+        the first frames are not slow."""
         while True:
+            path = None
             try:
                 with runtime.on_device():  # host memory is pinned for the current one
                     portrait = example.on_device(self._side)
                     path = DevicePath(runtime, self._options, self._side, portrait, sizes[-1], self._encode)
                 path.batches = sizes
-                return path
-            except torch.OutOfMemoryError:
-                if len(sizes) == 1:
+                return path, path.capture(progress, sizes) if run else 0.0
+            except RuntimeError as exc:
+                if len(sizes) == 1 or not is_out_of_memory(exc):
                     raise
-                sizes = sizes[:-1]
+            log.warning("no memory for the buffers of %d streams: %d at most", sizes[-1], sizes[-2])
+            sizes = sizes[:-1]

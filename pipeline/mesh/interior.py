@@ -15,8 +15,9 @@ OVERBITE = 0.06  # and over the lower ones
 UPPER_BOW, LOWER_BOW = 0.20, 0.32  # how much higher the sides of a row stand, in mouth widths
 LOWER_LIGHT, LIP_SHADE = 0.88, (0.04, 0.18)  # on lower teeth; mouth widths below their edge between which the lip hides them
 FRONT, SIDE, SIDE_SHADE = 0.15, 0.5, 0.7  # mouth widths beside the middle between which lower teeth lose SIDE_SHADE of it
-TONGUE, TONGUE_MIDDLE, TONGUE_EDGE = (0.56, 0.60), 0.20, 0.45  # half axes, height over the lower teeth's edge, softness
-TONGUE_LIGHT, TONGUE_SHADE = 0.88, 0.6  # of flesh in the light, in its middle, and what its rim lacks of that
+TONGUE, TONGUE_MIDDLE, TONGUE_EDGE = (0.50, 0.60), 0.20, 0.45  # half axes, height over the lower teeth's edge, softness
+TONGUE_LIGHT, TONGUE_SHADE = 1.0, 0.7  # of flesh in the light, in its middle, and what its rim lacks of that
+BACK, BACK_SHADE = (0.12, 0.62), 0.6  # mouth widths over that edge between which it lies ever further back, and darker by that
 BRIGHT_TOOTH, BETWEEN = 0.45, 0.02  # luma of the darkest tooth against the others, and half a line between two, in mouth widths
 
 
@@ -53,7 +54,8 @@ def _tongue(u: Array, past: Array) -> tuple[Array, Array]:
     inside = np.clip((1.0 - away) / TONGUE_EDGE, 0, 1)
     groove = 1.0 - 0.07 * np.exp(-((u / 0.05) ** 2)) * np.clip(past / 0.1, 0, 1)
     behind = np.clip((past + 0.02) / 0.12, 0.3, 1)  # the teeth's own shadow
-    light = TONGUE_LIGHT * groove * behind * (1.0 - TONGUE_SHADE * np.minimum(away, 1) ** 2)
+    back = np.clip((past - BACK[0]) / (BACK[1] - BACK[0]), 0, 1)
+    light = TONGUE_LIGHT * groove * behind * (1.0 - TONGUE_SHADE * np.minimum(away, 1) ** 2) * (1.0 - BACK_SHADE * back)
     return inside * inside * (3 - 2 * inside), np.asarray(light)
 
 

@@ -27,7 +27,7 @@ from ..follow.tuning import Tuning
 from ..frames import Image
 from ..outfile import finished
 from ..portrait import PICTURES, Portrait, is_picture, is_portrait
-from .drivers import MAX_SIDE, Step, at_source_times, more_drivers, open_driver, paired, prepared_frames
+from .drivers import MAX_SIDE, TEMPLATES, Step, at_source_times, more_drivers, open_driver, paired, prepared_frames
 from .mux import Output, Result, sound_of, write_clip
 
 CLIPS = (".mp4",)
@@ -51,6 +51,8 @@ def check_paths(source: Path | None, driver: Path, out: Path) -> None:
     """
     still = (source is None or not is_clip(source)) and is_picture(driver)
     outfile.check(out, PICTURES if still else CLIPS, [driver] if source is None else [driver, source])
+    if driver.suffix not in TEMPLATES and not is_picture(driver):
+        open_clip(driver).close()
 
 
 def animate(

@@ -23,6 +23,13 @@ UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer versio
 app = typer.Typer(no_args_is_help=True)
 
 
+# What is said of a number in a programmer's words.
+PLAIN = {
+    "Input should be a valid integer, unable to parse string as an integer": "a whole number is expected",
+    "Input should be a valid number, unable to parse string as a number": "a number is expected",
+}
+
+
 def run() -> None:
     """Run the command line and leave the process. What cannot be understood is told in one line, as every other mistake is."""
     try:
@@ -37,7 +44,10 @@ def run() -> None:
 def _tell(wrong: Any) -> None:
     if type(wrong).__name__ != "NoArgsIsHelpError":  # the help has been shown then
         path = wrong.ctx.command_path if wrong.ctx else "puppetcast"
-        said = " ".join(wrong.format_message().replace("Value error, ", "").split()).rstrip(".").replace(": Input", ": input")
+        said = " ".join(wrong.format_message().replace("Value error, ", "").split()).rstrip(".")
+        for programmers, plain in PLAIN.items():
+            said = said.replace(programmers, plain)
+        said = said.replace(": Input", ": input")
         console.print(Text.assemble(("error:", "red"), f" {said[0].lower()}{said[1:]}; see '{path} --help'"))
 
 

@@ -23,7 +23,7 @@ Topic = Annotated[str, written(r"[^#+\s]+", "a topic has no spaces, '#' or '+', 
 class Http(Section):
     """The web server."""
 
-    host: str = Field(
+    host: Annotated[str, written(r"\S+", "an address is expected, such as 127.0.0.1, or 0.0.0.0 for every network")] = Field(
         "127.0.0.1",
         description="Address to listen on: 127.0.0.1 for connections from this machine only, 0.0.0.0 for every network.",
     )

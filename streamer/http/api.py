@@ -68,12 +68,12 @@ def router(control: Control) -> APIRouter:
         return await control.workshop.start(About(name, "a clip", consent, label), request.stream())
 
     @api.get("/puppets", tags=["puppets"], summary="Puppets being made, and the last that were")
-    @needs(VIEW, SERVER)
+    @needs(VIEW, ANY)
     async def puppets() -> list[MakingState]:
         return control.workshop.states()
 
     @api.get("/puppets/{key}", tags=["puppets"], summary="How far a puppet is")
-    @needs(VIEW, SERVER)
+    @needs(VIEW, ANY)
     async def puppet(key: str) -> MakingState:
         return control.workshop.state(key)
 

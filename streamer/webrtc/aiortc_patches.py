@@ -14,17 +14,13 @@ import aioice.ice
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender
-from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import HeaderExtensionsMap
-from aiortc.utils import uint16_add
-
-from pipeline.clock import steady
 
 from ..errors import ConfigError
 from ..timers import pause
-from . import udp
+from . import jitter, udp
 from .extensions import LONGEST, PLAYOUT_DELAY, Arrivals, with_playout_delay
-from .layers import Layer
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
 # RFC 7675 asks for 5 s and 30 s in all: too long to keep a dead viewer. Nine seconds at least: a browser that has lost its
@@ -35,8 +31,6 @@ CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
 )
-GIVE_UP_S = 0.5  # a picture that is not whole by then is left out, and a key frame asked for
-ASK_AGAIN, ASK_AGAIN_S = 3, 0.12  # how often a lost packet is asked for again, and how soon
 HANDSHAKE_AFTER_S = 0.1  # from ICE being connected
 SENT = 512  # packets that a viewer may ask for again; aiortc's 128 are gone when a second repair on a far line is lost
 SOUNDS = 25  # of 20 ms
@@ -79,9 +73,9 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     RTCCertificate.getFingerprints = _one_fingerprint  # type: ignore[method-assign]
     RTCDtlsTransport.start = _start_later  # type: ignore[method-assign,assignment]
     aioice.ice.StunProtocol.datagram_received = _guarded_datagram  # type: ignore[method-assign,assignment]
-    JitterBuffer._remove_frame = _remove_frame  # type: ignore[method-assign]
-    JitterBuffer.add = _add_packet  # type: ignore[method-assign]
-    aiortc.rtcrtpreceiver.NackGenerator.add = _add_to_nacks  # type: ignore[method-assign]
+    JitterBuffer._remove_frame = jitter.remove_frame  # type: ignore[method-assign]
+    JitterBuffer.add = jitter.add_packet  # type: ignore[method-assign]
+    aiortc.rtcrtpreceiver.NackGenerator.add = jitter.add_to_nacks  # type: ignore[method-assign]
     aiortc.rtcrtpreceiver.RemoteStreamTrack.__init__ = _remote_track  # type: ignore[method-assign]
     aiortc.rtcrtpsender.RTP_HISTORY_SIZE = SENT  # type: ignore[attr-defined]
     RTCRtpSender._retransmit = _retransmit  # type: ignore[method-assign]
@@ -161,80 +155,6 @@ def _remote_track(self: Any, *args: Any, **kwargs: Any) -> None:
     self._queue = NewestQueue(1 if self.kind == "video" else SOUNDS)
 
 
-def _remove_frame(self: Any, sequence_number: int) -> JitterFrame | None:
-    """End a video frame at its marker bit (RFC 7741 §4.1, RFC 6184 §5.1) instead of at the next one's start, and give sound
-    out as it comes: aiortc keeps 80 ms of it, and 300 from the first packet on that was lost."""
-    if not self._is_video:
-        self.remove(uint16_add(sequence_number, -self._origin))
-        return _take(self, [self._packets[self._origin % self._capacity]])
-    # Padding packets (a sender probing the bandwidth) carry nothing; alone they would end the decoder's input.
-    while (first := _first(self)) is not None and not first._data:
-        self.remove(1)
-    packets: list[Any] = []
-    for count in range(self.capacity):
-        packet = self._packets[(self._origin + count) % self._capacity]
-        if packet is None:
-            return None
-        if packets and packet.timestamp != packets[0].timestamp:
-            return _take(self, packets)  # a sender that sets no markers
-        packets.append(packet)
-        if packet.marker:
-            return _take(self, packets)
-    return None
-
-
-def _layer(owner: Any) -> Layer:
-    """Of a jitter buffer, and of what asks again for packets: `_handle_rtp_packet` gives both the same."""
-    if not hasattr(owner, "_layer"):
-        owner._layer = Layer()
-    layer: Layer = owner._layer
-    return layer
-
-
-def _is_other(owner: Any, packet: Any) -> bool:
-    """Whether the packet is of another stream than the one before, with numbers of its own."""
-    before, owner._ssrc = getattr(owner, "_ssrc", packet.ssrc), packet.ssrc
-    return bool(before != packet.ssrc)
-
-
-def _add_packet(self: Any, packet: Any) -> tuple[bool, JitterFrame | None]:
-    """Give up on a picture whose packets stay away: aiortc waits until 512 others have come, for seconds."""
-    now, layer = steady(), _layer(self)
-    if not layer.takes(packet.ssrc, packet._data, now):
-        asks = layer.asks and packet.ssrc == layer.wanted
-        layer.asks = layer.asks and not asks
-        return asks, None
-    if _is_other(self, packet):
-        self.remove(self._capacity)
-        self._origin = None
-    pli, frame = _original["JitterBuffer.add"](self, packet)
-    if not self._is_video or frame is not None or not hasattr(self, "_complete_s"):
-        self._complete_s = now
-    elif now - self._complete_s > GIVE_UP_S and self._packets[self._origin % self._capacity] is not packet:
-        self._complete_s = now
-        self.smart_remove(1)
-        while self._packets[self._origin % self._capacity] is None and self._origin != packet.sequence_number:
-            self.remove(1)
-        return True, self._remove_frame(packet.sequence_number)
-    return pli, frame
-
-
-def _add_to_nacks(self: Any, packet: Any) -> bool:
-    """Ask again for packets that stay away: aiortc asks once, and the answer can be lost too (RFC 4585 §6.2.1)."""
-    if _layer(self).ssrc not in (None, packet.ssrc):
-        return False
-    if _is_other(self, packet):
-        self.max_seq = None
-        self.missing.clear()
-    missed: bool = _original["NackGenerator.add"](self, packet)
-    now = steady()
-    if missed:
-        self._asked_s, self._again = now, 0
-    elif self.missing and self._again < ASK_AGAIN and now - self._asked_s > ASK_AGAIN_S:
-        self._asked_s, self._again, missed = now, self._again + 1, True
-    return missed
-
-
 async def _retransmit(self: Any, sequence_number: int) -> None:
     """Answer with a key frame where a packet is not there any more: a browser waits three seconds before it asks for one."""
     sent = self._RTCRtpSender__rtp_history.get(sequence_number % SENT)
@@ -264,9 +184,9 @@ async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> No
             await self._send_rtcp(report)
     buffer = self._RTCRtpReceiver__jitter_buffer
     if self._RTCRtpReceiver__nack_generator is not None:
-        self._RTCRtpReceiver__nack_generator._layer = _layer(buffer)
+        self._RTCRtpReceiver__nack_generator._layer = jitter.layer_of(buffer)
     await _original["RTCRtpReceiver._handle_rtp_packet"](self, packet, round(1000 * arrived_s))
-    while buffer._is_video and self._RTCRtpReceiver__decoder_thread and (waiting := _first(buffer)) is not None:
+    while buffer._is_video and self._RTCRtpReceiver__decoder_thread and (waiting := jitter.first_of(buffer)) is not None:
         frame = buffer._remove_frame(waiting.sequence_number)
         if frame is None:
             return
@@ -288,13 +208,3 @@ def _pack_extensions(self: Any, values: Any) -> tuple[int, bytes]:
     if number is None:
         return packed
     return with_playout_delay(*packed, number, LONGEST if getattr(self, "_may_wait", bool)() else 0)
-
-
-def _first(buffer: Any) -> Any:
-    """The packet that is to be given out next, if it is there."""
-    return None if buffer._origin is None else buffer._packets[buffer._origin % buffer._capacity]
-
-
-def _take(buffer: Any, packets: list[Any]) -> JitterFrame:
-    buffer.remove(len(packets))
-    return JitterFrame(data=b"".join(p._data for p in packets), timestamp=packets[0].timestamp)

@@ -22,6 +22,7 @@ from ..waiting import LIMIT_S, until, until_state, wait_until
 
 pytestmark = pytest.mark.slow
 
+TOKEN = "rule"  # others than this machine reach that server
 PICTURES = 120
 VIEWERS = int(os.environ.get("PUPPETCAST_TEST_VIEWERS", "20"))  # 300 leave nothing behind either
 
@@ -55,13 +56,18 @@ def line():
 def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path):
     camera = as_camera(clip("d10"), tmp_path / "camera.mjpeg", 90)
     config = tmp_path / "config.yaml"
-    config.write_text(f"http: {{host: 0.0.0.0}}\nwebrtc: {{bind_addresses: [{NEAR_ADDRESS}]}}\ndownloads: {{fetch: false}}\n")
+    config.write_text(
+        f"http: {{host: 0.0.0.0}}\nauth: {{token: {TOKEN}}}\nwebrtc: {{bind_addresses: [{NEAR_ADDRESS}]}}\n"
+        "downloads: {fetch: false}\n"
+    )
     serve = [sys.executable, "-m", "streamer", "serve", "--config", str(config), "--port", "8080"]
-    browse = [sys.executable, "-m", "tests.drive_lossy", chromium(), f"http://{NEAR_ADDRESS}:8080", str(camera), str(PICTURES)]
+    address = f"http://{NEAR_ADDRESS}:8080"
+    browse = [sys.executable, "-m", "tests.drive_lossy", chromium(), address, str(camera), str(PICTURES), TOKEN]
+    headers = {"Authorization": f"Bearer {TOKEN}"}
     with ExitStack() as stack:
         server = stack.enter_context(subprocess.Popen(command(NEAR, *serve), stderr=subprocess.DEVNULL))
         stack.callback(server.terminate)
-        http = stack.enter_context(httpx.Client(base_url=f"http://{CONTROL_ADDRESS}:8080", timeout=LIMIT_S))
+        http = stack.enter_context(httpx.Client(base_url=f"http://{CONTROL_ADDRESS}:8080", headers=headers, timeout=LIMIT_S))
         wait_until(lambda: ready(http))
         browser = stack.enter_context(subprocess.Popen(command(FAR, *browse), cwd=ROOT))
         stack.callback(browser.kill)

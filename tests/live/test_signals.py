@@ -225,7 +225,8 @@ async def test_a_request_that_never_ends_is_cut_off(tmp_path):
     async with serving(tmp_path) as (puppetcast, url):
         address = httpx.URL(url)
         _, writer = await asyncio.open_connection(address.host, address.port)
-        head = "POST /api/portraits HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 999\r\n"
+        kind = "Content-Type: multipart/form-data; boundary=b"
+        head = f"POST /api/portraits HTTP/1.1\r\nHost: localhost\r\n{kind}\r\nContent-Length: 999\r\n"
         writer.write(f"{head}Expect: 100-continue\r\n\r\n--b".encode())
         await writer.drain()
         async with httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http:

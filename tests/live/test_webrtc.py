@@ -22,7 +22,7 @@ from aiortc.rtp import RtpPacket
 from pipeline.clock import steady
 from pipeline.frames import CLOCK
 from streamer.limits import Bitrates
-from streamer.webrtc import aiortc_patches
+from streamer.webrtc import aiortc_patches, jitter
 from streamer.webrtc.encoders import LiveH264Encoder, LiveVp8Encoder
 from streamer.webrtc.layers import Layer
 from streamer.webrtc.sdp import with_uplink_bitrates
@@ -70,7 +70,7 @@ def test_without_markers_the_next_frame_ends_it(patched):
 
 def test_a_picture_whose_packet_stays_away_is_left_out(patched, monkeypatch):
     now = [10.0]
-    monkeypatch.setattr(aiortc_patches, "steady", lambda: now[0])
+    monkeypatch.setattr(jitter, "steady", lambda: now[0])
     buffer = JitterBuffer(capacity=512, is_video=True)
     assert buffer.add(packet(0, 100, b"a", marker=True))[1].data == b"a"
     results = []
@@ -117,7 +117,7 @@ def layers(sizes: dict[int, int], seconds: float, monkeypatch: pytest.MonkeyPatc
     """Streams of VP8 at 30 frames a second, with a key frame each two seconds, at a receiver: SSRC, seconds, and what came."""
     buffer, missing, now = JitterBuffer(capacity=16, is_video=True), NackGenerator(), [10.0]
     missing._layer = buffer._layer = Layer()  # type: ignore[attr-defined]
-    monkeypatch.setattr(aiortc_patches, "steady", lambda: now[0])
+    monkeypatch.setattr(jitter, "steady", lambda: now[0])
     for k in range(round(seconds * 30)):
         for ssrc, size in sizes.items():
             now[0] += 1 / 30 / len(sizes)
@@ -149,12 +149,12 @@ def test_a_layer_that_falls_silent_is_followed_by_another(patched, monkeypatch):
         other = packet(100 * ssrc, ssrc, KEY + b"%d" % ssrc, marker=True)
         other.ssrc = ssrc
         assert buffer.add(other)[1].data[-1:] == b"%d" % ssrc
-        monkeypatch.setattr(aiortc_patches, "steady", lambda: steady() + 2)
+        monkeypatch.setattr(jitter, "steady", lambda: steady() + 2)
 
 
 def test_a_lost_packet_is_asked_for_again(patched, monkeypatch):
     now = [10.0]
-    monkeypatch.setattr(aiortc_patches, "steady", lambda: now[0])
+    monkeypatch.setattr(jitter, "steady", lambda: now[0])
     nacks = NackGenerator()
     nacks.add(packet(0, 0))
     asked = []
@@ -162,7 +162,7 @@ def test_a_lost_packet_is_asked_for_again(patched, monkeypatch):
         now[0] += 1 / 30
         asked.append(nacks.add(packet(k, 100 * k)))
     assert asked[0]
-    assert sum(asked) == 1 + aiortc_patches.ASK_AGAIN
+    assert sum(asked) == 1 + jitter.ASK_AGAIN
     assert nacks.missing == {1}
 
 

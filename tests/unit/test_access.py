@@ -14,6 +14,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from streamer.app import Server
+from streamer.cli.token import _link
 from streamer.config import Auth, Config, load_config
 from streamer.errors import ConfigError
 from streamer.http import tokens
@@ -21,7 +22,7 @@ from streamer.http.access import Access
 from streamer.http.front import POLICY
 from streamer.http.rights import Needs, Of, Right
 from streamer.http.server import create_app
-from streamer.http.tokens import Tokens
+from streamer.http.tokens import Grant, Tokens
 from streamer.http.web import WebServer, address_for
 
 from ..certificates import write_pem
@@ -352,3 +353,23 @@ def test_no_proxy_is_believed_by_default():
     trusting = config.model_copy(update={"trusted_proxies": ["10.0.0.0/24"]})
     web = WebServer(None, 1, trusting).config  # type: ignore[arg-type]
     assert (web.proxy_headers, web.forwarded_allow_ips) == (True, ["10.0.0.0/24"])
+
+
+def test_the_token_command(tmp_path):
+    auth = {"token_file": tmp_path / "token"}
+    config = Config.model_validate({"http": {"host": "192.0.2.9", "port": 81}, "auth": auth, "streams": STREAMS})
+    nothing = dict.fromkeys(("view", "publish", "control"))
+    with pytest.raises(ConfigError, match="there is no token, and on a loopback address none is needed"):
+        _link(config, nothing, 60, None)
+    (tmp_path / "token").write_text("rule+1\n")
+    assert _link(config, nothing, 60, None) == "http://192.0.2.9:81/#token=rule%2B1"
+    link = _link(config, {**nothing, "view": "hall"}, 60, "https://puppet.example/")
+    page, _, token = link.partition("#token=")
+    assert page == "https://puppet.example/?stream=hall"
+    assert Tokens(Auth(token="rule+1")).grants(token) == [Grant(Right.VIEW, "hall")]
+    for wanted, problem in (
+        ({"view": "nobody"}, "--view: no stream 'nobody'; streams: live, hall, whep, sessions"),
+        ({"view": "live", "control": "live"}, "--view and --control: each includes those before it; give one of them"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            _link(config, nothing | wanted, 60, None)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import av
 import cv2
@@ -28,26 +27,24 @@ from pipeline.follow.framing import View
 from pipeline.follow.smoothing import OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.frames import Driving, Image, planar
-from pipeline.liveportrait import build, device
+from pipeline.liveportrait import build
 from pipeline.liveportrait.columns import HOLD, WIDTH, WIDTHS, Columns, columns_of, named, numbers
 from pipeline.liveportrait.compose import STATE, TURN, compose, filtered, flat, unflat
 from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, mesh_box
 from pipeline.liveportrait.device import DevicePath, RowPool, finishing
 from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
 from pipeline.liveportrait.follow import BETA, MIN_CUTOFF_HZ, Given, MotionFollower, Seen, Sight, driving_input
-from pipeline.liveportrait.host import Host, Turn
-from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios, drive
-from pipeline.liveportrait.networks import PortraitFeatures, eye_mlp, lip_mlp, stitching_mlp
+from pipeline.liveportrait.motion import Face, FaceMotion, Gains, Ratios, drive
+from pipeline.liveportrait.networks import PortraitFeatures
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import to_bytes, to_nearest_bytes
 from pipeline.liveportrait.planes import FROM_YUV, PLANES, TO_YUV, corner, cut_planes, plane_encoder, planes_of, to_planes
 from pipeline.liveportrait.prepared import DevicePortrait, LivePortraitPrepared
-from pipeline.liveportrait.renderer import Renderer
 from pipeline.liveportrait.runtime import Runtime
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, fit
 
 from ..faces import Faces
-from ..happens_before import DEVICE, HappensBefore
+from ..simple_device import controllers, face
 
 CPU = torch.device("cpu")
 
@@ -127,19 +124,6 @@ def test_planes_are_those_of_opencv():
     flat_colour = np.full((64, 64, 3), (200, 40, 90), np.uint8)
     flat = to_planes(torch.from_numpy(flat_colour).permute(2, 0, 1)[None].float() / 255, torch.tensor(TO_YUV))
     assert np.abs(flat.numpy().reshape(96, 64).astype(int) - cv2.cvtColor(flat_colour, cv2.COLOR_RGB2YUV_I420)).max() <= 1
-
-
-def face(generator: torch.Generator, batch: int) -> FaceMotion:
-    def numbers(*shape: int) -> torch.Tensor:
-        return torch.randn(batch, *shape, generator=generator) * 0.1
-
-    turns = torch.linalg.qr(torch.eye(3) + numbers(3, 3)).Q
-    return FaceMotion(numbers(21, 3), numbers(21, 3), turns, 1 + numbers(1), numbers(3))
-
-
-def controllers() -> Controllers:
-    torch.manual_seed(5)
-    return Controllers(stitching_mlp().eval(), lip_mlp().eval(), eye_mlp().eval())
 
 
 def on_device(generator: torch.Generator, batch: int) -> DevicePortrait:
@@ -400,342 +384,6 @@ def test_the_whole_way_is_the_one_step_by_step(engine, frames):
         puppeteer.close()
 
 
-class Simple:
-    """In the place of `Runtime`: M finds one face in any picture, and G paints it in the portrait's own colour."""
-
-    device, graphs, compiles = DEVICE, False, False
-
-    def __init__(self) -> None:
-        self.controllers = controllers()
-        self._motion = face(torch.Generator().manual_seed(1), 1)
-
-    def compiled(self, function):
-        return function if function is not cut_planes else lambda y, uv, *_: y[:, 0, 0, 0] + uv[:, 0, 0, 0]
-
-    def on_device(self):
-        return nullcontext()
-
-    def synchronize(self) -> None: ...
-
-    def motion(self, pictures: torch.Tensor) -> FaceMotion:
-        return FaceMotion(*(part.expand(len(pictures), *part.shape[1:]) for part in self._motion))
-
-    def render(self, features: PortraitFeatures, keypoints: torch.Tensor) -> torch.Tensor:
-        return features[0][:, :, None, None].expand(-1, 3, 4, 4).contiguous()
-
-
-COLOURS = {name: 20 * k for k, name in enumerate("abcdef", 1)}
-
-
-class Streets:
-    """A way for streams of one colour each, by name."""
-
-    def __init__(self, streams: Any = None, runtime: Any = None) -> None:
-        self.runtime = runtime or Simple()
-        self.face = Face(self.runtime.motion(torch.zeros(1)), Ratios(torch.zeros(1, 2), torch.zeros(1, 1)))
-        self.portraits = {name: self.portrait(colour) for name, colour in COLOURS.items()}
-        self.path = self.new_path(streams)
-
-    def new_path(self, streams: Any = None) -> DevicePath:
-        return DevicePath(self.runtime, MotionOptions(), 4, self.portraits["a"], 4, to_nearest_bytes, streams)
-
-    def portrait(self, colour: int) -> DevicePortrait:
-        canvas = torch.zeros(1, 4, 4, 2), torch.ones(1, 4, 4), torch.zeros(1, 3, 4, 4)
-        features = PortraitFeatures(*[torch.full((1, 1), colour / 255, device=DEVICE)] * 4)
-        return DevicePortrait(features, self.face, self.face.motion.keypoints(), *(t.to(DEVICE) for t in canvas))
-
-    def submit(self, names: str, path: DevicePath | None = None, gap_s: float | None = 1 / 30) -> Any:
-        """Start on a frame of each; the result says whose colours came out."""
-        seen = Seen(FaceBox(np.zeros(2), 1.0, 0.0), np.array([0.3, 0.3, 0.1], np.float32), gap_s, 0.0)
-        driving = Driving(np.full((16, 16, 3), 128, np.uint8), 0.0)
-        work = [(self.portraits[n], Sight(driving, seen, self.face, ord(n))) for n in names]
-        collect = (path or self.path).submit([(p, s._replace(row=s.row - ord("a"))) for p, s in work])
-        return lambda: "".join(self._whose(picture) for picture, _ in collect())
-
-    def _whose(self, picture: Image) -> str:
-        return next(name for name, colour in COLOURS.items() if colour == picture[2, 2, 0])
-
-
-def test_two_batches_are_in_flight_and_a_third_has_to_wait():
-    streets = Streets()
-    first, second = streets.submit("ab"), streets.submit("c")
-    with pytest.raises(AssertionError, match="before the results of one of the two before it were collected"):
-        streets.submit("d")
-    assert (first(), second()) == ("ab", "c")
-    third, fourth = streets.submit("bd"), streets.submit("aef")
-    assert (fourth(), third()) == ("aef", "bd"), "whichever is collected first"
-
-
-def test_a_batch_that_cannot_be_started_leaves_its_buffers(monkeypatch):
-    streets = Streets()
-    before = streets.submit("ab")
-    monkeypatch.setattr(streets.path, "_launch", lambda batch: 1 / 0)
-    for _ in range(3):
-        with pytest.raises(ZeroDivisionError):
-            streets.submit("c")
-    monkeypatch.undo()
-    assert (streets.submit("c")(), before()) == ("c", "ab")
-
-
-def flight(checked: HappensBefore) -> list[str]:
-    """Batches of every size, two of them always in flight: the races."""
-    with checked:
-        streets = Streets(checked)
-        last = streets.submit("b")
-        for names in ("bc", "abcd", "c", "ca"):
-            following = streets.submit(names)
-            last()
-            last = following
-        last()
-    return checked.races
-
-
-def test_no_buffer_is_touched_before_its_time():
-    assert flight(HappensBefore()) == []
-
-
-@pytest.mark.parametrize("forgets", [("compute", "up"), ("down", "compute"), ("down", "event")], ids="-".join)
-def test_an_order_that_is_forgotten_is_found(forgets):
-    assert flight(HappensBefore(forgets))
-
-
-def test_buffers_of_a_batch_that_is_in_flight_are_found_in_use(monkeypatch):
-    """What the assertion keeps from happening."""
-
-    def begin(host: Host) -> Turn:
-        host._free.rotate()
-        return host._free[0]
-
-    monkeypatch.setattr(Host, "begin", begin)
-    monkeypatch.setattr(Host, "give_back", lambda host, turn: None)
-    checked = HappensBefore()
-    with checked:
-        streets = Streets(checked)
-        flying = streets.submit("c")
-        alone = [streets.submit(name)() for name in "ab"]
-        assert (alone, flying()) == (["a", "b"], "b"), "another stream's picture"
-    assert checked.races
-
-
-def test_a_warm_up_leaves_no_trace_in_any_stream():
-    streets = Streets()
-    streets.path.capture(lambda done, total: None)
-    assert not streets.path._filter[:, :-1].any()
-    assert not streets.path._blend[:, :-1].any()
-
-
-def test_after_a_rebuild_every_stream_turns_its_head():
-    """The rotation's filter cannot begin from nothing: of a stream in the first place as little as of any other."""
-    streets = Streets()
-    rebuilt = streets.new_path()
-    rebuilt.capture(lambda done, total: None)
-    turn = streets.face.motion.rotation.flatten()
-    for path in (streets.path, rebuilt):
-        for _ in range(3):
-            assert streets.submit("abc", path)() == "abc"
-        assert torch.allclose(path._filter[0, :3, TURN], turn.expand(3, -1), atol=1e-5)
-
-
-def test_after_a_rebuild_streams_go_on_where_they_were():
-    streets, moved = Streets(), Streets()
-    moved.runtime._motion = face(torch.Generator().manual_seed(2), 1)
-    for one in (streets, moved):
-        one.submit("abcd")()
-    rebuilt = streets.new_path()
-    rebuilt.go_on_from(streets.path)
-    streets.runtime._motion = moved.runtime._motion  # each takes one more step, towards another motion
-    assert streets.submit("bd", rebuilt)() == streets.submit("bd")() == "bd"
-    for ours, before in zip(rebuilt._state(), streets.path._state(), strict=True):
-        assert torch.allclose(ours, before, atol=1e-6)
-    assert not torch.allclose(rebuilt._filter[0, 1], moved.path._filter[0, 1]), "the filter was on its way"
-
-
-def test_one_stream_s_bad_numbers_lower_nobody_s_precision(monkeypatch):
-    streets = Streets()
-    bad = torch.full_like(streets.face.motion.expression, torch.nan)
-    nowhere = Face(streets.face.motion._replace(expression=bad), streets.face.ratios)
-    given = [(streets.portraits["a"], Given(face, streets.face, row)) for row, face in enumerate((nowhere, streets.face))]
-    render = streets.runtime.render
-    of_keypoints = lambda features, keypoints: render(features, keypoints) + 0 * keypoints.sum((1, 2))[:, None, None, None]  # noqa: E731
-    monkeypatch.setattr(streets.runtime, "render", of_keypoints)
-    assert [finite for _, finite in streets.path.submit(given)()] == [False, True]
-    assert not streets.path.overflowed
-    monkeypatch.setattr(streets.runtime, "render", lambda features, keypoints: render(features, keypoints) * torch.inf)
-    assert [finite for _, finite in streets.path.submit(given)()] == [False, False]
-    assert streets.path.overflowed, "the second one's keypoints were good"
-
-
-def test_algorithms_are_searched_in_the_warm_up_only(monkeypatch):
-    streets = Streets()
-    seen: list[bool] = []
-    motion = streets.runtime.motion
-    monkeypatch.setattr(
-        streets.runtime, "motion", lambda pictures: (seen.append(torch.backends.cudnn.benchmark), motion(pictures))[1]
-    )
-    streets.path.capture(lambda done, total: None)
-    assert seen[:1] == [True]
-    seen.clear()
-    streets.submit("ab")()
-    assert seen == [False]
-
-
-class Graphs:
-    """In the place of `Captured`: plays what it was given, and finds no memory for more than `room` streams."""
-
-    room = 8
-    captured: ClassVar[list[int]] = []
-
-    def __init__(self, function, device, *shared):
-        if function.args[0] > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        self.captured.append(function.args[0])
-        self.replay = function
-
-
-@pytest.fixture
-def graphs(monkeypatch):
-    """A device that captures, as far as a processor can be one."""
-    monkeypatch.setattr(device, "Captured", Graphs)
-    monkeypatch.setattr(device, "graph_memory", lambda where: ("pool", "stream"))
-    monkeypatch.setattr(Graphs, "captured", [])
-    monkeypatch.setattr(Simple, "graphs", True)
-    return Graphs
-
-
-def test_a_portrait_stays_in_its_slot_while_streams_take_turns():
-    streets = Streets()
-    for names, held in (("abc", "abc"), ("cab", "abc"), ("bca", "abc"), ("acb", "abc"), ("aa", "aac"), ("ba", "abc")):
-        assert streets.submit(names)() == names
-        holds = [name for it in streets.path._holds for name, portrait in streets.portraits.items() if portrait is it]
-        assert "".join(holds) == held, names
-
-
-def test_where_memory_ends_smaller_batches_go_on(graphs, monkeypatch, caplog):
-    monkeypatch.setattr(graphs, "room", 2)
-    held = iter(range(0, 100_000_000, 10_000_000))
-    monkeypatch.setattr(device, "reserved", lambda where: next(held))
-    caplog.set_level("INFO")
-    streets = Streets()
-    streets.path.capture(lambda done, total: None)
-    assert streets.path.batches == [1, 2]
-    assert streets.submit("ab")() == "ab"
-    assert [r.message for r in caplog.records] == [
-        "batch of 1: 10 MB", "batch of 2: 10 MB", "no memory for 4 streams in one go: at most 2",
-    ]  # fmt: skip
-    monkeypatch.setattr(graphs, "room", 0)
-    with pytest.raises(torch.OutOfMemoryError):
-        Streets().path.capture(lambda done, total: None)
-
-
-class Shown:
-    """In the place of `LivePortraitPrepared`."""
-
-    def __init__(self, streets: Streets, name: str, side: int = 4) -> None:
-        self.still = np.zeros((side, side, 3), np.uint8)
-        self._portrait = streets.portraits[name]
-
-    def on_device(self, side: int) -> DevicePortrait:
-        canvas = torch.zeros(1, side, side, 2), torch.ones(1, side, side), torch.zeros(1, 3, side, side)
-        return self._portrait._replace(grid=canvas[0], mask=canvas[1], behind=canvas[2])
-
-
-class Rendered:
-    """A renderer whose builds wait until they are let go."""
-
-    def __init__(self, max_batch: int = 8) -> None:
-        self.builds: list[Any] = []
-        self.overflowed: list[Any] = []
-        self.streets = Streets()
-        self.renderer = Renderer(MotionOptions(), max_batch, to_nearest_bytes, self.builds.append, self.overflowed.append)
-        self.renderer.grow(4)
-        self.shown = {name: Shown(self.streets, name) for name in COLOURS}
-
-    def submit(self, runtime: Any, names: str) -> Any:
-        given = [(self.shown[n], Given(self.streets.face, self.streets.face, ord(n) - ord("a"))) for n in names]
-        return self.renderer.submit(runtime, given)
-
-    def colours(self, collect: Any) -> str:
-        return "".join(self.streets._whose(picture) for picture, _ in collect())
-
-
-@pytest.fixture
-def compiling(graphs, monkeypatch):
-    monkeypatch.setattr(Simple, "compiles", True, raising=False)
-
-
-def test_the_smallest_and_the_largest_batch_are_ready_first(graphs, compiling):
-    rig, runtime = Rendered(), Simple()
-    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
-    assert graphs.captured == [1, 8]
-    assert rig.colours(rig.submit(runtime, "abc")) == "abc", "served meanwhile"
-    [build] = rig.builds
-    build()
-    assert graphs.captured == [1, 8, 1, 2, 4, 8]
-    assert rig.colours(rig.submit(runtime, "abc")) == "abc"
-    assert rig.renderer._way.path.batches == [1, 2, 4, 8]
-    assert len(rig.builds) == 1
-
-
-def test_where_the_largest_batch_finds_no_memory_the_next_smaller_is_built(graphs, compiling, monkeypatch):
-    monkeypatch.setattr(graphs, "room", 4)
-    rig, runtime = Rendered(), Simple()
-    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
-    assert rig.renderer.max_batch == 1
-    rig.builds.pop()()
-    assert rig.colours(rig.submit(runtime, "abc"[:1])) == "a"
-    assert rig.renderer.max_batch == 4
-
-
-def test_another_way_is_built_beside_the_frames_and_keeps_its_own_networks(graphs):
-    rig, first, second = Rendered(4), Simple(), Simple()
-    rig.renderer.warm_up(first, rig.shown["a"], lambda done, total: None)
-    flying = rig.submit(first, "ab")
-    for names in ("c", "ab", "abcd"):
-        following = rig.submit(second, names)
-        rig.colours(flying)
-        flying = following
-        assert rig.renderer._way.path.runtime is first, "what was captured of it is in use"
-    [build] = rig.builds
-    build()
-    before = rig.renderer._way.path
-    following = rig.submit(second, "da")
-    assert rig.renderer._way.path.runtime is second
-    assert (rig.colours(flying), rig.colours(following)) == ("abcd", "da")
-    assert torch.equal(rig.renderer._way.path._filter[0, :2], before._filter[0, :2]), "streams go on where they were"
-    assert len(rig.builds) == 1
-
-
-def test_a_way_that_cannot_be_built_stops_nobody(graphs, monkeypatch, caplog):
-    rig, first, second = Rendered(4), Simple(), Simple()
-    rig.renderer.warm_up(first, rig.shown["a"], lambda done, total: None)
-    monkeypatch.setattr(second, "motion", lambda pictures: 1 / 0)
-    rig.colours(rig.submit(second, "ab"))
-    rig.builds.pop()()
-    assert rig.colours(rig.submit(second, "ab")) == "ab"
-    assert rig.builds == [], "it is not tried for every frame"
-    assert "going on with the one before" in caplog.text
-
-
-def test_a_portrait_that_is_no_larger_than_what_is_configured_builds_nothing(graphs):
-    rig, runtime = Rendered(4), Simple()
-    rig.renderer.grow(12)
-    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
-    captured = len(graphs.captured)
-    for name, side in zip("bcd", (8, 12, 10), strict=True):
-        rig.shown[name] = Shown(rig.streets, name, side)
-    assert rig.colours(rig.submit(runtime, "bcd")) == "bcd"
-    assert (len(graphs.captured), rig.builds) == (captured, [])
-
-
-def test_a_precision_that_overflows_is_told_of(graphs, monkeypatch):
-    rig, runtime = Rendered(4), Simple()
-    rig.renderer.warm_up(runtime, rig.shown["a"], lambda done, total: None)
-    render = runtime.render
-    monkeypatch.setattr(runtime, "render", lambda features, keypoints: render(features, keypoints) * torch.nan)
-    rig.submit(runtime, "a")()
-    assert rig.overflowed == [runtime]
-
-
 def test_a_calibration_asks_for_sizes_that_are_compiled(tiny, monkeypatch):
     engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.FP32, build=Build(compile=Compile.ON)))
     plain = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.FP32))
@@ -810,14 +458,41 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
 
     spoil()
     assert np.array_equal(engine.submit([(source, seen)])()[0], still), "the portrait at rest instead"
-    assert engine.runtime.precision is Precision.FP32
+    assert engine.runtime.precision is Precision.BF16, "until frames go another way"
     seen = puppeteer.follow(Driving(rgb(frames[-1]), 1.0 + 1 / FPS))
     again = engine.submit([(source, seen)])()[0]
+    assert engine.runtime.precision is Precision.FP32
     assert psnr(luma(again), luma(good)) > 25, "the filter begins anew, and not from nothing"
     spoil()
     with pytest.raises(ModelError, match="are the checkpoints whole"):
         puppeteer.render(source, seen)
     puppeteer.close()
+
+
+def test_a_step_down_stops_no_frame(tiny, monkeypatch):
+    """Neither while networks are loaded nor while another way through them is built."""
+    builds: list[Any] = []
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.BF16), builds.append)
+    source = engine.prepare(bundled("drawing"), 128, 512)
+    work, still = [(source, Given(source.face, source.face, 0))], planar(source.still)
+    engine.submit(work)()
+    with torch.inference_mode():
+        engine.runtime._networks.generator.conv_img[0].bias.fill_(torch.nan)
+    lower, meanwhile = Runtime.lower, []
+    monkeypatch.setattr(Runtime, "lower", lambda failed: (meanwhile.append(engine.submit(work)()), lower(failed))[1])
+    for _ in range(3):
+        assert np.array_equal(engine.submit(work)()[0], still)
+    [load] = builds
+    load()
+    assert np.array_equal(meanwhile[0][0], still)
+    for _ in range(3):
+        assert np.array_equal(engine.submit(work)()[0], still)
+    assert engine.runtime.precision is Precision.BF16
+    [_, build_way] = builds
+    build_way()
+    assert not np.array_equal(engine.submit(work)()[0], still)
+    assert engine.runtime.precision is Precision.FP32
+    assert len(builds) == 2
 
 
 def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):

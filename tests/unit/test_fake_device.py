@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from bench.flop import frame_tflop
 from bench.gpu.setup import Scene, Setup
 from pipeline.errors import ModelError
-from pipeline.liveportrait import build, runtime
+from pipeline.liveportrait import build, motion, runtime
 from pipeline.liveportrait.device import DevicePath
 from pipeline.liveportrait.folding import FOLDINGS
-from pipeline.liveportrait.motion import face_motion
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.planes import plane_encoder
 from pipeline.liveportrait.runtime import Runtime
@@ -50,9 +50,7 @@ def run(path: DevicePath, batch: int) -> None:
 
 @pytest.mark.parametrize("relative", [True, False])
 def test_nothing_lies_on_the_host_and_no_value_is_looked_at(tiny, relative):
-    path = path_to(tiny, MotionOptions(relative=relative))
-    for batch in (1, 2):
-        run(path, batch)
+    run(path_to(tiny, MotionOptions(relative=relative)), 2)
 
 
 def test_a_tensor_left_on_the_host_is_found(tiny):
@@ -79,7 +77,7 @@ def test_apple_s_and_intel_s_devices_are_waited_for_and_capture_nothing(kind, mo
 
 def test_a_look_at_a_value_is_found(tiny, monkeypatch):
     path = path_to(tiny)
-    read = face_motion
+    read = motion.face_motion
 
     def looking(heads):
         heads.scale.sum().item()
@@ -88,3 +86,9 @@ def test_a_look_at_a_value_is_found(tiny, monkeypatch):
     monkeypatch.setattr(runtime, "face_motion", looking)
     with pytest.raises(DataDependentOutputException, match="local_scalar_dense"):
         run(path, 2)
+
+
+def test_a_frame_s_operations_are_counted_on_the_networks_themselves():
+    """What shares of a device's peak are counted by, and the documents say."""
+    assert frame_tflop(folded=False) == pytest.approx(1.245, abs=0.001)
+    assert frame_tflop(folded=True) == pytest.approx(1.133, abs=0.001)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from bench.gpu import table
 from bench.gpu.footage import Footage
 from bench.gpu.png import read_png, write_png
 from bench.gpu_report import STEPS, Step, report
+from pipeline.liveportrait.paste import inverted
 from pipeline.pictures.decode import decode_picture
 
 from ..conftest import ROOT
@@ -43,6 +45,22 @@ def test_a_step_that_fails_is_killed_or_hangs_costs_itself_alone(tmp_path, capsy
     assert last["figures"]["work"] == "later"
     assert "FAILED: killed by SIGKILL" in capsys.readouterr().out
     assert "FAILED: ValueError: what went wrong" in table.screen(tmp_path / "out" / "results.jsonl")
+
+
+def test_what_is_measured_imports_torch_and_numpy_alone():
+    """The steps, and with them a frame's whole way on the device."""
+    modules = sorted({step.run.partition(":")[0] for step in STEPS})
+    program = (
+        f"import sys\nsys.modules.update(dict.fromkeys({ABSENT}))\nimport {', '.join(modules)}, pipeline.liveportrait.renderer"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr.splitlines()[-3:]
+
+
+def test_an_affine_map_is_inverted_to_the_bit_as_opencv_does():
+    random = np.random.default_rng(2)
+    for matrix in random.uniform(-300, 300, (50, 2, 3)):
+        assert np.array_equal(inverted(matrix), cv2.invertAffineTransform(matrix))
 
 
 @pytest.mark.slow

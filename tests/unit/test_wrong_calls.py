@@ -62,7 +62,9 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--config", "nobody.yaml"], "streams.live.portrait: nobody: No such file or directory; bundled portraits:"),
     (["serve", "--config", "two.yaml"], "streams.b.portrait: also that of 'a', with another face or other marks; give one"),
     # Where the server listens, and what drives
-    (["serve", "--port", "abc"], "invalid value for '--port': input should be a valid integer"),
+    (["serve", "--port", "abc"], "invalid value for '--port': a whole number is expected; see 'puppetcast serve --help'"),
+    (["serve", "--host", ""], "command line: host: an address is expected, such as 127.0.0.1, or 0.0.0.0 for every network"),
+    (["animate", "", DEMO, "-o", "x.mp4"], f"the portrait's name is empty; bundled portraits: {NAMES}"),
     (["serve", "--port", "TAKEN"], "(Address already in use); choose another with --port"),
     (["serve", "--host", "192.0.2.7", "--port", "0"], "(Cannot assign requested address); is that an address of this machine?"),
     (["serve", "--clip", "silent.wav", "--webcam", "0"], "--clip and --webcam: only one of them can drive; leave the others out"),
