@@ -74,11 +74,11 @@ test quick: export PYTHONDONTWRITEBYTECODE :=
 # 'make check', which .ci/run makes, too.
 WORKERS ?= 3
 test: setup browser peers style
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The everyday part, in a minute or two: without servers, browsers and whole networks.
 quick: check
-	$(BIN)/pytest tests/unit -m "not slow" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest tests/unit -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # CHECK=1 holds the figures against the committed ones of this class of machine, which are of the clip d10.
 bench: setup

@@ -63,9 +63,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: a file stays on one worker; the longest first, so that no worker ends with them."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """The longest files first, so that no worker ends with them: each file stays on one worker."""
     items.sort(key=lambda item: next((k for k, name in enumerate(LONGEST) if name in item.path.name), len(LONGEST)))
 
 
