@@ -40,7 +40,10 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
-LONGEST = ("browser", "page", "liveportrait", "puppets", "device_path", "puppet", "portraits", "foreign", "outputs")
+LONGEST = (
+    "foreign", "page", "liveportrait", "browser", "network_source", "puppet", "outputs", "signals", "portraits", "control",
+    "device_path", "examples", "mesh", "accessibility", "gpu_report", "endurance", "ice_restart",
+)  # fmt: skip
 
 
 NEED_TORCH = tuple(

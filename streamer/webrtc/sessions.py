@@ -316,7 +316,7 @@ class Sessions:
         assert session.viewer is not None
         codec = next(t._codecs[0] for t in session.connection.getTransceivers() if t.sender is sender)
         session.mime = codec.mimeType.lower()
-        session.viewer.attach(sender, codec)
+        session.viewer.attach(sender, codec, self._config.bitrate_kbps * 1000)
         if session.sound is not None:
             extensions.hold_nothing(sender, but=lambda: session.stream.audio.has_sound)
 

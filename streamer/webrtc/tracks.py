@@ -15,6 +15,8 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from pipeline.clock import Clock, steady
 
+from .line import cannot_be_full
+
 BACKLOG = 3  # packets a viewer may be behind before it is sent to the next key frame
 SLOW = 0.8  # a viewer whose estimate is below this share of what is sent cannot take every frame
 SOUND_BACKLOG = 10  # packets of 20 ms; a viewer that is further behind loses the oldest
@@ -52,9 +54,10 @@ class ViewerTrack(MediaStreamTrack):
         self.estimate: int | None = None  # bits per second that the viewer says it can take
         self.dropped = 0
 
-    def attach(self, sender: RTCRtpSender, codec: RTCRtpCodecParameters) -> None:
-        """Take the feedback that aiortc would give to an encoder of this viewer's own."""
-        sender._RTCRtpSender__encoder = _Packer(codec, self)  # type: ignore[attr-defined]
+    def attach(self, sender: RTCRtpSender, codec: RTCRtpCodecParameters, local_bitrate: int = 0) -> None:
+        """Take the feedback that aiortc would give to an encoder of this viewer's own. local_bitrate: what is taken for granted
+        on a line that does not leave this machine, in bits per second."""
+        sender._RTCRtpSender__encoder = _Packer(codec, self, sender, local_bitrate)  # type: ignore[attr-defined]
         sender._send_keyframe = self._lost_picture  # type: ignore[method-assign]
 
     def push(self, encoded: Encoded, bitrate: float) -> None:
@@ -118,9 +121,9 @@ class ViewerTrack(MediaStreamTrack):
 class _Packer:
     """What aiortc's sender takes for its encoder: splits packets into RTP payloads and hears of the bitrate."""
 
-    def __init__(self, codec: RTCRtpCodecParameters, viewer: ViewerTrack) -> None:
+    def __init__(self, codec: RTCRtpCodecParameters, viewer: ViewerTrack, sender: RTCRtpSender, local_bitrate: int) -> None:
         self.pack = get_encoder(codec).pack
-        self._viewer = viewer
+        self._viewer, self._sender, self._local_bitrate = viewer, sender, local_bitrate
 
     @property
     def target_bitrate(self) -> int | None:
@@ -129,7 +132,7 @@ class _Packer:
     @target_bitrate.setter
     def target_bitrate(self, bitrate: int) -> None:
         """Receiver estimated maximum bitrate (draft-alvestrand-rmcat-remb)."""
-        self._viewer.estimate = bitrate
+        self._viewer.estimate = max(bitrate, self._local_bitrate) if cannot_be_full(self._sender) else bitrate
 
 
 class SoundTrack(MediaStreamTrack):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket, pack_remb_fci
 
 from streamer.app import Server
 from streamer.control.state import EncoderState
 from streamer.webrtc import encoders
 from streamer.webrtc.encoders import LiveH264Encoder, LiveVp8Encoder
+from streamer.webrtc.tracks import ViewerTrack
 
 from ..conftest import run_server
 from ..peers import connected, negotiate, peer, pictures, watching
@@ -42,6 +44,26 @@ async def test_viewers_of_a_codec_share_one_encoder(model: Path, monkeypatch: py
             assert (encoder(server, "VP8").viewers, encoder(server, "H264").viewers) == (3, 1)
             assert 'puppetcast_encoded_total{codec="video/VP8",stream="live"}' in (await http.get("/metrics")).text
         await until(lambda: not server.control.state("live").encoders)
+
+
+async def test_a_line_within_the_machine_is_full_only_where_something_is_lost() -> None:
+    """Who is late to look at packets, on a busy machine, takes that for a narrow line."""
+    viewer = ViewerTrack(lambda age_s: None)
+    async with peer() as here, peer() as there:
+        sender = here.addTrack(viewer)
+        await here.setLocalDescription(await here.createOffer())
+        await there.setRemoteDescription(here.localDescription)
+        await there.setLocalDescription(await there.createAnswer())
+        await here.setRemoteDescription(there.localDescription)
+        await connected(here, there)
+        viewer.attach(sender, here.getTransceivers()[0]._codecs[0], 2_500_000)
+        rough = RtcpPsfbPacket(RTCP_PSFB_APP, 1, 0, pack_remb_fci(100_000, [sender._ssrc]))
+        lossy = RtcpReceiverInfo(sender._ssrc, fraction_lost=9, packets_lost=9, highest_sequence=9, jitter=0, lsr=0, dlsr=0)
+        await sender._handle_rtcp_packet(rough)
+        assert viewer.estimate == 2_500_000
+        await sender._handle_rtcp_packet(RtcpRrPacket(1, [lossy]))
+        await sender._handle_rtcp_packet(rough)
+        assert viewer.estimate == 100_000
 
 
 async def test_a_viewer_that_lost_a_picture_gets_a_key_frame(model: Path) -> None:
