@@ -85,7 +85,7 @@ def bundle(installed) -> Path:
 def test_a_whip_client_publishes(publish, stop, bundle, page, camera, model):
     camera("d10")
     with run_server() as server:
-        page.goto(server.url)
+        page.goto(server.url + "/healthz")  # the page itself would play the stream, too
         page.add_script_tag(path=bundle)
         page.evaluate(publish, server.url + "/live/live/whip")
         wait_until(lambda: server.control.state("live").animated, holds=lambda animated: animated > 30)
@@ -97,7 +97,7 @@ def test_a_whip_client_publishes(publish, stop, bundle, page, camera, model):
 def test_a_whep_player_plays(watch, stop, bundle, page, model):
     with run_server() as server, httpx.Client(base_url=server.url) as http:
         http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
-        page.goto(server.url)
+        page.goto(server.url + "/healthz")  # the page itself would play the stream, too
         page.add_script_tag(path=bundle)
         page.evaluate(watch, server.url + "/live/live/whep")
         seen = plays(page, "foreign")
