@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Request
@@ -12,6 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..addresses import parsed
 from ..config import Config
 from ..errors import ForeignPage, StreamerError, UnknownHost, code
 from .access import SAFE
@@ -50,10 +50,10 @@ class Hosts:
 
     def has(self, name: str, arrived: str) -> bool:
         """Whether it is one. arrived: the address of this machine that the request came to."""
-        address = _address(name)
+        address = parsed(name)
         if address is None:
             return name in self._names
-        return not address.is_unspecified and (address.is_loopback or name in self._names or address == _address(arrived))
+        return not address.is_unspecified and (address.is_loopback or name in self._names or address == parsed(arrived))
 
     def named(self, name: str) -> bool:
         """Whether the config has it."""
@@ -114,15 +114,6 @@ class Front:
         if origin is None or not self._origins & {origin, "*"}:
             return {}
         return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **CORS}
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """None for what is none."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _split(address: str) -> SplitResult | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
+
+from ..addresses import parsed
 
 TRANSLATED = [ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]  # IPv4 within IPv6
 
@@ -11,7 +13,7 @@ class Reach:
     """Of one session. peer: the address that it was asked for from; most: different places that are tried at most."""
 
     def __init__(self, peer: str, most: int) -> None:
-        self._peer = _address(peer)
+        self._peer = parsed(peer)
         self._most = most
         self._places: set[tuple[str, int]] = set()
 
@@ -35,7 +37,7 @@ class Reach:
     def _may(self, host: str) -> bool:
         """No network within which one packet reaches many or a service of the machine; what is private to a machine or a network
         for those alone who are there themselves."""
-        address = _address(host)
+        address = parsed(host)
         if address is not None and address.is_loopback:  # of IPv6 it counts as reserved
             return self._peer is None or self._peer.is_loopback
         if address is None or address.is_multicast or address.is_unspecified or address.is_link_local or address.is_reserved:
@@ -43,12 +45,3 @@ class Reach:
         if any(address in network for network in TRANSLATED):
             return False
         return address.is_global or self._peer is None or not self._peer.is_global
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """None for what is none."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
