@@ -13,7 +13,11 @@ export async function takePicture(camera) {
   const listen = (target, kind, work) => target.addEventListener(kind, work, { signal: ended.signal });
   try {
     return await new Promise((resolve, reject) => {
-      const take = () => video.videoWidth && resolve(fileOf(video));
+      // A stream's size is known before its first picture is there.
+      const take = () => {
+        if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) resolve(fileOf(video));
+        else listen(video, "loadeddata", () => resolve(fileOf(video)));
+      };
       listen($("snapshot-take"), "click", take);
       listen($("snapshot-cancel"), "click", () => resolve(null));
       listen(dialog, "cancel", () => resolve(null));

@@ -15,6 +15,7 @@ from .motion import Array, eye_centres
 from .views import is_same
 
 LYING = math.radians(60)  # a face that leans further is taken for one in a picture that is to be turned
+SPECK = 0.15  # of the widest face: what is narrower is an ear or a bottle that looks like one, or nobody's choice
 # Squares in which a face is looked at again: half their side, and how far their middle is from the face's, in face widths.
 VIEWS = ((1.3, 0.0, 0.0), (1.6, 0.2, -0.15), (1.2, -0.15, 0.1), (1.8, 0.0, 0.2))
 
@@ -33,7 +34,9 @@ def find_faces(image: Image, finder: Faces) -> Found:
     if len(upright) > 1:
         upright.sort(key=lambda way: _spread(way.image, _widest(way.faces), finder))
     seen = upright[0].image if upright else image
-    return Found(seen, finder.find(seen))
+    faces = finder.find(seen)
+    least = SPECK * max((float(place(face)[2]) for face in faces), default=0.0)
+    return Found(seen, [face for face in faces if float(place(face)[2]) >= least])
 
 
 def _ways(image: Image, finder: Faces) -> Iterator[tuple[Image, list[Array]]]:

@@ -118,3 +118,16 @@ def test_the_cases(model, case):
     assert np.abs(five_points(cat.landmarks) - CAT).max() < 0.03 * 94  # of the distance of its eyes
     assert decode(case("exif-typeerror.png"), "exif").image.shape == (96, 80, 3)
     assert read_portrait("cut", case("face_cut_by_left_border.jpg"), finder).landmarks[:, 0].min() < 20
+
+
+def test_a_speck_beside_a_face_is_no_face():
+    face = bundled("astronaut").landmarks
+
+    class Sees:
+        def find(self, image):
+            return [face, face * 0.1]
+
+        def find_in(self, images):
+            return iter([self.find(image) for image in images])
+
+    assert [len(each) for each in find_faces(bundled("astronaut").image, Sees()).faces] == [478]
