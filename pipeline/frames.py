@@ -53,10 +53,7 @@ class AnimatedFrame:
     def __post_init__(self) -> None:
         if self._seal is not _SEAL:
             raise TypeError("only a lane's screen makes an AnimatedFrame")
-        if not isinstance(self.yuv, np.ndarray) or self.yuv.dtype != np.uint8 or self.yuv.ndim != 2:
-            raise TypeError("a picture is planar YUV 4:2:0 in bytes")
-        if self.yuv.shape[0] % 3 or self.yuv.shape[1] % 2 or not self.yuv.size:
-            raise ValueError(f"a picture of {self.yuv.shape} is not planar YUV 4:2:0")
+        checked(self.yuv)
 
     def video_frame(self, pts: int) -> av.VideoFrame:
         """A fresh VideoFrame at `pts` (90 kHz): encoders write into the ones they are given."""
@@ -66,6 +63,15 @@ class AnimatedFrame:
         frame.pts = pts
         frame.time_base = CLOCK
         return frame
+
+
+def checked(yuv: Image) -> Image:
+    """The same; TypeError or ValueError for what is no planar YUV 4:2:0."""
+    if not isinstance(yuv, np.ndarray) or yuv.dtype != np.uint8 or yuv.ndim != 2:
+        raise TypeError("a picture is planar YUV 4:2:0 in bytes")
+    if yuv.shape[0] % 3 or yuv.shape[1] % 2 or not yuv.size:
+        raise ValueError(f"a picture of {yuv.shape} is not planar YUV 4:2:0")
+    return yuv
 
 
 def planar(picture: Image) -> Image:

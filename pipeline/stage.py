@@ -14,7 +14,7 @@ from typing import Any
 from .clock import Clock, steady
 from .engine import Engine, Prepared
 from .errors import DeviceLost
-from .frames import Image
+from .frames import Image, checked
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,9 @@ class AnimationStage:
         """Hand out a batch's pictures; what is to be tried again."""
         start_s = max(batch.start_s, self._free_s)
         try:
-            pictures = batch.pictures()
+            pictures = [checked(picture) for picture in batch.pictures()]
+            if len(pictures) != len(batch.works):
+                raise ValueError(f"{len(pictures)} pictures came of {len(batch.works)} frames")
         except Exception as exc:  # whatever an engine does, the lanes go on with their last frames
             self._served(batch)
             if isinstance(exc, DeviceLost):

@@ -128,7 +128,7 @@ class LivePortraitEngine:
         """After a failure, see whether it is the device's end: an error of CUDA's that stays fails everything that comes."""
         try:
             yield
-        except Exception as failure:
+        except Exception as failure:  # whatever a batch dies of, the device is asked whether it still answers
             try:
                 self.runtime.synchronize()
             except RuntimeError as exc:

@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.budget import FrameBudget, Skip
@@ -135,6 +137,19 @@ def test_more_than_a_batch_is_served_longest_ago_first() -> None:
         stage.step(stage.take())
     assert stage.batches == {3: 5}
     assert {name: [n for n, _ in log.lines].count(name) for name in turns} == dict.fromkeys("abcde", 3)
+
+
+@pytest.mark.parametrize("wrong", [[], [None], [np.zeros((24, 16), np.float32)], [np.zeros((25, 16), np.uint8)], None])
+def test_what_is_no_picture_costs_that_frame_alone(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few, none, of another type, of another shape."""
+    stage, engine, _, log = staged()
+    turn = Turn()
+    right = engine.submit
+    for submit in (lambda work: lambda: wrong, right):
+        monkeypatch.setattr(engine, "submit", submit)
+        stage.offer(log.work("a", turn))
+        stage.step(stage.take())
+    assert log.lines == [("a", "failed"), ("a", "done")]
 
 
 def test_one_failing_stream_does_not_spoil_a_batch() -> None:
