@@ -99,9 +99,9 @@ def address_of(request: Request) -> str:
     return str(address)
 
 
-def may(request: Request, right: Right, stream: str) -> bool:
-    """Whether whoever sent a request, which `check` has let in, has a right to a stream."""
-    return any(grant.allows(right, Of.STREAM, stream) for grant in request.state.grants)
+def may(request: Request, right: Right, stream: str | None = None) -> bool:
+    """Whether whoever sent a request, which `check` has let in, has a right to a stream, or without one to the server."""
+    return any(grant.allows(right, Of.STREAM if stream else Of.SERVER, stream) for grant in request.state.grants)
 
 
 def retry_after(exc: TooManyRequests) -> str:
