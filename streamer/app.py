@@ -30,6 +30,7 @@ from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.configured import make_source
+from .stream.background import Background
 from .stream.stages import Stages
 from .webrtc import aiortc_patches, decoders
 from .webrtc.broadcasts import Broadcasts
@@ -132,7 +133,6 @@ class Server:
         self.http = create_app(self.control, self.sessions, ice, Access(config.auth), config)
         self._web = WebServer(self.http, REQUESTS_S, config.http)
         self._starting: asyncio.Task[None] | None = None
-        self._beside: list[asyncio.Task[None]] = []
         self._open: Counter[str] | None = None  # what was, when the end began
 
     def _check_sources(self) -> None:
@@ -170,7 +170,7 @@ class Server:
                 raise
             return False
         if self._mqtt is not None:
-            self._beside.append(asyncio.create_task(self._mqtt.run(), name="MQTT"))
+            self.control.beside.append(Background("MQTT", self._mqtt.run))
         return True
 
     def _hang_up(self) -> None:
@@ -182,8 +182,7 @@ class Server:
         """Close everything, all at once; what is left at the deadline is given up."""
         self._hang_up()
         assert self._open is not None
-        beside = [(task.get_name(), _cancelled(task)) for task in self._beside]
-        parts = [("sessions", self.sessions.close_all()), *self.control.parts(), *beside]
+        parts = [("sessions", self.sessions.close_all()), *self.control.parts()]
         tasks = [asyncio.create_task(part, name=name) for name, part in parts]
         done, late = await asyncio.wait(tasks, timeout=CLOSE_S)
         for task in done:
@@ -209,11 +208,6 @@ class Server:
         self._web.should_exit = True
         if self._starting is not None and not self._starting.done():
             self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _words(counts: Counter[str]) -> str:
