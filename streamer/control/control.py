@@ -75,13 +75,13 @@ class Control:
         await asyncio.to_thread(self.outputs.library.finish_left_over)
         await asyncio.to_thread(self.outputs.library.keep_limits)
         for name, config in self._config.streams.items():
-            key = self.gallery.put(config.portrait, portraits[name], changed=(config.face, config.marks) != (None, None))
+            key = self.put_first(name, portraits[name], (config.face, config.marks) != (None, None))
             stage = self._engines.open(config.engine or self._config.engine.name)
             shown = await self.gallery.prepared(stage.engine, key)
             puppeteer = await asyncio.to_thread(stage.engine.open)
             budget, puppet = self._config.budget, config.puppet
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
-            self.streams[name], self._turn[name], self._first[name] = stream, asyncio.Lock(), key
+            self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
                 stream.named = Driver(sources[name], stream.intake, config.stale_after_s)
                 stream.claim(stream.named, named=True)
@@ -94,6 +94,19 @@ class Control:
                 stream.driver.start()
         self.beside.append(Background("news of the streams", self.events.run))
         self._supervising = asyncio.create_task(self.supervisor.run(), name="supervisor")
+
+    def take(self, config: Config) -> Config:
+        """Follow another config from now on; the one before. Its streams have the same names; what each of them is to do is
+        not done."""
+        before, self._config = self._config, config
+        self.admission.limits = self.supervisor.limits = config.device
+        self.outputs.config = config
+        return before
+
+    def put_first(self, name: str, portrait: Portrait, changed: bool) -> str:
+        """Take the portrait that the config names for a stream; its id. changed: its face was placed."""
+        self._first[name] = self.gallery.put(self._config.streams[name].portrait, portrait, changed)
+        return self._first[name]
 
     async def _remember(self, name: str) -> None:
         """Go back to what was set before the last end, if that is kept."""

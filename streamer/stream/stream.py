@@ -105,6 +105,11 @@ class Stream:
         self._set_limits()
         self.lane.tune(puppet.tuning())
 
+    def limit(self, limits: Budget) -> None:
+        """Keep to another frame rate and age, where the puppet has none of its own."""
+        self._limits = limits
+        self._set_limits()
+
     def _set_limits(self) -> None:
         puppet, limits = self.puppet, self._limits
         self.audio.muted = puppet.muted

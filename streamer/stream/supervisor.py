@@ -68,7 +68,7 @@ class Supervisor:
         alive: Callable[[], None] = lambda: None,
         clock: Clock = steady,
     ) -> None:
-        self._limits, self._engines, self._streams = limits, engines, streams
+        self.limits, self._engines, self._streams = limits, engines, streams
         self._turns, self._prepared = turns, prepared
         self._end, self._beside, self._alive, self._clock = end, beside, alive, clock
         self._done: set[AnimationStage] = set()
@@ -80,6 +80,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        self._looked_s = self._clock()
         try:
             while True:
                 await asyncio.sleep(LOOK_S)
@@ -162,7 +163,7 @@ class Supervisor:
                 self._leaving.add(asyncio.create_task(self._lost(stage), name="leaving a lost device"))
 
     async def _lost(self, stage: AnimationStage) -> None:
-        if self._limits.on_loss == "exit":
+        if self.limits.on_loss == "exit":
             log.error("ending with exit code %d (device.on_loss)", EXIT_CODE)
             self._end(EXIT_CODE)
             return
