@@ -102,6 +102,10 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._taken: deque[str] = deque(maxlen=REMEMBERED)
 
+    def use(self, config: WebRtc) -> None:
+        """Keep to other limits from now on."""
+        self._config = config
+
     def __len__(self) -> int:
         return len(self._sessions)
 
