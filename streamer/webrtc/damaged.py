@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # What their parsers raise for data that is cut off or says what cannot be.
 UNREADABLE = (struct.error, ValueError, LookupError, AssertionError)
+MOST_STREAMS, MOST_CHUNKS = 256, 1024  # of one association; a message of 64 KB has sixty
 LEAST_PARAMETER = 4  # bytes: its own head (RFC 9260 §3.2.1)
 
 
@@ -58,6 +59,18 @@ def decode_params(body: bytes) -> list[tuple[int, bytes]]:
 
 
 async def receive_data_chunk(self: Any, chunk: Any) -> None:
-    """Keep no more of what is not whole yet than the peer was told there is room for (RFC 9260 §6.2)."""
-    if self._advertised_rwnd >= len(chunk.user_data):
+    """Keep no more of what is not whole yet, or out of order, than somebody who keeps to the rules sends: more is lost, and
+    sent again (RFC 9260 §6.2)."""
+    if _has_room(self, chunk):
         await _receive_data_chunk(self, chunk)
+
+
+def _has_room(association: Any, chunk: Any) -> bool:
+    streams, early = association._inbound_streams, association._sack_misordered
+    is_next = chunk.tsn == sctp.tsn_plus_one(association._last_received_tsn)
+    return (
+        0 < len(chunk.user_data) <= association._advertised_rwnd
+        and (is_next or len(early) < MOST_CHUNKS)
+        and (chunk.stream_id in streams or len(streams) < MOST_STREAMS)
+        and sum(len(stream.reassembly) for stream in streams.values()) < MOST_CHUNKS
+    )

@@ -59,9 +59,15 @@ EXTENSIONS = [
 def _loop() -> asyncio.AbstractEventLoop:
     """One loop for all, which runs while a packet is handled."""
     aiortc_patches.install(["127.0.0.1"])
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    return loop
+    return asyncio.new_event_loop()
+
+
+def close() -> None:
+    """End what the targets share."""
+    _loop().close()
+    aiortc_patches.uninstall()
+    _loop.cache_clear()
+    _one_transport.cache_clear()
 
 
 def framed(data: bytes) -> Iterator[bytes]:
@@ -184,23 +190,34 @@ class Under:
     async def _send_data(self, data: bytes) -> None: ...
 
 
+def association() -> RTCSctpTransport:
+    """One that is established, with somebody whose first packet is number 1."""
+    under: Any = Under()
+    made = RTCSctpTransport(under)
+    made._association_state = made.State.ESTABLISHED
+    made._remote_port, made._last_received_tsn, made._inbound_streams_count = 5000, 0, 65535
+    return made
+
+
+def sctp_packet(to: RTCSctpTransport, chunks: bytes) -> bytes:
+    """Chunks with a head that is right."""
+    tag = 0 if chunks[:1] == b"\1" else to._local_verification_tag
+    packet = struct.pack("!HHLL", 5000, 5000, tag, 0) + chunks
+    return packet[:8] + struct.pack("<L", crc32c(packet)) + packet[12:]
+
+
 def sctp(data: bytes) -> None:
-    """Packets of a data channel, with a right checksum and tag; the input is their chunks."""
+    """Packets of a data channel; the input is their chunks."""
 
     async def receive() -> None:
-        under: Any = Under()
-        association = RTCSctpTransport(under)
-        association._association_state = association.State.ESTABLISHED
-        association._remote_port, association._last_received_tsn, association._inbound_streams_count = 5000, 0, 65535
-        association.on("datachannel", lambda channel: channel.on("message", len))
+        ours = association()
+        ours.on("datachannel", lambda channel: channel.on("message", len))
         try:
             for chunks in framed(data):
-                tag = 0 if chunks[:1] == b"\1" else association._local_verification_tag
-                packet = struct.pack("!HHLL", 5000, 5000, tag, 0) + chunks
-                await association._handle_data(packet[:8] + struct.pack("<L", crc32c(packet)) + packet[12:])
+                await ours._handle_data(sctp_packet(ours, chunks))
         finally:
             for timer in ("_t1", "_t2", "_t3", "_reconfig"):
-                if (handle := getattr(association, f"{timer}_handle")) is not None:
+                if (handle := getattr(ours, f"{timer}_handle")) is not None:
                     handle.cancel()
 
     _loop().run_until_complete(receive())
