@@ -33,6 +33,8 @@ class StreamCollector:
         for device in self._control.devices():
             lost.add_metric([device.engine], float(bool(device.lost)))
         yield lost
+        free = self._control.outputs.library.free_bytes()
+        yield GaugeMetricFamily("puppetcast_recordings_free_bytes", "Room on the disk that recordings go to.", value=free)
 
 
 def _sources(states: list[StreamState]) -> Iterator[Metric]:
