@@ -102,6 +102,10 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._taken: deque[str] = deque(maxlen=REMEMBERED)
 
+    def use(self, config: WebRtc) -> None:
+        """Keep to other limits from now on."""
+        self._config = config
+
     def __len__(self) -> int:
         return len(self._sessions)
 
@@ -231,11 +235,15 @@ class Sessions:
 
     async def _replace(self, stream: Stream, caller: Caller) -> None:
         """Whoever offers to publish again before they have connected has given up the offer before."""
-        for session in list(self._sessions.values()):
-            same = session.kind == "whip" and session.stream is stream and session.caller == caller
-            if same and not session.connected.is_set():
-                self._taken.append(session.id)
-                await self._close(session)
+
+        def given_up(other: Session) -> bool:
+            same = other.kind == "whip" and other.stream is stream and other.caller == caller
+            return same and not other.connected.is_set()
+
+        # Looked for anew after each end, which takes a while: another of their offers may have come in meanwhile.
+        while session := next(filter(given_up, self._sessions.values()), None):
+            self._taken.append(session.id)
+            await self._close(session)
 
     def _open(self, kind: Kind, stream: Stream, caller: Caller, reach: Reach) -> Session:
         # Given even if empty: aiortc would otherwise ask a public STUN server about every session.

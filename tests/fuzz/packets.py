@@ -142,7 +142,7 @@ class Idle:
 def _receiver(transport: RTCDtlsTransport, kind: str) -> RTCRtpReceiver:
     """As after `receive`, but nothing decodes."""
     receiver = RTCRtpReceiver(kind, transport)
-    codecs = [codec for codec in CODECS if codec.mimeType.startswith(kind)]
+    codecs: list[Any] = [codec for codec in CODECS if codec.mimeType.startswith(kind)]
     inner: Any = receiver
     inner._RTCRtpReceiver__codecs = {codec.payloadType: codec for codec in codecs}
     inner._RTCRtpReceiver__rtx_ssrc, inner._RTCRtpReceiver__rtcp_ssrc = {2: 1}, 9
