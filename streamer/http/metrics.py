@@ -39,6 +39,8 @@ class StreamCollector:
         for (stream, part), count in self._control.supervisor.restarts.items():
             restarts.add_metric([stream, part], count)
         yield restarts
+        free = self._control.outputs.library.free_bytes()
+        yield GaugeMetricFamily("puppetcast_recordings_free_bytes", "Room on the disk that recordings go to.", value=free)
 
 
 def _sources(states: list[StreamState]) -> Iterator[Metric]:
