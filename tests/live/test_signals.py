@@ -277,7 +277,8 @@ async def test_ctrl_c_is_not_for_the_helpers_that_publish(shell, tmp_path):
 async def test_a_hang_up_is_survived(shell, tmp_path):
     async with serving(shell, tmp_path) as (puppetcast, url), httpx.AsyncClient(base_url=url) as http:
         puppetcast.signal(signal.SIGHUP)
-        await puppetcast.says("SIGHUP: nothing is reloaded; restart to read the config anew")
+        await puppetcast.says("reloaded: nothing to change")
+        await reloaded(tmp_path / "config.yaml", puppetcast, http)
         assert (await http.get("/healthz")).status_code == 200
         puppetcast.signal(signal.SIGTERM)
         assert await puppetcast.ended() == 0
@@ -291,7 +292,40 @@ async def test_a_hang_up_stays_ignored_under_nohup(tmp_path):
             assert (await http.get("/healthz")).status_code == 200
         puppetcast.signal(signal.SIGTERM)
         assert await puppetcast.ended() == 0
-    assert "SIGHUP" not in puppetcast.log
+    assert "reloaded" not in puppetcast.log
+
+
+async def reloaded(file: Path, puppetcast: Puppetcast, http: httpx.AsyncClient) -> None:
+    """Change the config of a server that runs, rightly and wrongly."""
+
+    def hang_up(**sections: object) -> None:
+        file.write_text(yaml.safe_dump({**before, **sections}))
+        puppetcast.signal(signal.SIGHUP)
+
+    before = yaml.safe_load(await asyncio.to_thread(file.read_text))
+    stream = {"portrait": "visitor", "source": "pattern", "puppet": {"pose_gain": 0.5}}
+    hang_up(streams={"live": stream, "more": {}}, budget={"window_s": 2, "max_frames": 9})
+    await puppetcast.says(
+        "reloaded: budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source "
+    )
+    await puppetcast.says("not before a restart: budget.window_s, streams.more ")
+    state = (await http.get("/api/streams/live")).json()
+    assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]["name"]) == ("visitor", 0.5, "test pattern")
+    for wrong, words in (
+        ({"portrait": "nobody"}, r"nothing is reloaded, and the config of before stays: streams.live.portrait: nobody: .*"),
+        ({"puppet": {"pose_gain": 9}}, r"nothing is reloaded, and the config of before stays: .*pose_gain: input should be less"),
+    ):
+        hang_up(streams={"live": wrong})
+        await puppetcast.says(words)
+    state = (await http.get("/api/streams/live")).json()
+    assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]["name"]) == ("visitor", 0.5, "test pattern")
+    hang_up(auth={"token": "rule"})
+    await puppetcast.says(
+        r"reloaded: auth.token, budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source"
+    )
+    assert (await http.get("/api/streams/live")).status_code == 401
+    state = (await http.get("/api/streams/live", headers={"Authorization": "Bearer rule"})).json()
+    assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]) == ("collins", 1.0, None)
 
 
 def test_a_server_in_another_thread_leaves_signals_alone(model):
