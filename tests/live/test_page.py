@@ -553,7 +553,10 @@ def test_where_nothing_drives_there_are_no_numbers_and_no_silent_buttons(page, h
 
 
 def test_what_the_config_names_drives_again_when_who_took_over_has_gone(blank):
-    with run_server(streams={"live": {"source": "pattern"}}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(streams={"live": {"source": "pattern"}}) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
         page = opened(blank, server.url)
         expect(page.locator("#driver")).to_have_text("Test pattern drives.")
         page.click("#start")
