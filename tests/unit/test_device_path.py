@@ -473,7 +473,7 @@ def test_a_whole_frame_of_full_size(checkpoints, frames, all_cores, monkeypatch)
 
 def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
     """A step down is made beside the frames: here, at once."""
-    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16), lambda job: job())
+    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", Precision.BF16, still_px=0), lambda job: job())
     source, puppeteer = engine.prepare(bundled("drawing"), 256, 512), calibrated(engine, frames[:START])
     engine.warm_up(source, lambda done, total: None)
     seen = puppeteer.follow(Driving(rgb(frames[-1]), 1.0))
@@ -499,7 +499,7 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
 def test_a_step_down_stops_no_frame(tiny, monkeypatch):
     """Neither while networks are loaded nor while another way through them is built."""
     builds: list[Any] = []
-    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.BF16), builds.append)
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.BF16, still_px=0), builds.append)
     source = engine.prepare(bundled("drawing"), 128, 512)
     work, still = [(source, Given(source.face, source.face, 0))], planar(source.still)
     engine.submit(work)()
