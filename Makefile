@@ -24,12 +24,16 @@ define INSTALL
 	@touch $@
 endef
 
+# What tests import, made into bytecode by two processes: each of the tests' workers would make all of it at the same time.
+READ_ONCE = $(BIN)/python -c "import torch._dynamo" 2>/dev/null & $(BIN)/python -c "import scipy.interpolate, tests.conftest"; wait
+
 .PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check docs clean
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(call INSTALL,[$(EXTRAS)],$(comma) PyTorch and what the tests need (2 GB on disk; 6 GB where pip gets PyTorch for CUDA))
+	@$(READ_ONCE)
 	@touch $(VENV)/.run $(VENV)/.runliveportrait
 
 $(VENV)/.run$(HEAVY): pyproject.toml constraints.txt
@@ -72,11 +76,13 @@ test quick: export PYTHONDONTWRITEBYTECODE :=
 
 # On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. Types are checked by
 # 'make check', which .ci/run makes, too.
-WORKERS ?= 3
+test: WORKERS ?= 3
 test: setup browser peers style
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# The everyday part, in a minute or two: without servers, browsers and whole networks.
+# The everyday part, in a minute and a half: units, without whole networks, long clips and whatever else takes a processor more
+# than a second or two, which is marked 'slow'. On two workers, as units do not wait, and a third would import all once more.
+quick: WORKERS ?= 2
 quick: check
 	$(BIN)/pytest tests/unit -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
