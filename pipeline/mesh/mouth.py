@@ -25,7 +25,7 @@ JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
 JAW_SLACK, JAW_GAIN = 0.02, 1.5  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
 LOWER_BOW_OPEN = 0.9  # how much higher the lower row's sides stand per way of the jaw: it is seen from above as it opens
-NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out
+NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out, twice as much from what is behind the teeth
 PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further is pushed down its teeth,
 LOWER_PURSED = 0.5  # and a lower one up by this share of that
 CORNERS, CORNER = (0.36, 0.97), 0.2  # of the way from the middle to a corner between which light falls to that share
@@ -39,7 +39,7 @@ BEHIND, DIM = 0.28, 0.6  # light on what is behind the lower lip, against flesh 
 BARED = 0.25  # unless a smile of this widening, in mouth widths, bares it,
 WIDE, DOWN = 0.3, 0.4  # or a gap this much wider than WIDE
 OVER_TEETH = 0.5  # of it over the upper teeth
-BESIDE, GAPING = 0.08, 0.25  # of its half width, that an opening of so many mouth widths is wider than landmarks say
+BESIDE, GAPING = 0.035, 0.25  # mouth widths that corners are further out than landmarks say, where it is open so far
 UNDER, UNDER_EDGE = 0.30, 0.05  # share of the light that the upper row takes of what is behind it; mouth widths
 STRETCH = 0.3  # of an opening, by which a mouth is wider without a smile
 SMILE = 0.45  # of a smile's widening, by which it lowers chin and lower lip and leaves the jaw shut
@@ -75,7 +75,8 @@ class Mouth:
     def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, shut: float) -> None:
         """Draw into the warped crop, between the driven lips. shut: how far the portrait's own lips were brought together."""
         gap = float(np.linalg.norm(driven[13] - driven[14])) / self.width
-        outline = _beside(np.concatenate([driven[list(topo.UPPER_INNER_LIP)], driven[list(topo.LOWER_INNER_LIP[-2:0:-1])]]), gap)
+        outline = np.concatenate([driven[list(topo.UPPER_INNER_LIP)], driven[list(topo.LOWER_INNER_LIP[-2:0:-1])]])
+        outline = _beside(outline, BESIDE * self.width * min(gap / GAPING, 1.0))
         box = Box.around(outline, 4, geometry.side)
         alpha = min(max(gap - 0.01, 0.0) / 0.04, 1.0) * self._moved(pose)
         if box is None or alpha <= 0:
@@ -119,12 +120,15 @@ class Mouth:
         way = np.clip((np.abs(u - middle) * (2 * wide / across) - CORNERS[0]) / (CORNERS[1] - CORNERS[0]), 0, 1)
         way = np.maximum(way, np.clip((np.abs(u) - (ARCH - BACK_TEETH)) / BACK_TEETH, 0, 1))
         light = light * (1 - (1 - CORNER) * way * way * (3 - 2 * way))
-        light *= min(across / min(NARROW, self.width / self.unit), 1.0) ** 2
+        narrow = min(across / min(NARROW, self.width / self.unit), 1.0)
+        light *= narrow
         cavity, flesh = _plain(self.cavity, box), _plain(self.flesh, box)
         behind = np.asarray(cv2.addWeighted(lower, bared, flesh, DIM * (1 - bared), 0), np.float32)
         shaded = 1 - UNDER * cv2.GaussianBlur(above, (0, 0), UNDER_EDGE * self.unit)
         lit = _mixed(cavity, upper, 1 - self.shade * (1 - light))
-        return _mixed(_mixed(_mixed(cavity, behind, below * shaded * light), flesh, lip), lit, above * (1 - OVER_TEETH * lip))
+        return _mixed(
+            _mixed(_mixed(cavity, behind, below * shaded * light * narrow), flesh, lip), lit, above * (1 - OVER_TEETH * lip)
+        )
 
     def _row(
         self, texture: Array, geometry: Geometry, pose: Pose, box: Box, way: float, wide: float, bow: float
@@ -168,11 +172,12 @@ class Mouth:
         return max(JAW_GAIN * max(chin, 0.0), lip)
 
 
-def _beside(outline: Array, gap: float) -> Array:
-    """(n, 2) an opening as it is seen: where it is wide, lips are further apart beside it than their landmarks are."""
+def _beside(outline: Array, reach: float) -> Array:
+    """(n, 2) an opening whose corners lie `reach` pixels further out."""
     left, right = outline[[0, 10]]
-    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-3)
-    return outline + BESIDE * min(gap / GAPING, 1.0) * ((outline - (left + right) / 2) @ along)[:, None] * along
+    across = max(float(np.linalg.norm(right - left)), 1e-3)
+    along = (right - left) / across
+    return outline + 2 * reach / across * ((outline - (left + right) / 2) @ along)[:, None] * along
 
 
 def _plain(colour: Array, box: Box) -> Array:
