@@ -17,6 +17,7 @@ function noticeText({ control, camera, error }) {
   if (state.publisher && state.face === "no_face") {
     return camera.on ? "No face in view: the puppet rests." : "No face is seen: the puppet rests.";
   }
+  if (state.stalled) return "The puppet stands still by a fault of the server, which tries to go on. Its log says more.";
   if (state.problem) return "The graphics device does not answer. The puppet is made more simply until the server is restarted.";
   return "";
 }

@@ -225,7 +225,7 @@ async def test_a_slash_too_many(http, kind):
 
 async def test_who_takes_over_at_one_moment(http):
     """One of them drives; of the others it is not said that their offers cannot be used."""
-    offers = [await offer_of("whip") for _ in range(4)]
+    offers = [await offer_of("whip") for _ in range(8)]
     replies = await asyncio.gather(*(http.post("/live/live/whip?take_over=true", content=o, headers=SDP) for o in offers))
     assert {reply.status_code for reply in replies} <= {201, 409}, [reply.text for reply in replies]
     locations = [reply.headers["location"] for reply in replies if reply.status_code == 201]
