@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.face import canonical
 from pipeline.face import topology as topo
 from pipeline.face.choice import place
 from pipeline.face.faces import TRACKERS, Faces, faces_if_here
 from pipeline.face.mediapipe import MediaPipeTracker
-from pipeline.face.motion import eye_distance
+from pipeline.face.motion import eye_distance, eye_gaze, eye_openness
 from pipeline.face.noise import Denoiser
+from pipeline.face.pair import paired
 from pipeline.face.tracker import Tracker
 from pipeline.face.units import in_pixels
 from pipeline.face.views import tiles
@@ -206,3 +208,28 @@ def test_landmarks_are_those_of_a_picture_of_any_size(faces, opened):
     for k, other in enumerate((small, picture, turned, picture)):
         found = tracker.track(other, (4 + k) / 30)
         assert np.abs(found - settled)[:, :2].mean() < 0.01 * eye_distance(settled)
+
+
+def test_eyes_are_a_pair_but_for_a_wink():
+    """A small difference of lids and gaze is mostly noise; one eye that shuts is meant."""
+    face = canonical.face() * 100
+    upper, lower = (list(lid[1:-1]) for lid in topo.EYES[0])
+
+    def opened(times: float) -> np.ndarray:
+        """The face with its right eye so many times as open, and looking aside with it alone."""
+        out = face.copy()
+        middle = (face[upper] + face[lower]) / 2
+        out[upper], out[lower] = (middle + times * (face[lid] - middle) for lid in (upper, lower))
+        out[list(topo.RIGHT_IRIS), 0] += 4
+        return out
+
+    for times, left in ((0.85, 0.25), (0.1, 1.0)):
+        before, after = opened(times), paired(opened(times))
+        gap, was = np.subtract(*eye_openness(after)), np.subtract(*eye_openness(before))
+        assert gap == pytest.approx(left * was, rel=1e-3)
+        assert eye_openness(after).mean() == pytest.approx(eye_openness(before).mean(), rel=1e-3)
+        gaze = eye_gaze(after)
+        assert gaze[0] == pytest.approx(gaze[1], abs=1e-4)
+        assert gaze.mean(axis=0) == pytest.approx(eye_gaze(before).mean(axis=0), abs=1e-4)
+        moved = np.abs(after - before).max(axis=1) > 1e-3
+        assert set(np.flatnonzero(moved)) <= {*np.ravel(topo.EYES), *np.ravel(topo.IRISES)}
