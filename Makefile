@@ -24,7 +24,7 @@ define INSTALL
 	@touch $@
 endef
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check faults docs clean
 
 setup: $(VENV)/.ready
 
@@ -104,6 +104,11 @@ gpu-report:
 # The steps of the container images, run here: for machines without a container engine.
 image-check: setup
 	$(BIN)/python -m tests.run_image Dockerfile.cpu
+
+# Some sixty faults, five times each, in a quarter of an hour; writes docs/reliability.md. ONLY=engine, or QUICK=1, tries some,
+# or all once, and writes nothing. Wants 'make peers', and root for hosts of their own and a small disk.
+faults: setup
+	$(BIN)/python -m bench.faults $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick) $(if $(NOTE),--note '$(NOTE)')
 
 # The references in docs/ and the shipped config, made from the code.
 docs: setup

@@ -50,7 +50,7 @@ def sections(**more: Any) -> dict[str, Any]:
             "bind_addresses": LOOPBACK, "max_sessions": 200, "max_sessions_per_address": 60, "max_sessions_per_token": 200,
             "max_connecting": 64, "max_connecting_per_address": 60,
         },
-        "downloads": {"fetch": False}, "portraits": {"keep": False}, "engine": {"max_side": SIDE},
+        "downloads": {"fetch": False}, "portraits": {"keep": False}, "engine": {"max_side": SIDE}, "device": {"min_fps": 1},
     }  # fmt: skip
     for name, section in more.items():
         base[name] = {**base.get(name, {}), **section}
@@ -232,7 +232,7 @@ class House:
         return False
 
     def recovery_s(self, since_s: float, lasts_s: float) -> float:
-        """The longest time without new pictures since a fault began, less what that lasts itself; 0 if there was no interruption."""
+        """The longest time without new pictures since a fault began, less what that lasts itself; 0 without an interruption."""
         times = [since_s, *sorted(at for at in self.seen.numbers.values() if at > since_s)]
         longest_s = max((b - a for a, b in pairwise(times)), default=0.0)
         return max(longest_s - lasts_s, 0.0) if longest_s > GAP_S else 0.0
