@@ -35,7 +35,7 @@ def attacker(house: House, token: str = "rule", **options: Any) -> httpx.AsyncCl
     """A client from ATTACKER."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     transport = httpx.AsyncHTTPTransport(local_address=ATTACKER, limits=httpx.Limits(max_connections=100))
-    return httpx.AsyncClient(base_url=house.http.base_url, headers=headers, transport=transport, timeout=20, **options)
+    return httpx.AsyncClient(base_url=house.http.base_url, headers=headers, transport=transport, timeout=60, **options)
 
 
 def address(house: House) -> tuple[str, int]:
@@ -164,14 +164,18 @@ async def many_viewers(house: House, count: int = 50) -> str:
 async def idle_viewers(house: House) -> str:
     """So many seats as one address may have; another viewer still finds one."""
     async with attacker(house) as http:
-        answers = []
+        answers, sessions = [], []
         for _ in range(70):
             connection = fresh_connection()
             connection.addTransceiver("video", direction="recvonly")
-            answers.append((await negotiate(http, connection, "/live/live/whep")).status_code)
+            reply = await negotiate(http, connection, "/live/live/whep")
+            answers.append(reply.status_code)
+            sessions.append((connection, reply.headers.get("location")))
+        other = await watching(house.http)
+        for connection, location in [*sessions, (other, None)]:
+            if location:
+                await http.delete(location)
             await connection.close()
-    other = await watching(house.http)
-    await other.close()
     return f"{answers.count(201)} of 70 let in; another address still is"
 
 
@@ -227,7 +231,7 @@ def stun(rng: random.Random) -> bytes:
 
 async def key_flood(house: House) -> None:
     """Picture loss is told five hundred times."""
-    receiver = house.viewer.getReceivers()[0]
+    receiver: Any = house.viewer.getReceivers()[0]
     for _ in range(500):
         with suppress(Exception):
             await receiver._send_rtcp_pli(next(iter(receiver._RTCRtpReceiver__remote_streams), 1))
@@ -242,7 +246,8 @@ class Garbage(MediaStreamTrack):
     def __init__(self, codec: str, make: Callable[[bytes, int], bytes], size: Callable[[int], int] = lambda k: 64) -> None:
         super().__init__()
         self._codec, self._make, self._size = codec, make, size
-        self._number, self._encoder, self._began_s = 0, None, time.monotonic()
+        self._number, self._began_s = 0, time.monotonic()
+        self._encoder: Any = None
 
     async def recv(self) -> av.Packet:
         self._number += 1
@@ -340,7 +345,7 @@ async def many_channels(house: House) -> str:
 async def slow_viewer(house: House) -> None:
     """One that says that it can take next to nothing."""
     slow = await watching(house.http)
-    [receiver] = slow.getReceivers()
+    receiver: Any = slow.getReceivers()[0]
     remote = receiver._RTCRtpReceiver__remote_bitrate_estimator
     remote.add = lambda *args, **kwargs: (60_000, list(receiver._RTCRtpReceiver__remote_streams))
     await asyncio.sleep(3)

@@ -47,7 +47,7 @@ FAULTS = [
     inside("engine raises for 1 s", "the last picture stays, then they go on", "engine raises for 1 s", 1),
     inside("engine has no memory", FRAME, "engine out of memory"),
     inside("engine gives too few pictures", FRAME, "too few pictures"),
-    inside("engine gives one of another size", "it is shown, or lost; the next are right", "wrong size"),
+    inside("engine gives one of another size", FRAME, "wrong size"),
     inside("engine gives floats", FRAME, "float picture"),
     inside("engine gives nothing", FRAME, "no picture"),
     inside("engine hangs", "the stage is begun anew after 5 s", "engine hangs", 5),
