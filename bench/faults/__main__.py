@@ -31,8 +31,9 @@ def main(
 ) -> None:
     """Inject every fault into a real server; write docs/reliability.md and its picture."""
     chosen = [fault for fault in FAULTS if re.search(only, f"{fault.name} {fault.place}")]
+    about = {**machine(), "speed": speed()}
     result = asyncio.run(run(chosen, 1 if quick else times, 60 * minutes, lambda line: typer.echo(line, err=True)))
-    result = {**machine(), "speed": speed(), **result}
+    result = {**about, **result}
     path = out or (None if only or quick else RESULT)
     if path is not None:
         path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
