@@ -19,7 +19,8 @@ import numpy as np
 from streamer.webrtc import aiortc_patches
 
 from . import mark, places
-from .house import LOOPBACK, House
+from .house import House
+from .server import LOOPBACK
 from .table import Fault
 
 Say = Callable[[str], None]
