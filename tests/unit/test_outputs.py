@@ -281,7 +281,12 @@ def test_outputs_of_every_kind_are_checked_before_anything_runs() -> None:
 async def test_an_output_that_died_is_begun_anew_and_one_that_hangs_is_made_to_fail() -> None:
     bench = Bench()
     ended = threading.Event()
-    bench.output.broken = lambda call: ended.wait(30) and None if call == "write" else None
+
+    def waits(call: str) -> None:
+        if call == "write":
+            ended.wait(30)
+
+    bench.output.broken = waits
     bench.runner.offer(animated(1))
     assert bench.runner.part().heart.trouble(HANG_S) == "has died", "it has not begun"
     bench.runner._loop = asyncio.get_running_loop()
