@@ -39,6 +39,8 @@ class StreamCollector:
         for (stream, part), count in self._control.supervisor.restarts.items():
             restarts.add_metric([stream, part], count)
         yield restarts
+        free = self._control.outputs.library.free_bytes()
+        yield GaugeMetricFamily("puppetcast_recordings_free_bytes", "Room on the disk that recordings go to.", value=free)
 
 
 def _sources(states: list[StreamState]) -> Iterator[Metric]:
@@ -81,6 +83,7 @@ def _counters(states: list[StreamState]) -> Iterator[Metric]:
     for field, text in (
         ("frames_in", "Driving frames received."),
         ("animated", "Frames animated."),
+        ("still", "Frames animated that show the picture before again, as nothing had moved."),
         ("errors", "Frames on which the engine failed."),
     ):
         name = "puppetcast_frames_received" if field == "frames_in" else f"puppetcast_frames_{field}"
