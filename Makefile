@@ -27,7 +27,7 @@ endef
 # What tests import, made into bytecode by two processes: each of the tests' workers would make all of it at the same time.
 READ_ONCE = $(BIN)/python -c "import torch._dynamo" 2>/dev/null & $(BIN)/python -c "import scipy.interpolate, tests.conftest"; wait
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check faults docs clean
 
 setup: $(VENV)/.ready
 
@@ -110,6 +110,11 @@ gpu-report:
 # The steps of the container images, run here: for machines without a container engine.
 image-check: setup
 	$(BIN)/python -m tests.run_image Dockerfile.cpu
+
+# Some sixty faults, five times each, in a quarter of an hour; writes docs/reliability.md. ONLY=engine, or QUICK=1, tries some,
+# or all once, and writes nothing. Wants 'make peers', and root for hosts of their own and a small disk.
+faults: setup
+	$(BIN)/python -m bench.faults $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick) $(if $(NOTE),--note '$(NOTE)')
 
 # The references in docs/ and the shipped config, made from the code.
 docs: setup
