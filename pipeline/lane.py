@@ -30,10 +30,12 @@ SAMPLES = 300
 
 @dataclass
 class Stats:
-    """Counted by a stream's lane, read by anyone. stage_s: seconds of the last animated frames, from taken to done;
-    done_s: when they were done; failing_s: when the first of those failed that have failed since the last of them."""
+    """Counted by a stream's lane, read by anyone. still: of the animated frames, those that show the picture before again.
+    stage_s: seconds of the last animated frames, from taken to done; done_s: when they were done; failing_s: when the first of
+    those failed that have failed since the last of them."""
 
     animated: int = 0
+    still: int = 0
     errors: int = 0
     failing_s: float | None = None
     stage_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
@@ -54,6 +56,7 @@ class Screen:
         self._emit = emit
         self._clock = clock
         self._number = 0
+        self._animated: Image | None = None  # as the engine gave it
         self._last: Image | None = None
         self._fade: Fade | None = None
         self._showing = threading.Lock()
@@ -93,6 +96,8 @@ class Screen:
             now_s = self._clock()
             self.stats.animated += 1
             self.stats.failing_s = None
+            self.stats.still += yuv is self._animated
+            self._animated = yuv
             self.stats.stage_s.append(now_s - taken_s)
             self.stats.done_s.append(now_s)
             self._show(yuv, captured_s)

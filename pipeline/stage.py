@@ -27,11 +27,12 @@ SAMPLES = 60  # so few that a device that becomes slow is known to be within sec
 @dataclass(eq=False)
 class Turn:
     """A lane's place among the others. served_s: when the device last worked for it; number: the how manieth frame of all
-    that was; closed: it is served no more."""
+    that was; closed: it is served no more; picture: its last one."""
 
     served_s: float = float("-inf")
     number: int = 0
     closed: bool = False
+    picture: Image | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,10 +205,13 @@ class AnimationStage:
             return []
         self._served(batch)
         each = (self._free_s - start_s) / len(batch.works)
-        self._frame_s.append(each)
+        painted = sum(yuv is not work.turn.picture for work, yuv in zip(batch.works, pictures, strict=True))
+        if painted:  # what stands still says nothing of what the next frame takes
+            self._frame_s.append((self._free_s - start_s) / painted)
         self._follow_s.extend(work.follow_s for work in batch.works)
         sharing = self._sharing()
         for work, yuv in zip(batch.works, pictures, strict=True):
+            work.turn.picture = yuv
             work.done(yuv, each * sharing)
         return []
 

@@ -200,6 +200,9 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
         "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
         "portraits": {"keep": False},
+        # Small pictures, and half as many: what they are is a question of few tests, what they cost is one of all.
+        "engine": {"max_side": 256},
+        "budget": {"max_frames": 15},
         # Whoever connects to it does so from one address.
         "webrtc": {"bind_addresses": ["127.0.0.1"], "max_sessions_per_address": 1000, "max_connecting_per_address": 1000},
     }
@@ -274,12 +277,13 @@ def page(tab) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def camera(chromium_of_all, clip, tmp_path_factory) -> Callable[..., None]:
-    """Let the browser's camera play a driving clip, or its first pictures there and back."""
+    """Let the browser's camera play a driving clip's first pictures there and back."""
     folder, made = tmp_path_factory.mktemp("cameras"), {}
 
-    def play(name: str, pictures: int | None = None) -> None:
-        if (name, pictures) not in made:
-            made[name, pictures] = as_camera(clip(name), folder / f"{name}-{pictures}.mjpeg", pictures)
-        chromium_of_all.play(made[name, pictures])
+    def play(name: str, pictures: int = 60, **options: int) -> None:
+        asked = f"{name}-{pictures}-{options}"
+        if asked not in made:
+            made[asked] = as_camera(clip(name), folder / asked, pictures, **options)
+        chromium_of_all.play(made[asked])
 
     return play

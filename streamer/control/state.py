@@ -87,7 +87,7 @@ class StreamState(BaseModel):
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
     width, height: of the animated picture, in pixels. gallery: how often it was changed since the start. problem: why it is
     not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; both empty where all is
-    well.
+    well. still: of the animated frames, those for which nothing had moved, so that they show the picture before again.
     """
 
     serial: int
@@ -117,6 +117,7 @@ class StreamState(BaseModel):
     fps: float
     frames_in: int
     animated: int
+    still: int
     errors: int
     skipped: dict[str, int]
     rate_limit: float
@@ -137,7 +138,7 @@ class StreamState(BaseModel):
 
 # What says how it goes, and changes all the time; the rest changes when something happens.
 TELEMETRY = frozenset(
-    {"fps", "frames_in", "animated", "errors", "skipped", "rate_limit", "busy", "encoders"}
+    {"fps", "frames_in", "animated", "still", "errors", "skipped", "rate_limit", "busy", "encoders"}
     | {f"{what}_{p}_ms" for what in ("age", "stage") for p in ("p50", "p95")}
 )
 PASSING: dict[str, Any] = {
@@ -189,7 +190,8 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
         recording=_recording(stream, outputs), outputs=_outputs(stream, outputs),
-        fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, errors=stats.errors,
+        fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, still=stats.still,
+        errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},
         rate_limit=stream.budget.rate, busy=round(stream.budget.busy, 3),
         age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),

@@ -83,6 +83,7 @@ def _counters(states: list[StreamState]) -> Iterator[Metric]:
     for field, text in (
         ("frames_in", "Driving frames received."),
         ("animated", "Frames animated."),
+        ("still", "Frames animated that show the picture before again, as nothing had moved."),
         ("errors", "Frames on which the engine failed."),
     ):
         name = "puppetcast_frames_received" if field == "frames_in" else f"puppetcast_frames_{field}"

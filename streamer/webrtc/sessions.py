@@ -20,6 +20,7 @@ from aiortc import (
 
 from pipeline.clock import Clock, steady
 
+from .. import resources
 from ..config import WebRtc
 from ..errors import (
     BadOffer,
@@ -45,6 +46,7 @@ from .tracks import SoundTrack, ViewerTrack
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
+DESCRIPTORS = 24  # a session takes some, and what runs already needs others
 REMEMBERED = 64  # sessions that others took over, which will ask what has become of them
 
 
@@ -203,6 +205,9 @@ class Sessions:
 
     def _check_room(self, caller: Caller) -> None:
         """TooManySessions where there is none, or this caller has had theirs."""
+        if (left := resources.descriptors_left()) < DESCRIPTORS:
+            log.warning("only %g file descriptors are left (ulimit -n): nobody is let in", left)
+            raise TooManySessions(f"the server has {left:g} file descriptors left (ulimit -n); try again later")
         config, sessions = self._config, self._sessions.values()
         connecting = [session for session in sessions if not session.connected.is_set()]
         near, near_connecting = (sum(s.caller.address == caller.address for s in each) for each in (sessions, connecting))

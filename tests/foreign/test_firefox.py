@@ -19,8 +19,8 @@ import pytest
 
 from ..conftest import run_server
 from ..firefox import running
-from ..followed import CLIP, assert_no_camera, follows, recorded
-from ..media import CAMERA_FPS
+from ..followed import CAMERA_FPS, CLIP, assert_no_camera, follows, recorded
+from ..media import CLIP_FPS
 from ..peers import watched
 from ..waiting import until_state
 
@@ -49,7 +49,7 @@ PRESS = "() => document.getElementById('start').click()"
 def as_webm(clip: Path, out: Path) -> str:
     """The clip's first pictures there and back, in what Firefox decodes without help from others; base64."""
     with av.open(str(clip)) as source, av.open(str(out), "w") as target:
-        there = list(islice(source.decode(video=0), CLIP))
+        there = list(islice(source.decode(video=0), 0, CLIP, CLIP_FPS // CAMERA_FPS))
         video = target.add_stream("libvpx", rate=CAMERA_FPS, options={"deadline": "realtime", "cpu-used": "8"})
         video.width, video.height, video.pix_fmt, video.bit_rate = 512, 512, "yuv420p", 4_000_000
         for k, frame in enumerate([*there, *there[-2:0:-1]]):

@@ -101,7 +101,7 @@ async def test_one_command_by_every_transport_gives_the_same_state(controlled, t
         assert state.rate_limit == 12
         assert state.puppet == server.control.state("live").puppet
         back = await send({"previous_portrait": True, "max_fps": None})
-        assert (back["portrait"], back["rate_limit"]) == (DEFAULT, 30)
+        assert (back["portrait"], back["rate_limit"]) == (DEFAULT, 15)
         assert (await send({"demo": True}))["demo"]
         assert (await send({"recording": False}))["recording"] is None
         assert not (await send({"demo": False}))["publisher"]
@@ -196,13 +196,13 @@ def test_an_open_stream_of_events_is_ended_and_not_cut_off(model):
 def test_what_was_changed_is_there_after_a_restart(model, tmp_path, caplog):
     kept = tmp_path / "deep" / "kept.json"
     with run_server(persistence={"file": str(kept)}) as server, httpx.Client(base_url=server.url) as http:
-        http.patch("/api/streams/live", json={"smoothing": 0.75, "portrait": "drawing", "max_fps": 15})
+        http.patch("/api/streams/live", json={"smoothing": 0.75, "portrait": "drawing", "max_fps": 12})
         http.patch("/api/streams/live", json={"mirror": True})
         http.patch("/api/streams/live", json={"mirror": False})
-    assert json.loads(kept.read_text()) == {"live": {"portrait": "drawing", "smoothing": 0.75, "max_fps": 15}}
+    assert json.loads(kept.read_text()) == {"live": {"portrait": "drawing", "smoothing": 0.75, "max_fps": 12}}
     with run_server(persistence={"file": str(kept)}) as server:
         state = server.control.state("live")
-        assert (state.portrait, state.puppet.smoothing, state.rate_limit) == ("drawing", 0.75, 15)
+        assert (state.portrait, state.puppet.smoothing, state.rate_limit) == ("drawing", 0.75, 12)
     kept.write_text('{"live": {"portrait": "gone", "smoothing": 0.25}}')
     with run_server(persistence={"file": str(kept)}) as server:
         state = server.control.state("live")

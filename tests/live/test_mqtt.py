@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
-import sys
 
 import aiomqtt
 import httpx
@@ -177,19 +177,18 @@ async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running, cap
         assert server.control.state("live").errors == 0
 
 
-async def test_the_will_is_seen_when_the_server_is_killed(model, running, tmp_path):
+async def test_the_will_is_seen_when_the_server_is_killed(model, running, tmp_path, shell):
     config = tmp_path / "config.yaml"
     config.write_text(f"http: {{port: 0}}\ndownloads: {{fetch: false}}\nmqtt: {{url: '{running.url}'}}\n")
-    command = [sys.executable, "-m", "streamer", "serve", "--config", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+    process = shell.start(["serve", "--config", config])
     try:
         async with running.client() as client:
             await client.wait("puppetcast/availability", lambda payload: payload == b"online")
-            process.send_signal(signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
             await client.wait("puppetcast/availability", lambda payload: payload == b"offline")
     finally:
-        process.kill()
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        shell.ended(process)
 
 
 @pytest.fixture

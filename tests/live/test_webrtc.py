@@ -230,7 +230,7 @@ async def test_whip_and_whep_end_to_end(model, codec):
             transceiver.setCodecPreferences(codecs)
             await negotiate(http, viewer, "/live/live/whep")
             first = await asyncio.wait_for(transceiver.receiver.track.recv(), LIMIT_S)
-            assert first.width == first.height == 640
+            assert first.width == first.height == 256
             state = server.control.state
             await until(lambda: state("live").animated > 10)
             assert state("live").age_p95_ms is not None

@@ -19,7 +19,7 @@ from pipeline.engine import Engine
 from pipeline.errors import DeviceLost
 from pipeline.fade import FADE_S
 from pipeline.follow.neutral import FaceState
-from pipeline.frames import AnimatedFrame, planar
+from pipeline.frames import AnimatedFrame, Image, planar
 from pipeline.lane import FADE_STEP_S, REST_AFTER_S, Lane, Screen
 from pipeline.runners import StageThread
 from pipeline.stage import AnimationStage, Turn, Work
@@ -437,6 +437,26 @@ def test_pictures_are_numbered_and_as_old_as_their_drivers() -> None:
     assert list(rig.screen.stats.stage_s)[-3:] == pytest.approx([0.01] * 3)
     assert rig.screen.fps() == 32
     assert rig.screen.stats.animated == 64
+
+
+def test_a_picture_that_stays_is_counted_and_says_nothing_of_what_the_next_one_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    submit = rig.engine.submit
+    pictures: dict[int, Image] = {}
+
+    def lasting(work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
+        rig.engine.seconds = 0.001 if work[0][1] in pictures else 0.01
+        collect = submit(work)
+        return lambda: [pictures.setdefault(seen, yuv) for (_, seen), yuv in zip(work, collect(), strict=True)]
+
+    monkeypatch.setattr(rig.engine, "submit", lasting)
+    rig.drive(2.0, lambda s: 100)
+    rig.drive(0.5, lambda s: 160)
+    stats = rig.screen.stats
+    assert (stats.animated, stats.still) == (80, 80 - len(pictures))
+    assert 1 < len(pictures) < 10
+    assert len(rig.shown) == 81, "viewers get each of them"
+    assert rig.stage.frame_s() == pytest.approx(0.01)
 
 
 def test_a_silent_driver_lets_the_puppet_come_to_rest_by_a_fade() -> None:
