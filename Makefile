@@ -24,7 +24,7 @@ define INSTALL
 	@touch $@
 endef
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers fuzz soak image image-check lock release docs clean
 
 setup: $(VENV)/.ready
 
@@ -104,6 +104,36 @@ gpu-report:
 # The steps of the container images, run here: for machines without a container engine.
 image-check: setup
 	$(BIN)/python -m tests.run_image Dockerfile.cpu
+
+# The processor image by buildah (root, Debian), run without any right, watched, scraped and ended. BASE=debian makes the base
+# image of Debian's packages, where no registry is.
+image: setup
+	BASE=$(BASE) $(BIN)/python -m tests.built_image
+
+# Everything that reads what strangers send, tried with what nobody would send; MIN minutes in all, TARGETS= for some.
+MIN ?= 10
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -W ignore -m tests.fuzz --minutes $(MIN) $(TARGETS)
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	@$(PIP) --constraint constraints.txt --editable '.[dev,fuzz]'
+	@touch $@
+
+# Everything at random for MIN minutes, by a seed, and whether anything grows; CYCLES=1000 instead publishes and watches so often.
+SEED ?= 1
+soak: setup
+	$(BIN)/python -m tests.soak --minutes $(MIN) --seed $(SEED) $(if $(CYCLES),--cycles $(CYCLES)) -o out/soak.json
+
+# docker/requirements.txt: the image's packages, each with the hashes of its files.
+lock:
+	python3 -m venv out/lock && out/lock/bin/pip install --quiet uv
+	echo hatchling | UV_CUSTOM_COMPILE_COMMAND="make lock" out/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
+	  --constraint constraints.txt --generate-hashes --no-annotate --quiet --output-file docker/requirements.txt
+
+# What is passed on: wheel, list of its parts (CycloneDX), their licences.
+release: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir out/release .
+	$(BIN)/python -m tools.parts docker/requirements.txt out/release
 
 # The references in docs/ and the shipped config, made from the code.
 docs: setup
