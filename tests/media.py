@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,17 @@ CLIP_FPS = 30  # of the driving clips
 
 def picture(k: int, side: int = 512) -> av.VideoFrame:
     """Number `k` of a texture that moves, under noise."""
+    frame = av.VideoFrame.from_ndarray(_texture(k, side), format="yuv420p")
+    frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
+    return frame
+
+
+@lru_cache(128)  # that is 50 MB; to make one takes longer than to encode it
+def _texture(k: int, side: int) -> np.ndarray:
     rng = np.random.default_rng(k)
     y, x = np.mgrid[0:side, 0:side]
     image = np.dstack([x + 9 * k, y - 5 * k, x + y]) + rng.integers(0, 60, (side, side, 1))
-    frame = av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").reformat(format="yuv420p")
-    frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
-    return frame
+    return av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").to_ndarray(format="yuv420p")
 
 
 def encoded(image: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:

@@ -79,7 +79,7 @@ async def test_a_viewer_that_lost_a_picture_gets_a_key_frame(model: Path) -> Non
 
 
 async def test_a_packet_is_repaired_for_long_and_then_a_key_frame_takes_its_place(model: Path) -> None:
-    with run_server() as server:
+    with run_server(engine={"max_side": 640}, budget={"max_frames": 30}) as server:  # several packets a picture
         async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as connection:
             receiver = connection.addTransceiver("video", direction="recvonly").receiver  # of all codecs, RTX among them
             await negotiate(http, connection, "/live/live/whep")
