@@ -134,7 +134,7 @@ def _measure(pipe: Connection, variant: Variant, settings: Settings, portrait: P
     whole = {}
     for batch in path.batches:
         path.submit([(on_device, sight._replace(row=row)) for row in range(batch)])()
-        whole[str(batch)] = quantiles(times(lambda batch=batch: path._launch(batch), runtime.device))  # type: ignore[misc]
+        whole[str(batch)] = quantiles(times(lambda batch=batch: path.steps.whole(batch), runtime.device))  # type: ignore[misc]
     seen = runtime.upload([driving_input(portrait.image, sight.seen.box)])
     networks, picture = parts(runtime, on_device, seen, sight.reference, bool(variant.build.graph))
     assert planes[1][0][1], "the picture is finite"

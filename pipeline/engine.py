@@ -117,7 +117,7 @@ class Engine(Protocol):
 
     def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
         """Animate portraits under what puppeteers have followed; the result waits for the pictures, planar
-        YUV 4:2:0 (h · 3 / 2, w). From one thread."""
+        YUV 4:2:0 (h · 3 / 2, w), the same array as a stream's last one where nothing has moved. From one thread."""
 
 
 def _mesh(faces: Faces, settings: Settings) -> Engine:

@@ -20,17 +20,19 @@ log = logging.getLogger(__name__)
 
 ACTIVE_S = 1.0  # a lane that was served within this time will soon have another frame
 WATCH_S = 2.0  # a device that takes so long for a batch is lost
+SLOWER = 20  # times as slow as lately is no slowness any more
 SAMPLES = 60  # so few that a device that becomes slow is known to be within seconds
 
 
 @dataclass(eq=False)
 class Turn:
     """A lane's place among the others. served_s: when the device last worked for it; number: the how manieth frame of all
-    that was; closed: it is served no more."""
+    that was; closed: it is served no more; picture: its last one."""
 
     served_s: float = float("-inf")
     number: int = 0
     closed: bool = False
+    picture: Image | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,10 @@ class AnimationStage:
     def measured(self, seconds: float) -> None:
         """A frame takes the device so long: known from the warm-up."""
         self._frame_s.append(seconds)
+
+    def limit_s(self, least_s: float) -> float:
+        """How long a piece of its work may take: that, or many times what it takes lately."""
+        return max(least_s, SLOWER * self.engine.max_batch * (self.frame_s() or 0.0))
 
     def watch(self) -> None:
         """See whether the device still answers; from any thread, now and then."""
@@ -188,6 +194,10 @@ class AnimationStage:
             pictures = [checked(picture) for picture in batch.pictures()]
             if len(pictures) != len(batch.works):
                 raise ValueError(f"{len(pictures)} pictures came of {len(batch.works)} frames")
+            for picture, work in zip(pictures, batch.works, strict=True):
+                height, width = work.prepared.still.shape[:2]
+                if picture.shape != (height * 3 // 2, width):
+                    raise ValueError(f"a picture of {picture.shape} came of a portrait of {width}x{height} pixels")
         except Exception as exc:  # whatever an engine does, the lanes go on with their last frames
             self._served(batch)
             if isinstance(exc, DeviceLost):
@@ -199,10 +209,13 @@ class AnimationStage:
             return []
         self._served(batch)
         each = (self._free_s - start_s) / len(batch.works)
-        self._frame_s.append(each)
+        painted = sum(yuv is not work.turn.picture for work, yuv in zip(batch.works, pictures, strict=True))
+        if painted:  # what stands still says nothing of what the next frame takes
+            self._frame_s.append((self._free_s - start_s) / painted)
         self._follow_s.extend(work.follow_s for work in batch.works)
         sharing = self._sharing()
         for work, yuv in zip(batch.works, pictures, strict=True):
+            work.turn.picture = yuv
             work.done(yuv, each * sharing)
         return []
 

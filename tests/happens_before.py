@@ -48,7 +48,7 @@ class HappensBefore(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._clocks: dict[str, Counter[str]] = defaultdict(Counter)
         self._buffers: dict[int, Buffer] = {}
         self._now = COMPUTE
-        self._names = iter(("up", "down"))
+        self._names = iter(("up", "down", "ahead"))
 
     # As `pipeline.liveportrait.streams.Streams`
 
@@ -66,12 +66,21 @@ class HappensBefore(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if (later, earlier) != self._forgets:
             self._clocks[later] |= self._clocks[earlier]
 
-    def record(self, queue: str) -> Recorded:
+    def record(self, queue: str | None) -> Recorded:
+        queue = queue or self._now
         return Recorded(self, Counter() if self._forgets == (queue, "event") else Counter(self._clocks[queue]))
 
     def waited(self, clock: Counter[str]) -> None:
         """The host has seen that the device came so far."""
         self._clocks[HOST] |= clock
+
+    def time(self, queue: str) -> int:
+        """How much the queue has done."""
+        return self._clocks[queue][queue]
+
+    def seen_by(self, later: str, queue: str) -> int:
+        """How much of it another has waited for."""
+        return self._clocks[later][queue]
 
     # What is done
 

@@ -21,6 +21,7 @@ from pipeline.liveportrait.paste import to_nearest_bytes
 from pipeline.liveportrait.planes import cut_planes
 from pipeline.liveportrait.prepared import DevicePortrait
 from pipeline.liveportrait.renderer import Renderer
+from pipeline.liveportrait.steps import Step
 
 from .happens_before import DEVICE
 
@@ -68,14 +69,15 @@ COLOURS = {name: 20 * k for k, name in enumerate("abcdef", 1)}
 class Streets:
     """A way for streams of one colour each, by name."""
 
-    def __init__(self, streams: Any = None, runtime: Any = None) -> None:
+    def __init__(self, streams: Any = None, runtime: Any = None, still_px: float = 0.0) -> None:
+        self._still_px = still_px
         self.runtime: Any = runtime or Simple()
         self.face = Face(self.runtime.motion(torch.zeros(1)), Ratios(torch.zeros(1, 2), torch.zeros(1, 1)))
         self.portraits = {name: self.portrait(colour) for name, colour in COLOURS.items()}
         self.path = self.new_path(streams)
 
     def new_path(self, streams: Any = None) -> DevicePath:
-        return DevicePath(self.runtime, MotionOptions(), 4, self.portraits["a"], 4, to_nearest_bytes, streams)
+        return DevicePath(self.runtime, MotionOptions(), 4, self.portraits["a"], 4, to_nearest_bytes, streams, self._still_px)
 
     def portrait(self, colour: int) -> DevicePortrait:
         canvas = torch.zeros(1, 4, 4, 2), torch.ones(1, 4, 4), torch.zeros(1, 3, 4, 4)
@@ -83,15 +85,15 @@ class Streets:
         return DevicePortrait(features, self.face, self.face.motion.keypoints(), *(t.to(DEVICE) for t in canvas))
 
     def submit(self, names: str, path: DevicePath | None = None, gap_s: float | None = 1 / 30) -> Any:
-        """Start on a frame of each; the result says whose colours came out."""
+        """Start on a frame of each; the result says whose colours came out, with a dash for a picture that stays."""
         seen = Seen(FaceBox(np.zeros(2), 1.0, 0.0), np.array([0.3, 0.3, 0.1], np.float32), gap_s, 0.0)
         driving = Driving(np.full((16, 16, 3), 128, np.uint8), 0.0)
         work = [(self.portraits[n], Sight(driving, seen, self.face, ord(n))) for n in names]
         collect = (path or self.path).submit([(p, s._replace(row=s.row - ord("a"))) for p, s in work])
         return lambda: "".join(self._whose(picture) for picture, _ in collect())
 
-    def _whose(self, picture: Image) -> str:
-        return next(name for name, colour in COLOURS.items() if colour == picture[2, 2, 0])
+    def _whose(self, picture: Image | None) -> str:
+        return "-" if picture is None else next((n for n, colour in COLOURS.items() if colour == picture[2, 2, 0]), "?")
 
 
 class Graphs:
@@ -101,9 +103,11 @@ class Graphs:
     captured: ClassVar[list[int]] = []
 
     def __init__(self, function: partial[None], device: torch.device, *shared: object) -> None:
-        if function.args[0] > self.room:
+        step, batch = function.args
+        if batch > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        self.captured.append(function.args[0])
+        if step is Step.SEE:
+            self.captured.append(batch)
         self.replay = function
 
 

@@ -27,10 +27,15 @@ HOST_MB = 64  # what so many frames may add to the host's memory: libraries take
 
 def shown(path: DevicePath, work: list[Any]) -> list[Image]:
     """The pictures of a batch, kept."""
-    pictures = path.submit(work)()
+    return collected(path.submit(work))
+
+
+def collected(collect: Callable[[], list[tuple[Image | None, bool]]]) -> list[Image]:
+    """The same of a batch that was begun."""
+    pictures = collect()
     if not all(finite for _, finite in pictures):
         raise StepFailed("a picture is not finite")
-    return [picture.copy() for picture, _ in pictures]
+    return [picture.copy() for picture, _ in pictures if picture is not None]
 
 
 def parity(setup: Setup, precision: Precision, batch: int) -> dict[str, Any]:
@@ -90,14 +95,14 @@ def two_in_flight(setup: Setup) -> dict[str, Any]:
     work = [[(scene.portrait, scene.sight(k, k))] for k in range(3)]
     alone = [shown(path, one)[0] for one in work]
     pending = [path.submit(one) for one in work[:2]]
-    got = [collect()[0][0].copy() for collect in pending]
+    got = [collected(collect)[0] for collect in pending]
     _same(got, alone[:2], "two batches in flight are mixed up")
     last = path.submit(work[2])
     try:
         again = [shown(path, one)[0] for one in work[:2]]
     except (AssertionError, PuppetError):  # a path that refuses mixes nothing up
         again = alone[:2]
-    _same([*again, last()[0][0]], alone, "a batch that is tried again mixes up one in flight")
+    _same([*again, *collected(last)], alone, "a batch that is tried again mixes up one in flight")
     return {"batches": len(alone)}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..follow.smoothing import MAX_GAP_S, ratio
 from ..follow.tuning import Tuning
 from .follow import Given, Seen
+from .still import MOVED
 
 HOLD = -1.0  # in place of a gap: the face is lost, its last motion stays
 T = TypeVar("T")
@@ -22,7 +23,8 @@ class Columns(NamedTuple, Generic[T]):
     crop: crop -> camera's picture, two rows of a matrix. row: the stream's place on the device. gap_s: since its face was
     seen before; 0 lets the filter begin anew, HOLD keeps the last motion. rest: how far the motion has come to rest, 0..1.
     openings: left eye, right eye, lips. cutoff: what the filter's cutoffs are multiplied by. leap: whether what is shown
-    leaps here, 0 or 1; left: how much of the last leap is still to be taken back, 0..1. gains: see `Tuning.gains`.
+    leaps here, 0 or 1; left: how much of the last leap is still to be taken back, 0..1. still: see `still.moved`. gains: see
+    `Tuning.gains`.
     """
 
     crop: T
@@ -33,10 +35,11 @@ class Columns(NamedTuple, Generic[T]):
     cutoff: T
     leap: T
     left: T
+    still: T
     gains: T
 
 
-WIDTHS: Columns[int] = Columns(crop=6, row=1, gap_s=1, rest=1, openings=3, cutoff=1, leap=1, left=1, gains=8)
+WIDTHS: Columns[int] = Columns(crop=6, row=1, gap_s=1, rest=1, openings=3, cutoff=1, leap=1, left=1, still=1, gains=8)
 WIDTH = sum(WIDTHS)
 
 
@@ -51,7 +54,9 @@ def numbers(columns: Columns[Sequence[float]]) -> list[float]:
     return [float(number) for column in columns for number in column]
 
 
-def columns_of(seen: Seen, tuning: Tuning, crop: Sequence[float], row: int, anew: bool = False) -> Columns[Sequence[float]]:
+def columns_of(
+    seen: Seen, tuning: Tuning, crop: Sequence[float], row: int, anew: bool = False, still: float = MOVED
+) -> Columns[Sequence[float]]:
     """What there is to say of a face that was seen. anew: its filter starts again."""
     gap_s = HOLD if seen.gap_s is None else seen.gap_s
     if gap_s > MAX_GAP_S or anew:
@@ -65,11 +70,12 @@ def columns_of(seen: Seen, tuning: Tuning, crop: Sequence[float], row: int, anew
         cutoff=[ratio(tuning.smoothing)],
         leap=[seen.leap],
         left=[seen.left],
+        still=[still],
         gains=tuning.gains,
     )
 
 
-def columns_of_given(given: Given) -> Columns[Sequence[float]]:
+def columns_of_given(given: Given, still: float = MOVED) -> Columns[Sequence[float]]:
     """The same of a motion that already stands in the filter's place."""
     nothing: Columns[Sequence[float]] = Columns(*([0.0] * width for width in WIDTHS))
-    return nothing._replace(row=[given.row], gap_s=[HOLD], rest=[given.rest], gains=given.tuning.gains)
+    return nothing._replace(row=[given.row], gap_s=[HOLD], rest=[given.rest], still=[still], gains=given.tuning.gains)

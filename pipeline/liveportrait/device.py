@@ -1,23 +1,19 @@
 """A frame's whole way on the device, for several streams at once: planes in, pictures out, nothing in between on the host.
 
 YUV → RGB → crop → M → filter → composition, S → W → G → paste-back → bytes. All tensors are static buffers of `max_batch`
-slots, so that the way can be captured as one CUDA graph for each batch size; on a processor the same code runs as it is.
+slots, so that the way can be captured as CUDA graphs for each batch size; on a processor the same code runs as it is. It has
+two parts, on two queues: the faces of a batch are seen while the pictures of the batch before are painted.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..clock import steady
-from ..errors import PuppetError
 from ..frames import Image
-from .build import Captured, graph_memory, is_out_of_memory, reserved, searching
 from .columns import WIDTH, named
 from .compose import STATE, compose, filtered, flat
 from .follow import Given, Sight
@@ -28,43 +24,29 @@ from .options import BATCHES, MotionOptions
 from .paste import pasted
 from .planes import BLACK, FROM_YUV, PLANES, cut_planes
 from .prepared import DevicePortrait
+from .rows import STREAMS
 from .runtime import Runtime
-from .streams import Streams
+from .steps import Step, Steps
+from .still import MOVED, Shown, moved, nowhere
+from .streams import Streams, streams_of
 
 if TYPE_CHECKING:
     from ..clips import Progress
 
-log = logging.getLogger(__name__)
-
-STREAMS = 64
 Encode = Callable[[Tensor], Tensor]
-
-
-class RowPool:
-    """Places of streams on the device."""
-
-    def __init__(self) -> None:
-        self._free = list(range(STREAMS))[::-1]
-
-    def take(self) -> int:
-        if not self._free:
-            raise PuppetError(f"the device has no place for more than {STREAMS} streams")
-        return self._free.pop()
-
-    def give_back(self, row: int) -> None:
-        self._free.append(row)
 
 
 class DevicePath:
     """See the module. Used by one thread. side: of the square that the pictures lie in. encode: whole pictures
-    (B, 3, side, side) in 0..1 -> the bytes that come out (B, …) uint8. streams: None for the device's own.
+    (B, 3, side, side) in 0..1 -> the bytes that come out (B, …) uint8. streams: None for the device's own. still_px: see
+    `still.Shown`.
 
     batches: the sizes that are ready. overflowed: whether a picture was not finite although the keypoints were that it was
     made of: the precision's fault, not the driver's."""
 
     def __init__(
         self, runtime: Runtime, options: MotionOptions, side: int, example: DevicePortrait, max_batch: int, encode: Encode,
-        streams: Streams | None = None,
+        streams: Streams | None = None, still_px: float = 0.0,
     ) -> None:  # fmt: skip
         self._runtime = self.runtime = runtime  # kept, as what is captured points into its weights
         self._options = options
@@ -85,93 +67,87 @@ class DevicePath:
         self._out = encode(torch.zeros(max_batch, 3, side, side, device=device))
         self._finite = torch.zeros(max_batch, 2, dtype=torch.bool, device=device)  # the picture, and its keypoints
         self.overflowed = False
-        self._host = Host(self._out, self._finite, STREAMS, streams)
+        self._seen = torch.zeros(max_batch, KEYPOINTS, 3, device=device)  # of the batch whose faces were seen last
+        self._driven = torch.zeros_like(self._seen)  # of the one that is painted
+        self._needed = torch.zeros(max_batch, dtype=torch.bool, device=device)
+        self._order, self._chosen = (torch.zeros(max_batch, dtype=torch.long, device=device) for _ in range(2))
+        self._pictured = nowhere(STREAMS + 1, device)  # keypoints of each row's last picture
+        self._shown = Shown(still_px)
+        self._streams = streams or streams_of(device)
+        self._host = Host(self._out, self._finite, STREAMS, self._streams)
+        self._ahead = self._streams.beside()
         self._cut, self._filtered, self._compose = (runtime.compiled(f) for f in (cut_planes, filtered, compose))
         self._finish = runtime.compiled(finishing(encode))
-        self._graphs: dict[int, Captured] = {}
+        self.steps = Steps(runtime, self._run)
         self._anew = set(range(STREAMS))  # rows whose filter has nothing, or nothing finite, to go on from
         self.batches = [b for b in BATCHES if b <= max_batch]
 
     def capture(self, progress: Progress, batches: Sequence[int] | None = None) -> float:
-        """Run, and where the device can, capture batch sizes from the smallest on; None for all. Seconds that one frame takes
-        alone. Where memory ends, the sizes up to there are what there is; what `is_out_of_memory` if that is none."""
-        ready: list[int] = []
-        frame_s = 0.0
+        """See `Steps.make`; None for all batch sizes. Those that are ready are in `batches`."""
         with torch.inference_mode(), self._runtime.on_device():
-            make = self._capturing()
-            for batch in batches or self.batches:
-                before = reserved(self._runtime.device)
-                try:
-                    seconds = make(batch)
-                except RuntimeError as exc:
-                    if not ready or not is_out_of_memory(exc):
-                        raise
-                    log.warning("no memory for %d streams in one go: at most %d", batch, ready[-1])
-                    break
-                log.info("batch of %d: %.0f MB", batch, (reserved(self._runtime.device) - before) / 1e6)
-                frame_s = frame_s or seconds
-                ready.append(batch)
-                progress(len(ready), len(batches or self.batches))
-        self.batches = ready
+            self.batches, frame_s = self.steps.make(batches or self.batches, progress)
         return frame_s
-
-    def _capturing(self) -> Callable[[int], float]:
-        """What makes one batch size ready; seconds that a batch then takes."""
-        device = self._runtime.device
-        # One batch runs at a time, so that all share memory and the libraries' workspace.
-        shared = graph_memory(device) if self._runtime.graphs else ()
-
-        def make(batch: int) -> float:
-            if self._runtime.graphs:
-                self._graphs[batch] = Captured(partial(self._run, batch), device, *shared)
-            else:
-                with searching():
-                    self._run(batch)
-            start = steady()
-            self._launch(batch)
-            self._runtime.synchronize()
-            return steady() - start
-
-        return make
 
     @torch.inference_mode()
     def go_on_from(self, before: DevicePath) -> None:
         """Streams are where they were on another path: with its filters, and without a leap."""
         with self._runtime.on_device():
+            self._streams.wait(None, before._ahead)
             for state, its in zip(self._state(), before._state(), strict=True):
                 state.copy_(its)
+            self._streams.wait(self._ahead, None)
         self._held, self._anew = before._held, before._anew
 
     def _state(self) -> tuple[Tensor, ...]:
         return self._references, self._filter, self._blend
 
     @torch.inference_mode()
-    def submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
+    def submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image | None, bool]]]:
         """Start on a batch; the result waits, once, for the bytes of each picture, good until the second batch after this
-        one, and whether it was finite. Of two batches before, the results were collected, or this is an AssertionError."""
+        one, or None for the same as the row's last one; and whether it was finite. Of two batches before, the results were
+        collected, or this is an AssertionError. Where a picture may be the last one's, this waits for the faces to be seen."""
         with self._runtime.on_device():
             return self._submit(work)
 
-    def _submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image, bool]]]:
+    def _submit(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> Callable[[], list[tuple[Image | None, bool]]]:
         turn, slots = self._host.begin(), self._slots(work)
+        rows = [sight.row for _, sight in work]
         try:
-            collect = self._start(turn, work, slots)
+            collect, places = self._paint_pictures(turn, self._see_faces(turn, work, slots))
         except BaseException:  # whatever it is: the device may still read the turn's buffers
             self._runtime.synchronize()
             self._host.give_back(turn)
-            self._anew.update(sight.row for _, sight in work)
+            self._begin_anew(rows)
             raise
+        for slot, (portrait, sight) in zip(slots, work, strict=True):
+            if slot in places:
+                self._shown.painted(sight.row, portrait)
 
-        def results() -> list[tuple[Image, bool]]:
-            collected = collect()
-            pictures = [collected[slot] for slot in slots]
-            for (_, sight), (_, (finite, driven)) in zip(work, pictures, strict=True):
+        def results() -> list[tuple[Image | None, bool]]:
+            try:
+                collected = collect()
+            except BaseException:
+                self._begin_anew(rows)
+                raise
+            pictures: list[tuple[Image | None, bool]] = []
+            for slot, row in zip(slots, rows, strict=True):
+                picture, (finite, driven) = collected[places[slot]] if slot in places else (None, (True, True))
                 self.overflowed |= driven and not finite
                 if not finite:
-                    self._anew.add(sight.row)
-            return [(picture, finite) for picture, (finite, _) in pictures]
+                    self._begin_anew([row])
+                pictures.append((picture, finite))
+            return pictures
 
         return results
+
+    def _begin_anew(self, rows: list[int]) -> None:
+        self._anew.update(rows)
+        for row in rows:
+            self.forget(row)
+
+    def forget(self, row: int) -> None:
+        """The row's next frame is painted in any case; from any thread."""
+        self._shown.forget(row)
 
     def _slots(self, work: Sequence[tuple[DevicePortrait, Sight | Given]]) -> list[int]:
         """A slot for each: the one that holds its portrait already, as copying one there takes some 20 MB."""
@@ -183,18 +159,41 @@ class DevicePath:
                 free.remove(slots[-1])
         return [free.pop(0) if slot is None else slot for slot in slots]
 
-    def _start(self, turn: Turn, work: Sequence[tuple[DevicePortrait, Sight | Given]], slots: list[int]) -> Results:
-        batch = next(b for b in self.batches if b >= len(work))
-        for slot, (portrait, sight) in zip(slots, work, strict=True):
+    def _see_faces(self, turn: Turn, work: Sequence[tuple[DevicePortrait, Sight | Given]], slots: list[int]) -> list[bool]:
+        """Bring a batch to the device and begin with it, ahead of what is painted there; for each slot, whether it needs a
+        picture."""
+        batch = self._batch_for(len(work))
+        for slot, (portrait, _) in zip(slots, work, strict=True):
             self._hold(slot, portrait)
-            self._set_row(sight)
-            turn.write(slot, sight, sight.row in self._anew)
-            self._anew.discard(sight.row)
-        for slot in range(len(work), batch):
-            turn.idle(slot)
-        turn.upload(batch, self._y, self._uv, self._numbers)
-        self._launch(batch)
-        return turn.download(len(work), self._out, self._finite)
+        stills = [self._shown.still(sight.row, portrait) for portrait, sight in work]
+        with self._streams.on(self._ahead):
+            for slot, (_, sight), still in zip(slots, work, stills, strict=True):
+                self._set_row(sight)
+                turn.write(slot, sight, sight.row in self._anew, still)
+                self._anew.discard(sight.row)
+            for slot in range(len(work), batch):
+                turn.idle(slot)
+            turn.upload(batch, self._y, self._uv, self._numbers)
+            self.steps.play(Step.SEE, batch)
+            return [True] * len(work) if set(stills) == {MOVED} else turn.look(len(work), self._needed)
+
+    def _paint_pictures(self, turn: Turn, needed: list[bool]) -> tuple[Results, dict[int, int]]:
+        """After those of the batch before; of slots that need one. Where among the results each of those is."""
+        seen, chosen = len(needed), [slot for slot, need in enumerate(needed) if need]
+        if not chosen:
+            return turn.done, {}
+        self._streams.wait(None, self._ahead)
+        for to, given in ((self._driven, self._seen), (self._chosen, self._order)):
+            to[:seen].copy_(given[:seen])
+        self._streams.wait(self._ahead, None)  # and for no more: the next faces are seen while these pictures are painted
+        batch = self._batch_for(len(chosen))
+        fewer = batch < self._batch_for(seen)
+        self.steps.play(Step.PAINT_CHOSEN if fewer else Step.PAINT, batch)
+        collect = turn.download(len(chosen) if fewer else seen, self._out, self._finite)
+        return collect, {slot: place if fewer else slot for place, slot in enumerate(chosen)}
+
+    def _batch_for(self, count: int) -> int:
+        return next(b for b in self.batches if b >= count)
 
     def _set_row(self, sight: Sight | Given) -> None:
         if self._held[sight.row] is not sight.reference:
@@ -208,15 +207,20 @@ class DevicePath:
             for buffer, tensor in zip(self._portraits, portrait.tensors(), strict=True):
                 buffer[slot].copy_(tensor[0], non_blocking=True)
             self._holds[slot] = portrait
+            self._streams.wait(self._ahead, None)
 
-    def _launch(self, batch: int) -> None:
-        if batch in self._graphs:
-            self._graphs[batch].replay()
-        else:
-            self._run(batch)
-
-    def _run(self, batch: int) -> None:
+    def _run(self, step: Step, batch: int) -> None:
         """From and to the static buffers, without a look at any value."""
+        match step:
+            case Step.SEE:
+                self._see(batch)
+            case Step.PAINT:
+                self._paint([t[:batch] for t in self._portraits], self._driven[:batch])
+            case Step.PAINT_CHOSEN:
+                slots = self._chosen[:batch]
+                self._paint([t.index_select(0, slots) for t in self._portraits], self._driven.index_select(0, slots))
+
+    def _see(self, batch: int) -> None:
         portrait = DevicePortrait.of([t[:batch] for t in self._portraits])
         columns = named(self._numbers[:batch])
         rows = columns.row[:, 0].long()
@@ -226,6 +230,13 @@ class DevicePath:
         parts = self._references[rows], columns, self._blend[:, rows]
         keypoints, blend = self._compose(portrait, state[0], *parts, self._runtime.controllers, self._options)
         self._blend.index_copy_(1, rows, blend)
+        needed, order, pictured = moved(keypoints, self._pictured[rows], columns.still)
+        self._pictured.index_copy_(0, rows, pictured)
+        for to, given in ((self._seen, keypoints), (self._needed, needed), (self._order, order)):
+            to[:batch].copy_(given)
+
+    def _paint(self, tensors: list[Tensor], keypoints: Tensor) -> None:
+        portrait, batch = DevicePortrait.of(tensors), len(keypoints)
         picture = self._runtime.render(portrait.features, keypoints)
         out, finite = self._finish(picture, portrait)
         self._out[:batch].copy_(out)

@@ -23,7 +23,6 @@ from ..frames import Driving, Image, planar
 from ..portrait import Portrait, fit
 from . import template
 from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
-from .device import RowPool
 from .follow import Given, MotionFollower, Sight, driving_input, ratios_of
 from .motion import Face, FaceMotion
 from .networks import PortraitFeatures
@@ -32,6 +31,7 @@ from .paste import PasteBack, to_bytes, to_nearest_bytes
 from .planes import corner, plane_encoder
 from .prepared import LivePortraitPrepared
 from .renderer import Beside, Renderer
+from .rows import RowPool
 from .runtime import Runtime
 from .worker import Worker, start
 
@@ -66,7 +66,8 @@ class LivePortraitEngine:
         self.max_batch = 1 if self.on_cpu else settings.max_batch
         # For streams, and for pictures that are wanted one by one, in full colour.
         encode = plane_encoder(self.runtime.device)
-        self._live = Renderer(settings.motion, self.max_batch, encode, beside, self._lower_beside)
+        self._live = Renderer(settings.motion, self.max_batch, encode, beside, self._lower_beside, settings.still_px)
+        self._last: dict[int, tuple[LivePortraitPrepared, Image]] = {}  # each stream's last picture, by row
         self._single = Renderer(settings.motion, 1, to_nearest_bytes if settings.paste_back else to_bytes)
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> LivePortraitPrepared:
@@ -91,7 +92,7 @@ class LivePortraitEngine:
         return LivePortraitPrepared(still, features, face, resting, self._between(lambda: paste.to(runtime.device)))
 
     def open(self) -> LivePortraitPuppeteer:
-        return LivePortraitPuppeteer(self, self.faces, self._rows)
+        return LivePortraitPuppeteer(self, self.faces, self._rows.take())
 
     def warm_up(self, source: LivePortraitPrepared, progress: Progress) -> float:
         frame_s = self._between(lambda: self._live.warm_up(self.runtime, source, progress))
@@ -108,13 +109,27 @@ class LivePortraitEngine:
         def pictures() -> list[Image]:
             with self._asking():
                 moved = iter(collect())
-            out = []
-            for prepared, sight in work:
-                planes, finite = next(moved) if sight is not None and sight.rest < 1 else (None, True)
-                out.append(planar(prepared.still) if planes is None or not finite else corner(planes, prepared.still.shape))
-            return out
+            return [
+                planar(prepared.still) if sight is None or sight.rest >= 1 else self._picture(prepared, sight.row, *next(moved))
+                for prepared, sight in work
+            ]
 
         return pictures
+
+    def _picture(self, prepared: LivePortraitPrepared, row: int, planes: Image | None, finite: bool) -> Image:
+        """planes: None where the row's last picture is to be shown again."""
+        if not finite:
+            return planar(prepared.still)
+        if planes is not None:
+            self._last[row] = prepared, corner(planes, prepared.still.shape)
+        of, picture = self._last.get(row, (None, None))
+        return planar(prepared.still) if picture is None or of is not prepared else picture  # the one before was none
+
+    def leave(self, row: int) -> None:
+        """A stream has ended."""
+        self._last.pop(row, None)
+        self._live.forget(row)
+        self._rows.give_back(row)
 
     def _follow_up(self) -> None:
         """Another way may be in use; then all else goes on in its precision too, whose kernels are compiled by now."""
@@ -147,6 +162,7 @@ class LivePortraitEngine:
             collect = self._worker.frames(partial(self._single.submit, runtime, [(prepared, sight)]))
             [(picture, finite)] = collect()
             if finite:
+                assert picture is not None, "each one is painted here"
                 return picture[:height, :width].copy()
             self._step_down(runtime)
 
@@ -198,10 +214,8 @@ class LivePortraitEngine:
 class LivePortraitPuppeteer(MotionFollower):
     """Follows one driver and renders prepared portraits with its motion. See also `pipeline.engine.Drivers`."""
 
-    def __init__(self, engine: LivePortraitEngine, faces: Faces, rows: RowPool) -> None:
-        self._rows = rows
-        self._row = rows.take()
-        self._engine = engine
+    def __init__(self, engine: LivePortraitEngine, faces: Faces, row: int) -> None:
+        self._engine, self._row = engine, row
         super().__init__(faces.open_tracker, engine.extract)
 
     @property
@@ -243,7 +257,7 @@ class LivePortraitPuppeteer(MotionFollower):
 
     def close(self) -> None:
         super().close()
-        self._rows.give_back(self._row)
+        self._engine.leave(self._row)
 
 
 def _looked_at(runtime: Runtime, crop: Image, portrait: Portrait) -> tuple[Face, Tensor, PortraitFeatures]:

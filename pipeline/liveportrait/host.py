@@ -57,15 +57,16 @@ class Turn:
         self._staging = [t.to(device, copy=True) for t in (self._y, self._uv, self._numbers)]
         self._out = torch.zeros(out.shape, dtype=torch.uint8, pin_memory=pinned)
         self._finite = torch.zeros(finite.shape, dtype=torch.bool, pin_memory=pinned)
+        self._needed = torch.zeros(batch, dtype=torch.bool, pin_memory=pinned)
         self._leaving = [t.to(device, copy=True) for t in (self._out, self._finite)]
 
-    def write(self, slot: int, sight: Sight | Given, anew: bool) -> None:
-        """Put a stream's picture and numbers into a slot. anew: its filter starts again."""
+    def write(self, slot: int, sight: Sight | Given, anew: bool, still: float) -> None:
+        """Put a stream's picture and numbers into a slot. anew: its filter starts again; still: see `still.moved`."""
         if isinstance(sight, Given):
-            columns = columns_of_given(sight)
+            columns = columns_of_given(sight, still)
         else:
             crop = self._write_planes(slot, sight)
-            columns = columns_of(sight.seen, sight.tuning, crop, sight.row, anew)
+            columns = columns_of(sight.seen, sight.tuning, crop, sight.row, anew, still)
         self._numbers[slot] = torch.tensor(numbers(columns))
 
     def _write_planes(self, slot: int, sight: Sight) -> list[float]:
@@ -94,6 +95,17 @@ class Turn:
         self._streams.wait(None, self._up)
         for to, staging in zip((y, uv, numbers), self._staging, strict=True):
             to[:batch].copy_(staging[:batch])
+
+    def look(self, count: int, needed: Tensor) -> list[bool]:
+        """Wait for what the current queue was asked: which frames need a picture."""
+        self._needed[:count].copy_(needed[:count], non_blocking=True)
+        self._streams.record(None).synchronize()
+        return [bool(need) for need in self._needed[:count]]
+
+    def done(self) -> list[tuple[Image, list[bool]]]:
+        """The results of a batch that needs no picture."""
+        self._host.give_back(self)
+        return []
 
     def download(self, count: int, out: Tensor, finite: Tensor) -> Results:
         """Results -> a copy of them -> host, the last on a queue of its own, beside the next batch. What is returned waits

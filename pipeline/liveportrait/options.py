@@ -65,7 +65,8 @@ class Settings:
     """How an engine is set up. checkpoints: a folder in the official layout; None for the models' folder.
     device: such as "cuda:0"; None for the best one here. precision: None for the fastest that is finite.
     paste_back: the whole picture comes out, else the 512² crop. max_batch: streams in one go on the device.
-    threads: of the processor, where it is the device; None for all."""
+    threads: of the processor, where it is the device; None for all. still_px: how many pixels of the 512² crop keypoints may be
+    from where a live stream's last picture has them before there is another; 0 paints every frame."""
 
     checkpoints: Path | None = None
     device: str | None = None
@@ -75,3 +76,4 @@ class Settings:
     build: Build = Build()
     max_batch: int = 8
     threads: int | None = None
+    still_px: float = 0.1

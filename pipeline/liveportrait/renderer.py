@@ -40,7 +40,7 @@ class _Way:
 
 class Renderer:
     """Used by one thread. encode: see `DevicePath`. beside: None builds at once whatever is needed, and frames wait.
-    overflow: told of networks whose precision gives pictures that are not finite."""
+    overflow: told of networks whose precision gives pictures that are not finite. still_px: see `still.Shown`."""
 
     def __init__(
         self,
@@ -49,7 +49,9 @@ class Renderer:
         encode: Encode,
         beside: Beside | None = None,
         overflow: Callable[[Runtime], None] = lambda runtime: None,
+        still_px: float = 0.0,
     ) -> None:
+        self._still_px = still_px
         self._options, self._encode, self._beside, self._overflow = options, encode, beside, overflow
         self.max_batch = max_batch
         self._way: _Way | None = None
@@ -79,7 +81,7 @@ class Renderer:
 
     def submit(
         self, runtime: Runtime, work: Sequence[tuple[LivePortraitPrepared, Sight | Given]]
-    ) -> Callable[[], list[tuple[Image, bool]]]:
+    ) -> Callable[[], list[tuple[Image | None, bool]]]:
         """See `DevicePath.submit`. runtime: the networks that should be used; those of before serve until the way through
         these is built."""
         if not work:
@@ -87,13 +89,18 @@ class Renderer:
         way = self._fitting(runtime, work)
         collect = way.path.submit([(way.on_device(prepared), sight) for prepared, sight in work])
 
-        def results() -> list[tuple[Image, bool]]:
+        def results() -> list[tuple[Image | None, bool]]:
             pictures = collect()
             if way.path.overflowed:
                 self._overflow(way.path.runtime)
             return pictures
 
         return results
+
+    def forget(self, row: int) -> None:
+        """See `DevicePath.forget`."""
+        if (way := self._way) is not None:
+            way.path.forget(row)
 
     def _fitting(self, runtime: Runtime, work: Sequence[tuple[LivePortraitPrepared, Sight | Given]]) -> _Way:
         way, example = self._way, work[0][0]
@@ -158,7 +165,8 @@ class Renderer:
             try:
                 with runtime.on_device():  # host memory is pinned for the current one
                     portrait = example.on_device(self._side)
-                    path = DevicePath(runtime, self._options, self._side, portrait, sizes[-1], self._encode)
+                    made = runtime, self._options, self._side, portrait, sizes[-1], self._encode
+                    path = DevicePath(*made, still_px=self._still_px)
                 path.batches = sizes
                 return path, path.capture(progress, sizes) if run else 0.0
             except RuntimeError as exc:

@@ -65,6 +65,11 @@ class LivePortrait(Section):
     max_batch: Literal[1, 2, 4, 8] = Field(
         default_of(Settings, "max_batch"), description="Largest number of streams animated in one batch."
     )
+    still_px: float = Field(
+        Settings.still_px, ge=0, le=2,
+        description="A frame shows the picture before again while no keypoint of the face has moved further than so many pixels "
+        "of the 512² crop since that was painted, which saves most of the work. 0 paints every frame.",
+    )  # fmt: skip
     relative: bool = Field(
         MotionOptions.relative,
         description="true adds the driver's motion to the portrait's own pose and expression, false puts it in their place.",
@@ -86,7 +91,7 @@ class LivePortrait(Section):
         }
         build = Build(channels_last=self.channels_last, compile=self.compile, graph=self.graph)
         own = self.checkpoints, self.device, self.precision
-        return Settings(*own, motion=MotionOptions(**motion), build=build, max_batch=self.max_batch)
+        return Settings(*own, motion=MotionOptions(**motion), build=build, max_batch=self.max_batch, still_px=self.still_px)
 
 
 class Budget(Section):

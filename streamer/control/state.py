@@ -86,7 +86,8 @@ class StreamState(BaseModel):
     serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
     width, height: of the animated picture, in pixels. gallery: how often it was changed since the start. problem: why it is
-    not animated, or not by the engine that it had, in words; empty where all is well.
+    not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; both empty where all is
+    well. still: of the animated frames, those for which nothing had moved, so that they show the picture before again.
     """
 
     serial: int
@@ -98,6 +99,7 @@ class StreamState(BaseModel):
     gallery: int
     engine: str
     problem: str
+    stalled: str
     lacks: list[str]
     tracker: str
     face: str
@@ -115,6 +117,7 @@ class StreamState(BaseModel):
     fps: float
     frames_in: int
     animated: int
+    still: int
     errors: int
     skipped: dict[str, int]
     rate_limit: float
@@ -135,7 +138,7 @@ class StreamState(BaseModel):
 
 # What says how it goes, and changes all the time; the rest changes when something happens.
 TELEMETRY = frozenset(
-    {"fps", "frames_in", "animated", "errors", "skipped", "rate_limit", "busy", "encoders"}
+    {"fps", "frames_in", "animated", "still", "errors", "skipped", "rate_limit", "busy", "encoders"}
     | {f"{what}_{p}_ms" for what in ("age", "stage") for p in ("p50", "p95")}
 )
 PASSING: dict[str, Any] = {
@@ -179,7 +182,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
     return StreamState(
         serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
-        engine=stream.engine.name, problem=stream.stage.lost or stream.problem,
+        engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled,
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),
@@ -187,7 +190,8 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
         recording=_recording(stream, outputs), outputs=_outputs(stream, outputs),
-        fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, errors=stats.errors,
+        fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, still=stats.still,
+        errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},
         rate_limit=stream.budget.rate, busy=round(stream.budget.busy, 3),
         age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),

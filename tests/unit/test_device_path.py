@@ -30,8 +30,9 @@ from pipeline.frames import Driving, Image, planar
 from pipeline.liveportrait import build
 from pipeline.liveportrait.columns import HOLD, WIDTH, WIDTHS, Columns, columns_of, named, numbers
 from pipeline.liveportrait.compose import STATE, TURN, compose, filtered, flat, unflat
+from pipeline.liveportrait.conformance import as_input, load_golden
 from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, mesh_box
-from pipeline.liveportrait.device import DevicePath, RowPool, finishing
+from pipeline.liveportrait.device import DevicePath, finishing
 from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
 from pipeline.liveportrait.follow import BETA, MIN_CUTOFF_HZ, Given, MotionFollower, Seen, Sight, driving_input
 from pipeline.liveportrait.motion import Face, FaceMotion, Gains, Ratios, drive
@@ -40,7 +41,10 @@ from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precisi
 from pipeline.liveportrait.paste import to_bytes, to_nearest_bytes
 from pipeline.liveportrait.planes import FROM_YUV, PLANES, TO_YUV, corner, cut_planes, plane_encoder, planes_of, to_planes
 from pipeline.liveportrait.prepared import DevicePortrait, LivePortraitPrepared
+from pipeline.liveportrait.rows import RowPool
 from pipeline.liveportrait.runtime import Runtime
+from pipeline.liveportrait.steps import Step
+from pipeline.liveportrait.still import MOVED
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, fit
 
 from ..faces import Faces
@@ -140,7 +144,7 @@ def columns(batch: int = 1, tuning: Tuning = Tuning(), **others: float | list[fl
 
 
 def test_every_column_has_a_place_of_its_own():
-    assert WIDTH == 23
+    assert WIDTH == 24
     seen = Seen(FaceBox(np.zeros(2), 1.0, 0.0), np.array([0.1, 0.2, 0.3], np.float32), None, 0.4, True, 0.5)
     read = named(torch.tensor([numbers(columns_of(seen, Tuning(pose_gain=0.6), list(range(6)), 7))]))
     assert tuple(part.shape[1] for part in read) == WIDTHS
@@ -148,6 +152,7 @@ def test_every_column_has_a_place_of_its_own():
     assert read.openings[0].tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert [part.item() for part in (read.row, read.gap_s, read.leap)] == [7, HOLD, 1]
     assert [part.item() for part in (read.rest, read.cutoff, read.left)] == pytest.approx([0.4, 1.0, 0.5])
+    assert read.still.item() == MOVED
     assert read.gains[0].tolist() == pytest.approx(Tuning(pose_gain=0.6).gains)
     assert columns_of(seen._replace(gap_s=0.6), Tuning(), [0] * 6, 0).gap_s == [0.0], "what was seen too long ago says nothing"
     assert columns_of(seen._replace(gap_s=0.1), Tuning(), [0] * 6, 0, anew=True).gap_s == [0.0]
@@ -243,6 +248,7 @@ def test_streams_in_a_batch_do_not_see_each_other(region, relative):
         assert torch.allclose(alone, together[row], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a")  # of a constant that is kept
 @torch.inference_mode()
 def test_each_step_can_be_compiled_whole():
@@ -379,7 +385,8 @@ def test_the_whole_way_is_the_one_step_by_step(engine, frames):
     assert min(rough[:2]) > 40, "the first frame begins the filter"
     assert rough[2] < 37, "without the filter's step between the two the bound would not hold"
     with torch.inference_mode(), NoHost():
-        path._run(2)
+        for step in Step:
+            path._run(step, 2)
     for puppeteer in (*live, *offline):
         puppeteer.close()
 
@@ -419,23 +426,44 @@ def test_a_motion_that_is_given_needs_no_picture(engine, frames):
     puppeteer.close()
 
 
+def test_a_stream_that_does_not_move_shows_the_very_picture_of_before(engine):
+    portrait, other = (engine.prepare(bundled(name), 64, 512) for name in ("drawing", "astronaut"))
+    face = portrait.face
+    open_lips = face._replace(motion=face.motion._replace(expression=face.motion.expression + 0.1))
+
+    def shown(prepared: LivePortraitPrepared, row: int, seen: Face = face) -> Image:
+        return engine.submit([(prepared, Given(seen, face, row))])()[0]
+
+    first, neighbour = shown(portrait, 7), shown(portrait, 8)
+    assert shown(portrait, 7) is first
+    assert shown(portrait, 8) is neighbour
+    assert not np.array_equal(shown(portrait, 7, open_lips), first)
+    assert shown(portrait, 7) is not first
+    assert np.array_equal(shown(portrait, 7), first)
+    assert not np.array_equal(shown(other, 7), first)
+    engine.leave(8)
+    again = shown(portrait, 8)
+    assert again is not neighbour
+    assert np.array_equal(again, neighbour)
+    engine.leave(7)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_whole_frame_of_full_size(checkpoints, frames, all_cores, monkeypatch):
-    """W and G run once: both ways have to ask them for the same, and then paint with the same crop."""
+def test_a_whole_frame_of_full_size(checkpoints, conformance, frames, monkeypatch):
+    """Both ways have to ask W and G for the same, and then paint with the same crop: the published one, as what W and G
+    themselves compute is held against it elsewhere."""
     engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(checkpoints, "cpu", Precision.FP32))
     engine._proven = Precision.FP32  # tiny networks show that a portrait is rendered first
-    portrait, render = bundled("astronaut"), engine.runtime.render
+    portrait, crop = bundled("astronaut"), load_golden(conformance / "golden_networks.npz")["G.image0"]
     prepared, puppeteer = engine.prepare(portrait, 512, 512), calibrated(engine, frames[:8])
     asked: list[torch.Tensor] = []
-    crops: list[torch.Tensor] = []
 
-    def once(features: PortraitFeatures, keypoints: torch.Tensor) -> torch.Tensor:
+    def published(features: PortraitFeatures, keypoints: torch.Tensor) -> torch.Tensor:
         asked.append(keypoints.clone())
-        crops.extend([] if crops else [render(features, keypoints)])
-        return crops[0]
+        return as_input(crop[None], CPU)
 
-    monkeypatch.setattr(engine.runtime, "render", once)
+    monkeypatch.setattr(engine.runtime, "render", published)
     sight = puppeteer.follow(Driving(rgb(frames[-1]), 0.0, frames[-1]))
     assert psnr(puppeteer.render(prepared, sight), StepByStep(engine)(prepared, box_of(portrait, 512), sight)) > 40
     first, second = asked
@@ -446,7 +474,7 @@ def test_a_whole_frame_of_full_size(checkpoints, frames, all_cores, monkeypatch)
 
 def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
     """A step down is made beside the frames: here, at once."""
-    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16), lambda job: job())
+    engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", Precision.BF16, still_px=0), lambda job: job())
     source, puppeteer = engine.prepare(bundled("drawing"), 256, 512), calibrated(engine, frames[:START])
     engine.warm_up(source, lambda done, total: None)
     seen = puppeteer.follow(Driving(rgb(frames[-1]), 1.0))
@@ -472,7 +500,7 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
 def test_a_step_down_stops_no_frame(tiny, monkeypatch):
     """Neither while networks are loaded nor while another way through them is built."""
     builds: list[Any] = []
-    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.BF16), builds.append)
+    engine = LivePortraitEngine(faces_by(None), Settings(tiny, "cpu", Precision.BF16, still_px=0), builds.append)
     source = engine.prepare(bundled("drawing"), 128, 512)
     work, still = [(source, Given(source.face, source.face, 0))], planar(source.still)
     engine.submit(work)()
@@ -504,7 +532,7 @@ def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA …")
 
-    monkeypatch.setattr(engine._live._way.path, "_launch", broken)
+    monkeypatch.setattr(engine._live._way.path.steps, "play", broken)
     with pytest.raises(RuntimeError, match="illegal"):
         engine.submit(work)  # the device still answers
     monkeypatch.setattr(engine.runtime, "synchronize", broken)

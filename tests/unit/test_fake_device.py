@@ -20,6 +20,7 @@ from pipeline.liveportrait.folding import FOLDINGS
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.planes import plane_encoder
 from pipeline.liveportrait.runtime import Runtime
+from pipeline.liveportrait.steps import Step
 from pipeline.liveportrait.streams import streams_of
 
 META = torch.device("meta")
@@ -39,13 +40,14 @@ def path_to(tiny: Path, options: MotionOptions = MotionOptions()) -> DevicePath:
     with torch.inference_mode():
         portrait = Scene(networks, Setup(tiny, "meta", tiny=True)).portrait
         path = DevicePath(networks, options, 64, portrait, 2, plane_encoder(META))
-        path._run(1)  # constants are brought to the device once, before anything is captured
+        path.steps.whole(1)  # constants are brought to the device once, before anything is captured
         return path
 
 
 def run(path: DevicePath, batch: int) -> None:
     with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
-        path._run(batch)
+        for step in Step:
+            path._run(step, batch)
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -88,6 +90,7 @@ def test_a_look_at_a_value_is_found(tiny, monkeypatch):
         run(path, 2)
 
 
+@pytest.mark.slow
 def test_a_frame_s_operations_are_counted_on_the_networks_themselves():
     """What shares of a device's peak are counted by, and the documents say."""
     assert frame_tflop(folded=False) == pytest.approx(1.245, abs=0.001)

@@ -19,7 +19,7 @@ from pipeline.engine import Engine
 from pipeline.errors import DeviceLost
 from pipeline.fade import FADE_S
 from pipeline.follow.neutral import FaceState
-from pipeline.frames import AnimatedFrame, planar
+from pipeline.frames import AnimatedFrame, Image, planar
 from pipeline.lane import FADE_STEP_S, REST_AFTER_S, Lane, Screen
 from pipeline.runners import StageThread
 from pipeline.stage import AnimationStage, Turn, Work
@@ -139,9 +139,10 @@ def test_more_than_a_batch_is_served_longest_ago_first() -> None:
     assert {name: [n for n, _ in log.lines].count(name) for name in turns} == dict.fromkeys("abcde", 3)
 
 
-@pytest.mark.parametrize("wrong", [[], [None], [np.zeros((24, 16), np.float32)], [np.zeros((25, 16), np.uint8)], None])
+@pytest.mark.parametrize("wrong", [[], [None], [np.zeros((24, 16), np.float32)], [np.zeros((25, 16), np.uint8)],
+                                   [np.zeros((12, 8), np.uint8)], None])  # fmt: skip
 def test_what_is_no_picture_costs_that_frame_alone(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Too few, none, of another type, of another shape."""
+    """Too few, none, of another type, of another shape, of another size than the portrait."""
     stage, engine, _, log = staged()
     turn = Turn()
     right = engine.submit
@@ -437,6 +438,26 @@ def test_pictures_are_numbered_and_as_old_as_their_drivers() -> None:
     assert list(rig.screen.stats.stage_s)[-3:] == pytest.approx([0.01] * 3)
     assert rig.screen.fps() == 32
     assert rig.screen.stats.animated == 64
+
+
+def test_a_picture_that_stays_is_counted_and_says_nothing_of_what_the_next_one_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    submit = rig.engine.submit
+    pictures: dict[int, Image] = {}
+
+    def lasting(work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
+        rig.engine.seconds = 0.001 if work[0][1] in pictures else 0.01
+        collect = submit(work)
+        return lambda: [pictures.setdefault(seen, yuv) for (_, seen), yuv in zip(work, collect(), strict=True)]
+
+    monkeypatch.setattr(rig.engine, "submit", lasting)
+    rig.drive(2.0, lambda s: 100)
+    rig.drive(0.5, lambda s: 160)
+    stats = rig.screen.stats
+    assert (stats.animated, stats.still) == (80, 80 - len(pictures))
+    assert 1 < len(pictures) < 10
+    assert len(rig.shown) == 81, "viewers get each of them"
+    assert rig.stage.frame_s() == pytest.approx(0.01)
 
 
 def test_a_silent_driver_lets_the_puppet_come_to_rest_by_a_fade() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.liveportrait import build, device
+from pipeline.liveportrait import build, steps
 from pipeline.liveportrait.compose import TURN
 from pipeline.liveportrait.follow import Given
 from pipeline.liveportrait.host import Host, Turn
@@ -29,7 +29,7 @@ def test_two_batches_are_in_flight_and_a_third_has_to_wait():
 def test_a_batch_that_cannot_be_started_leaves_its_buffers(monkeypatch):
     streets = Streets()
     before = streets.submit("ab")
-    monkeypatch.setattr(streets.path, "_launch", lambda batch: 1 / 0)
+    monkeypatch.setattr(streets.path.steps, "play", lambda step, batch: 1 / 0)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             streets.submit("c")
@@ -38,11 +38,11 @@ def test_a_batch_that_cannot_be_started_leaves_its_buffers(monkeypatch):
 
 
 def flight(checked: HappensBefore) -> list[str]:
-    """Batches of every size, two of them always in flight: the races."""
+    """Batches of every size, two of them always in flight: the races. Nothing moves, but a portrait that is shown anew."""
     with checked:
-        streets = Streets(checked)
+        streets = Streets(checked, still_px=0.1)
         last = streets.submit("b")
-        for names in ("bc", "abcd", "c", "ca"):
+        for names in ("bc", "abcd", "c", "ca", "bca", "abcd"):
             following = streets.submit(names)
             last()
             last = following
@@ -54,9 +54,29 @@ def test_no_buffer_is_touched_before_its_time():
     assert flight(HappensBefore()) == []
 
 
-@pytest.mark.parametrize("forgets", [("compute", "up"), ("down", "compute"), ("down", "event")], ids="-".join)
+ORDERS = [("ahead", "up"), ("compute", "ahead"), ("ahead", "compute"), ("down", "compute"), ("down", "event"), ("ahead", "event")]
+
+
+@pytest.mark.parametrize("forgets", ORDERS, ids="-".join)
 def test_an_order_that_is_forgotten_is_found(forgets):
     assert flight(HappensBefore(forgets))
+
+
+def test_faces_are_seen_while_the_pictures_before_are_painted(monkeypatch):
+    """All that those wait for of the batch before is that its keypoints were taken over."""
+    with HappensBefore() as checked:
+        streets = Streets(checked)
+        streets.submit("ab")()
+        times: list[int] = []
+        paint, see = streets.path._paint, streets.path._see
+        done = lambda *args: (paint(*args), times.append(checked.time("compute")))  # noqa: E731
+        monkeypatch.setattr(streets.path, "_paint", done)
+        flying = streets.submit("ab")
+        known = lambda batch: (see(batch), times.append(checked.seen_by("ahead", "compute")))  # noqa: E731
+        monkeypatch.setattr(streets.path, "_see", known)
+        streets.submit("ab")
+        flying()
+    assert times[1] < times[0]
 
 
 def test_buffers_of_a_batch_that_is_in_flight_are_found_in_use(monkeypatch):
@@ -84,6 +104,7 @@ def test_a_warm_up_leaves_no_trace_in_any_stream():
     assert not streets.path._blend[:, :-1].any()
 
 
+@pytest.mark.slow
 def test_after_a_rebuild_every_stream_turns_its_head():
     """The rotation's filter cannot begin from nothing: of a stream in the first place as little as of any other."""
     streets = Streets()
@@ -142,8 +163,8 @@ def test_algorithms_are_searched_in_the_warm_up_only(monkeypatch):
 @pytest.fixture
 def graphs(monkeypatch):
     """A device that captures, as far as a processor can be one."""
-    monkeypatch.setattr(device, "Captured", Graphs)
-    monkeypatch.setattr(device, "graph_memory", lambda where: ("pool", "stream"))
+    monkeypatch.setattr(steps, "Captured", Graphs)
+    monkeypatch.setattr(steps, "graph_memory", lambda where: ("pool", "stream"))
     monkeypatch.setattr(Graphs, "captured", [])
     monkeypatch.setattr(Simple, "graphs", True)
     return Graphs
@@ -160,7 +181,7 @@ def test_a_portrait_stays_in_its_slot_while_streams_take_turns():
 def test_where_memory_ends_smaller_batches_go_on(graphs, monkeypatch, caplog):
     monkeypatch.setattr(graphs, "room", 2)
     held = iter(range(0, 100_000_000, 10_000_000))
-    monkeypatch.setattr(device, "reserved", lambda where: next(held))
+    monkeypatch.setattr(steps, "reserved", lambda where: next(held))
     caplog.set_level("INFO")
     streets = Streets()
     streets.path.capture(lambda done, total: None)
@@ -207,6 +228,7 @@ def test_the_smallest_and_the_largest_batch_are_ready_first(graphs, compiling):
     assert len(rig.builds) == 1
 
 
+@pytest.mark.slow
 def test_of_another_way_too(graphs, compiling):
     rig, first, second = Rendered(4), Simple(), Simple()
     rig.renderer.warm_up(first, rig.shown["a"], lambda done, total: None)
@@ -297,3 +319,57 @@ def test_a_precision_that_overflows_is_told_of(graphs, monkeypatch):
     monkeypatch.setattr(runtime, "render", lambda features, keypoints: render(features, keypoints) * torch.nan)
     rig.submit(runtime, "a")()
     assert rig.overflowed == [runtime]
+
+
+# Frames for which nothing has moved
+
+
+def moving(streets: Streets, by_px: float) -> None:
+    """From now on the driver's face is so much further to the right, in pixels of the crop."""
+    motion = streets.runtime._motion
+    streets.runtime._motion = motion._replace(translation=motion.translation + torch.tensor([[by_px / 256, 0, 0]]))
+
+
+def test_where_nothing_has_moved_nothing_is_painted(monkeypatch):
+    streets, painted = Streets(still_px=0.1), []
+    paint = streets.path._paint
+    monkeypatch.setattr(
+        streets.path, "_paint", lambda tensors, keypoints: (painted.append(len(keypoints)), paint(tensors, keypoints))
+    )
+    assert [streets.submit(names)() for names in ("ab", "ab", "bac", "abcd", "dc", "d")] == [
+        "ab", "--", "--c", "---d", "--", "-",
+    ]  # fmt: skip
+    assert painted == [2, 1, 1], "of the smallest size that holds those that have moved"
+
+
+def test_what_has_moved_is_what_has_gone_from_the_picture_that_is_shown():
+    """However slowly: a threshold from frame to frame would let it go anywhere."""
+    streets = Streets(still_px=0.5)
+    out = ""
+    for _ in range(10):
+        moving(streets, 0.2)
+        out += streets.submit("a", gap_s=0.0)()
+    assert out == "a--a--a--a"
+
+
+def test_another_portrait_and_a_stream_that_begins_anew_are_painted():
+    streets = Streets(still_px=0.1)
+    assert [streets.submit("a")() for _ in range(2)] == ["a", "-"]
+    streets.portraits["a"] = streets.portraits["b"]
+    assert [streets.submit("a")() for _ in range(2)] == ["b", "-"]
+    streets.path.forget(0)
+    assert [streets.submit("a")() for _ in range(2)] == ["b", "-"]
+
+
+def test_a_picture_that_was_not_finite_is_not_the_one_to_stay(monkeypatch):
+    streets = Streets(still_px=0.1)
+    render = streets.runtime.render
+    monkeypatch.setattr(streets.runtime, "render", lambda *given: render(*given) * torch.nan)
+    streets.submit("a")()
+    monkeypatch.undo()
+    assert [streets.submit("a")() for _ in range(2)] == ["a", "-"]
+
+
+def test_each_frame_is_painted_unless_asked_otherwise():
+    streets = Streets()
+    assert [streets.submit("ab")() for _ in range(2)] == ["ab", "ab"]
