@@ -38,11 +38,16 @@ STREAMS = {"live": {}, "pattern": {"source": "pattern"}, "gone": {"source": "net
 SETTINGS = {"AUTH__TOKEN": TOKEN, "DOWNLOADS__FETCH": "false", "STREAMS": json.dumps(STREAMS)}
 SET_UP = """
 ip link set lo up
+ip link add one type veth peer name other
+ip address add 10.77.1.1/24 dev one
+ip link set one up
+ip link set other up
 mount --make-rprivate /
 mount --bind {root} {root}
 mount -o remount,bind,ro {root}
 mount -t proc proc {root}/proc
 mount --rbind /dev {root}/dev
+mount --rbind /sys {root}/sys
 mount -t tmpfs -o mode=1777 tmpfs {root}/tmp
 mount --bind {data} {root}/data
 mount --bind {models} {root}/models
@@ -62,6 +67,8 @@ def make_base() -> None:
         packages = "python3,python3-venv,python3-pip,ca-certificates"
         subprocess.run(["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", folder], check=True)
         Path(folder, "usr/bin/python").symlink_to("python3")
+        for left in ("var/cache/apt", "var/lib/apt/lists"):
+            shutil.rmtree(Path(folder, left))
         made = buildah("from", "scratch").strip()
         buildah("add", "--quiet", made, folder, "/")
         buildah("commit", "--quiet", "--rm", made, BASE)
@@ -210,7 +217,7 @@ def main() -> None:
         print(f"healthy after {wait_healthy(pid):.1f} s")
         print(confined(pid))
         viewer = subprocess.Popen(inside(pid, sys.executable, "-m", "tests.built_image", "--watch"))
-        stack.callback(viewer.wait)
+        stack.callback(viewer.kill)
         if shutil.which("prometheus"):
             scraped(pid, folder, stack)
         viewer.wait(120)

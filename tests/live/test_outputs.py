@@ -20,15 +20,22 @@ import pytest
 
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
+from streamer.sinks import retry
 
 from ..conftest import ROOT, run_server
 from ..media import seconds_of
 from ..programs import RTSP_RECORDER, SYSTEM_PYTHON, free_port, need_gstreamer
-from ..waiting import wait_until
+from ..waiting import LIMIT_S, wait_until
 
 
 def state(http: httpx.Client) -> dict[str, Any]:
     return dict(http.get("/api/streams/live").json())
+
+
+@pytest.fixture(autouse=True)
+def _soon_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the pauses grow is tested in virtual time."""
+    monkeypatch.setattr(retry, "PAUSES_S", (0.4,))
 
 
 def driven(*sinks: dict[str, str]) -> dict[str, Any]:
@@ -38,7 +45,10 @@ def driven(*sinks: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture
 def http_and_server(model: Path, tmp_path: Path) -> Iterator[tuple[httpx.Client, Server, Path]]:
-    with run_server(recording={"folder": str(tmp_path / "r")}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(recording={"folder": str(tmp_path / "r")}) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
         http.patch("/api/streams/live", json={"demo": True})
         yield http, server, tmp_path / "r"
 
@@ -81,6 +91,7 @@ def test_a_recording_is_begun_and_finished_by_command(http_and_server: tuple[htt
 SERVE = """
 import asyncio, sys
 from streamer.app import Server
+from streamer.sinks import retry
 from streamer.config import Config
 server = Server(Config(http={"port": 0}, downloads={"fetch": False}, recording={"folder": sys.argv[1]},
     webrtc={"bind_addresses": ["127.0.0.1"]}, streams={"live": {"source": "file", "path": sys.argv[2],
@@ -156,7 +167,10 @@ def test_it_publishes_to_an_rtsp_server_and_is_back_when_that_is(model: Path, ca
     def serve() -> subprocess.Popen[str]:
         return subprocess.Popen([SYSTEM_PYTHON, str(RTSP_RECORDER), str(port)], stdout=subprocess.PIPE, text=True)
 
-    with run_server(streams=driven({"kind": "push", "target": url})) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(streams=driven({"kind": "push", "target": url})) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
 
         def output() -> dict[str, Any]:
             return dict(state(http)["outputs"][0])
@@ -220,7 +234,7 @@ def test_it_publishes_by_whip_and_is_back_when_the_server_is(model: Path) -> Non
 
 def test_without_a_device_the_virtual_camera_says_what_to_do(model: Path) -> None:
     sinks = [{"kind": "virtual_camera", "target": "/dev/video77"}]
-    with run_server(streams={"live": {"sinks": sinks}}) as server, httpx.Client(base_url=server.url) as http:
+    with run_server(streams={"live": {"sinks": sinks}}) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         output = wait_until(lambda: state(http)["outputs"][0], holds=lambda output: output["state"] == "failed")
         assert "v4l2loopback" in output["detail"]
         assert server.control.state("live").face == "no_face", "the stream runs"
