@@ -24,7 +24,7 @@ def locked(requirements: Path) -> dict[str, tuple[str, list[str]]]:
 
 def licence(package: Distribution) -> str:
     """What it says of itself, in a line."""
-    about = package.metadata
+    about: Any = package.metadata  # a message, whatever its type says
     said = about.get("License-Expression") or about.get("License") or ""
     classed = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
     return said if said and "\n" not in said else ", ".join(classed) or said.strip().partition("\n")[0] or "not said"
