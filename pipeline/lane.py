@@ -31,11 +31,13 @@ SAMPLES = 300
 @dataclass
 class Stats:
     """Counted by a stream's lane, read by anyone. still: of the animated frames, those that show the picture before again.
-    stage_s: seconds of the last animated frames, from taken to done; done_s: when they were done."""
+    stage_s: seconds of the last animated frames, from taken to done; done_s: when they were done; failing_s: when the first of
+    those failed that have failed since the last of them."""
 
     animated: int = 0
     still: int = 0
     errors: int = 0
+    failing_s: float | None = None
     stage_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     done_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
@@ -93,6 +95,7 @@ class Screen:
                 return
             now_s = self._clock()
             self.stats.animated += 1
+            self.stats.failing_s = None
             self.stats.still += yuv is self._animated
             self._animated = yuv
             self.stats.stage_s.append(now_s - taken_s)
@@ -227,6 +230,7 @@ class Lane:
         self._budget.spent(spent_s)
         stats = self._screen.stats
         stats.errors += 1
+        stats.failing_s = self._clock() if stats.failing_s is None else stats.failing_s
         if stats.errors & (stats.errors - 1) == 0:  # 1, 2, 4, 8, …: a broken engine does not flood the log
             log.exception("animation failed (%d so far); viewers keep the last frame", stats.errors)
 

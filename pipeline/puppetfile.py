@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,6 +32,7 @@ from .face import topology as topo
 from .face.motion import Array
 from .frames import Image
 from .outfile import finished
+from .pictures.formats import DAMAGED
 
 VERSION = 1
 SUFFIX = ".puppet"
@@ -101,7 +104,7 @@ def unpack(data: bytes, name: str) -> tuple[About, Pictures]:
                 pictures.append(_decoded(archive.read(_picture(k)), k, MAX_PIXELS - sum(p.size // 3 for p in pictures), name))
     except UnidentifiedImageError as exc:
         raise PortraitError(f"{name}: damaged puppet (a picture in it is neither WebP nor PNG)") from exc
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, SyntaxError, NotImplementedError, RuntimeError) as exc:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *DAMAGED) as exc:
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise PortraitError(f"{name}: not a puppet, or not whole ({reason})") from exc
     for k, (image, points) in enumerate(zip(pictures, landmarks, strict=True)):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Protocol
 
 from .frames import TimedFrame
+from .heartbeat import Heartbeat
 from .lane import Lane
 from .stage import AnimationStage, Turn, Work
+
+log = logging.getLogger(__name__)
 
 
 class Feed(Protocol):
@@ -27,22 +31,31 @@ class LaneThread:
         self._lane, self._feed, self._stage = lane, feed, stage
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self.heart = Heartbeat(self._thread.is_alive)
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Ask the thread to end and wait; whether it did."""
+        self.leave()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def leave(self) -> None:
+        """Ask the thread to end, whenever it can."""
         self._stop.set()
         self._stage.close(self._lane.turn)
         self._feed.wake()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                work = self._lane.step(self._feed.take(self._lane.wait_s))
+                frame = self._feed.take(self._lane.wait_s)
+                with self.heart:
+                    work = self._lane.step(frame)
                 if work is not None:
                     self._stage.offer(work)
+        except Exception:  # who looks after threads sees that it has died, but not why
+            log.exception("a follower has died")
         finally:
             self._lane.close()
 
@@ -55,6 +68,7 @@ class StageThread:
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="animation-stage", daemon=True)
+        self.heart = Heartbeat(self._thread.is_alive)
         self._thread.start()
 
     def run(self, lane: Lane, feed: Feed) -> LaneThread:
@@ -63,11 +77,15 @@ class StageThread:
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Ask the thread to end and wait; whether it did. The lanes have been stopped before."""
+        self.leave()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def leave(self) -> None:
+        """Ask the thread to end, whenever it can."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def offer(self, work: Work) -> None:
         """Wait until the device takes a lane's frame; what the device does not take any more is dropped."""
@@ -83,8 +101,13 @@ class StageThread:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._stage.step(self._gather())
+        try:
+            while not self._stopping:
+                works = self._gather()
+                with self.heart:
+                    self._stage.step(works)
+        except Exception:  # who looks after threads sees that it has died, but not why
+            log.exception("the animation stage of engine %s has died", self._stage.engine.name)
 
     def _gather(self) -> list[Work]:
         with self._changed:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 ACTIVE_S = 1.0  # a lane that was served within this time will soon have another frame
 WATCH_S = 2.0  # a device that takes so long for a batch is lost
+SLOWER = 20  # times as slow as lately is no slowness any more
 SAMPLES = 60  # so few that a device that becomes slow is known to be within seconds
 
 
@@ -103,6 +104,10 @@ class AnimationStage:
     def measured(self, seconds: float) -> None:
         """A frame takes the device so long: known from the warm-up."""
         self._frame_s.append(seconds)
+
+    def limit_s(self, least_s: float) -> float:
+        """How long a piece of its work may take: that, or many times what it takes lately."""
+        return max(least_s, SLOWER * self.engine.max_batch * (self.frame_s() or 0.0))
 
     def watch(self) -> None:
         """See whether the device still answers; from any thread, now and then."""
@@ -189,6 +194,10 @@ class AnimationStage:
             pictures = [checked(picture) for picture in batch.pictures()]
             if len(pictures) != len(batch.works):
                 raise ValueError(f"{len(pictures)} pictures came of {len(batch.works)} frames")
+            for picture, work in zip(pictures, batch.works, strict=True):
+                height, width = work.prepared.still.shape[:2]
+                if picture.shape != (height * 3 // 2, width):
+                    raise ValueError(f"a picture of {picture.shape} came of a portrait of {width}x{height} pixels")
         except Exception as exc:  # whatever an engine does, the lanes go on with their last frames
             self._served(batch)
             if isinstance(exc, DeviceLost):

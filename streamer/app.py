@@ -15,13 +15,14 @@ from typing import Any, NoReturn
 
 from pipeline import models, threads, wheel
 from pipeline.engine import Engine, open_engine
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
 
-from . import signals
+from . import reload, signals, systemd
 from .config import Config
 from .control.control import Control, load_portraits
-from .errors import ConfigError, SourceError
+from .control.reload import follow, planned
+from .errors import ConfigError, SourceError, StreamerError
 from .http.access import Access
 from .http.server import create_app
 from .http.tokens import closed
@@ -30,6 +31,7 @@ from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.configured import make_source
+from .stream.background import Background
 from .stream.stages import Stages
 from .webrtc import aiortc_patches, decoders
 from .webrtc.broadcasts import Broadcasts
@@ -97,13 +99,23 @@ def _quarters() -> models.Progress:
 class Server:
     """startup, serve, shutdown. Raises before it listens if anything in the config cannot be used.
 
-    engine: in place of those that the config names. sources: driving sources by stream, in place of the config's.
+    engine: in place of those that the config names. sources: driving sources by stream, in place of the config's. read: the
+    config anew, for SIGHUP.
     """
 
-    def __init__(self, config: Config, engine: Engine | None = None, sources: Mapping[str, Source] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine | None = None,
+        sources: Mapping[str, Source] | None = None,
+        read: Callable[[], Config] | None = None,
+    ) -> None:
         config, self.is_token_new = closed(config)
         self.config = config
-        faces = find_faces(config)
+        self._read = read
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
+        self._faces = faces = find_faces(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
         settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
         device = config.device
@@ -129,10 +141,10 @@ class Server:
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self._listener = listen(config.http.host, config.http.port)
         self.url = address_for(config, self._listener.getsockname()[1])
-        self.http = create_app(self.control, self.sessions, ice, Access(config.auth), config)
+        self._access = Access(config.auth)
+        self.http = create_app(self.control, self.sessions, ice, self._access, config)
         self._web = WebServer(self.http, REQUESTS_S, config.http)
         self._starting: asyncio.Task[None] | None = None
-        self._beside: list[asyncio.Task[None]] = []
         self._open: Counter[str] | None = None  # what was, when the end began
 
     def _check_sources(self) -> None:
@@ -148,9 +160,14 @@ class Server:
     async def serve(self, on_ready: Callable[[str], None] = lambda url: None) -> int:
         """Run until `stop`, or a signal where this is the main thread. Whatever ends it, nothing is left behind but what
         does not let go within the time limits; that is named in the log. The exit code that the process should have."""
-        self._web.on_ready = lambda: on_ready(self.url)
+
+        def ready() -> None:
+            systemd.ready()
+            on_ready(self.url)
+
+        self._web.on_ready = ready
         self._web.on_shutdown = self._hang_up
-        with signals.handled(self.stop):
+        with signals.handled(self.stop, self._hung_up):
             try:
                 if await self._started():
                     await self._web.serve(sockets=[self._listener])
@@ -170,20 +187,53 @@ class Server:
                 raise
             return False
         if self._mqtt is not None:
-            self._beside.append(asyncio.create_task(self._mqtt.run(), name="MQTT"))
+            self.control.beside.append(Background("MQTT", self._mqtt.run))
         return True
+
+    def _hung_up(self) -> None:
+        self._reloads.add(task := asyncio.create_task(self.reload(), name="reload"))
+        task.add_done_callback(self._reloads.discard)
+
+    async def reload(self) -> None:
+        """Read the config anew and follow what can be followed while running. What cannot is logged; of a config with a mistake
+        nothing is taken."""
+        if self._read is None:
+            log.info("nothing is reloaded: this server has no file to read")
+            return
+        async with self._reloading:
+            systemd.reloading()
+            try:
+                await self._follow(self._read())
+            except (StreamerError, PuppetError) as exc:
+                log.error("nothing is reloaded, and the config of before stays: %s", exc)
+            finally:
+                systemd.ready()
+
+    async def _follow(self, given: Config) -> None:
+        fresh, _ = closed(given)
+        changed = set(reload.changes(self.config, fresh))
+        config = reload.followed(self.config, fresh)
+        live = {key for key in changed if reload.is_live(key)}
+        plan = await planned(config, live, self._faces)
+        self._access.use(config.auth)
+        self.sessions.use(config.webrtc)
+        self.config = config
+        await follow(self.control, plan)
+        log.info("reloaded: %s", ", ".join(sorted(live)) or "nothing to change")
+        if changed - live:
+            log.warning("not before a restart: %s", ", ".join(sorted(changed - live)))
 
     def _hang_up(self) -> None:
         """Begin with what would never end by itself, and with what takes longest."""
         if self._open is None:
+            systemd.stopping()
             self._open = self.sessions.count() + self.control.hang_up()
 
     async def _end(self) -> None:
         """Close everything, all at once; what is left at the deadline is given up."""
         self._hang_up()
         assert self._open is not None
-        beside = [(task.get_name(), _cancelled(task)) for task in self._beside]
-        parts = [("sessions", self.sessions.close_all()), *self.control.parts(), *beside]
+        parts = [("sessions", self.sessions.close_all()), *self.control.parts()]
         tasks = [asyncio.create_task(part, name=name) for name, part in parts]
         done, late = await asyncio.wait(tasks, timeout=CLOSE_S)
         for task in done:
@@ -209,11 +259,6 @@ class Server:
         self._web.should_exit = True
         if self._starting is not None and not self._starting.done():
             self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _words(counts: Counter[str]) -> str:

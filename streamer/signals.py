@@ -1,4 +1,4 @@
-"""Signals: the first asks the server to end, a second ends it at once, a hang-up of the terminal does not."""
+"""Signals: the first asks the server to end, a second ends it at once, a hang-up lets it read its config anew."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def ending_signals() -> list[signal.Signals]:
 
 
 @contextmanager
-def handled(stop: Callable[[], None]) -> Iterator[None]:
+def handled(stop: Callable[[], None], reload: Callable[[], None] | None = None) -> Iterator[None]:
     """Inside, in a running loop: SIGINT, SIGTERM and SIGBREAK call `stop`, a second one ends the process with exit code
-    128 + its number; SIGHUP is logged, or stays ignored as nohup wants it. Only the main thread can have signals:
-    nothing is done in another."""
+    128 + its number; SIGHUP lets the loop call `reload`, or stays ignored as nohup wants it. Only the main thread can have
+    signals: nothing is done in another."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = ending_signals()
-    handle = _Handler(asyncio.get_running_loop(), stop)
+    handle = _Handler(asyncio.get_running_loop(), stop, reload)
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
@@ -52,15 +52,16 @@ def handled(stop: Callable[[], None]) -> Iterator[None]:
 class _Handler:
     """Runs between any two steps of the main thread, so it logs by the loop: the thread may be writing to the log now."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], None], reload: Callable[[], None] | None) -> None:
         self._loop = loop
-        self._stop = stop
+        self._stop, self._reload = stop, reload
         self.ending = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if number == HANGUP:
-            self._log("%s: nothing is reloaded; restart to read the config anew", name)
+            if self._reload is not None:
+                self._loop.call_soon_threadsafe(self._reload)
         elif self.ending:
             os.write(STDERR, f"{name}: ended at once\n".encode())
             os._exit(128 + number)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
+from .media import WALL, write_camera
 from .programs import program
 from .waiting import LIMIT_S, wait_until
 
@@ -19,6 +21,8 @@ FLAGS = [
     "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
     "--allow-loopback-in-peer-connection", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--disable-gpu", "--disable-quic",
+    # A page that is opened stays in the process of the one before: a new process costs half as much again as the page does.
+    "--disable-site-isolation-trials", "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess",
 ]  # fmt: skip
 # Draws a square of each new picture of the page's video, given as shares of its size, with its RTP time: that of capture.
 # A picture may have been replaced when its callback comes; `VideoFrame` says which one it is, but in Firefox, which calls as it
@@ -89,7 +93,7 @@ class Chromium:
         self._camera = camera
 
     def play(self, clip: Path) -> None:
-        """Let the camera show this MJPEG file when it is next opened: Chromium reads the file anew each time."""
+        """Let the camera show this Y4M file when it is next opened: Chromium reads the file anew each time."""
         fresh = self._camera.with_suffix(".new")
         shutil.copy(clip, fresh)
         os.replace(fresh, self._camera)
@@ -107,8 +111,8 @@ class Chromium:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Chromium]:
-    """Start it, with a profile and a camera in `folder`."""
-    camera = folder / "camera.mjpeg"
+    """Start it, with a profile in `folder`, and a camera that shows a wall."""
+    camera = write_camera([av.VideoFrame.from_ndarray(WALL)], folder / "camera.y4m", 10)
     command = [
         chromium(), *FLAGS, "--headless", "--remote-debugging-port=0", f"--user-data-dir={folder / 'profile'}",
         f"--use-file-for-fake-video-capture={camera}", "about:blank",

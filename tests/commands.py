@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from .conftest import ROOT
 
 PROGRAM = """
-import json, os, sys
+import json, os, runpy, signal, sys, traceback
 import bench.cli, pipeline.face.mediapipe, pipeline.mesh.engine, pipeline.offline.animate, streamer.app, streamer.cli.main
 from pipeline.liveportrait.files import is_installed
 from streamer.__main__ import main
@@ -24,22 +24,40 @@ from streamer.__main__ import main
 if is_installed():
     import pipeline.liveportrait.engine
 
+running = set()
 for line in sys.stdin:
-    args, folder, said, environment = json.loads(line)
+    order = json.loads(line)
+    if isinstance(order, int):
+        print(os.waitstatus_to_exitcode(os.waitpid(order, 0)[1]), flush=True)
+        running.discard(order)
+        continue
+    args, folder, said, environment = order
     child = os.fork()
     if not child:
+        os.setsid()
         os.chdir(folder)
-        file = os.open(said, os.O_CREAT | os.O_WRONLY)
+        file = os.open(f"{said}/{os.getpid()}", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
         os.dup2(file, 1), os.dup2(file, 2)
         os.environ.clear(), os.environ.update(environment)
-        sys.argv = ["puppetcast", *args]
+        code = 0
         try:
-            main()
+            if args[0].endswith(".py"):
+                sys.argv = args
+                runpy.run_path(args[0], run_name="__main__")
+            else:
+                sys.argv = ["puppetcast", *args]
+                main()
         except SystemExit as end:
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(end.code)  # taking all down again that is loaded would take longer than the command
+            code = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)  # taking all down again that is loaded would take longer than the command
+    running.add(child)
     print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+for child in running:
+    os.kill(child, signal.SIGKILL)
 """
 
 
@@ -52,32 +70,37 @@ class Done:
 
 
 class Commands:
-    """Runs commands one after the other."""
+    """Runs commands, or scripts, one after the other or beside each other. Each has a process group of its own, as a terminal
+    gives it one."""
 
-    def __init__(self, process: subprocess.Popen[str], said: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process = process
-        self._said = said
+        self._folder = folder
 
     def run(self, args: Iterable[object], folder: Path = ROOT, **variables: str) -> Done:
-        """`puppetcast ARGS…` in `folder`, in the environment as it is now with `variables`."""
-        self.start(args, folder, **variables)
-        return self.ended()
+        """`puppetcast ARGS…`, or a script and its arguments, in `folder`, in the environment as it is now with `variables`."""
+        return self.ended(self.start(args, folder, **variables))
 
     def start(self, args: Iterable[object], folder: Path = ROOT, **variables: str) -> int:
-        """The same, not waited for, and its process id; `ended` is to be called before the next one."""
-        self._said.unlink(missing_ok=True)
+        """The same, not waited for, and its process id."""
         environment = {**os.environ, "COLUMNS": "500", **variables}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([[str(a) for a in args], str(folder), str(self._said), environment]) + "\n")
-        self._process.stdin.flush()
-        return self._told()
+        child = self._told([[str(a) for a in args], str(folder), str(self._folder), environment])
+        self.said(child).touch()  # it may not have got so far
+        return child
 
-    def ended(self) -> Done:
+    def said(self, child: int) -> Path:
+        """The file in which is what it has said so far."""
+        return self._folder / str(child)
+
+    def ended(self, child: int) -> Done:
         """Wait for the end of what was started."""
-        return Done(self._told(), self._said.read_text())
+        return Done(self._told(child), self.said(child).read_text())
 
-    def _told(self) -> int:
+    def _told(self, order: object) -> int:
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
 
@@ -92,7 +115,7 @@ def commands() -> Iterator[Commands]:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
         ) as process,
     ):  # fmt: skip
-        yield Commands(process, Path(folder) / "said")
+        yield Commands(process, Path(folder))
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(30) == 0

@@ -49,7 +49,8 @@ LONGEST = (
 NEED_TORCH = tuple(
     f"test_{name}.py"
     for name in (
-        "device_path", "download", "fake_device", "gpu", "gpu_report", "liveportrait", "liveportrait_engine", "template",
+        "device_path", "download", "fake_device", "gpu", "gpu_report", "kernels", "liveportrait", "liveportrait_engine",
+        "template", "ways",
     )
 )  # fmt: skip
 
@@ -61,7 +62,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_configure() -> None:
     if "PUPPETCAST_MODELS" not in os.environ and (SHARED / "models").is_dir():
         os.environ["PUPPETCAST_MODELS"] = str(SHARED / "models")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks are slower on two threads, and on a busy machine much slower
+    for library in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+        os.environ.setdefault(library, "1")  # small work is slower on two threads, and on a busy machine much slower
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -157,17 +159,6 @@ def shell() -> Iterator[Commands]:
         yield running
 
 
-@pytest.fixture
-def all_cores() -> Iterator[None]:
-    """For networks of full size."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """A folder of a name that a function fills, once for all workers."""
@@ -200,6 +191,9 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
         "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
         "portraits": {"keep": False},
+        # Small pictures, and half as many: what they are is a question of few tests, what they cost is one of all.
+        "engine": {"max_side": 256},
+        "budget": {"max_frames": 15},
         # Whoever connects to it does so from one address.
         "webrtc": {"bind_addresses": ["127.0.0.1"], "max_sessions_per_address": 1000, "max_connecting_per_address": 1000},
     }
@@ -226,8 +220,6 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
     finally:
         server.stop()
         thread.join(30)
-        if "torch" in sys.modules:  # the server leaves a core to others; the tests after it need not
-            sys.modules["torch"].set_num_threads(os.cpu_count() or 1)
         assert not thread.is_alive(), "the server did not stop"
 
 
@@ -274,12 +266,13 @@ def page(tab) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def camera(chromium_of_all, clip, tmp_path_factory) -> Callable[..., None]:
-    """Let the browser's camera play a driving clip, or its first pictures there and back."""
+    """Let the browser's camera play a driving clip's first pictures there and back."""
     folder, made = tmp_path_factory.mktemp("cameras"), {}
 
-    def play(name: str, pictures: int | None = None) -> None:
-        if (name, pictures) not in made:
-            made[name, pictures] = as_camera(clip(name), folder / f"{name}-{pictures}.mjpeg", pictures)
-        chromium_of_all.play(made[name, pictures])
+    def play(name: str, pictures: int = 60, **options: int) -> None:
+        asked = f"{name}-{pictures}-{options}"
+        if asked not in made:
+            made[asked] = as_camera(clip(name), folder / asked, pictures, **options)
+        chromium_of_all.play(made[asked])
 
     return play

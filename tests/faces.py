@@ -14,7 +14,7 @@ from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Neutral
 from pipeline.portrait import bundled
 
-from .media import CAMERA_FPS
+from .media import CLIP_FPS
 
 Picture = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
@@ -57,7 +57,7 @@ def decoded(clip: Path) -> list[tuple[float, Picture]]:
     """The pictures of a clip at 512 x 512, with their times."""
     with av.open(str(clip)) as source:
         frames = [frame.to_ndarray(format="rgb24", width=512, height=512) for frame in source.decode(video=0)]
-    return [(k / CAMERA_FPS, np.asarray(frame, np.uint8)) for k, frame in enumerate(frames)]
+    return [(k / CLIP_FPS, np.asarray(frame, np.uint8)) for k, frame in enumerate(frames)]
 
 
 def thumbnail(image: Picture) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from pipeline.face.motion import Array
 from pipeline.follow.follower import Follower
 from pipeline.follow.neutral import FaceState
 from pipeline.frames import Driving, Image, TimedFrame, planar
+from pipeline.heartbeat import Heartbeat
 from pipeline.lane import Lane
 from pipeline.portrait import Portrait
 from pipeline.runners import Feed
@@ -264,6 +265,8 @@ class VirtualStage:
         self._loop = asyncio.get_running_loop()
         self._lanes: list[VirtualLane] = []
         self._rung = False
+        self._left = False  # it has died, or was left behind
+        self.heart = Heartbeat(lambda: not self._left, self._loop.time)
 
     def run(self, lane: Lane, feed: Feed) -> VirtualLane:
         running = VirtualLane(self, lane, feed)
@@ -272,7 +275,10 @@ class VirtualStage:
         return running
 
     def stop(self) -> bool:
-        return not self._lanes
+        return self._left or not self._lanes
+
+    def leave(self) -> None:
+        self._left = True
 
     def ring(self) -> None:
         """Look at everything before the time goes on."""
@@ -288,10 +294,12 @@ class VirtualStage:
 
     def end(self, lane: VirtualLane) -> None:
         self._stage.close(lane.lane.turn)
-        self._lanes.remove(lane)
+        self._lanes = [other for other in self._lanes if other is not lane]
 
     def _work(self) -> None:
         self._rung = False
+        if self._left:
+            return
         for lane in self._lanes:
             lane.step()
         wait_s = self._stage.wait_s()
@@ -316,6 +324,7 @@ class VirtualLane:
         self._work: Work | None = None
         self._due_s = float("inf")
         self._timer_s = float("inf")  # when the timer goes off that is set
+        self.heart = Heartbeat(lambda: True, self._loop.time)
         assert isinstance(feed, Intake)
         feed._changed = Bell(self.wake)  # type: ignore[assignment]
 
@@ -351,10 +360,13 @@ class VirtualLane:
             self._set_timer()
 
     def stop(self) -> bool:
+        self.leave()
+        return True
+
+    def leave(self) -> None:
         self._due_s = float("inf")
         self._stage.end(self)
         self.lane.close()
-        return True
 
 
 class Bell:

@@ -17,7 +17,7 @@ from av.video.frame import PictureType
 from PIL import Image
 
 WALL = np.full((200, 320, 3), (90, 120, 150), np.uint8)  # a picture without a face
-CAMERA_FPS = 30  # at which Chromium's fake camera plays an MJPEG file, whatever the clip
+CLIP_FPS = 30  # of the driving clips
 
 
 def picture(k: int, side: int = 512) -> av.VideoFrame:
@@ -37,14 +37,13 @@ def encoded(image: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
     return out.getvalue()
 
 
-def as_camera(clip: Path, out: Path, pictures: int | None = None) -> Path:
-    """The clip as MJPEG, which Chromium's fake camera loops. pictures: only the first ones, there and back, so that
-    nothing leaps where the loop begins again."""
+def as_camera(clip: Path, out: Path, pictures: int, side: int = 256, fps: int = 10) -> Path:
+    """The clip's first pictures there and back, so that nothing leaps where the loop begins again, for Chromium's fake camera,
+    which shows so many a second of them."""
     with av.open(str(clip)) as source:
-        if pictures is None:
-            return write_mjpeg(source.decode(video=0), out)
-        there = list(islice(source.decode(video=0), pictures))
-        return write_mjpeg([*there, *there[-2:0:-1]], out)
+        given = islice(source.decode(video=0), 0, pictures, CLIP_FPS // fps)
+        there = [frame.reformat(side, side, "yuv420p") for frame in given]
+    return write_camera([*there, *there[-2:0:-1]], out, fps)
 
 
 def beginning(clip: Path, out: Path, pictures: int) -> None:
@@ -67,17 +66,27 @@ def busy_camera(out: Path) -> Path:
             view = texture[20:532, 4 * k : 4 * k + 512].astype(np.int16) + rng.integers(-12, 13, (512, 512, 3))
             yield av.VideoFrame.from_ndarray(np.clip(view, 0, 255).astype(np.uint8), format="rgb24")
 
-    return write_mjpeg(views(), out)
+    return write_camera(views(), out, 30)
+
+
+def write_camera(frames: Iterable[av.VideoFrame], out: Path, fps: int) -> Path:
+    """Pictures of one size as Y4M, which Chromium's fake camera loops: no picture of it has to be coded or decoded."""
+    with out.open("wb") as file:
+        for k, frame in enumerate(frames):
+            if not k:
+                file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (frame.width, frame.height, fps))
+            file.write(b"FRAME\n" + frame.to_ndarray(format="yuv420p").tobytes())
+    return out
 
 
 def write_mjpeg(frames: Iterable[av.VideoFrame], out: Path) -> Path:
     """512 x 512."""
     with av.open(str(out), "w", format="mjpeg") as target:
-        video = target.add_stream("mjpeg", rate=CAMERA_FPS, options={"q:v": "3"})
+        video = target.add_stream("mjpeg", rate=CLIP_FPS, options={"q:v": "3"})
         video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
         for k, frame in enumerate(frames):
             still = frame.reformat(512, 512, "yuvj420p")
-            still.pts, still.time_base = k, Fraction(1, CAMERA_FPS)
+            still.pts, still.time_base = k, Fraction(1, CLIP_FPS)
             target.mux(video.encode(still))
         target.mux(video.encode(None))
     return out

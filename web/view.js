@@ -17,6 +17,7 @@ function noticeText({ control, camera, error }) {
   if (state.publisher && state.face === "no_face") {
     return camera.on ? "No face in view: the puppet rests." : "No face is seen: the puppet rests.";
   }
+  if (state.stalled) return "The puppet stands still by a fault of the server, which tries to go on. Its log says more.";
   if (state.problem) return "The graphics device does not answer. The puppet is made more simply until the server is restarted.";
   return "";
 }
@@ -81,7 +82,8 @@ function statusText(state) {
   if (!state.publisher) return [INVITATION, rough && `(${rough[0].toUpperCase()}${rough.slice(1)}.)`].filter(Boolean).join(" ");
   const delay = state.age_p50_ms === null ? "" : `${Math.round(state.age_p50_ms)} ms delay`;
   const fps = Math.round(state.fps);
-  return ["Live", `${fps} picture${fps === 1 ? "" : "s"} a second`, delay, rough].filter(Boolean).join(" · ");
+  const rate = fps && `${fps} picture${fps === 1 ? "" : "s"} a second`; // none is known in the first moments
+  return ["Live", rate, delay, rough].filter(Boolean).join(" · ");
 }
 
 // The ground round the picture is its own colours, and the view is a mirror while the own camera drives: its preview is

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-OPEN_FLOOR = 0.30  # the landmark model still sees this share of the neutral opening on a shut eye
+OPEN_FLOOR = 0.33  # the landmark model still sees up to this share of the neutral opening on a shut eye
 WIDEST = 1.3
 BLINK = (0.22, 0.50)  # scores above the neutral's between which an eye shuts; squints and glances down stay below
 # A wink: how much more one eye is shut than the other, by its score and by LIDS of its lids' gap, between which the one shuts

@@ -116,14 +116,16 @@ def _load_own(path: Path) -> Template:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get(METADATA, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (SafetensorError, OSError, ValueError) as exc:
+    except (SafetensorError, OSError, ValueError, RecursionError) as exc:
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise TemplateError(f"{path}: not a motion template, or not whole ({reason})") from exc
     if not isinstance(about, dict) or about.get("kind") != "motion template":
         raise TemplateError(f"{path}: not a motion template; 'puppetcast template make' makes one")
     if about.get("version") != VERSION:
         raise TemplateError(f"{path}: version {about.get('version')} of the format; this program reads {VERSION}: make it anew")
-    count = int(about.get("frames", 0))
+    count = about.get("frames")
+    if type(count) is not int:
+        raise TemplateError(f"{path}: damaged motion template ({str(count)[:40]!r} frames)")
     wanted = {n: (count, *s) for n, s in SHAPES.items()} | {f"reference.{n}": (1, *s) for n, s in SHAPES.items()}
     for name, shape in (wanted | {"times_s": (count,), "rest": (count,)}).items():
         if name not in tensors or tuple(tensors[name].shape) != shape:

@@ -11,7 +11,8 @@ from ..face import topology as topo
 from ..face.motion import Array, Motion
 from ..frames import Image
 from .eyes import Eye
-from .pose import Pose
+from .geometry import Geometry
+from .pose import Pose, set_lids
 
 SIDE = 96  # pixels that the inner corners of the eyes are apart in the patch that is looked at
 ROWS, COLUMNS = slice(14, 66), slice(30, 66)  # of it: where a bridge can lie on the nose; hair and brows are above
@@ -59,10 +60,8 @@ def with_lids_over(eyes: list[Eye]) -> list[Eye]:
     return [replace(eye, lid=replace(eye.lid, over=True)) for eye in eyes]
 
 
-def behind(pose: Pose, motion: Motion) -> Pose:
+def behind(pose: Pose, motion: Motion, geometry: Geometry) -> Pose:
     """`pose` as it moves the picture with the glasses in it: lids that shut do not pull at the skin; they are drawn on it."""
     offsets = pose.offsets.copy()
-    for (upper, lower), opening in zip(topo.EYES, motion.openness.tolist(), strict=True):
-        if opening < 1:
-            offsets[[*upper[1:-1], *lower[1:-1]]] = offsets[[upper[0], upper[-1]]].mean(axis=0)
+    set_lids(offsets, np.maximum(motion.openness, 1.0), motion.gaze * np.minimum(motion.openness, 1.0)[:, None], geometry)
     return replace(pose, offsets=offsets)

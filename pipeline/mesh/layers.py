@@ -49,22 +49,25 @@ class Box:
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
 
+def subpixel(points: Array, box: Box) -> Array:
+    """(n, 2) points in crop pixels as OpenCV draws them into the box."""
+    return np.rint((points - box.origin - 0.5) * 2**SUBPIXEL).astype(np.int32)
+
+
 def polygon_mask(points: Array, box: Box, blur: float) -> Array:
     """(h, w) float mask of a polygon in crop pixels, its edge blurred by `blur` pixels."""
     width, height = box.size
     mask = np.zeros((height, width), np.uint8)
-    corners = np.round((points - box.origin - 0.5) * 2**SUBPIXEL).astype(np.int32)
-    cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, SUBPIXEL)
-    if blur > 0.3:
-        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), np.uint8)
-    return mask.astype(np.float32) / 255.0
+    cv2.fillPoly(mask, [subpixel(points, box)], 255, cv2.LINE_AA, SUBPIXEL)
+    sharp = mask * np.float32(1 / 255)  # bytes would take several times as long to blur
+    return np.asarray(cv2.GaussianBlur(sharp, (0, 0), blur), np.float32) if blur > 0.3 else sharp
 
 
 def affine(pose: Pose, pivot: Array, centre: Array, shift: Array) -> Array:
     """(2, 3) map of the plane through `centre` (3,) under the rigid pose, moved by `shift` (2,)."""
     linear = pose.linear[:2, :2]
-    at = pose.place(centre[None], pivot)[0] + shift
-    return np.column_stack([linear, at - linear @ centre[:2]]).astype(np.float32)
+    at = pose.linear[:2] @ (centre - pivot) + pivot[:2] + pose.shift + shift - linear @ centre[:2]
+    return np.concatenate([linear, at[:, None]], axis=1).astype(np.float32)
 
 
 def draw(texture: Array, origin: Array, placement: Array, box: Box) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,8 +13,8 @@ from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
 from .geometry import Geometry
-from .layers import SUBPIXEL, Box, affine, draw, filled, placed, polygon_mask
-from .pose import Pose
+from .layers import SUBPIXEL, Box, affine, draw, filled, placed, polygon_mask, subpixel
+from .pose import BOW, Pose
 from .tones import LUMA
 
 FADE = (0.60, 0.20)  # openness between which the drawn lid takes over from the stretched one
@@ -58,8 +59,8 @@ class Lid:
             return
         under = box.of(image).astype(np.float32)
         skin = draw(self.skin, self.origin, at, box)
-        shade = _stroke(edge, box, LASHES * self.width)
-        line = _line(edge, shade, box, self.width)
+        shade, sharp = _strokes(edge, box, (LASHES * self.width, LINE * self.width))
+        line = _line(edge, shade, sharp, box, self.width)
         mask = polygon_mask(outline, box, self.width / 28)
         if not self.over:
             seen, light = under @ LUMA, skin @ LUMA
@@ -94,31 +95,35 @@ def _cubic(count: int) -> Array:
 def _needed(seen: Array, light: Array, above: Array, edge: Array, box: Box) -> Array:
     """(h, w) 0..1 where the drawn lid covers the stretched one: in its lower half, where that is stretched lashes, and where it
     is no skin but an eyeball. seen, light: luma of the stretched one and of the drawn one."""
-    height = max(float(np.linalg.norm((edge - above)[2:-2], axis=1).mean()), 1.0)
-    down, bow = edge - above, np.sin(np.linspace(0, np.pi, len(edge)))[:, None]
-    lower, edges = (np.concatenate([above + share * down, (edge + down.mean(axis=0))[::-1]]) for share in (0.4, 0.7 * bow))
+    height = max(0.85 * math.hypot(*(edge - above)[4].tolist()), 1.0)  # its mean
+    down = edge - above
+    low = (edge + down[4])[::-1]
+    lower, edges = (np.concatenate([above + share * down, low]) for share in (0.4, 0.7 * BOW))
     covered = np.maximum(polygon_mask(lower, box, 0.2 * height), polygon_mask(edges, box, 0.05 * height))
     share = seen / np.maximum(light, 8.0)
     other = np.maximum((share - 1.12) / 0.15, (0.75 - share) / 0.2)
     return np.maximum(covered, cv2.GaussianBlur(np.clip(other, 0, 1), (0, 0), 0.06 * height))
 
 
-def _line(edge: Array, shade: Array, box: Box, width: float) -> Array:
+def _line(edge: Array, shade: Array, sharp: Array, box: Box, width: float) -> Array:
     """(h, w) 0..1 the line of a shut eye of `width` pixels along its (n, 2) edge: thin in a soft shade, and gone at its ends."""
-    line = np.maximum(0.8 * _stroke(edge, box, LINE * width), 0.35 * shade)
+    line = np.maximum(np.float32(0.8) * sharp, np.float32(0.35) * shade)
     xs = np.arange(box.x0, box.x1, dtype=np.float32) + np.float32(0.5)
     ys = np.arange(box.y0, box.y1, dtype=np.float32)[:, None] + np.float32(0.5)
     to_end = np.minimum(*(np.hypot(xs - x, ys - y) for x, y in edge[[0, -1]]))
     return np.asarray(line * np.clip(to_end / np.float32(0.25 * width), 0.15, 1))
 
 
-def _stroke(points: Array, box: Box, width: float) -> Array:
-    """(h, w) 0..1 a soft line `width` pixels wide along (n, 2) points, thinner towards its ends."""
-    mask = np.zeros(box.size[::-1], np.uint8)  # lines are smooth in bytes alone
-    fine = cv2.resize(points[None].astype(np.float32), (4 * len(points), 1), interpolation=cv2.INTER_CUBIC)[0]
-    corners = np.round((fine - box.origin - 0.5) * 2**SUBPIXEL).astype(np.int32)
-    cv2.polylines(mask, [corners], False, 255, max(round(width), 1), cv2.LINE_AA, SUBPIXEL)
-    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(width / 2.4, 0.7)) * min(width, 1.0) / 255)
+def _strokes(points: Array, box: Box, widths: tuple[float, ...]) -> list[Array]:
+    """(h, w) 0..1 soft lines of some widths in pixels along (n, 2) points, thinner towards their ends."""
+    fine = subpixel(cv2.resize(points[None].astype(np.float32), (4 * len(points), 1), interpolation=cv2.INTER_CUBIC)[0], box)
+    out = []
+    for width in widths:
+        mask = np.zeros(box.size[::-1], np.uint8)  # lines are smooth in bytes alone
+        cv2.polylines(mask, [fine], False, 255, max(round(width), 1), cv2.LINE_AA, SUBPIXEL)
+        light = mask * np.float32(min(width, 1.0) / 255)
+        out.append(np.asarray(cv2.GaussianBlur(light, (0, 0), max(width / 2.4, 0.7)), np.float32))
+    return out
 
 
 def make_lid(crop: Image, geometry: Geometry, eye: int) -> Lid:

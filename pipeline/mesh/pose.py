@@ -15,6 +15,8 @@ from .lips import closing
 KNEE = 0.7  # of a limit: a pose is the driver's own up to there
 TURN_GAIN = np.array([1.05, 1.12, 1.0, 1.0], np.float32)  # yaw, pitch: a landmarker sees a little less of a turn than is done
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
+LIDS_LOOK, FURTHEST_LOOK = 0.55, 0.15  # of a glance up or down that open lids go along, in their middle; eye widths of it
+BOW = np.sin(np.linspace(0, np.pi, len(topo.RIGHT_UPPER_LID), dtype=np.float32))[:, None]  # of a lid, from corner to corner
 GAP_GAIN = 1.12  # a mouth shows a little less than is asked of it: lips rim what is between them
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
 WIDE_KNEE, WIDE_LIMIT = 0.94, 1.08  # mouth width in eye distances, likewise: a smile on a smile is no wider than a face
@@ -79,21 +81,23 @@ def offsets(motion: Motion, geometry: Geometry, widest: float) -> Array:
     out = (expression @ geometry.axes) * np.float32(geometry.eye_distance)
     if motion.shut > 0:
         out += np.float32(motion.shut) * closing(geometry.landmarks, geometry.axes[1])
-    _set_lids(out, motion.openness, geometry.landmarks)
+    set_lids(out, motion.openness, motion.gaze, geometry)
     _limit_width(out, geometry, widest)
     _limit_mouth(out, geometry)
     return out
 
 
-def _set_lids(offsets: Array, openness: Array, rest: Array) -> None:
-    """Both lids meet as the eye shuts, and otherwise follow the corners of the eye."""
-    for (upper, lower), opening in zip(topo.EYES, openness.tolist(), strict=True):
+def set_lids(offsets: Array, openness: Array, gaze: Array, geometry: Geometry) -> None:
+    """Both lids meet as the eye shuts, go along with its glance up or down while it is open, and otherwise follow its corners."""
+    rest, down = geometry.landmarks, geometry.axes[1]
+    for (upper, lower), opening, look in zip(topo.EYES, openness.tolist(), gaze[:, 1].tolist(), strict=True):
         up, low = list(upper[1:-1]), list(lower[1:-1])
-        corner = offsets[[upper[0], upper[-1]]].mean(axis=0)
-        gap = rest[low] - rest[up]
-        closed = 1.0 - opening
-        offsets[up] = corner + UPPER_LID_SHARE * closed * gap
-        offsets[low] = corner - (1.0 - UPPER_LID_SHARE) * closed * gap
+        width = float(np.linalg.norm(rest[upper[-1]] - rest[upper[0]]))
+        along = LIDS_LOOK * min(opening, 1.0) * min(max(look, -FURTHEST_LOOK), FURTHEST_LOOK) * width * BOW[1:-1] * down
+        along += offsets[[upper[0], upper[-1]]].mean(axis=0)
+        gap = (1.0 - opening) * (rest[low] - rest[up])
+        offsets[up] = along + UPPER_LID_SHARE * gap
+        offsets[low] = along - (1.0 - UPPER_LID_SHARE) * gap
 
 
 def soft_gap(gap: Array, rest: Array) -> Array:

@@ -61,7 +61,7 @@ class MeshPrepared:
         pose = pose_of(motion, self.geometry, self.keys.widest)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
-        skin = behind(pose, motion) if self.glasses else pose
+        skin = behind(pose, motion, self.geometry) if self.glasses else pose
         patch = self.backdrop.behind(warp(head, self.geometry, skin, skin.landmarks(self.geometry)))
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)

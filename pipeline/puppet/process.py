@@ -30,7 +30,8 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
 
     def say(kind: str, line: str) -> None:
-        print(kind, line.replace(task["clip"], task["about"]["name"]), flush=True)
+        name = task["about"]["name"]  # where the files lie for a while tells nobody anything
+        print(kind, line.replace(task["clip"], name).replace(task["out"], name), flush=True)
 
     try:
         portrait = of_clip(Path(task["clip"]), faces_for("a puppet"), progress=_tell, warn=lambda line: say("warning", line))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import typer
 from rich.text import Text
 
-from ..config import load_config
+from ..config import Config, load_config
 from .console import (
     ENGINE_HELP,
     Face,
@@ -59,7 +59,11 @@ def serve(
 
     log_to_console()
     with one_line_errors():
-        server = Server(override(load_config(config), host, port, portrait, clip, webcam, url, engine, face, points_of(marks)))
+
+        def read() -> Config:
+            return override(load_config(config), host, port, portrait, clip, webcam, url, engine, face, points_of(marks))
+
+        server = Server(read(), read=read)
         run(server.serve(partial(_ready, open_, server)))
 
 

@@ -12,6 +12,8 @@ from ..errors import ConfigError
 
 Key = tuple[str | int, ...]  # from the root: names of mappings, numbers in lists
 Lines = dict[Key, int]
+# What PyYAML raises for values that look like a date or a number and are none, and for what is nested too deep.
+WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class GivenTwice(Exception):
@@ -32,8 +34,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 1
         problem = re.sub("alias '.*'", "alias", exc.problem or "")  # a password that begins with "*" and is not in quotes
         raise ConfigError(f"{path}: line {line}: not YAML ({problem})") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: not YAML ({str(exc).splitlines()[0]})") from exc
+    except (yaml.YAMLError, *WRONG_VALUES) as exc:
+        raise ConfigError(f"{path}: not YAML ({(str(exc) or type(exc).__name__).splitlines()[0]})") from exc
     except GivenTwice as exc:
         raise ConfigError(f"{path}: {exc}") from exc
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):

@@ -18,6 +18,7 @@ from pipeline.face.faces import Faces
 from pipeline.pictures.colours import Colour
 from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
 
+from .. import systemd
 from ..config import Config, Puppet
 from ..config import Stream as StreamConfig
 from ..errors import BadCommand, ConfigError, StreamerError, UnknownStream
@@ -26,6 +27,7 @@ from ..sources.base import Source
 from ..sources.driver import Driver
 from ..sources.file import FileSource
 from ..stream.admission import Admission
+from ..stream.background import Background
 from ..stream.stages import Stages
 from ..stream.stream import Stream
 from ..stream.supervisor import Supervisor
@@ -53,7 +55,8 @@ class Control:
         self._turn: dict[str, asyncio.Lock] = {}
         self._first: dict[str, str] = {}  # ids of the portraits that the config names
         self._memory = Memory(config.persistence.file)
-        self._watching: list[asyncio.Task[None]] = []
+        self.beside: list[Background] = []  # tasks that belong to no stream
+        self._supervising: asyncio.Task[None] | None = None
         self.outputs = outputs
         budget = config.budget
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
@@ -62,20 +65,23 @@ class Control:
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
-        self._supervisor = Supervisor(config.device, engines, self.streams, self._turn, self.gallery.prepared, end)
+        self.supervisor = Supervisor(
+            config.device, engines, self.streams, self._turn, self.gallery.prepared, end,
+            lambda: (task.part() for task in self.beside), systemd.alive,
+        )  # fmt: skip
 
     async def start(self, sources: dict[str, Source], portraits: dict[str, Portrait]) -> None:
         """Start every stream with its portrait, and the sources that are not browsers."""
         await asyncio.to_thread(self.outputs.library.finish_left_over)
         await asyncio.to_thread(self.outputs.library.keep_limits)
         for name, config in self._config.streams.items():
-            key = self.gallery.put(config.portrait, portraits[name], changed=(config.face, config.marks) != (None, None))
+            key = self.put_first(name, portraits[name], (config.face, config.marks) != (None, None))
             stage = self._engines.open(config.engine or self._config.engine.name)
             shown = await self.gallery.prepared(stage.engine, key)
             puppeteer = await asyncio.to_thread(stage.engine.open)
             budget, puppet = self._config.budget, config.puppet
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
-            self.streams[name], self._turn[name], self._first[name] = stream, asyncio.Lock(), key
+            self.streams[name], self._turn[name] = stream, asyncio.Lock()
             if name in sources:
                 stream.named = Driver(sources[name], stream.intake, config.stale_after_s)
                 stream.claim(stream.named, named=True)
@@ -86,8 +92,21 @@ class Control:
             self.outputs.start(stream)
             if isinstance(stream.driver, Driver):
                 stream.driver.start()
-        watching = {"changes": self.events.run(), "supervisor": self._supervisor.run()}
-        self._watching = [asyncio.create_task(run, name=name) for name, run in watching.items()]
+        self.beside.append(Background("news of the streams", self.events.run))
+        self._supervising = asyncio.create_task(self.supervisor.run(), name="supervisor")
+
+    def take(self, config: Config) -> Config:
+        """Follow another config from now on; the one before. Its streams have the same names; what each of them is to do is
+        not done."""
+        before, self._config = self._config, config
+        self.admission.limits = self.supervisor.limits = config.device
+        self.outputs.config = config
+        return before
+
+    def put_first(self, name: str, portrait: Portrait, changed: bool) -> str:
+        """Take the portrait that the config names for a stream; its id. changed: its face was placed."""
+        self._first[name] = self.gallery.put(self._config.streams[name].portrait, portrait, changed)
+        return self._first[name]
 
     async def _remember(self, name: str) -> None:
         """Go back to what was set before the last end, if that is kept."""
@@ -102,6 +121,8 @@ class Control:
         """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
         counts = Counter({"event listener": self.events.listeners, "source": len(self._drivers())})
         self.events.close()
+        if self._supervising is not None:
+            self._supervising.cancel()  # what ends now has not died
         for stream in self.streams.values():
             stream.named = None  # nobody drives again
         return counts + self.outputs.hang_up()
@@ -110,15 +131,14 @@ class Control:
         """What is to be ended, with its name; all of it at once. Also after a start that failed."""
         sources = [(f"source of '{stream.name}'", stream.evict()) for stream, _ in self._drivers()]
         making = ("puppets being made", self.workshop.close())
-        return [*sources, *self.outputs.parts(), making, ("streams", self._stop_streams())]
+        beside = [(task.name, task.stop()) for task in self.beside]
+        return [*sources, *self.outputs.parts(), making, *beside, ("streams", self._stop_streams())]
 
     def _drivers(self) -> list[tuple[Stream, Driver]]:
         """The streams that a source drives."""
         return [(stream, stream.driver) for stream in self.streams.values() if isinstance(stream.driver, Driver)]
 
     async def _stop_streams(self) -> None:
-        for task in self._watching:
-            task.cancel()
         await asyncio.gather(*(s.stop() for s in self.streams.values()))
         await self._engines.stop()
         self.gallery.close()

@@ -6,19 +6,19 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Literal, Self
 
 from pydantic import BaseModel
 
 from pipeline.errors import PuppetError
 from pipeline.puppetfile import About
 
-from ..errors import Overloaded, StreamerError, TooLarge, UnknownPuppet
+from ..errors import CannotKeep, Overloaded, StreamerError, TooLarge, UnknownPuppet
 from .gallery import Gallery
 
 MAX_CLIP = 300_000_000  # bytes
@@ -27,8 +27,8 @@ KEPT = 16  # finished ones that are remembered
 
 class MakingState(BaseModel):
     """A puppet in the making. state: receiving (the clip), making, done or failed. done, total: frames looked at, total 0
-    where it is not known; portrait: its id in the gallery once it is done; problem: why it failed, in words; warnings: what may
-    be wrong with its pictures, in words."""
+    where it is not known; portrait: its id in the gallery once it is done; problem: why it failed, in words, or to those who may
+    only watch that it did; warnings: what may be wrong with its pictures, in words."""
 
     id: str
     name: str
@@ -38,6 +38,10 @@ class MakingState(BaseModel):
     portrait: str | None = None
     problem: str = ""
     warnings: list[str] = []
+
+    def for_viewers(self) -> Self:
+        """The same without why it failed: that may say where on this machine something lies."""
+        return self.model_copy(update={"problem": "it could not be made" if self.problem else ""})
 
 
 class Workshop:
@@ -63,18 +67,20 @@ class Workshop:
 
     async def start(self, about: About, clip: AsyncIterator[bytes]) -> MakingState:
         """Take a clip, then make its puppet beside everything else. TooLarge; Overloaded while another is being made;
-        GalleryFull."""
+        GalleryFull; CannotKeep where there is no room for the clip."""
         if any(s.state in ("receiving", "making") for s in self._states.values()):
             raise Overloaded("a puppet is being made already; try again when it is done")
         self._gallery.room_for()
+        with _room_for(about.name):
+            folder = TemporaryDirectory(prefix="puppetcast-")
         self._count += 1
         state = MakingState(id=f"puppet-{self._count}", name=about.name)
         self._states[state.id] = state
         for old in list(self._states)[:-KEPT]:
             self._states.pop(old)
-        folder = TemporaryDirectory(prefix="puppetcast-")
         try:
-            await _receive(clip, Path(folder.name) / "clip")
+            with _room_for(about.name):
+                await _receive(clip, Path(folder.name) / "clip")
             self.state(state.id)  # it may have been forgotten meanwhile
         except BaseException:  # a client that hangs up cancels this: whatever ends it, nothing of the clip stays
             folder.cleanup()
@@ -143,6 +149,14 @@ class Workshop:
         if last == "made":
             return ""
         return last.removeprefix("error ") if last.startswith("error ") else "ended before it was done"
+
+
+@contextmanager
+def _room_for(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise CannotKeep(f"{name}: the clip cannot be kept in {gettempdir()} ({exc.strerror or exc}); free some space") from exc
 
 
 async def _receive(clip: AsyncIterator[bytes], path: Path) -> None:

@@ -27,11 +27,15 @@ class Access:
     """Asked before every request."""
 
     def __init__(self, auth: Auth, clock: Clock = steady) -> None:
-        self.tokens = Tokens(auth)
-        self._auth = auth
+        self.use(auth)
         self._clock = clock
-        self._left: _ByAddress[list[float]] = _ByAddress(lambda: [float(auth.requests_per_minute), clock()])  # and when that was
-        self._wrong: _ByAddress[deque[float]] = _ByAddress(lambda: deque(maxlen=auth.wrong_tokens))  # when they came
+        # How many requests an address has left, and when that was.
+        self._left: _ByAddress[list[float]] = _ByAddress(lambda: [float(self._auth.requests_per_minute), clock()])
+        self._wrong: _ByAddress[deque[float]] = _ByAddress(lambda: deque(maxlen=self._auth.wrong_tokens))  # when they came
+
+    def use(self, auth: Auth) -> None:
+        """Go by other tokens from now on."""
+        self.tokens, self._auth = Tokens(auth), auth
 
     def check(self, request: Request, asked: Needs) -> None:
         """Raise Unauthorized or TooManyRequests."""
@@ -99,9 +103,9 @@ def address_of(request: Request) -> str:
     return str(address)
 
 
-def may(request: Request, right: Right, stream: str) -> bool:
-    """Whether whoever sent a request, which `check` has let in, has a right to a stream."""
-    return any(grant.allows(right, Of.STREAM, stream) for grant in request.state.grants)
+def may(request: Request, right: Right, stream: str | None = None) -> bool:
+    """Whether whoever sent a request, which `check` has let in, has a right to a stream, or without one to the server."""
+    return any(grant.allows(right, Of.STREAM if stream else Of.SERVER, stream) for grant in request.state.grants)
 
 
 def retry_after(exc: TooManyRequests) -> str:

@@ -69,13 +69,13 @@ def router(control: Control) -> APIRouter:
 
     @api.get("/puppets", tags=["puppets"], summary="Puppets being made, and the last that were")
     @needs(VIEW, ANY)
-    async def puppets() -> list[MakingState]:
-        return control.workshop.states()
+    async def puppets(request: Request) -> list[MakingState]:
+        return [_made(state, request) for state in control.workshop.states()]
 
     @api.get("/puppets/{key}", tags=["puppets"], summary="How far a puppet is")
     @needs(VIEW, ANY)
-    async def puppet(key: str) -> MakingState:
-        return control.workshop.state(key)
+    async def puppet(request: Request, key: str) -> MakingState:
+        return _made(control.workshop.state(key), request)
 
     @api.delete("/puppets/{key}", status_code=204, tags=["puppets"], summary="End the making of a puppet, or forget it")
     @needs(CONTROL, SERVER)
@@ -96,3 +96,7 @@ async def _events(control: Control, request: Request) -> AsyncIterator[str]:
 def _seen(state: StreamState, request: Request) -> StreamState:
     """What of a state is for whoever asks."""
     return state if may(request, Right.CONTROL, state.name) else state.for_viewers()
+
+
+def _made(state: MakingState, request: Request) -> MakingState:
+    return state if may(request, Right.CONTROL) else state.for_viewers()

@@ -33,6 +33,14 @@ class StreamCollector:
         for device in self._control.devices():
             lost.add_metric([device.engine], float(bool(device.lost)))
         yield lost
+        restarts = CounterMetricFamily(
+            "puppetcast_restarts", "How often a thread or task that died or hung was begun anew.", labels=["stream", "part"]
+        )
+        for (stream, part), count in self._control.supervisor.restarts.items():
+            restarts.add_metric([stream, part], count)
+        yield restarts
+        free = self._control.outputs.library.free_bytes()
+        yield GaugeMetricFamily("puppetcast_recordings_free_bytes", "Room on the disk that recordings go to.", value=free)
 
 
 def _sources(states: list[StreamState]) -> Iterator[Metric]:
@@ -95,6 +103,12 @@ def _gauges(states: list[StreamState]) -> Iterator[Metric]:
         for state in states:
             family.add_metric([state.name], getattr(state, field))
         yield family
+    stalled = GaugeMetricFamily(
+        "puppetcast_stalled", "1 for a stream that stands still by a fault of its own.", labels=["stream"]
+    )
+    for state in states:
+        stalled.add_metric([state.name], float(bool(state.stalled)))
+    yield stalled
     for field, text in (("age", "Age at send."), ("stage", "Time in the stage.")):
         family = GaugeMetricFamily(f"puppetcast_{field}_seconds", text, labels=["stream", "quantile"])
         for state in states:

@@ -84,10 +84,12 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         code = HTTPStatus(exc.status_code).phrase.replace(" ", "")
         return JSONResponse({"detail": exc.detail, "code": code}, exc.status_code, exc.headers)
 
-    @app.get("/healthz", tags=["health"], summary="Whether the server lives")
+    @app.get("/healthz", tags=["health"], summary="Whether the server lives, and nothing in it has died or hangs")
     @free
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    async def healthz(response: Response) -> dict[str, str]:
+        stalled = control.supervisor.stalled()
+        response.status_code = 503 if stalled else 200
+        return {"status": "stalled" if stalled else "ok"}  # in words only for those who may view: /readyz
 
     @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device")
     @needs(VIEW, ANY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ class Library:
             if not path.name.endswith(PART):
                 found.append(RecordingFile(path.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
         return sorted(found, key=lambda file: (file.ended, file.name), reverse=True)
+
+    def free_bytes(self) -> int:
+        """Room on its disk; the folder is made with the first recording."""
+        return shutil.disk_usage(next(path for path in (self.folder, *self.folder.parents) if path.exists())).free
 
     def path(self, name: str) -> Path:
         """Of a finished recording; UnknownRecording where there is none of that name."""

@@ -29,7 +29,7 @@ class Outputs:
     """All methods belong to the event loop's thread. makers: of kinds that this package does not know."""
 
     def __init__(self, config: Config, makers: Mapping[str, Maker], clock: Clock = steady) -> None:
-        self._config = config
+        self.config = config
         self._clock = clock
         self._makers = {"push": self._push, "virtual_camera": self._camera, **makers}
         self._running: dict[str, list[Running]] = {name: [] for name in config.streams}
@@ -39,7 +39,7 @@ class Outputs:
 
     def check(self) -> None:
         """ConfigError if an output of the config cannot be."""
-        for name, stream in self._config.streams.items():
+        for name, stream in self.config.streams.items():
             for k, sink in enumerate(stream.sinks):
                 try:
                     self._made(sink)
@@ -48,7 +48,7 @@ class Outputs:
 
     def start(self, stream: Stream) -> None:
         """Open what the config names for a stream."""
-        for sink in self._config.streams[stream.name].sinks:
+        for sink in self.config.streams[stream.name].sinks:
             if (output := self._made(sink)) is None:
                 self.record(stream)
             else:
@@ -61,7 +61,7 @@ class Outputs:
             return
         if last is not None:
             self._running[stream.name].remove(last[0])
-        limits = self._config.recording
+        limits = self.config.recording
         output = Recording(
             limits.folder,
             stream.name,
@@ -117,7 +117,7 @@ class Outputs:
         return None if sink.kind == "recording" else self._makers[sink.kind](sink)
 
     def _push(self, sink: SinkConfig) -> Running:
-        return OutputRunner(Push(sink.target, self._config.webrtc.bitrate_kbps * 1000), LIVE_DEPTH, self._clock)
+        return OutputRunner(Push(sink.target, self.config.webrtc.bitrate_kbps * 1000), LIVE_DEPTH, self._clock)
 
     def _camera(self, sink: SinkConfig) -> Running:
-        return OutputRunner(VirtualCamera(sink.target, self._config.budget.max_frames), LIVE_DEPTH, self._clock)
+        return OutputRunner(VirtualCamera(sink.target, self.config.budget.max_frames), LIVE_DEPTH, self._clock)

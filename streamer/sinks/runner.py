@@ -12,8 +12,10 @@ import av
 
 from pipeline.clock import Clock, steady
 from pipeline.frames import AnimatedFrame
+from pipeline.heartbeat import Heartbeat
 
 from ..errors import SinkError
+from ..stream.status import Part
 from ..stream.stream import Stream
 from .base import OVER, Output, OutputState, OutputStatus
 from .retry import Retry
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 SOUNDS = 200  # of 20 ms: four seconds
 STILL_S = 1.0  # a picture that does not change is written again this often
 END_S = 5.0
+HANG_S = 30.0  # longer than any time-out of an output
 
 
 class OutputRunner:
@@ -48,7 +51,23 @@ class OutputRunner:
         self._began_s = clock()
         self._ended_s: float | None = None
         self._stream: Stream | None = None
-        self._thread = threading.Thread(target=self._run, name=f"{output.kind}-{output.name}", daemon=True)
+        self._make_thread()
+
+    def _make_thread(self) -> None:
+        self._thread = thread = threading.Thread(target=self._run, name=f"{self.output.kind}-{self.output.name}", daemon=True)
+        self._heart = Heartbeat(lambda: thread.is_alive() or self.status.state in OVER, self._clock)
+
+    def part(self) -> Part:
+        """Its thread."""
+        return Part(self.output.name, self._heart, self._restart, HANG_S)
+
+    async def _restart(self) -> None:
+        """Begin anew, or make what hangs fail: what it writes cannot be written by another beside it."""
+        if self._thread.is_alive():
+            self.output.abort()
+        else:
+            self._make_thread()
+            self._thread.start()
 
     @property
     def seconds(self) -> float:
@@ -106,7 +125,8 @@ class OutputRunner:
 
     def _run(self) -> None:
         while True:
-            wait_s = self.step()
+            with self._heart:
+                wait_s = self.step()
             if self.status.state in OVER:
                 break
             self._news.wait(wait_s)

@@ -27,7 +27,7 @@ class Admission:
     """Counts the streams that are driven, for each stage."""
 
     def __init__(self, limits: Device, streams: Mapping[str, Drivable]) -> None:
-        self._limits = limits
+        self.limits = limits
         self._streams = streams
 
     def driven(self, stage: AnimationStage) -> int:
@@ -36,15 +36,15 @@ class Admission:
 
     def fps_with_one_more(self, stage: AnimationStage) -> float | None:
         """Frames per second that each driven stream would get if one more were driven; None before any measurement."""
-        return stage.fps(self.driven(stage) + 1, self._limits.max_busy)
+        return stage.fps(self.driven(stage) + 1, self.limits.max_busy)
 
     def check(self, stage: AnimationStage) -> None:
         """Overloaded if one more driven stream would be too many."""
         driven, fps = self.driven(stage), self.fps_with_one_more(stage)
-        if self._limits.max_streams and driven >= self._limits.max_streams:
+        if self.limits.max_streams and driven >= self.limits.max_streams:
             raise Overloaded(f"{driven} streams are driven already, the limit (device.max_streams); try again later")
-        if driven and fps is not None and fps < self._limits.min_fps:
+        if driven and fps is not None and fps < self.limits.min_fps:
             raise Overloaded(
                 f"one more driven stream would leave each of the {driven + 1} with {fps:.1f} frames per second; "
-                f"device.min_fps promises {self._limits.min_fps:g}; try again later"
+                f"device.min_fps promises {self.limits.min_fps:g}; try again later"
             )

@@ -16,6 +16,9 @@ from av.audio.codeccontext import AudioCodecContext
 
 from pipeline.clock import Clock, steady
 
+from .background import heart_of
+from .status import Part
+
 log = logging.getLogger(__name__)
 
 RATE = 48_000
@@ -56,7 +59,20 @@ class AudioLine:
         self._opus: AudioCodecContext | None = None
         self._pts = 0
         self._seen_s = float("-inf")
+        self._begin_task()
+
+    def _begin_task(self) -> None:
         self._task = asyncio.create_task(self._run(), name="audio-line")
+        self._heart = heart_of(self._task, self._clock)
+
+    def part(self) -> Part:
+        """Its task."""
+        return Part("sound", self._heart, self._restart)
+
+    async def _restart(self) -> None:
+        await self.stop()
+        self._opus = None
+        self._begin_task()
 
     @property
     def has_sound(self) -> bool:

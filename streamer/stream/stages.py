@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pipeline.clock import Clock, steady
 from pipeline.engine import Engine, Prepared
+from pipeline.heartbeat import Heartbeat
 from pipeline.lane import Lane
 from pipeline.runners import Feed, StageThread
 from pipeline.stage import WATCH_S, AnimationStage
@@ -19,8 +20,13 @@ log = logging.getLogger(__name__)
 class Running(Protocol):
     """A lane that runs, or a stage."""
 
+    heart: Heartbeat
+
     def stop(self) -> bool:
         """End it; whether it did. Blocks."""
+
+    def leave(self) -> None:
+        """Ask it to end, whenever it can."""
 
 
 class Runner(Running, Protocol):
@@ -84,6 +90,20 @@ class Stages:
             took_s = self._clock() - start_s
             log.info("engine %s warmed up in %.1f s: %.1f ms a frame", stage.engine.name, took_s, 1000 * frame_s)
             self._runners[stage] = self._runner(stage)
+
+    def heart(self, stage: AnimationStage) -> Heartbeat:
+        """Of a stage that runs."""
+        return self._runners[stage].heart
+
+    def again(self, stage: AnimationStage) -> AnimationStage:
+        """A fresh stage for the engine of one whose thread has died or hangs, which is left behind; its lanes have to go over."""
+        fresh = AnimationStage(stage.engine, self._gather_s, self._clock, self._watch_s)
+        if (frame_s := stage.frame_s()) is not None:
+            fresh.measured(frame_s)
+        self._runners.pop(stage).leave()
+        self._runners[fresh] = self._runner(fresh)
+        self._by_name = {name: fresh if known is stage else known for name, known in self._by_name.items()}
+        return fresh
 
     def run(self, stage: AnimationStage, lane: Lane, feed: Feed) -> Running:
         """Let a lane of a started stage begin."""

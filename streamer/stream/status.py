@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline.frames import AnimatedFrame
+from pipeline.heartbeat import Heartbeat
+
+HANG_S = 5.0  # a thread or task that is at one piece of work for longer hangs
 
 
 class SourceState(StrEnum):
@@ -57,6 +61,25 @@ class SharedSink(Sink, Protocol):
 
     def encoder(self) -> EncoderStatus:
         """What it does now."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A thread or task that a stream depends on. name: for people; restart: leaves it behind and begins anew; limit_s: how long
+    a piece of its work may take."""
+
+    name: str
+    heart: Heartbeat
+    restart: Callable[[], Coroutine[Any, Any, None]]
+    limit_s: float = HANG_S
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """A sink or a driver with a thread or task of its own."""
+
+    def part(self) -> Part:
+        """What it is now."""
 
 
 class Drives(Protocol):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
@@ -23,7 +24,7 @@ from .admission import Admission
 from .audio import AudioLine
 from .intake import Intake
 from .stages import Run, Running
-from .status import Drives, Named, Sink
+from .status import Drives, Named, Part, Sink, Supervised
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Stream:
         self.sinks: set[Sink] = set()
         self.latest: AnimatedFrame | None = None
         self.problem = ""  # why it is not animated by the engine that it had, in words
+        self.stalled = ""  # why it stands still, in words; whoever looks after it writes that
         self.driver: Drives | None = None
         self.named: Named | None = None  # drives again when another that took over has ended
         self._evicting = False
@@ -103,6 +105,11 @@ class Stream:
         self._set_limits()
         self.lane.tune(puppet.tuning())
 
+    def limit(self, limits: Budget) -> None:
+        """Keep to another frame rate and age, where the puppet has none of its own."""
+        self._limits = limits
+        self._set_limits()
+
     def _set_limits(self) -> None:
         puppet, limits = self.puppet, self._limits
         self.audio.muted = puppet.muted
@@ -119,6 +126,32 @@ class Stream:
         self.screen.change(shown.prepared)
         self.lane = self._lane(puppeteer)
         self.start()
+
+    def parts(self) -> Iterator[Part]:
+        """Its threads and tasks, as they are now."""
+        if self._running is not None:
+            yield Part("follower", self._running.heart, lambda: self.go_over(self.stage))
+        yield self.audio.part()
+        for each in (self.driver, *self.sinks):
+            if isinstance(each, Supervised):
+                yield each.part()
+
+    async def go_over(self, stage: AnimationStage) -> None:
+        """Begin a fresh lane on a stage of the same engine. The one before, which may hang, is left behind."""
+        puppeteer = await asyncio.to_thread(stage.engine.open)
+        if self._running is not None:
+            self._running.leave()
+        self.stage = stage
+        self.screen.fade()
+        self.lane = self._lane(puppeteer)
+        self.start()
+
+    def stands(self, limit_s: float) -> str:
+        """Why no frame could be animated for so long, in words; nothing where that is not so."""
+        failing_s = self.screen.stats.failing_s
+        if failing_s is None or self.driver is None or self._clock() - failing_s < limit_s:
+            return ""
+        return f"no frame could be animated for more than {limit_s:g} s; the log says why"
 
     def _lane(self, puppeteer: Puppeteer) -> Lane:
         lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock)

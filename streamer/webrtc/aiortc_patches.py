@@ -13,13 +13,22 @@ from typing import Any
 import aioice.ice
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
-from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCRtpReceiver, RTCRtpSender
+import aiortc.rtcsctptransport
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsFingerprint,
+    RTCDtlsParameters,
+    RTCDtlsTransport,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCSctpTransport,
+)
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import HeaderExtensionsMap
 
 from ..errors import ConfigError
 from ..timers import pause
-from . import jitter, udp
+from . import damaged, jitter, udp
 from .extensions import LONGEST, PLAYOUT_DELAY, Arrivals, with_playout_delay
 
 TESTED = {"aiortc": ("1.16",), "aioice": ("0.13",)}
@@ -82,6 +91,11 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     RTCRtpReceiver._handle_rtp_packet = _handle_rtp_packet  # type: ignore[method-assign]
     HeaderExtensionsMap.configure = _configure_extensions  # type: ignore[method-assign]
     HeaderExtensionsMap.set = _pack_extensions  # type: ignore[method-assign]
+    RTCDtlsTransport._handle_rtp_data = damaged.handle_rtp_data  # type: ignore[method-assign]
+    RTCDtlsTransport._handle_rtcp_data = damaged.handle_rtcp_data  # type: ignore[method-assign]
+    RTCSctpTransport._handle_data = damaged.handle_sctp_data  # type: ignore[method-assign]
+    RTCSctpTransport._receive_data_chunk = damaged.receive_data_chunk  # type: ignore[method-assign]
+    aiortc.rtcsctptransport.decode_params = damaged.decode_params
 
 
 def _places() -> list[tuple[Any, str]]:
@@ -93,6 +107,8 @@ def _places() -> list[tuple[Any, str]]:
         (RTCCertificate, "getFingerprints"), (RTCDtlsTransport, "start"),
         (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"), (RTCRtpReceiver, "_handle_rtp_packet"),
         (HeaderExtensionsMap, "configure"), (HeaderExtensionsMap, "set"), (aioice.ice.Connection, "recv"),
+        (RTCDtlsTransport, "_handle_rtp_data"), (RTCDtlsTransport, "_handle_rtcp_data"), (RTCSctpTransport, "_handle_data"),
+        (RTCSctpTransport, "_receive_data_chunk"), (aiortc.rtcsctptransport, "decode_params"),
     ]  # fmt: skip
 
 
@@ -147,7 +163,7 @@ def _guarded_datagram(self: Any, data: bytes, addr: Any) -> None:
         return
     if data[0] > STUN_LAST_BYTE and not any(p.remote_addr == (addr[0], addr[1]) for p in self.receiver._check_list):
         return
-    _original["StunProtocol.datagram_received"](self, data, addr)
+    damaged.datagram_received(self, data, addr)
 
 
 def _remote_track(self: Any, *args: Any, **kwargs: Any) -> None:

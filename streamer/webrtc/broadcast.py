@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import av
@@ -13,7 +13,8 @@ import av
 from pipeline.clock import Clock, steady
 from pipeline.frames import AnimatedFrame
 
-from ..stream.status import EncoderStatus
+from ..stream.background import heart_of
+from ..stream.status import EncoderStatus, Part
 from .encoders import LiveEncoder
 from .tracks import Encoded, ViewerTrack
 
@@ -48,6 +49,7 @@ class Broadcast:
         self._clock = clock
         self._shared_bitrate = shared_bitrate
         self._pool = pool
+        self._own_pool: ThreadPoolExecutor | None = None  # once a thread of the common one has hung
         self._viewers: set[ViewerTrack] = set()
         self._slot: AnimatedFrame | None = None
         self._last: AnimatedFrame | None = None
@@ -58,7 +60,23 @@ class Broadcast:
         self._pts = 0
         self._counts = _Counts()
         self._sizes: deque[tuple[float, int]] = deque()  # when each packet was made, and its bits
-        self._task = asyncio.create_task(self._run(), name=f"broadcast-{name}-{encoder.mime}")
+        self._begin()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"broadcast-{self._name}-{self._encoder.mime}")
+        self._heart = heart_of(self._task, self._clock)
+
+    def part(self) -> Part:
+        """Its task."""
+        return Part(f"encoder of {self._encoder.mime}", self._heart, self._restart)
+
+    async def _restart(self) -> None:
+        """With an encoder and a thread of its own: those before may hang."""
+        self.stop()
+        self._encoder = self._encoder.fresh()
+        self._pool = self._own_pool = ThreadPoolExecutor(1, "encoder")
+        self._begin()
+        self.request_key()
 
     def join(self, viewer: ViewerTrack) -> None:
         """Send to `viewer` too, from the key frame that this asks for."""
@@ -75,6 +93,8 @@ class Broadcast:
     def stop(self) -> None:
         """Encode no more."""
         self._task.cancel()
+        if self._own_pool is not None:
+            self._own_pool.shutdown(wait=False)
 
     def offer(self, frame: AnimatedFrame) -> None:
         """See `Sink`."""
@@ -104,7 +124,8 @@ class Broadcast:
             self._encoder.target_bitrate = self._target()
             try:
                 picture = self._video_frame(frame, frame.captured_s if fresh else self._clock())
-                packet = await loop.run_in_executor(self._pool, self._encoder.encode, picture, key)
+                with self._heart:
+                    packet = await loop.run_in_executor(self._pool, self._encoder.encode, picture, key)
             except Exception:  # whatever is wrong with a picture, viewers get the next one
                 self._count_error()
                 continue

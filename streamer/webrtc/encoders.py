@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 from functools import cache
-from typing import ClassVar, cast
+from typing import ClassVar, Self, cast
 
 import av
 import numpy as np
@@ -34,6 +34,10 @@ class LiveEncoder:
         self._target = bitrates.start
         self._codec: av.VideoCodecContext | None = None
         self._opened_s = 0.0
+
+    def fresh(self) -> Self:
+        """Another one, with nothing of what this one has encoded."""
+        return type(self)(self._bitrates)
 
     @property
     def target_bitrate(self) -> int:

@@ -20,6 +20,7 @@ from aiortc import (
 
 from pipeline.clock import Clock, steady
 
+from .. import resources
 from ..config import WebRtc
 from ..errors import (
     BadOffer,
@@ -45,6 +46,7 @@ from .tracks import SoundTrack, ViewerTrack
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
+DESCRIPTORS = 24  # a session takes some, and what runs already needs others
 REMEMBERED = 64  # sessions that others took over, which will ask what has become of them
 
 
@@ -101,6 +103,10 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
         self._taken: deque[str] = deque(maxlen=REMEMBERED)
+
+    def use(self, config: WebRtc) -> None:
+        """Keep to other limits from now on."""
+        self._config = config
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -199,6 +205,9 @@ class Sessions:
 
     def _check_room(self, caller: Caller) -> None:
         """TooManySessions where there is none, or this caller has had theirs."""
+        if (left := resources.descriptors_left()) < DESCRIPTORS:
+            log.warning("only %g file descriptors are left (ulimit -n): nobody is let in", left)
+            raise TooManySessions(f"the server has {left:g} file descriptors left (ulimit -n); try again later")
         config, sessions = self._config, self._sessions.values()
         connecting = [session for session in sessions if not session.connected.is_set()]
         near, near_connecting = (sum(s.caller.address == caller.address for s in each) for each in (sessions, connecting))
@@ -231,11 +240,15 @@ class Sessions:
 
     async def _replace(self, stream: Stream, caller: Caller) -> None:
         """Whoever offers to publish again before they have connected has given up the offer before."""
-        for session in list(self._sessions.values()):
-            same = session.kind == "whip" and session.stream is stream and session.caller == caller
-            if same and not session.connected.is_set():
-                self._taken.append(session.id)
-                await self._close(session)
+
+        def given_up(other: Session) -> bool:
+            same = other.kind == "whip" and other.stream is stream and other.caller == caller
+            return same and not other.connected.is_set()
+
+        # Looked for anew after each end, which takes a while: another of their offers may have come in meanwhile.
+        while session := next(filter(given_up, self._sessions.values()), None):
+            self._taken.append(session.id)
+            await self._close(session)
 
     def _open(self, kind: Kind, stream: Stream, caller: Caller, reach: Reach) -> Session:
         # Given even if empty: aiortc would otherwise ask a public STUN server about every session.

@@ -19,10 +19,10 @@ import pytest
 
 from ..conftest import run_server
 from ..firefox import running
-from ..followed import CLIP, assert_no_camera, follows, recorded
-from ..media import CAMERA_FPS
+from ..followed import CAMERA_FPS, CLIP, assert_no_camera, follows, recorded
+from ..media import CLIP_FPS
 from ..peers import watched
-from ..waiting import until_state
+from ..waiting import LIMIT_S, until_state
 
 pytestmark = pytest.mark.skipif(
     "PUPPETCAST_TEST_FIREFOX" not in os.environ,
@@ -49,7 +49,7 @@ PRESS = "() => document.getElementById('start').click()"
 def as_webm(clip: Path, out: Path) -> str:
     """The clip's first pictures there and back, in what Firefox decodes without help from others; base64."""
     with av.open(str(clip)) as source, av.open(str(out), "w") as target:
-        there = list(islice(source.decode(video=0), CLIP))
+        there = list(islice(source.decode(video=0), 0, CLIP, CLIP_FPS // CAMERA_FPS))
         video = target.add_stream("libvpx", rate=CAMERA_FPS, options={"deadline": "realtime", "cpu-used": "8"})
         video.width, video.height, video.pix_fmt, video.bit_rate = 512, 512, "yuv420p", 4_000_000
         for k, frame in enumerate([*there, *there[-2:0:-1]]):
@@ -61,7 +61,11 @@ def as_webm(clip: Path, out: Path) -> str:
 
 
 def test_the_page_puppeteers_a_portrait_in_firefox(clip, model, tmp_path):
-    with running(tmp_path) as firefox, run_server(engine={"max_side": 512}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        running(tmp_path) as firefox,
+        run_server(engine={"max_side": 512}) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
         arrived = watched(server.control.stream("live").intake)
         source: Any = server.control.stream("live").shown.prepared
         firefox.goto(server.url)

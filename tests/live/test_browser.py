@@ -17,10 +17,10 @@ from pipeline.portrait import DEFAULT
 from ..browser import unfold
 from ..conftest import run_server
 from ..faces import two_faces
-from ..followed import CLIP, assert_no_camera, follows, recorded
+from ..followed import CAMERA_FPS, CLIP, assert_no_camera, follows, recorded
 from ..media import busy_camera
 from ..peers import watched
-from ..waiting import until_state, wait_until
+from ..waiting import LIMIT_S, until_state, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -48,8 +48,8 @@ def started(page: Page, url: str, http: httpx.Client) -> None:
 
 
 def test_the_page_puppeteers_a_portrait_from_its_camera(page, camera, clip, model):
-    camera("d10", CLIP)
-    with run_server(engine={"max_side": 512}) as server, httpx.Client(base_url=server.url) as http:
+    camera("d10", CLIP, fps=CAMERA_FPS)
+    with run_server(engine={"max_side": 384}) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         arrived = watched(server.control.stream("live").intake)
         source: Any = server.control.stream("live").shown.prepared
         started(page, server.url, http)
@@ -61,16 +61,21 @@ def test_the_page_puppeteers_a_portrait_from_its_camera(page, camera, clip, mode
     assert_no_camera(frames, source, clip("d10"))
 
 
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory) -> Path:
+    return busy_camera(tmp_path_factory.mktemp("busy") / "camera")
+
+
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
-def test_a_busy_camera_arrives_whole(codec, page, chromium_of_all, tmp_path):
+def test_a_busy_camera_arrives_whole(codec, page, chromium_of_all, busy):
     """Chromium gives a plain answer so little that it sends 256 pixels, or one picture a second."""
-    chromium_of_all.play(busy_camera(tmp_path / "busy.mjpeg"))
+    chromium_of_all.play(busy)
     # A budget of one frame a second: this is about the way in, not about the animation.
     with run_server(budget={"max_frames": 1}) as server:
         arrived = watched(server.control.stream("live").intake)
         page.goto(server.url + "/icon.svg")
         page.evaluate(PUBLISH, [codec])
-        wait_until(lambda: len(arrived) > 300)
+        wait_until(lambda: len(arrived) > 150)
         [sent] = page.evaluate("async () => [...(await link.pc.getStats()).values()].filter((s) => s.type === 'outbound-rtp')")
     assert sent["targetBitrate"] >= 1_500_000
     assert sent["qualityLimitationDurations"]["bandwidth"] == 0
@@ -82,7 +87,7 @@ def test_the_page_controls_the_stream(page, camera, model, tmp_path):
     elsewhere: list[str] = []
     with (
         run_server(recording={"folder": str(tmp_path / "r")}, streams={"live": {"puppet": {"max_fps": 10}}}) as server,
-        httpx.Client(base_url=server.url) as http,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
     ):
         own = (server.url, "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(own) else elsewhere.append(r.url))

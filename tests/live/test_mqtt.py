@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
-import sys
 
 import aiomqtt
 import httpx
@@ -24,7 +24,7 @@ from streamer.mqtt.bridge import Bridge, read
 from ..broker import Broker, broker, mosquitto
 from ..conftest import run_server
 from ..programs import free_port
-from ..waiting import until
+from ..waiting import LIMIT_S, until
 
 # Keys that Home Assistant 2025.4 takes, by platform, from homeassistant/components/mqtt (schemas.py, config.py and the
 # platforms' own modules): what is required, and what is allowed besides.
@@ -159,7 +159,7 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
 
 async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running, caplog):
     with run_server(mqtt={"url": running.url}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             await http.patch("/api/streams/live", json={"demo": True})
             async with running.client() as client:
                 await client.wait("puppetcast/live/state", lambda state: json.loads(state)["demo"])
@@ -177,19 +177,18 @@ async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running, cap
         assert server.control.state("live").errors == 0
 
 
-async def test_the_will_is_seen_when_the_server_is_killed(model, running, tmp_path):
+async def test_the_will_is_seen_when_the_server_is_killed(model, running, tmp_path, shell):
     config = tmp_path / "config.yaml"
     config.write_text(f"http: {{port: 0}}\ndownloads: {{fetch: false}}\nmqtt: {{url: '{running.url}'}}\n")
-    command = [sys.executable, "-m", "streamer", "serve", "--config", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+    process = shell.start(["serve", "--config", config])
     try:
         async with running.client() as client:
             await client.wait("puppetcast/availability", lambda payload: payload == b"online")
-            process.send_signal(signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
             await client.wait("puppetcast/availability", lambda payload: payload == b"offline")
     finally:
-        process.kill()
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        shell.ended(process)
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -23,23 +21,6 @@ from ..media import beginning
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
-
-
-def start(folder: Path, *args: str) -> subprocess.Popen[str]:
-    """The program in `folder`, where no model is to be had but those of the environment."""
-    environment = {**os.environ, "PUPPETCAST_DOWNLOADS__FETCH": "false"}
-    command = [sys.executable, "-m", "streamer", *args]
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    """Exit code and lines of stderr."""
-    try:
-        _, said = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert "Traceback" not in said
-    return process.returncode, said.splitlines()
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -177,7 +158,7 @@ def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, she
     finally:
         os.kill(process, number)
         os.kill(process, number)  # as from a terminal and a wrapper
-    done = shell.ended()
+    done = shell.ended(process)
     assert done.code == code, done.said
     assert "Traceback" not in done.said
     assert [line for line in done.said.splitlines() if "stopped" in line] == [
@@ -186,10 +167,10 @@ def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, she
     assert content(desk / "out") == {"drawing-clip.mp4": b"of an earlier run"}
 
 
-def test_two_runs_to_one_output(desk):
+def test_two_runs_to_one_output(desk, shell):
     args = ["animate", "drawing", "clip.mp4", "-o", "sub/out.mp4", "--max-frames", "12"]
-    processes = [start(desk, *args) for _ in range(2)]
-    assert [ended(process)[0] for process in processes] == [0, 0]
+    processes = [shell.start(args, desk, PUPPETCAST_DOWNLOADS__FETCH="false") for _ in range(2)]
+    assert [shell.ended(process).code for process in processes] == [0, 0]
     assert list(content(desk / "sub")) == ["out.mp4"]
     with av.open(str(desk / "sub" / "out.mp4")) as clip:
         assert sum(1 for _ in clip.decode(video=0)) == 12

@@ -7,12 +7,14 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,10 +31,11 @@ from streamer.config import Config
 from streamer.signals import STUCK_S
 from streamer.webrtc import aiortc_patches
 
+from ..commands import Commands
 from ..conftest import ROOT, run_server
 from ..media import seconds_of
 from ..peers import negotiate, peer
-from ..waiting import LIMIT_S
+from ..waiting import LIMIT_S, until
 
 FAULTS = ("ERROR", "Traceback", "destroyed", "Exception", "never retrieved", "Aborted")
 
@@ -45,64 +48,77 @@ def loopback():
 
 
 class Puppetcast:
-    """`puppetcast serve` as a terminal would start it: in a process group of its own, which Ctrl-C reaches as a whole."""
+    """`puppetcast serve` as a terminal would start it: in a process group of its own, which Ctrl-C reaches as a whole.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.log = ""
-        self._more = asyncio.Condition()
-        self._reading = asyncio.create_task(self._read())
+    said: the file of what it says. wait: for its end; says its exit code.
+    """
 
-    async def _read(self) -> None:
-        assert self.process.stderr is not None
-        while data := await self.process.stderr.read(65536):
-            async with self._more:
-                self.log += data.decode()
-                self._more.notify_all()
+    def __init__(self, pid: int, said: Path, wait: Callable[[], int]) -> None:
+        self._pid = pid
+        self._said = said
+        self._wait = wait
+        self.has_ended = False
 
-    async def says(self, pattern: str, seconds: float = LIMIT_S) -> re.Match[str]:
+    @property
+    def log(self) -> str:
+        return self._said.read_text()
+
+    async def says(self, pattern: str) -> re.Match[str]:
         """Wait until the log has it."""
-
-        def found() -> re.Match[str] | None:
-            return re.search(pattern, self.log)
-
-        async with asyncio.timeout(seconds), self._more:
-            return await self._more.wait_for(found)
+        return await until(lambda: re.search(pattern, self.log))  # type: ignore[return-value]
 
     def signal(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
+        os.killpg(self._pid, number)
 
     async def ended(self) -> int:
-        code = await asyncio.wait_for(self.process.wait(), LIMIT_S)
-        await self._reading
+        code = await asyncio.wait_for(asyncio.to_thread(self._wait), LIMIT_S)
+        self.has_ended = True
         print(self.log)
         return code
 
 
 @asynccontextmanager
-async def started(*command: str) -> AsyncIterator[Puppetcast]:
-    process = await asyncio.create_subprocess_exec(
-        *command, stderr=asyncio.subprocess.PIPE, cwd=ROOT, start_new_session=True, env={**os.environ, "COLUMNS": "500"}
-    )
+async def until_ended(puppetcast: Puppetcast) -> AsyncIterator[Puppetcast]:
     try:
-        yield Puppetcast(process)
+        yield puppetcast
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        if not puppetcast.has_ended:
+            puppetcast.signal(signal.SIGKILL)
+            await puppetcast.ended()
 
 
 @asynccontextmanager
-async def serving(tmp_path: Path, *before: str, **sections) -> AsyncIterator[tuple[Puppetcast, str]]:
-    """The process, ready, and its address. before: a command that starts it."""
+async def started(tmp_path: Path, *command: str) -> AsyncIterator[Puppetcast]:
+    """A process of any command."""
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        environment = {**os.environ, "COLUMNS": "500"}
+        process = subprocess.Popen(command, stderr=file, cwd=ROOT, start_new_session=True, env=environment)  # noqa: ASYNC220
+    async with until_ended(Puppetcast(process.pid, said, process.wait)) as puppetcast:
+        yield puppetcast
+
+
+def config(tmp_path: Path, **sections: Any) -> list[str]:
+    """The arguments of a server with such a config."""
     file = tmp_path / "config.yaml"
     data = {
         "http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]},
-        "recording": {"folder": str(tmp_path / "recordings")}, **sections,
+        "engine": {"max_side": 256}, "recording": {"folder": str(tmp_path / "recordings")}, **sections,
     }  # fmt: skip
     file.write_text(yaml.safe_dump(data))
-    async with started(*before, sys.executable, "-m", "streamer", "serve", "--config", str(file)) as puppetcast:
-        yield puppetcast, (await puppetcast.says(r"ready: (http\S+)"))[1]
+    return ["serve", "--config", str(file)]
+
+
+@asynccontextmanager
+async def serving(shell: Commands, tmp_path: Path, **sections: Any) -> AsyncIterator[tuple[Puppetcast, str]]:
+    """A server, ready, in a process that need not load the program, and its address."""
+    pid = shell.start(config(tmp_path, **sections))
+    async with until_ended(Puppetcast(pid, shell.said(pid), lambda: shell.ended(pid).code)) as puppetcast:
+        yield puppetcast, await ready(puppetcast)
+
+
+async def ready(puppetcast: Puppetcast) -> str:
+    return (await puppetcast.says(r"ready: (http\S+)"))[1]
 
 
 async def watch(http: httpx.AsyncClient, viewer: RTCPeerConnection) -> asyncio.Event:
@@ -131,9 +147,9 @@ async def drained(lines: AsyncIterator[str | bytes]) -> bool:
     return True
 
 
-async def run_and_end(tmp_path: Path, number: int) -> tuple[int, float]:
+async def run_and_end(shell: Commands, tmp_path: Path, number: int) -> tuple[int, float]:
     """A server with everything that can be open, and a signal; its exit code and the seconds it took. Checks the rest."""
-    async with serving(tmp_path) as (puppetcast, url), AsyncExitStack() as stack:
+    async with serving(shell, tmp_path) as (puppetcast, url), AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=LIMIT_S))
         camera, *viewers = [await stack.enter_async_context(peer()) for _ in range(3)]
         player = MediaPlayer(str(DEMO_CLIP), loop=True)
@@ -165,8 +181,8 @@ async def run_and_end(tmp_path: Path, number: int) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-async def test_a_signal_ends_everything_cleanly(model, tmp_path, number):
-    code, took_s = await run_and_end(tmp_path, number)
+async def test_a_signal_ends_everything_cleanly(model, shell, tmp_path, number):
+    code, took_s = await run_and_end(shell, tmp_path, number)
     assert code == 0
     assert took_s <= 5
 
@@ -192,8 +208,8 @@ async def silent_camera() -> AsyncIterator[tuple[dict, asyncio.Event]]:
         yield source, asked
 
 
-async def test_what_does_not_end_is_given_up_and_named(tmp_path):
-    async with silent_camera() as (live, asked), serving(tmp_path, streams={"live": live}) as (puppetcast, url):
+async def test_what_does_not_end_is_given_up_and_named(shell, tmp_path):
+    async with silent_camera() as (live, asked), serving(shell, tmp_path, streams={"live": live}) as (puppetcast, url):
         await asyncio.wait_for(asked.wait(), LIMIT_S)
         async with httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http, http.stream("GET", "/api/events") as events:
             await asyncio.wait_for(until_recorded(events.aiter_lines(), 1), LIMIT_S)
@@ -209,8 +225,8 @@ async def test_what_does_not_end_is_given_up_and_named(tmp_path):
 
 
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)])
-async def test_a_second_signal_ends_it_at_once(tmp_path, first, second):
-    async with silent_camera() as (live, asked), serving(tmp_path, streams={"live": live}) as (puppetcast, _):
+async def test_a_second_signal_ends_it_at_once(shell, tmp_path, first, second):
+    async with silent_camera() as (live, asked), serving(shell, tmp_path, streams={"live": live}) as (puppetcast, _):
         await asyncio.wait_for(asked.wait(), LIMIT_S)
         puppetcast.signal(first)
         await puppetcast.says("a second signal ends it at once")
@@ -221,8 +237,8 @@ async def test_a_second_signal_ends_it_at_once(tmp_path, first, second):
     assert not [fault for fault in FAULTS if fault in puppetcast.log]
 
 
-async def test_a_request_that_never_ends_is_cut_off(tmp_path):
-    async with serving(tmp_path) as (puppetcast, url):
+async def test_a_request_that_never_ends_is_cut_off(shell, tmp_path):
+    async with serving(shell, tmp_path) as (puppetcast, url):
         address = httpx.URL(url)
         _, writer = await asyncio.open_connection(address.host, address.port)
         kind = "Content-Type: multipart/form-data; boundary=b"
@@ -240,7 +256,7 @@ async def test_a_request_that_never_ends_is_cut_off(tmp_path):
     assert not [fault for fault in FAULTS if fault in puppetcast.log]
 
 
-async def test_ctrl_c_is_not_for_the_helpers_that_publish(tmp_path):
+async def test_ctrl_c_is_not_for_the_helpers_that_publish(shell, tmp_path):
     """It reaches the whole group of the terminal; a helper would print its traceback, and another one be started."""
     asked = asyncio.Event()
 
@@ -251,23 +267,65 @@ async def test_ctrl_c_is_not_for_the_helpers_that_publish(tmp_path):
 
     async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
         sink = {"kind": "push", "target": f"rtmp://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"}
-        async with serving(tmp_path, streams={"live": {"sinks": [sink]}}) as (puppetcast, _):
+        async with serving(shell, tmp_path, streams={"live": {"sinks": [sink]}}) as (puppetcast, _):
             await asyncio.wait_for(asked.wait(), LIMIT_S)
             puppetcast.signal(signal.SIGINT)
             assert await puppetcast.ended() == 0
     assert not [fault for fault in (*FAULTS, "trying again") if fault in puppetcast.log]
 
 
-@pytest.mark.parametrize("nohup", [False, True], ids=["terminal", "nohup"])
-async def test_a_hang_up_is_survived(tmp_path, nohup):
-    async with serving(tmp_path, *(["nohup"] if nohup else [])) as (puppetcast, url), httpx.AsyncClient(base_url=url) as http:
+async def test_a_hang_up_is_survived(shell, tmp_path):
+    async with serving(shell, tmp_path) as (puppetcast, url), httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http:
         puppetcast.signal(signal.SIGHUP)
-        if not nohup:
-            await puppetcast.says("SIGHUP: nothing is reloaded; restart to read the config anew")
+        await puppetcast.says("reloaded: nothing to change")
+        await reloaded(tmp_path / "config.yaml", puppetcast, http)
         assert (await http.get("/healthz")).status_code == 200
         puppetcast.signal(signal.SIGTERM)
         assert await puppetcast.ended() == 0
-    assert ("SIGHUP" in puppetcast.log) is not nohup, "under nohup it stays ignored"
+
+
+async def test_a_hang_up_stays_ignored_under_nohup(tmp_path):
+    async with started(tmp_path, "nohup", sys.executable, "-m", "streamer", *config(tmp_path)) as puppetcast:
+        url = await ready(puppetcast)
+        puppetcast.signal(signal.SIGHUP)
+        async with httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http:
+            assert (await http.get("/healthz")).status_code == 200
+        puppetcast.signal(signal.SIGTERM)
+        assert await puppetcast.ended() == 0
+    assert "reloaded" not in puppetcast.log
+
+
+async def reloaded(file: Path, puppetcast: Puppetcast, http: httpx.AsyncClient) -> None:
+    """Change the config of a server that runs, rightly and wrongly."""
+
+    def hang_up(**sections: object) -> None:
+        file.write_text(yaml.safe_dump({**before, **sections}))
+        puppetcast.signal(signal.SIGHUP)
+
+    before = yaml.safe_load(await asyncio.to_thread(file.read_text))
+    stream = {"portrait": "visitor", "source": "pattern", "puppet": {"pose_gain": 0.5}}
+    hang_up(streams={"live": stream, "more": {}}, budget={"window_s": 2, "max_frames": 9})
+    await puppetcast.says(
+        "reloaded: budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source "
+    )
+    await puppetcast.says("not before a restart: budget.window_s, streams.more ")
+    state = (await http.get("/api/streams/live")).json()
+    assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]["name"]) == ("visitor", 0.5, "test pattern")
+    for wrong, words in (
+        ({"portrait": "nobody"}, r"nothing is reloaded, and the config of before stays: streams.live.portrait: nobody: .*"),
+        ({"puppet": {"pose_gain": 9}}, r"nothing is reloaded, and the config of before stays: .*pose_gain: input should be less"),
+    ):
+        hang_up(streams={"live": wrong})
+        await puppetcast.says(words)
+    state = (await http.get("/api/streams/live")).json()
+    assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]["name"]) == ("visitor", 0.5, "test pattern")
+    hang_up(auth={"token": "rule"})
+    await puppetcast.says(
+        r"reloaded: auth.token, budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source"
+    )
+    assert (await http.get("/api/streams/live")).status_code == 401
+    state = (await http.get("/api/streams/live", headers={"Authorization": "Bearer rule"})).json()
+    assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]) == ("collins", 1.0, None)
 
 
 def test_a_server_in_another_thread_leaves_signals_alone(model):
@@ -304,8 +362,8 @@ run(Server(Config(http={"port": 0}, downloads={"fetch": False}), Engine(faces_by
 """
 
 
-async def test_the_end_does_not_wait_for_an_engine_that_warms_up():
-    async with started(sys.executable, "-c", WARMS_UP_FOR_EVER) as puppetcast:
+async def test_the_end_does_not_wait_for_an_engine_that_warms_up(tmp_path):
+    async with started(tmp_path, sys.executable, "-c", WARMS_UP_FOR_EVER) as puppetcast:
         await puppetcast.says("warming up")
         start = time.monotonic()
         puppetcast.signal(signal.SIGTERM)
@@ -315,7 +373,7 @@ async def test_the_end_does_not_wait_for_an_engine_that_warms_up():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("module", ["typer", "pipeline.models", "streamer.app"])
-async def test_a_signal_while_a_command_is_loading_ends_it_with_a_line(number, module):
+async def test_a_signal_while_a_command_is_loading_ends_it_with_a_line(tmp_path, number, module):
     """The module says that it is being loaded, and waits."""
     loading = (
         "import importlib.abc, os, sys, threading\n"
@@ -329,7 +387,7 @@ async def test_a_signal_while_a_command_is_loading_ends_it_with_a_line(number, m
         "from streamer.__main__ import main\n"
         "main()"
     )
-    async with started(sys.executable, "-c", loading) as puppetcast:
+    async with started(tmp_path, sys.executable, "-c", loading) as puppetcast:
         await puppetcast.says("loading")
         puppetcast.signal(number)
         assert await puppetcast.ended() == 128 + number
@@ -350,8 +408,8 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-async def test_even_what_holds_python_itself_does_not_hold_up_the_end_for_ever():
-    async with started(sys.executable, "-c", HOLDS_PYTHON) as puppetcast:
+async def test_even_what_holds_python_itself_does_not_hold_up_the_end_for_ever(tmp_path):
+    async with started(tmp_path, sys.executable, "-c", HOLDS_PYTHON) as puppetcast:
         await puppetcast.says("ready")
         puppetcast.signal(signal.SIGTERM)
         assert await puppetcast.ended() == 1
@@ -382,12 +440,12 @@ def test_a_start_that_fails_leaves_no_thread():
     assert not [thread.name for thread in threading.enumerate() if thread not in before]
 
 
-async def test_a_source_that_cannot_be_opened_does_not_keep_others_from_starting(tmp_path):
+async def test_a_source_that_cannot_be_opened_does_not_keep_others_from_starting(shell, tmp_path):
     (tmp_path / "empty.mp4").touch()
     broken = {"source": "file", "path": str(tmp_path / "empty.mp4")}
     async with (
-        serving(tmp_path, streams={"live": {"source": "pattern"}, "broken": broken}) as (puppetcast, url),
-        httpx.AsyncClient(base_url=url) as http,
+        serving(shell, tmp_path, streams={"live": {"source": "pattern"}, "broken": broken}) as (puppetcast, url),
+        httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http,
     ):
         await puppetcast.says(r"streams\.broken\.path: .*empty\.mp4: .*; the other streams go on")
         await puppetcast.says("test pattern is live")
@@ -401,7 +459,7 @@ def test_the_drivers_that_the_config_names_are_always_admitted():
     streams = {name: {"source": "pattern"} for name in ("live", "second")}
     with (
         run_server(streams=streams, device={"min_fps": 120}) as server,
-        httpx.Client(base_url=server.url) as http,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
         http.stream("GET", "/api/events") as events,
     ):
         live: set[str] = set()

@@ -16,6 +16,7 @@ from fastapi.routing import iter_route_contexts
 from streamer.app import Server
 from streamer.cli.token import _link
 from streamer.config import Auth, Config, load_config
+from streamer.control.workshop import MakingState
 from streamer.errors import ConfigError
 from streamer.http import tokens
 from streamer.http.access import Access
@@ -138,6 +139,18 @@ async def test_on_a_loopback_address_no_token_is_needed(asked):
     async with asked(auth={}) as client:
         assert (await client.get("/api/streams")).status_code == 200
         assert (await client.patch("/api/streams/x", json={})).status_code == 404
+
+
+async def test_why_a_puppet_failed_is_not_for_viewers(server, asked, monkeypatch):
+    """It may say where on the machine something lies."""
+    problem = "me: cannot be kept in /home/her/puppets (No space left on device)"
+    failed = MakingState(id="puppet-1", name="me", state="failed", problem=problem)
+    monkeypatch.setitem(server.control.workshop._states, "puppet-1", failed)
+    async with asked() as client:
+        for token, told in (("rule", problem), ("look", "it could not be made"), ("hall-rule", "it could not be made")):
+            [listed] = (await client.get("/api/puppets", headers=bearer(token))).json()
+            assert listed == (await client.get("/api/puppets/puppet-1", headers=bearer(token))).json()
+            assert (listed["state"], listed["problem"]) == ("failed", told)
 
 
 async def test_wrong_tokens_are_counted_by_address(asked):

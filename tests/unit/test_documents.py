@@ -117,7 +117,7 @@ def serves(shell: Commands, words: list[str], desk: Path) -> None:
         wait_until(lambda: ready(port))
     finally:
         os.kill(process, signal.SIGTERM)
-        done = shell.ended()
+        done = shell.ended(process)
     assert done.code == 0, done.said
 
 

@@ -7,7 +7,7 @@ import io
 import os
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import cv2
@@ -18,10 +18,12 @@ from PIL import Image
 from pipeline.errors import MarksError, PortraitError
 from pipeline.face.faces import Faces, faces_by
 from pipeline.portrait import bundled_names, make_portrait
+from pipeline.puppetfile import About
 from streamer.config import Engine, Portraits
 from streamer.control import gallery as galleries
 from streamer.control.gallery import Gallery, PortraitInfo
 from streamer.control.shelf import ABANDONED_S, ABOUT, PORTRAIT, SIDE, thumbnail
+from streamer.control.workshop import Workshop
 from streamer.errors import BadCommand, CannotKeep, GalleryFull, UnknownPortrait
 
 from ..faces import two_faces
@@ -249,6 +251,22 @@ async def test_a_full_disk_is_told_of_and_leaves_nothing_behind(opened, tmp_path
     assert await uploads(gallery) == ["1.png", "2.png"]
 
 
+async def test_a_clip_for_which_there_is_no_room_leaves_nothing_behind(opened, monkeypatch, tmp_path):
+    async def clip() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield bytes(10_000)
+
+    workshop = Workshop(opened())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    for folder in ("nowhere", "somewhere"):
+        with files_of_at_most(20_000), pytest.raises(CannotKeep, match=rf"^me: the clip cannot be kept in .*{folder} \("):
+            await workshop.start(About("me", "a clip"), clip())
+        assert workshop.states() == []
+        (tmp_path / "somewhere").mkdir(exist_ok=True)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "somewhere"))
+    assert list((tmp_path / "somewhere").iterdir()) == []
+
+
 async def test_a_folder_that_cannot_be_made_is_named(opened, tmp_path):
     (tmp_path / "deep").write_text("a file")
     gallery = opened()
@@ -285,3 +303,13 @@ async def test_a_long_gallery_is_light(opened):
     assert not gallery._loaded, "no picture is read for the list"
     await asyncio.gather(*(gallery.get(key) for key in await asyncio.to_thread(gallery.keys) if key not in bundled_names()))
     assert len(gallery._loaded) == galleries.MAX_LOADED + 1
+
+
+async def test_a_large_upload_is_refused_before_it_is_decoded(opened):
+    gallery = opened(max_megapixels=1)
+    out = io.BytesIO()
+    Image.new("1", (2000, 1500)).save(out, "PNG")
+    with pytest.raises(PortraitError, match=r"large\.png: 3 megapixels; at most 1 are taken"):
+        await gallery.add("large.png", out.getvalue(), MARKS)
+    with pytest.raises(PortraitError, match="megapixels"):
+        await gallery.preview("large.png", out.getvalue())

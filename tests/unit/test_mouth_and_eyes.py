@@ -20,7 +20,7 @@ from pipeline.mesh.eyes import _iris, soft_gaze
 from pipeline.mesh.interior import own_row
 from pipeline.mesh.layers import Box
 from pipeline.mesh.lids import _needed
-from pipeline.mesh.pose import pose_of
+from pipeline.mesh.pose import LIDS_LOOK, offsets, pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.tones import LUMA, Tones
 from pipeline.portrait import bundled, bundled_names, load_portrait
@@ -266,6 +266,7 @@ def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
     tracker.close()
 
 
+@pytest.mark.slow
 def test_lids_shut_without_a_leap(prepared):
     before: Any = None
     steps: list[float] = []
@@ -303,6 +304,7 @@ def test_without_blink_scores_landmarks_alone_tell():
     assert driven_openness(np.array([0.3, 1.0], np.float32), None) == pytest.approx([0.0, 1.0])
 
 
+@pytest.mark.slow
 def test_the_tracker_tells_blinks(model, clip):
     tracker, seen = MediaPipeTracker(model), []
     with av.open(str(clip("d0"))) as given:
@@ -317,9 +319,24 @@ def test_the_tracker_tells_blinks(model, clip):
 
 
 def test_gaze_has_its_full_slope_up_to_the_corner():
-    assert soft_gaze(np.array([0.28, 0.14])) == pytest.approx([0.28, 0.14])
-    assert soft_gaze(np.array([-0.28, -0.14])) == pytest.approx([-0.28, -0.14])
-    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.371, 0.191])
+    assert soft_gaze(np.array([0.28, 0.16])) == pytest.approx([0.28, 0.16])
+    assert soft_gaze(np.array([-0.28, -0.16])) == pytest.approx([-0.28, -0.16])
+    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.371, 0.211])
+
+
+@pytest.mark.parametrize("look", [-0.1, 0.1])
+def test_open_lids_go_along_with_a_glance_and_shut_ones_stay(smiling, look):
+    moved = {}
+    for openness in (1.0, 0.0):
+        still, looking = (
+            offsets(replace(rest(), openness=np.full(2, openness, np.float32), gaze=np.full((2, 2), g)), smiling.geometry, 0.0)
+            for g in (0.0, look)
+        )
+        moved[openness] = (looking - still) @ smiling.geometry.axes[1] / smiling.eyes[0].width
+    upper, lower = topo.EYES[0]
+    assert moved[1.0][[upper[4], lower[4]]] == pytest.approx(LIDS_LOOK * look, rel=0.1)
+    assert moved[1.0][[upper[0], upper[-1]]] == pytest.approx(0, abs=1e-6)
+    assert moved[0.0] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_portrait_with_shut_eyes_says_so(smiling, model):

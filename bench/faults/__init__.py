@@ -1,0 +1,1 @@
+"""What the server does when something goes wrong: forty faults, injected into a real one. `make faults`."""
