@@ -23,7 +23,7 @@ from .face.search import find_faces
 from .frames import Image
 from .media.animated import is_motion_jpeg
 from .pictures.colours import GROUND, Colour
-from .pictures.decode import MAX_BYTES, MAX_SIDE, decode, decode_picture
+from .pictures.decode import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode, decode_picture
 from .pictures.formats import DAMAGED, SUFFIXES, moves, opened
 
 __all__ = [
@@ -167,11 +167,13 @@ def _check_marks(name: str, image: Image, marks: Array) -> None:
         raise MarksError(f"{name}: marks: {wrong}")
 
 
-def read_portrait(name: str, data: bytes, faces: Faces, marks: Array | None = None, ground: Colour = GROUND) -> Portrait:
+def read_portrait(
+    name: str, data: bytes, faces: Faces, marks: Array | None = None, ground: Colour = GROUND, max_pixels: int = MAX_PIXELS
+) -> Portrait:
     """A portrait from a file's bytes: a picture (see `make_portrait`; marks in the file's own pixels, as it is shown upright;
-    transparent parts show `ground`), or a puppet, which brings its landmarks."""
+    transparent parts show `ground`; max_pixels: see `decode`), or a puppet, which brings its landmarks."""
     if not puppetfile.is_puppet(data):
-        decoded = decode(data, name, ground)
+        decoded = decode(data, name, ground, max_pixels)
         scaled = None if marks is None else np.asarray(marks, np.float32) * np.float32(decoded.scale)
         return make_portrait(name, decoded.image, faces, scaled)
     if marks is not None:

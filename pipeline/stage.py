@@ -194,6 +194,10 @@ class AnimationStage:
             pictures = [checked(picture) for picture in batch.pictures()]
             if len(pictures) != len(batch.works):
                 raise ValueError(f"{len(pictures)} pictures came of {len(batch.works)} frames")
+            for picture, work in zip(pictures, batch.works, strict=True):
+                height, width = work.prepared.still.shape[:2]
+                if picture.shape != (height * 3 // 2, width):
+                    raise ValueError(f"a picture of {picture.shape} came of a portrait of {width}x{height} pixels")
         except Exception as exc:  # whatever an engine does, the lanes go on with their last frames
             self._served(batch)
             if isinstance(exc, DeviceLost):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from contextlib import suppress
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,19 @@ def write_camera(frames: Iterable[av.VideoFrame], out: Path, fps: int) -> Path:
             if not k:
                 file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (frame.width, frame.height, fps))
             file.write(b"FRAME\n" + frame.to_ndarray(format="yuv420p").tobytes())
+    return out
+
+
+def write_mjpeg(frames: Iterable[av.VideoFrame], out: Path) -> Path:
+    """512 x 512."""
+    with av.open(str(out), "w", format="mjpeg") as target:
+        video = target.add_stream("mjpeg", rate=CLIP_FPS, options={"q:v": "3"})
+        video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
+        for k, frame in enumerate(frames):
+            still = frame.reformat(512, 512, "yuvj420p")
+            still.pts, still.time_base = k, Fraction(1, CLIP_FPS)
+            target.mux(video.encode(still))
+        target.mux(video.encode(None))
     return out
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any
 
 import av
 import httpx
@@ -25,67 +21,18 @@ from bench import stamp
 from pipeline.clips import open_clip, pictures
 from pipeline.frames import CLOCK, Image
 from pipeline.portrait import DEMO_CLIP
-from streamer.http.whip import SDP
+from streamer.http.whip import SDP as SDP
 from streamer.limits import Bitrates
 from streamer.webrtc.encoders import LiveVp8Encoder
 
 from . import mark
-from .inside import SIDE, serve
+from .inside import SIDE
+from .server import RULE, Process
 
-FPS = 10  # of the camera: few, so that a busy machine keeps up
-GAP_S = 1.0  # a viewer that gets no new picture for so long is interrupted
+FPS = 6  # of the camera: few, so that a busy machine keeps up
+GAP_S = 1.5  # a viewer that gets no new picture for so long is interrupted
 LIMIT_S = 25.0  # what has not recovered by then has not
-STEADY = 8  # so many new pictures in a row, none of them GAP_S after the one before, are a stream that goes on
-LOOPBACK = ["127.0.0.1"]
-TOKEN = "rule"
-RULE = {"Authorization": f"Bearer {TOKEN}"}
-
-
-def sections(**more: Any) -> dict[str, Any]:
-    """A config for one server; limits that would also count our own many clients, who come from few addresses, are high."""
-    base: dict[str, Any] = {
-        "http": {"port": 0},
-        "auth": {"token": TOKEN, "requests_per_minute": 100_000},
-        "webrtc": {
-            "bind_addresses": LOOPBACK, "max_sessions": 200, "max_sessions_per_address": 60, "max_sessions_per_token": 200,
-            "max_connecting": 64, "max_connecting_per_address": 60,
-        },
-        "downloads": {"fetch": False}, "portraits": {"keep": False}, "engine": {"max_side": SIDE},
-    }  # fmt: skip
-    for name, section in more.items():
-        base[name] = {**base.get(name, {}), **section}
-    return base
-
-
-class Process:
-    """A server in a process of its own. url: where it answers."""
-
-    def __init__(self, process: BaseProcess, pipe: Connection) -> None:
-        self.process, self._pipe = process, pipe
-        self.url: str = pipe.recv()
-
-    async def do(self, fault: str) -> Any:
-        """Let a fault happen inside it."""
-        self._pipe.send(fault)
-        return await asyncio.to_thread(self._pipe.recv)
-
-
-@contextmanager
-def process(config: dict[str, Any], limits: dict[int, int] | None = None, host: str = "") -> Iterator[Process]:
-    """One that serves. limits: see `setrlimit`; host: the network namespace that it is in."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=serve, args=(theirs, config, limits or {}, host))
-    child.start()
-    theirs.close()
-    try:
-        yield Process(child, ours)
-    finally:
-        with suppress(OSError):
-            ours.send(None)
-        child.join(10)
-        child.kill()
-        child.join()
+STEADY = 5  # so many new pictures in a row, none of them GAP_S after the one before, are a stream that goes on
 
 
 @cache
@@ -232,7 +179,7 @@ class House:
         return False
 
     def recovery_s(self, since_s: float, lasts_s: float) -> float:
-        """The longest time without new pictures since a fault began, less what that lasts itself; 0 if there was no interruption."""
+        """The longest time without new pictures since a fault began, less what that lasts itself; 0 without an interruption."""
         times = [since_s, *sorted(at for at in self.seen.numbers.values() if at > since_s)]
         longest_s = max((b - a for a, b in pairwise(times)), default=0.0)
         return max(longest_s - lasts_s, 0.0) if longest_s > GAP_S else 0.0

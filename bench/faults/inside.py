@@ -121,7 +121,7 @@ def kill_stage(inside: Inside) -> None:
 
 
 def kill_follower(inside: Inside) -> None:
-    inside.stream.lane.step = broken  # type: ignore[method-assign]
+    inside.stream.lane.step = broken  # type: ignore[method-assign,assignment]
 
 
 def break_encoder(inside: Inside, do: Callable[..., Any]) -> None:
@@ -132,7 +132,7 @@ def break_encoder(inside: Inside, do: Callable[..., Any]) -> None:
         encoder.encode = right  # type: ignore[method-assign]
         return do(*args)
 
-    encoder.encode = encode  # type: ignore[method-assign]
+    encoder.encode = encode  # type: ignore[method-assign,assignment]
 
 
 def kill_broadcast(inside: Inside) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 from streamer.webrtc import aiortc_patches
 from tests.lossy_link import FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, lossy_link
 
-from .house import LOOPBACK, House, housed, process, sections
+from .house import House, housed
 from .inside import enter
+from .server import LOOPBACK, process, sections
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import outside
+from . import around, cameras, peers, strangers
 from .house import House
 
 GOES_ON = "pictures go on"
@@ -35,7 +35,7 @@ def inside(name: str, promise: str, fault: str, lasts_s: float = 0.0) -> Fault:
 
 def bad_camera(codec: str, mime: str, make: Callable[[bytes, int], bytes] = lambda data, k: data, **more: Any) -> Any:
     """A camera of the other stream."""
-    return lambda house: outside.bad_camera(house, outside.Garbage(codec, make, **more), mime)
+    return lambda house: cameras.bad_camera(house, cameras.Garbage(codec, make, **more), mime)
 
 
 async def nothing(house: House) -> None: ...
@@ -47,7 +47,7 @@ FAULTS = [
     inside("engine raises for 1 s", "the last picture stays, then they go on", "engine raises for 1 s", 1),
     inside("engine has no memory", FRAME, "engine out of memory"),
     inside("engine gives too few pictures", FRAME, "too few pictures"),
-    inside("engine gives one of another size", "it is shown, or lost; the next are right", "wrong size"),
+    inside("engine gives one of another size", FRAME, "wrong size"),
     inside("engine gives floats", FRAME, "float picture"),
     inside("engine gives nothing", FRAME, "no picture"),
     inside("engine hangs", "the stage is begun anew after 5 s", "engine hangs", 5),
@@ -65,43 +65,44 @@ FAULTS = [
     inside("clock an hour on, two back", GOES_ON, "clock stepped"),
     inside("names are not resolved", GOES_ON, "names gone"),
     inside("config read anew, with a mistake", "the one of before stays", "mistaken config"),
-    Fault("camera's machine vanishes, another comes", "it takes over", outside.vanishing_camera, 0.5),
-    Fault("another publisher takes over", "it drives", outside.camera_changes),
-    Fault("viewer's machine vanishes", OTHERS, outside.vanishing_viewer),
-    Fault("slow viewer, 60 kbit/s", OTHERS, outside.slow_viewer),
-    Fault("70 viewers of one address, idle", "another address gets a seat", outside.idle_viewers),
-    Fault("offers to publish, half open", "the real one drives on", outside.half_open),
-    Fault("offers of 2,300 lines", "refused; " + OTHERS, outside.long_offers),
-    Fault("candidates to addresses of others", "passed over", outside.bad_candidates),
-    Fault("VP8, damaged", OTHERS, bad_camera("libvpx", "video/VP8", outside.mutated)),
-    Fault("H.264, damaged", OTHERS, bad_camera("libx264", "video/H264", outside.mutated)),
-    Fault("VP8 of 16383² from 64² bytes", "not decoded", bad_camera("libvpx", "video/VP8", outside.huge)),
+    Fault("camera's machine vanishes, another comes", "it takes over", cameras.vanishing_camera, 0.5),
+    Fault("another publisher takes over", "it drives", cameras.camera_changes),
+    Fault("viewer's machine vanishes", OTHERS, peers.vanishing_viewer),
+    Fault("slow viewer, 60 kbit/s", OTHERS, peers.slow_viewer),
+    Fault("40 viewers of one address, idle", "another address gets a seat", peers.idle_viewers),
+    Fault("offers to publish, half open", "the real one drives on", peers.half_open),
+    Fault("offers of 2,300 lines", "refused; " + OTHERS, peers.long_offers),
+    Fault("candidates to addresses of others", "passed over", peers.bad_candidates),
+    Fault("VP8, damaged", OTHERS, bad_camera("libvpx", "video/VP8", cameras.mutated)),
+    Fault("H.264, damaged", OTHERS, bad_camera("libx264", "video/H264", cameras.mutated)),
+    Fault("VP8 of 16383² from 64² bytes", "not decoded", bad_camera("libvpx", "video/VP8", cameras.huge)),
     Fault("another size four times a second", OTHERS,
           bad_camera("libvpx", "video/VP8", size=lambda k: 64 + k // 15 % 8 * 32)),
-    Fault("3,000 datagrams of garbage", OTHERS, lambda house: outside.flood(house, outside.garbage, 3000)),
-    Fault("3,000 STUN requests of nobody", OTHERS, lambda house: outside.flood(house, outside.stun, 3000)),
-    Fault("500 requests for key frames", OTHERS, outside.key_flood),
-    Fault("data channel: unreadable JSON", "the next command is done", outside.deep_channel),
-    Fault("data channel: 1,000 commands", OTHERS, outside.command_flood),
-    Fault("300 data channels of one viewer", "four are listened to", outside.many_channels),
-    Fault("300 wrong tokens", "ten are looked at; " + OTHERS, outside.wrong_tokens),
-    Fault("other names, foreign pages, paths", "refused", outside.not_allowed),
-    Fault("300 idle connections", OTHERS, outside.idle_connections),
-    Fault("100 listeners that never read", OTHERS, outside.never_read),
-    Fault("JSON of 20 MB", "refused", outside.large_json),
-    Fault("JSON 12,000 levels deep", "refused", outside.deep_json),
-    Fault("upload of 120 MB that never ends", "refused", outside.endless_upload),
-    Fault("12 pictures of 6300² at once", "refused; " + OTHERS, outside.picture_bombs),
-    Fault("50 viewers at once", "all connect", outside.many_viewers),
-    Fault("MQTT broker killed, back after 1 s", OTHERS, outside.broker_gone),
-    Fault("MQTT: unreadable, 2 MB, 200 at once", "the next command is done", outside.mqtt_garbage),
-    Fault("RTSP camera answers with noise", "its stream says why; " + OTHERS, outside.rtsp_garbage),
-    Fault("recording's disk is full", "it says so; " + GOES_ON, outside.disk_full, place="disk"),
-    Fault("recording's file is deleted", "it says so, or begins anew", outside.folder_gone, place="disk"),
-    Fault("out of descriptors (ulimit -n 96)", "503 for who comes; " + GOES_ON, outside.out_of_descriptors, place="descriptors"),
-    Fault("12 such pictures under ulimit -v 4 GB", "refused; " + GOES_ON, outside.picture_bombs, place="memory"),
-    Fault("kill -9 while recording; started again", "what was recorded plays", outside.ended(signal.SIGKILL), place="again"),
-    Fault("SIGTERM while recording; started again", "the recording is finished", outside.ended(signal.SIGTERM), place="again"),
-    *(Fault(f"viewer joins: {loss} of packets lost, 100 ms each way", GOES_ON, outside.joins, place=f"{loss} lost")
+    Fault("1,500 datagrams of garbage", OTHERS, lambda house: peers.flood(house, peers.garbage, 1500)),
+    Fault("1,500 STUN requests of nobody", OTHERS, lambda house: peers.flood(house, peers.stun, 1500)),
+    Fault("500 requests for key frames", OTHERS, peers.key_flood),
+    Fault("data channel: unreadable JSON", "the next command is done", peers.deep_channel),
+    Fault("data channel: 1,000 commands", OTHERS, peers.command_flood),
+    Fault("300 data channels of one viewer", "four are listened to", peers.many_channels),
+    Fault("300 wrong tokens", "ten are looked at; " + OTHERS, strangers.wrong_tokens),
+    Fault("other names, foreign pages, paths", "refused", strangers.not_allowed),
+    Fault("300 idle connections", OTHERS, strangers.idle_connections),
+    Fault("100 listeners that never read", OTHERS, strangers.never_read),
+    Fault("JSON of 20 MB", "refused", strangers.large_json),
+    Fault("JSON 12,000 levels deep", "refused", strangers.deep_json),
+    Fault("upload of 120 MB that never ends", "refused", strangers.endless_upload),
+    Fault("6 pictures of 6300² at once", "refused; " + OTHERS, strangers.picture_bombs),
+    Fault("50 viewers at once", "all connect", peers.many_viewers),
+    Fault("MQTT broker killed, back after 1 s", OTHERS, around.broker_gone),
+    Fault("MQTT: unreadable, 2 MB, 200 at once", "the next command is done", around.mqtt_garbage),
+    Fault("RTSP camera answers with noise", "its stream says why; " + OTHERS, around.rtsp_garbage),
+    Fault("recording's disk is full", "it says so; " + GOES_ON, around.disk_full, place="disk"),
+    Fault("recording's file is deleted", "it says so, or begins anew", around.folder_gone, place="disk"),
+    Fault("out of descriptors (ulimit -n 96)", "503 for who comes; " + GOES_ON, strangers.out_of_descriptors,
+          place="descriptors"),
+    Fault("6 such pictures under ulimit -v 4 GB", "refused; " + GOES_ON, strangers.picture_bombs, place="memory"),
+    Fault("kill -9 while recording; started again", "what was recorded plays", around.ended(signal.SIGKILL), place="again"),
+    Fault("SIGTERM while recording; started again", "the recording is finished", around.ended(signal.SIGTERM), place="again"),
+    *(Fault(f"viewer joins: {loss} of packets lost, 100 ms each way", GOES_ON, peers.joins, place=f"{loss} lost")
       for loss in ("1 %", "5 %", "10 %")),
 ]  # fmt: skip

@@ -18,7 +18,9 @@ MAX_BYTES = 64_000_000
 MAX_SIDE = 2048  # larger pictures are scaled down when they are read
 MIN_SIDE = 64
 MEGA = 1_000_000
-MAX_PIXELS = 40 * MEGA  # that are decoded; a picture takes up to ten bytes of memory for each meanwhile
+MAX_PIXELS = (
+    40 * MEGA
+)  # that are decoded of a file of the user's own; a picture takes up to ten bytes of memory for each meanwhile
 PIXELS = {"JPEG2000": 16 * MEGA, "HEIF": 50 * MEGA}  # the first takes 16 bytes each; phones make the second as large
 MAX_JPEG = 250 * MEGA  # of a JPEG that is reduced while it is decoded
 MAX_JPEG_HELD = 64 * MEGA  # of one whose coefficients are all held meanwhile, six bytes each
@@ -40,15 +42,16 @@ class Decoded:
     scale: float
 
 
-def decode(data: bytes, name: str, ground: Colour = GROUND) -> Decoded:
-    """A picture, of an animated one the first; transparent parts show `ground`. PortraitError, in one line that begins with
-    `name`, for whatever is wrong with it."""
+def decode(data: bytes, name: str, ground: Colour = GROUND, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """A picture, of an animated one the first; transparent parts show `ground`. max_pixels: of what is decoded whole; JPEGs are
+    reduced meanwhile, and some formats have limits of their own. PortraitError, in one line that begins with `name`, for
+    whatever is wrong with it."""
     if len(data) > MAX_BYTES:
         raise PortraitError(f"{name}: {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // MEGA} MB are taken")
     try:
         with opened(data, name) as picture:
             longest = max(picture.size)
-            _check_size(picture, data, name)
+            _check_size(picture, data, name, max_pixels)
             picture.load()  # decodes; a TIFF turns itself upright here
             turned = UPRIGHT.get(_orientation(picture))
             profile = picture.info.get("icc_profile")
@@ -67,7 +70,7 @@ def decode_picture(data: bytes, name: str, ground: Colour = GROUND) -> Image:
     return decode(data, name, ground).image
 
 
-def _check_size(picture: Pillow.Image, data: bytes, name: str) -> None:
+def _check_size(picture: Pillow.Image, data: bytes, name: str, max_pixels: int) -> None:
     """Refuse what is too small or too large, and let a large JPEG be reduced by its decoder."""
     width, height = picture.size
     if min(width, height) < MIN_SIDE:
@@ -77,7 +80,7 @@ def _check_size(picture: Pillow.Image, data: bytes, name: str) -> None:
         _check_pixels(width * height, most, name)
         factor = MAX_SIDE / max(width, height)
         picture.draft(picture.mode, (math.ceil(width * factor), math.ceil(height * factor)))
-    most = PIXELS.get(picture.format or "", MAX_PIXELS)
+    most = PIXELS.get(picture.format or "", max_pixels)
     _check_pixels(math.prod(picture.size), most, name)
     if isinstance(picture, TiffImagePlugin.TiffImageFile):  # its tiles are decoded whole, and may be larger than it is
         width, height = (int(picture.tag_v2.get(tag, 0)) for tag in TILE)
@@ -86,7 +89,7 @@ def _check_size(picture: Pillow.Image, data: bytes, name: str) -> None:
 
 def _check_pixels(pixels: int, most: int, name: str) -> None:
     if pixels > most:
-        raise PortraitError(f"{name}: {pixels / MEGA:.0f} megapixels; at most {most // MEGA} are taken")
+        raise PortraitError(f"{name}: {pixels / MEGA:.0f} megapixels; at most {most // MEGA} are taken: save it smaller")
 
 
 def _is_held(picture: JpegImagePlugin.JpegImageFile, data: bytes) -> bool:

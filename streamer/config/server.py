@@ -277,6 +277,11 @@ class Portraits(Section):
     max_mb: int = Field(
         1000, ge=64, le=1_000_000, description="Largest size of all uploads together, in MB. Reached, it is the same."
     )
+    max_megapixels: float = Field(
+        16, ge=0.1, le=40,
+        description="Largest picture that is uploaded, in millions of pixels; each takes up to ten bytes of memory for a moment. "
+        "JPEGs may have 250, HEIC pictures 50.",
+    )  # fmt: skip
     background: str = Field(to_text(GROUND), description="Colour behind the transparent parts of a picture.")
 
     @field_validator("background", mode="before")

@@ -71,6 +71,7 @@ class Gallery:
         self._in_use = in_use
         self._config = config
         folder = (config.folder or user_data_path("puppetcast") / "portraits").expanduser()
+        self._max_pixels = round(config.max_megapixels * MEGA)
         self._shelf = Shelf(folder if config.keep else None)
         self._preparing = Preparing(limits, in_use, frame_s)
         self._own: dict[str, Portrait] = {}  # of the config, and bundled ones of which another face was chosen
@@ -174,7 +175,7 @@ class Gallery:
     async def preview(self, name: str, data: bytes) -> Decoded:
         """A picture as it is read; PortraitError."""
         async with self._one_at_a_time:
-            return await self._beside(partial(_tidy, decode, data, name, self._config.ground))
+            return await self._beside(partial(_tidy, decode, data, name, self._config.ground, self._max_pixels))
 
     async def _beside(self, work: Callable[[], T]) -> T:
         """On the thread of the uploads: those of the others are for what viewers wait for."""
@@ -183,7 +184,7 @@ class Gallery:
     def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes]:
         """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came
         with that."""
-        portrait = _tidy(read_portrait, name, data, self._faces, marks, self._config.ground)
+        portrait = _tidy(read_portrait, name, data, self._faces, marks, self._config.ground, self._max_pixels)
         about = puppetfile.About(portrait.name, "one picture")
         return portrait, data if portrait.about is not None else pack_puppet(portrait, about)
 

@@ -98,7 +98,7 @@ async def test_pictures_recover_on_a_bad_line(model, bad_line):
         pytest.skip("a real line between two hosts is tested instead")
     with run_server(webrtc={"bitrate_kbps": 1000}) as server:
         async with (
-            httpx.AsyncClient(base_url=server.url) as http,
+            httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http,
             publishing(http) as camera,
             watching(http) as (viewer, receiver),
         ):

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 
 from bench.check import LIMITS, compare, unlike
+from bench.faults import mark
+from bench.faults.places import PLACES
+from bench.faults.report import text
+from bench.faults.run import Row
+from bench.faults.table import FAULTS
 from bench.machine import CLASS, RESULTS, committed, machine
 from bench.mesh import other_package
 from pipeline.errors import PuppetError
 from pipeline.mesh.geometry import Geometry
+from pipeline.portrait import bundled
 
 from ..conftest import ROOT
 
@@ -130,3 +140,31 @@ def test_what_shows_between_lids_is_counted_in_green() -> None:
     assert shown.slope == pytest.approx(0.9, abs=0.02)
     assert when_shut == pytest.approx(0.1)
     assert compare_slits([marks] * 3, np.array([0.3, 0.2, 0.3]))[1] is None
+
+
+def test_a_share_of_the_camera_is_seen_in_a_picture() -> None:
+    side = 64
+    grey = np.full((side * 3 // 2, side), 128, np.uint8)
+    camera = mark.marked(grey, side)
+    for part in (0.0, 0.2, 1.0):
+        mixed = (grey + part * (camera.astype(np.float32) - grey)).astype(np.uint8)
+        frame = av.VideoFrame.from_ndarray(mixed, format="yuv420p").reformat(96, 80)
+        assert mark.of_frame(frame) == pytest.approx(0.86 * part, abs=0.02), "edges are blurred"
+        assert (mark.of_frame(frame) > mark.LEAKED) == (part > 0)
+    for name in ("collins", "visitor"):
+        picture = bundled(name).image
+        assert abs(mark.of_jpeg(cv2.imencode(".jpg", picture[:, :, ::-1])[1].tobytes())) < mark.LEAKED / 2
+
+
+def test_forty_faults_have_names_places_and_insides() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) > 40
+    assert {fault.place for fault in FAULTS} <= PLACES.keys()
+    assert FAULTS[0].name == "nothing (for comparison)"
+
+
+def test_the_page_of_faults_says_what_was_not_kept() -> None:
+    row = Row("a fault", "a promise", [0.0, 2.0], [1, 5], 10, 0, Counter({"told": 2}), ["AssertionError: broken"])
+    machine = {"date": "2026-01-01", "commit": "abc", "cpu": "a processor", "cores": 2, "times": 2}
+    page = text({**machine, "rows": [row.figures()], "ways": {"view: compared": 10, "view: leaked": 0}}, "A note.")
+    assert "| a fault | a promise | 1.0, 1.9 | 3, 5 | 0 of 10 | told; **1 of 2 not kept**: AssertionError: broken |" in page
+    assert "view 0 of 10." in page

@@ -15,6 +15,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from pipeline.frames import _SEAL, CLOCK, AnimatedFrame, planar
 from streamer.limits import Bitrates
+from streamer.stream.status import HANG_S
 from streamer.webrtc import encoders, tracks
 from streamer.webrtc.broadcast import KEY_GAP_S, KEY_WAIT_S, RESEND_S, Broadcast
 from streamer.webrtc.encoders import LiveEncoder, LiveH264Encoder, LiveVp8Encoder
@@ -310,3 +311,23 @@ def test_where_nvenc_does_not_open_there_is_x264(monkeypatch: pytest.MonkeyPatch
     assert packet is not None
     assert packet.is_keyframe
     assert bytes(packet)[:4] == b"\0\0\0\1"
+
+
+@virtual
+async def test_an_encoder_that_hangs_or_dies_is_replaced() -> None:
+    async with broadcasting() as broadcast:
+        viewer = Viewer()
+        broadcast.join(viewer.track)
+        await offer(broadcast, 5)
+        before, first = len(viewer.got), broadcast._encoder
+        broadcast._task.cancel()
+        await offer(broadcast, 5)
+        assert broadcast.part().heart.trouble(HANG_S) == "has died"
+        assert len(viewer.got) == before
+        await broadcast.part().restart()
+        await offer(broadcast, 5)
+        assert broadcast.part().heart.trouble(HANG_S) == ""
+        assert len(viewer.got) > before
+        assert viewer.got[before][1].is_keyframe
+        assert broadcast._encoder is not first
+        viewer.track.stop()

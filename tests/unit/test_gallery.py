@@ -303,3 +303,13 @@ async def test_a_long_gallery_is_light(opened):
     assert not gallery._loaded, "no picture is read for the list"
     await asyncio.gather(*(gallery.get(key) for key in await asyncio.to_thread(gallery.keys) if key not in bundled_names()))
     assert len(gallery._loaded) == galleries.MAX_LOADED + 1
+
+
+async def test_a_large_upload_is_refused_before_it_is_decoded(opened):
+    gallery = opened(max_megapixels=1)
+    out = io.BytesIO()
+    Image.new("1", (2000, 1500)).save(out, "PNG")
+    with pytest.raises(PortraitError, match=r"large\.png: 3 megapixels; at most 1 are taken"):
+        await gallery.add("large.png", out.getvalue(), MARKS)
+    with pytest.raises(PortraitError, match="megapixels"):
+        await gallery.preview("large.png", out.getvalue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from fractions import Fraction
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from aiortc.jitterbuffer import JitterFrame
 from fastapi import FastAPI, Request
+from pyee.asyncio import AsyncIOEventEmitter
 
 from streamer.config import Config, Http, Mqtt, WebRtc
 from streamer.control.commands import read_envelope
@@ -479,3 +481,37 @@ async def test_a_few_uploads_are_under_way_at_one_time():
         free.set()
         assert [(await reply).status_code for reply in under_way] == [200, 200]
         assert (await client.post("/large", content=b"x")).status_code == 200
+
+
+async def test_nobody_is_let_in_where_descriptors_are_few(monkeypatch, caplog):
+    seats = sessions()
+    monkeypatch.setattr("resource.getrlimit", lambda which: (len(os.listdir("/proc/self/fd")) + 10, 4096))
+    with pytest.raises(TooManySessions, match=r"file descriptors left \(ulimit -n\)"):
+        await seats._new("whep", NOBODY, offer().replace("recvonly", "sendrecv"), Caller())  # type: ignore[arg-type]
+    assert "nobody is let in" in caplog.text
+
+
+async def test_a_viewer_has_a_few_data_channels_that_are_listened_to():
+    """Of three hundred."""
+    seats, obeyed = sessions(), []
+
+    class Channel(AsyncIOEventEmitter):
+        readyState = "open"
+
+        def send(self, answer: str) -> None:
+            obeyed.append(answer)
+
+    async def commands(stream: str, text: str) -> str:
+        return text
+
+    session, _ = await seats._new("whep", NOBODY, offer().replace("recvonly", "sendrecv"), Caller())  # type: ignore[arg-type]
+    before = len(session.tasks)
+    seats._obey(session, commands)
+    channels = [Channel() for _ in range(300)]
+    for channel in channels:
+        session.connection.emit("datachannel", channel)
+    assert len(session.tasks) == before + 4
+    for k, channel in enumerate(channels):
+        channel.emit("message", str(k))
+    await until(lambda: obeyed == ["0", "1", "2", "3"])
+    await seats.close_all()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -18,10 +20,12 @@ from streamer.sinks.base import OVER, OutputState, OutputStatus
 from streamer.sinks.outputs import Outputs
 from streamer.sinks.push import Push
 from streamer.sinks.retry import HEALTHY_S, Retry
-from streamer.sinks.runner import STILL_S, OutputRunner
+from streamer.sinks.runner import HANG_S, STILL_S, OutputRunner
 from streamer.webrtc.broadcasts import Broadcasts
 from streamer.webrtc.ice import IceServers
 from streamer.webrtc.whip_push import WhipPush
+
+from ..waiting import until
 
 RESOLUTION_S = 1e-9  # of the clock: a timer is due at the next tick
 JITTER = 0.2  # by so much of itself a wait may be longer or shorter
@@ -272,3 +276,27 @@ def test_outputs_of_every_kind_are_checked_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="must begin with http://") as caught:
         Outputs(config, {"whip": whip}).check()
     assert "hidden" not in str(caught.value)
+
+
+async def test_an_output_that_died_is_begun_anew_and_one_that_hangs_is_made_to_fail() -> None:
+    bench = Bench()
+    ended = threading.Event()
+
+    def waits(call: str) -> None:
+        if call == "write":
+            ended.wait(30)
+
+    bench.output.broken = waits
+    bench.runner.offer(animated(1))
+    assert bench.runner.part().heart.trouble(HANG_S) == "has died", "it has not begun"
+    bench.runner._loop = asyncio.get_running_loop()
+    await bench.runner.part().restart()
+    await until(lambda: bench.output.log == ["open", "write 1 at 0"])
+    assert bench.runner.part().heart.trouble(HANG_S) == ""
+    bench.time_s = HANG_S + 1
+    assert "at one piece of work for more than 30 s" in bench.runner.part().heart.trouble(HANG_S)
+    await bench.runner.part().restart()
+    assert bench.output.log[-1] == "abort"
+    ended.set()
+    await bench.runner.stop()
+    assert bench.runner.part().heart.trouble(HANG_S) == "", "what is over has not died"

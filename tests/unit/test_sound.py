@@ -177,3 +177,17 @@ async def test_whether_there_is_sound() -> None:
         await speak(audio, 0.1)
         audio.clear()
         assert not audio.has_sound
+
+
+@virtual
+async def test_sound_that_has_died_is_begun_anew() -> None:
+    async with line(lambda: 0.1) as (audio, ear):
+        await speak(audio, 0.2)
+        audio._task.cancel()
+        await asyncio.sleep(1)
+        assert audio.part().heart.trouble(5) == "has died"
+        before = len(ear.times)
+        await audio.part().restart()
+        await speak(audio, 0.5)
+        await asyncio.sleep(0.5)
+        assert len(ear.times) > before + 20

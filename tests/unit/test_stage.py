@@ -139,9 +139,10 @@ def test_more_than_a_batch_is_served_longest_ago_first() -> None:
     assert {name: [n for n, _ in log.lines].count(name) for name in turns} == dict.fromkeys("abcde", 3)
 
 
-@pytest.mark.parametrize("wrong", [[], [None], [np.zeros((24, 16), np.float32)], [np.zeros((25, 16), np.uint8)], None])
+@pytest.mark.parametrize("wrong", [[], [None], [np.zeros((24, 16), np.float32)], [np.zeros((25, 16), np.uint8)],
+                                   [np.zeros((12, 8), np.uint8)], None])  # fmt: skip
 def test_what_is_no_picture_costs_that_frame_alone(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Too few, none, of another type, of another shape."""
+    """Too few, none, of another type, of another shape, of another size than the portrait."""
     stage, engine, _, log = staged()
     turn = Turn()
     right = engine.submit

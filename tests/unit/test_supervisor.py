@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
+from configparser import ConfigParser
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ from streamer.control.state import device_of
 from streamer.http.access import Access
 from streamer.http.metrics import exposition
 from streamer.http.server import create_app
+from streamer.signals import STUCK_S
 from streamer.stream.admission import Admission
 from streamer.stream.background import Background
 from streamer.stream.stages import Stages
@@ -34,6 +36,7 @@ from streamer.stream.status import HANG_S
 from streamer.stream.stream import Shown, Stream
 from streamer.stream.supervisor import EXIT_CODE, LOOK_S, Supervisor
 
+from ..conftest import ROOT
 from ..fakes import FakeEngine, FakePrepared, LoopTime, VirtualStage, WallTime, camera_frame
 from ..virtual_time import now, virtual
 
@@ -143,7 +146,7 @@ async def test_streams_of_a_lost_device_go_on_with_the_other_engine() -> None:
         assert await ready(house) == (200, {"ready": True})
         told = SimpleNamespace(
             states=list, devices=lambda: [device_of(stage, house.admission) for stage in house.engines.stages],
-            supervisor=house.supervisor,
+            supervisor=house.supervisor, outputs=SimpleNamespace(library=SimpleNamespace(free_bytes=lambda: 0)),
         )  # fmt: skip
         assert [device.lost for device in told.devices()] == [WHY, ""]
         assert b'puppetcast_device_lost{engine="liveportrait"} 1.0' in exposition(told)  # type: ignore[arg-type]
@@ -309,3 +312,14 @@ def test_a_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "No such file" in caplog.text
     monkeypatch.delenv("NOTIFY_SOCKET")
     systemd.ready()
+
+
+def test_the_service_file_is_one_that_a_service_manager_reads() -> None:
+    unit = ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(ROOT / "docker" / "puppetcast.service")
+    service = unit["Service"]
+    assert service["Type"] == "notify"
+    assert 10 * LOOK_S < float(service["WatchdogSec"]) < 60
+    assert service["ExecReload"].endswith("-HUP $MAINPID")
+    assert float(service["TimeoutStopSec"]) > STUCK_S
