@@ -81,9 +81,10 @@ test: setup browser peers style
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The everyday part, in a minute and a half: units, without whole networks, long clips and whatever else takes a processor more
-# than a second or two, which is marked 'slow'. On two workers, as units do not wait, and a third would import all once more.
+# than a second or two, which is marked 'slow', and without types. On two workers, as units do not wait, and a third would import
+# all once more.
 quick: WORKERS ?= 2
-quick: check
+quick: style
 	$(BIN)/pytest tests/unit -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # CHECK=1 holds the figures against the committed ones of this class of machine, which are of the clip d10.
