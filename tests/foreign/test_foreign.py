@@ -160,9 +160,9 @@ def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
             try:
                 assert client.stdout is not None
-                assert next((line for line in client.stdout if line == "50\n"), None), "it shows pictures, or sends them"
+                assert next((line for line in client.stdout if line == "30\n"), None), "it shows pictures, or sends them"
                 if mode == "whip":
-                    wait_until(lambda: server.control.state("live").frames_in, holds=lambda frames: frames > 50)
+                    wait_until(lambda: server.control.state("live").frames_in, holds=lambda frames: frames > 25)
                 told, _ = client.communicate("", timeout=LIMIT_S)
             finally:
                 client.kill()
