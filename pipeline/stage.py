@@ -106,8 +106,9 @@ class AnimationStage:
         self._frame_s.append(seconds)
 
     def limit_s(self, least_s: float) -> float:
-        """How long a piece of its work may take: that, or many times what it takes lately."""
-        return max(least_s, SLOWER * self.engine.max_batch * (self.frame_s() or 0.0))
+        """How long a piece of its work may take: that, or many times what it takes lately, or what a device may."""
+        device_s = 0.0 if self.engine.on_cpu else self._watch_s
+        return max(least_s, SLOWER * self.engine.max_batch * (self.frame_s() or 0.0), device_s)
 
     def watch(self) -> None:
         """See whether the device still answers; from any thread, now and then."""

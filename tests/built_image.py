@@ -54,6 +54,7 @@ mount --bind {models} {root}/models
 exec chroot {root} setpriv --reuid {user} --regid {user} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
   env -i -C /data {environment} {command}
 """
+SILENT = {"puppetcast_source_lag_seconds"}  # of cameras that tell the time alone
 URL = "http://127.0.0.1:8080"
 
 
@@ -177,7 +178,7 @@ def scraped(pid: int, folder: Path, stack: ExitStack) -> None:
     for query in [*queries, *_parts_of_alerts()]:
         found = _asked(pid, f"http://{port}/api/v1/query", query)["result"]
         print(f"{len(found):3} series: {query}")
-        if not found:
+        if not found and query.split("{")[0] not in SILENT:
             sys.exit("nothing answers that query")
     groups = _asked(pid, f"http://{port}/api/v1/rules")["groups"]
     rules = [rule for group in groups for rule in group["rules"]]

@@ -24,9 +24,9 @@ def locked(requirements: Path) -> dict[str, tuple[str, list[str]]]:
 
 def licence(package: Distribution) -> str:
     """What it says of itself, in a line."""
-    about: Any = package.metadata  # a message, whatever its type says
-    said = about.get("License-Expression") or about.get("License") or ""
-    classed = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
+    about = package.metadata.json
+    said = str(about.get("license_expression") or about.get("license") or "")
+    classed = [line.rpartition(" :: ")[2] for line in about.get("classifier", []) if line.startswith("License ::")]
     return said if said and "\n" not in said else ", ".join(classed) or said.strip().partition("\n")[0] or "not said"
 
 

@@ -10,7 +10,7 @@ TEXT = """# Reliability
 
 What was promised for each fault, and what became of it: `make faults` injects each of them into a real server, with a camera by WHIP, a viewer by WHEP, a recording and a push by RTSP, and writes this page and its picture. In tests each of these has its own (`tests/unit/test_supervisor.py`, `test_stage.py`, `test_limits.py`, `test_broadcast.py`, `tests/live/`); here it is measured.
 
-Measured {date} at commit {commit} on {cpu}, {cores} cores, in {times} injections of each. {note}
+Measured {date} at commit {commit} on {cpu}, {cores} cores, with up to {times} injections of each; *n* says how many. {note}
 
 - **Recovery**: the longest interruption, in seconds, less the time that the fault itself lasts; an interruption is a viewer who gets no new picture for {gap:g} s. 0 is none at all.
 - **Lost**: pictures of the camera ({fps} a second) that the viewer never saw, from the injection until pictures went on; the first row has what a busy machine loses with nothing wrong.
@@ -18,8 +18,8 @@ Measured {date} at commit {commit} on {cpu}, {cores} cores, in {times} injection
 
 ![Recovery by fault](images/reliability.svg)
 
-| Fault | Promise | Recovery p50, p95 (s) | Lost p50, most | Leaked | |
-|---|---|---|---|---|---|
+| Fault | Promise | n | Recovery p50, p95 (s) | Lost p50, most | Leaked | |
+|---|---|---|---|---|---|---|
 {rows}
 
 By the other ways out, over the whole run: {ways}.
@@ -59,7 +59,7 @@ def _row(row: dict[str, Any]) -> str:
         f"**{len(row['broken'])} of {row['times'] or len(row['broken'])} not kept**: {row['broken'][0]}" if row["broken"] else ""
     )
     words = "; ".join(part for part in (told, broken) if part).replace("|", "/").replace("\n", " ")
-    return f"| {row['name']} | {row['promise']} | {recovery} | {lost} | {row['leaked']} of {row['compared']} | {words} |"
+    return f"| {row['name']} | {row['promise']} | {row['times']} | {recovery} | {lost} | {row['leaked']} of {row['compared']} | {words} |"
 
 
 def draw(result: dict[str, Any], path: Path) -> None:

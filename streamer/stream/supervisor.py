@@ -74,7 +74,8 @@ class Supervisor:
         self._done: set[AnimationStage] = set()
         self._leaving: set[asyncio.Task[None]] = set()  # devices that are lost
         self._tries: dict[tuple[str, str], _Tries] = {}
-        self._looked_s = self._awake_s = clock()
+        self._looked_s = float("inf")  # not yet: there is nothing to look after
+        self._awake_s = clock()
         self._troubles: dict[tuple[str, str], str] = {}
         self.restarts: Counter[tuple[str, str]] = Counter()
 

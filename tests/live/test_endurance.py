@@ -54,7 +54,7 @@ def line():
 
 @pytest.mark.browser
 def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path):
-    camera = as_camera(clip("d10"), tmp_path / "camera.y4m", 90)
+    camera = as_camera(clip("d10"), tmp_path / "camera.y4m", 90, side=512, fps=30)
     config = tmp_path / "config.yaml"
     config.write_text(
         f"http: {{host: 0.0.0.0}}\nauth: {{token: {TOKEN}}}\nwebrtc: {{bind_addresses: [{NEAR_ADDRESS}]}}\n"

@@ -166,5 +166,5 @@ def test_the_page_of_faults_says_what_was_not_kept() -> None:
     row = Row("a fault", "a promise", [0.0, 2.0], [1, 5], 10, 0, Counter({"told": 2}), ["AssertionError: broken"])
     machine = {"date": "2026-01-01", "commit": "abc", "cpu": "a processor", "cores": 2, "times": 2}
     page = text({**machine, "rows": [row.figures()], "ways": {"view: compared": 10, "view: leaked": 0}}, "A note.")
-    assert "| a fault | a promise | 1.0, 1.9 | 3, 5 | 0 of 10 | told; **1 of 2 not kept**: AssertionError: broken |" in page
+    assert "| a fault | a promise | 2 | 1.0, 1.9 | 3, 5 | 0 of 10 | told; **1 of 2 not kept**: AssertionError: broken |" in page
     assert "view 0 of 10." in page

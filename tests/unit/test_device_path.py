@@ -624,6 +624,14 @@ def test_kernels_are_kept_with_the_checkpoints(tiny, tmp_path, monkeypatch):
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(user_cache_path("puppetcast") / "compiled")
 
 
+def test_a_processor_does_not_compile_m(tiny):
+    """Which takes longer then, and most of a start."""
+    for device, compiles in (("cpu", False), ("meta", True)):
+        networks = Runtime(Settings(tiny, device, Precision.FP32, build=Build(compile=Compile.ON)))._networks
+        assert isinstance(networks.motion.forward, build.Compiled) == compiles
+        assert isinstance(networks.warping.forward, build.Compiled)
+
+
 def test_graphs_need_cuda():
     with pytest.raises(ModelError, match="CUDA"):
         build.complete(Build(graph=True), CPU)

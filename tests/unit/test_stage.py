@@ -22,7 +22,7 @@ from pipeline.follow.neutral import FaceState
 from pipeline.frames import AnimatedFrame, Image, planar
 from pipeline.lane import FADE_STEP_S, REST_AFTER_S, Lane, Screen
 from pipeline.runners import StageThread
-from pipeline.stage import AnimationStage, Turn, Work
+from pipeline.stage import SLOWER, AnimationStage, Turn, Work
 from streamer.config import Device
 from streamer.errors import Overloaded
 from streamer.stream.admission import Admission
@@ -272,6 +272,15 @@ def test_a_processor_takes_the_time_it_needs() -> None:
         time.sleep(9.0)
         stage.watch()
         assert not stage.lost
+
+
+def test_a_stage_may_take_as_long_as_its_device_may_and_many_times_as_long_as_lately() -> None:
+    assert staged()[0].limit_s(5) == 5
+    assert staged(on_cpu=False, watch_s=30)[0].limit_s(5) == 30
+    assert staged(on_cpu=False, watch_s=0)[0].limit_s(5) == float("inf"), "who turns it off has it wait"
+    slow = staged(max_batch=2)[0]
+    slow.measured(1.5)
+    assert slow.limit_s(5) == SLOWER * 2 * 1.5
 
 
 def test_the_next_batch_is_prepared_while_the_device_works() -> None:
