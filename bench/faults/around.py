@@ -11,20 +11,19 @@ from typing import Any
 import aiomqtt
 
 from .house import House
-from .strangers import ATTACKER
 
 
 async def broker_gone(house: House) -> None:
     """The MQTT broker is killed, and comes back after a second."""
     house.broker.now.kill()  # type: ignore[attr-defined]
     await asyncio.sleep(1)
-    house.broker.start()  # type: ignore[attr-defined]
+    await asyncio.to_thread(house.broker.start)  # type: ignore[attr-defined]
 
 
 async def mqtt_garbage(house: House) -> str:
     """What cannot be read comes as commands, and answers are asked for where none may go; the next command is done."""
     port = house.broker.port  # type: ignore[attr-defined]
-    async with aiomqtt.Client(ATTACKER.replace("2", "1"), port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+    async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
         await client.subscribe("puppetcast/live/cmd/mirror/result")
         for payload in ("[" * 12_000, bytes(2_000_000), b"\xff\xfe"):
             await client.publish("puppetcast/live/cmd/change", payload, qos=1)

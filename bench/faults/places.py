@@ -8,6 +8,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -43,6 +44,11 @@ class Broker:
     def start(self) -> None:
         command = ["mosquitto", "-p", str(self.port)]
         self.now = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100):  # until it takes connections
+            with socket.socket() as probe:
+                if not probe.connect_ex(("127.0.0.1", self.port)):
+                    break
+            time.sleep(0.1)
 
     def end(self) -> None:
         self.now.kill()

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from .house import House, fresh_connection, negotiate
 
 ATTACKER = "127.0.0.2"  # another address than that of the viewer, who is not to pay for it
+GUESSER = "127.0.0.9"  # has to wait afterwards
 
 
 def attacker(house: House, token: str = "rule", address: str = ATTACKER) -> httpx.AsyncClient:
@@ -29,7 +30,7 @@ def address(house: House) -> tuple[str, int]:
 
 
 async def wrong_tokens(house: House, count: int = 300) -> str:
-    async with attacker(house, "guess") as http:
+    async with attacker(house, "guess", GUESSER) as http:
         answers = [(await http.patch("/api/streams/live", json={"mirror": True})).status_code for _ in range(count)]
     assert answers.count(401) <= 10, answers.count(401)
     return f"{answers.count(401)} of {count} wrong tokens were looked at"

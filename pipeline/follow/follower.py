@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..face.motion import Array
 from ..face.tracker import Tracker
 from ..frames import Image
@@ -9,6 +11,8 @@ from .calibration import Calibrating
 from .framing import Framing
 from .neutral import FaceState, NeutralKeeper
 from .tuning import Tuning
+
+FAR = 10  # times the picture's longer side
 
 
 class Follower:
@@ -35,9 +39,12 @@ class Follower:
 
     def track(self, image: Image, time_s: float) -> Array | None:
         """(478, 3) landmarks of the face, in the unit of the driver's first picture, whatever the size and shape of this one;
-        None where no face is seen, or none is looked for."""
+        None where no face is seen, or none is looked for. What lies far outside of the picture, or nowhere, is no face: filters
+        would remember it for long."""
         landmarks = None if self.tuning.paused else self.tracker.track(image, time_s)
-        return None if landmarks is None else self.framing(landmarks, image.shape, time_s)
+        if landmarks is None or not (np.abs(landmarks) < FAR * max(image.shape)).all():  # not so for NaN either
+            return None
+        return self.framing(landmarks, image.shape, time_s)
 
     def tune(self, tuning: Tuning) -> None:
         self.tuning = tuning

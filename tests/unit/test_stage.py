@@ -30,6 +30,7 @@ from streamer.stream.intake import Intake
 from streamer.stream.stages import Stages
 
 from ..fakes import (
+    FACE,
     GREY,
     REST,
     FakeEngine,
@@ -751,3 +752,19 @@ def test_threads_outlive_whatever_fails() -> None:
     assert rig.running.stop(30)
     assert rig.stage.stop(30)
     assert rig.screen.stats.errors == 2
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e30])
+def test_landmarks_that_lie_nowhere_are_no_face(wrong: float) -> None:
+    """Once: the filters would go on with them."""
+    puppeteer = FakePuppeteer()
+    image = np.full((100, 100, 3), 50, np.uint8)
+    right = puppeteer.track(image, 0.0)
+    assert right is not None
+    sees = puppeteer.tracker.track
+    puppeteer.tracker.track = lambda image, time_s: FACE * np.where(np.arange(len(FACE)) == 7, wrong, 1)[:, None]  # type: ignore[method-assign]
+    assert puppeteer.track(image, 0.1) is None
+    puppeteer.tracker.track = sees  # type: ignore[method-assign]
+    again = puppeteer.track(image, 0.2)
+    assert again is not None
+    assert np.allclose(again, right)
