@@ -24,12 +24,16 @@ define INSTALL
 	@touch $@
 endef
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers image-check faults docs clean
+# What tests import, made into bytecode by two processes: each of the tests' workers would make all of it at the same time.
+READ_ONCE = $(BIN)/python -c "import torch._dynamo" 2>/dev/null & $(BIN)/python -c "import scipy.interpolate, tests.conftest"; wait
+
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults fuzz soak image image-check lock release docs clean
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(call INSTALL,[$(EXTRAS)],$(comma) PyTorch and what the tests need (2 GB on disk; 6 GB where pip gets PyTorch for CUDA))
+	@$(READ_ONCE)
 	@touch $(VENV)/.run $(VENV)/.runliveportrait
 
 $(VENV)/.run$(HEAVY): pyproject.toml constraints.txt
@@ -72,12 +76,15 @@ test quick: export PYTHONDONTWRITEBYTECODE :=
 
 # On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. Types are checked by
 # 'make check', which .ci/run makes, too.
-WORKERS ?= 3
+test: WORKERS ?= 3
 test: setup browser peers style
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# The everyday part, in a minute or two: without servers, browsers and whole networks.
-quick: check
+# The everyday part, in a minute and a half: units, without whole networks, long clips and whatever else takes a processor more
+# than a second or two, which is marked 'slow', and without types. On two workers, as units do not wait, and a third would import
+# all once more.
+quick: WORKERS ?= 2
+quick: style
 	$(BIN)/pytest tests/unit -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # CHECK=1 holds the figures against the committed ones of this class of machine, which are of the clip d10.
@@ -109,6 +116,36 @@ image-check: setup
 # or all once, and writes nothing. Wants 'make peers', and root for hosts of their own and a small disk.
 faults: setup
 	$(BIN)/python -m bench.faults $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick) $(if $(NOTE),--note '$(NOTE)')
+
+# The processor image by buildah (root, Debian), run without any right, watched, scraped and ended. BASE=debian makes the base
+# image of Debian's packages, where no registry is.
+image: setup
+	BASE=$(BASE) $(BIN)/python -m tests.built_image
+
+# Everything that reads what strangers send, tried with what nobody would send; MIN minutes in all, TARGETS= for some.
+MIN ?= 10
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -W ignore -m tests.fuzz --minutes $(MIN) $(TARGETS)
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	@$(PIP) --constraint constraints.txt --editable '.[dev,fuzz]'
+	@touch $@
+
+# Everything at random for MIN minutes, by a seed, and whether anything grows; CYCLES=1000 instead publishes and watches so often.
+SEED ?= 1
+soak: setup
+	$(BIN)/python -m tests.soak --minutes $(MIN) --seed $(SEED) $(if $(CYCLES),--cycles $(CYCLES)) -o out/soak.json
+
+# docker/requirements.txt: the image's packages, each with the hashes of its files.
+lock:
+	python3 -m venv out/lock && out/lock/bin/pip install --quiet uv
+	echo hatchling | UV_CUSTOM_COMPILE_COMMAND="make lock" out/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
+	  --constraint constraints.txt --generate-hashes --no-annotate --quiet --output-file docker/requirements.txt
+
+# What is passed on: wheel, list of its parts (CycloneDX), their licences.
+release: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir out/release .
+	$(BIN)/python -m tools.parts docker/requirements.txt out/release
 
 # The references in docs/ and the shipped config, made from the code.
 docs: setup

@@ -17,7 +17,6 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 from pipeline.budget import FrameBudget
 from pipeline.clips import Progress, open_clip, timed
@@ -88,6 +87,8 @@ class Bench:
     def quiet(self, frames: list[Image], tuning: Tuning) -> float:
         """p95 of what in the path of a landmark is no motion, over a quiet stretch of a clip: its distance from a
         parabola through seven frames (Savitzky and Golay, Analytical Chemistry 36(8), 1964)."""
+        from scipy.signal import savgol_filter  # takes longer to import than all else here
+
         marks = self.landmarks(self.animated(frames, tuning, frames[:40]))
         rest = (marks - savgol_filter(marks, 7, 2, axis=0))[3:-3]
         return float(np.percentile(np.linalg.norm(rest, axis=2), 95))

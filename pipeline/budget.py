@@ -81,6 +81,7 @@ class FrameBudget:
 
     def _refusal(self, captured_s: float) -> Skip | None:
         now = self._clock()
+        captured_s = min(captured_s, now)  # a source whose clock runs ahead must not keep later frames away
         self._forget(now)
         if (now - captured_s) * 1000 > self.max_age_ms:
             return Skip.STALE

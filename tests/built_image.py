@@ -38,17 +38,23 @@ STREAMS = {"live": {}, "pattern": {"source": "pattern"}, "gone": {"source": "net
 SETTINGS = {"AUTH__TOKEN": TOKEN, "DOWNLOADS__FETCH": "false", "STREAMS": json.dumps(STREAMS)}
 SET_UP = """
 ip link set lo up
+ip link add one type veth peer name other
+ip address add 10.77.1.1/24 dev one
+ip link set one up
+ip link set other up
 mount --make-rprivate /
 mount --bind {root} {root}
 mount -o remount,bind,ro {root}
 mount -t proc proc {root}/proc
 mount --rbind /dev {root}/dev
+mount --rbind /sys {root}/sys
 mount -t tmpfs -o mode=1777 tmpfs {root}/tmp
 mount --bind {data} {root}/data
 mount --bind {models} {root}/models
 exec chroot {root} setpriv --reuid {user} --regid {user} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
   env -i -C /data {environment} {command}
 """
+SILENT = {"puppetcast_source_lag_seconds"}  # of cameras that tell the time alone
 URL = "http://127.0.0.1:8080"
 
 
@@ -62,6 +68,8 @@ def make_base() -> None:
         packages = "python3,python3-venv,python3-pip,ca-certificates"
         subprocess.run(["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", folder], check=True)
         Path(folder, "usr/bin/python").symlink_to("python3")
+        for left in ("var/cache/apt", "var/lib/apt/lists"):
+            shutil.rmtree(Path(folder, left))
         made = buildah("from", "scratch").strip()
         buildah("add", "--quiet", made, folder, "/")
         buildah("commit", "--quiet", "--rm", made, BASE)
@@ -170,7 +178,7 @@ def scraped(pid: int, folder: Path, stack: ExitStack) -> None:
     for query in [*queries, *_parts_of_alerts()]:
         found = _asked(pid, f"http://{port}/api/v1/query", query)["result"]
         print(f"{len(found):3} series: {query}")
-        if not found:
+        if not found and query.split("{")[0] not in SILENT:
             sys.exit("nothing answers that query")
     groups = _asked(pid, f"http://{port}/api/v1/rules")["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
@@ -210,7 +218,7 @@ def main() -> None:
         print(f"healthy after {wait_healthy(pid):.1f} s")
         print(confined(pid))
         viewer = subprocess.Popen(inside(pid, sys.executable, "-m", "tests.built_image", "--watch"))
-        stack.callback(viewer.wait)
+        stack.callback(viewer.kill)
         if shutil.which("prometheus"):
             scraped(pid, folder, stack)
         viewer.wait(120)

@@ -49,7 +49,8 @@ LONGEST = (
 NEED_TORCH = tuple(
     f"test_{name}.py"
     for name in (
-        "device_path", "download", "fake_device", "gpu", "gpu_report", "liveportrait", "liveportrait_engine", "template",
+        "device_path", "download", "fake_device", "gpu", "gpu_report", "kernels", "liveportrait", "liveportrait_engine",
+        "template", "ways",
     )
 )  # fmt: skip
 
@@ -61,7 +62,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_configure() -> None:
     if "PUPPETCAST_MODELS" not in os.environ and (SHARED / "models").is_dir():
         os.environ["PUPPETCAST_MODELS"] = str(SHARED / "models")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks are slower on two threads, and on a busy machine much slower
+    for library in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+        os.environ.setdefault(library, "1")  # small work is slower on two threads, and on a busy machine much slower
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -157,17 +159,6 @@ def shell() -> Iterator[Commands]:
         yield running
 
 
-@pytest.fixture
-def all_cores() -> Iterator[None]:
-    """For networks of full size."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """A folder of a name that a function fills, once for all workers."""
@@ -229,8 +220,6 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
     finally:
         server.stop()
         thread.join(30)
-        if "torch" in sys.modules:  # the server leaves a core to others; the tests after it need not
-            sys.modules["torch"].set_num_threads(os.cpu_count() or 1)
         assert not thread.is_alive(), "the server did not stop"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from contextlib import suppress
+from fractions import Fraction
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,17 @@ CLIP_FPS = 30  # of the driving clips
 
 def picture(k: int, side: int = 512) -> av.VideoFrame:
     """Number `k` of a texture that moves, under noise."""
+    frame = av.VideoFrame.from_ndarray(_texture(k, side), format="yuv420p")
+    frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
+    return frame
+
+
+@lru_cache(128)  # that is 50 MB; to make one takes longer than to encode it
+def _texture(k: int, side: int) -> np.ndarray:
     rng = np.random.default_rng(k)
     y, x = np.mgrid[0:side, 0:side]
     image = np.dstack([x + 9 * k, y - 5 * k, x + y]) + rng.integers(0, 60, (side, side, 1))
-    frame = av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").reformat(format="yuv420p")
-    frame.pict_type = PictureType.I  # as frames from a decoder of still pictures are
-    return frame
+    return av.VideoFrame.from_ndarray((image % 256).astype(np.uint8), format="rgb24").to_ndarray(format="yuv420p")
 
 
 def encoded(image: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
@@ -75,6 +82,19 @@ def write_camera(frames: Iterable[av.VideoFrame], out: Path, fps: int) -> Path:
             if not k:
                 file.write(b"YUV4MPEG2 W%d H%d F%d:1 Ip A1:1 C420jpeg\n" % (frame.width, frame.height, fps))
             file.write(b"FRAME\n" + frame.to_ndarray(format="yuv420p").tobytes())
+    return out
+
+
+def write_mjpeg(frames: Iterable[av.VideoFrame], out: Path) -> Path:
+    """512 x 512."""
+    with av.open(str(out), "w", format="mjpeg") as target:
+        video = target.add_stream("mjpeg", rate=CLIP_FPS, options={"q:v": "3"})
+        video.width, video.height, video.pix_fmt = 512, 512, "yuvj420p"
+        for k, frame in enumerate(frames):
+            still = frame.reformat(512, 512, "yuvj420p")
+            still.pts, still.time_base = k, Fraction(1, CLIP_FPS)
+            target.mux(video.encode(still))
+        target.mux(video.encode(None))
     return out
 
 

@@ -131,7 +131,7 @@ export class Panel {
   }
 
   presets() {
-    const buttons = Object.entries(this.values()).map(([title, values]) => this.preset(title, values));
+    const buttons = Object.entries(this.values()).flatMap(([title, values]) => this.preset(title, values));
     const save = this.button("Save…", "Keep the present settings in this browser", () => {
       this.naming.hidden = false;
       this.naming.elements[0].focus();
@@ -155,23 +155,22 @@ export class Panel {
     document.getElementById("preset-save").focus();
   }
 
+  // The buttons of one: an own one has a second, which removes it.
   preset(title, values) {
     const own = title in this.own();
-    const about = own ? "Your preset; right click or the Delete key removes it" : "Preset";
-    const button = this.button(title, about, () => this.control.send(values));
+    const button = this.button(title, own ? "Your preset; the Delete key removes it, too" : "Preset", () => this.control.send(values));
     button.dataset.preset = title;
-    if (own) {
-      button.addEventListener("contextmenu", (event) => {
-        event.preventDefault();
-        this.keep(title, null);
-      });
-      button.addEventListener("keydown", ({ key }) => {
-        if (key !== "Delete") return;
-        this.keep(title, null);
-        document.querySelector("#presets button").focus();
-      });
-    }
-    return button;
+    if (!own) return [button];
+    const remove = this.button("×", `Remove the preset “${title}”`, () => this.remove(title));
+    remove.ariaLabel = remove.title;
+    remove.classList.add("remove");
+    button.addEventListener("keydown", ({ key }) => key === "Delete" && this.remove(title));
+    return [button, remove];
+  }
+
+  remove(title) {
+    this.keep(title, null);
+    document.querySelector("#presets button").focus();
   }
 
   button(title, about, work) {

@@ -82,7 +82,8 @@ function statusText(state) {
   if (!state.publisher) return [INVITATION, rough && `(${rough[0].toUpperCase()}${rough.slice(1)}.)`].filter(Boolean).join(" ");
   const delay = state.age_p50_ms === null ? "" : `${Math.round(state.age_p50_ms)} ms delay`;
   const fps = Math.round(state.fps);
-  return ["Live", `${fps} picture${fps === 1 ? "" : "s"} a second`, delay, rough].filter(Boolean).join(" · ");
+  const rate = fps && `${fps} picture${fps === 1 ? "" : "s"} a second`; // none is known in the first moments
+  return ["Live", rate, delay, rough].filter(Boolean).join(" · ");
 }
 
 // The ground round the picture is its own colours, and the view is a mirror while the own camera drives: its preview is

@@ -22,6 +22,7 @@ from .choice import Choice, place
 from .detector import Detectors
 from .motion import Array, eye_distance
 from .networks import Network, Square, between
+from .pair import paired
 from .units import in_pixels, in_units
 from .views import NO_FACE, Search, View, everywhere
 
@@ -169,7 +170,7 @@ class LitertTracker:
         if face is None:
             found = self._nets.faces(image, squares) or self._nets.near(self._search.tile(image), image)
         self._last = self._choice.of([in_units(face, image) for face in found], time_s)
-        return self._last
+        return None if self._last is None else paired(self._last)
 
     def next_face(self) -> bool:
         self._choice.turn = self.faces > 1

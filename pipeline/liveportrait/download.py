@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from ..errors import ModelError
 from ..models import sha256_of
-from .files import FILES, REPOSITORY
-
-SHA256 = re.compile(r"[0-9a-f]{64}")  # the hub's tag of a large file; small files are tagged otherwise
+from .files import FILES, REPOSITORY, SHA256
 
 
 def fetch(folder: Path) -> Iterator[Path]:
@@ -21,8 +18,7 @@ def fetch(folder: Path) -> Iterator[Path]:
     for name in FILES:
         try:
             path = Path(hf_hub_download(REPOSITORY, name, local_dir=folder))
-            if not constants.HF_HUB_OFFLINE:
-                _check(path, name)
+            _check(path, name)
         except LocalEntryNotFoundError as exc:
             reason = "HF_HUB_OFFLINE is set and it is not here" if constants.HF_HUB_OFFLINE else "no answer"
             raise ModelError(f"{constants.ENDPOINT}/{REPOSITORY}: {name}: {reason}") from exc
@@ -35,7 +31,6 @@ def fetch(folder: Path) -> Iterator[Path]:
 
 
 def _check(path: Path, name: str) -> None:
-    tag = get_hf_file_metadata(hf_hub_url(REPOSITORY, name)).etag or ""
-    if SHA256.fullmatch(tag) and sha256_of(path) != tag:
+    if sha256_of(path) != SHA256[name]:
         path.unlink()
         raise ModelError(f"{path}: the file differs from the published one (SHA-256); it was removed, fetch it again")

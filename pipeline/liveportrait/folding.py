@@ -29,7 +29,7 @@ DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precisio
 class Folding:
     """What pays on one kind of device alone. align: W's wide maps get channels of zeros up to a multiple of this, as matrix units
     want them; processors do not mind. gather: G has the fewest steps instead of the fewest multiplications.
-    kernels: what W's hourglass is given is made by a Triton kernel, see `kernels`."""
+    kernels: what W's hourglass is given, and what becomes of its result, is made by Triton kernels, see `kernels`."""
 
     align: int = 1
     gather: bool = False
@@ -99,11 +99,11 @@ class FoldedDenseMotion(DenseMotion):
         self.compress, self.norm, self.hourglass = plain.compress, plain.norm, plain.hourglass
         self.register_buffer("grid", plain.grid, persistent=False)
         first, last = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0")), conv_of(self.hourglass.decoder)
-        self._kernel: Callable[..., Tensor] | None = None
+        self._kernels: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
         if folding.kernels:
-            from .kernels import sparse_motions
+            from .kernels import sample, sparse_motions
 
-            self._kernel = sparse_motions
+            self._kernels = sparse_motions, sample
         self._zeros: int = -first.in_channels % folding.align
         widen(first, first.in_channels + self._zeros, first.out_channels)
         wide = last.out_channels + -last.out_channels % folding.align
@@ -115,12 +115,18 @@ class FoldedDenseMotion(DenseMotion):
 
     def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
         """(B, 112, D, H, W)"""
-        if self._kernel is not None:
+        if self._kernels is not None:
             first = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0"))
-            out = self._kernel(portrait.compressed, portrait.keypoints, driving, first.in_channels, first.weight.dtype)
+            out = self._kernels[0](portrait.compressed, portrait.keypoints, driving, first.in_channels, first.weight.dtype)
             return out.permute(0, 4, 1, 2, 3)
         x = super().sparse_motions(portrait, driving, shifts)
         return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self._zeros)) if self._zeros else x
+
+    def sample(self, feature: Tensor, mask: Tensor, shifts: Tensor) -> Tensor:
+        """(B, C · D, H, W)"""
+        if self._kernels is None:
+            return super().sample(feature, mask, shifts)
+        return self._kernels[1](feature, mask, shifts, self.both.conv.weight.dtype).permute(0, 3, 1, 2)
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 144, D, H, W) -> (B, 22, D, H, W), (B, 1, H, W)"""

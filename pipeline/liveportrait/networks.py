@@ -284,9 +284,19 @@ class DenseMotion(nn.Module):
 
     def forward(self, portrait: PortraitFeatures, driving: Tensor) -> tuple[Tensor, Tensor]:
         """driving: (B, K, 3) -> deformation (B, D, H, W, 3) in grid coordinates, occlusion (B, 1, H, W)."""
-        shifts = F.pad(portrait.keypoints - driving, (0, 0, 1, 0))  # B, 22, 3: the background first, unmoved
+        mask, shifts, occlusion = self.motions(portrait, driving)
+        return self.deformation(mask, shifts), occlusion
+
+    def warp(self, portrait: PortraitFeatures, driving: Tensor) -> tuple[Tensor, Tensor]:
+        """driving: (B, K, 3) -> the feature volume deformed and flattened (B, C · D, H, W), occlusion (B, 1, H, W)."""
+        mask, shifts, occlusion = self.motions(portrait, driving)
+        return self.sample(portrait.feature, mask, shifts), occlusion
+
+    def motions(self, portrait: PortraitFeatures, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How much each motion counts, before softmax (B, 22, D, H, W), their shifts (B, 22, 3), and occlusion (B, 1, H, W)."""
+        shifts = F.pad(portrait.keypoints - driving, (0, 0, 1, 0))  # the background first, unmoved
         mask, occlusion = self.judge(self.hourglass(self.sparse_motions(portrait, driving, shifts)))
-        return self.deformation(mask, shifts), torch.sigmoid(occlusion)
+        return mask, shifts, torch.sigmoid(occlusion)
 
     def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
         """The hourglass's input (B, 110, D, H, W): for each motion its heat map and the compressed volume moved by it."""
@@ -311,6 +321,11 @@ class DenseMotion(nn.Module):
         moved = [(mask * shift[..., None, None, None]).sum(dim=1) for shift in shifts.unbind(dim=2)]
         return self.grid + torch.stack(moved, dim=-1)
 
+    def sample(self, feature: Tensor, mask: Tensor, shifts: Tensor) -> Tensor:
+        """(B or 1, C, D, H, W) deformed and flattened: (B, C · D, H, W)."""
+        volume = feature.float().expand(len(shifts), -1, -1, -1, -1)
+        return F.grid_sample(volume, self.deformation(mask, shifts), align_corners=False).flatten(1, 2)
+
 
 class WarpingModule(nn.Module):
     """W: the portrait's feature volume, deformed to the driven keypoints and flattened."""
@@ -328,9 +343,7 @@ class WarpingModule(nn.Module):
 
     def forward(self, portrait: PortraitFeatures, driving: Tensor) -> Tensor:
         """driving: (B, K, 3) -> (B, 256, H, W)."""
-        deformation, occlusion = self.dense_motion_network(portrait, driving)
-        volume = portrait.feature.float().expand(driving.shape[0], -1, -1, -1, -1)
-        x = F.grid_sample(volume, deformation, align_corners=False).flatten(1, 2)  # B, 512, H, W
+        x, occlusion = self.dense_motion_network.warp(portrait, driving)  # B, 512, H, W
         x = F.leaky_relu(apply(self.third, x), 0.01)
         return self.fourth(x) * occlusion
 

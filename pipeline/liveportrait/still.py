@@ -45,7 +45,8 @@ def moved(keypoints: Tensor, before: Tensor, still: Tensor) -> tuple[Tensor, Ten
     now = keypoints.flatten(1)
     far = (now - before).abs().amax(dim=1) * (SIDE / 2)  # the crop is two wide
     needed = ~(far <= still[:, 0])  # what is no number does not stand still
-    return needed, torch.argsort(~needed, stable=True), torch.where(needed[:, None], now, before)
+    order = torch.argsort((~needed).int(), stable=True)  # not every device sorts truth values
+    return needed, order, torch.where(needed[:, None], now, before)
 
 
 def nowhere(rows: int, device: torch.device) -> Tensor:

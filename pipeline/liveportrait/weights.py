@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
 from . import networks
@@ -121,8 +122,17 @@ def _flat(state: object, prefix: str = "") -> State:
     return flat
 
 
+class _Unset(TorchFunctionMode):
+    """Layers made in it keep what their memory holds: no time for random weights that are replaced at once. The meta device
+    would do that too, but there G's spectral norms import the compiler, which takes longer than the weights."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        random = func in (nn.init.kaiming_uniform_, nn.init.uniform_)
+        return kwargs["tensor"] if random else func(*args, **(kwargs or {}))
+
+
 def _fill(make: Callable[[Sizes], nn.Module], sizes: Sizes, state: State, where: str) -> nn.Module:
-    with torch.device("meta"):  # no time for random weights that are replaced at once
+    with _Unset():
         module = make(sizes)
     wanted = module.state_dict()
     problems = []
@@ -136,6 +146,4 @@ def _fill(make: Callable[[Sizes], nn.Module], sizes: Sizes, state: State, where:
     if problems:
         raise ModelError(f"{where} does not fit: {'; '.join(problems)}")
     module.load_state_dict(state, strict=True, assign=True)
-    if isinstance(module, networks.WarpingModule):
-        module.dense_motion_network.grid = networks.coordinate_grid(sizes)
     return module.eval().requires_grad_(False)

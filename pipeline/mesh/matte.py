@@ -18,7 +18,7 @@ SECTORS = 9
 LEAST_HAIR, SOME_HAIR = 0.85, 0.95  # the outline at least, see `_outline`
 MAX_LEAK = 0.06  # of the far ground's inner edge that the person may touch above the shoulders
 CONTRAST = 22.0  # grey levels between both sides of an outline that can be told
-MIN_CLEAR = 0.7  # of the head's outline that must be told
+MIN_CLEAR = 0.85  # of the head's outline that must be told: at 0.8 grey hair before a grey ground was cut in two
 EPS = 2e-4  # of the guided filter: variance, of a picture from 0 to 1, that counts as an edge
 
 

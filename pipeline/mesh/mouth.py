@@ -25,18 +25,22 @@ JAW_POINTS = (152, 148, 377, 175, 171, 396)  # the chin
 JAW_SLACK, JAW_GAIN = 0.02, 1.5  # of the chin's way in mouth widths the skin's own part, and the teeth's way for the rest
 JAW_SHARE = 0.8  # of parted lips' gap that is the jaw's
 LOWER_BOW_OPEN = 0.9  # how much higher the lower row's sides stand per way of the jaw: it is seen from above as it opens
-NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out
+NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light out, twice as much from what is behind the teeth
 PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further is pushed down its teeth,
 LOWER_PURSED = 0.5  # and a lower one up by this share of that
-CORNERS, CORNER = (0.40, 0.97), 0.2  # of the way from the middle to a corner between which light falls to that share
+CORNERS, CORNER = (0.36, 0.97), 0.2  # of the way from the middle to a corner between which light falls to that share
+BACK_TEETH = (
+    0.2  # mouth widths over which it falls so to the end of a row, too: where a turned head shows that, none ends sharply
+)
 SHADOW, SHADOW_EDGE = 0.04, 0.07  # of the lips: mouth widths that it lies lower, and its softness
-DARK, OWN_SHADE = 0.40, 0.3  # what it takes of the light; share of all shades that a portrait's own teeth do not show
+DARK, OWN_SHADE = 0.35, 0.3  # what it takes of the light; share of all shades that a portrait's own teeth do not show
 RIM = 0.06  # mouth widths of a lip's wet inside that are seen below and beside an opening; landmarks lie outside of it
 BEHIND, DIM = 0.28, 0.6  # light on what is behind the lower lip, against flesh this dim,
 BARED = 0.25  # unless a smile of this widening, in mouth widths, bares it,
 WIDE, DOWN = 0.3, 0.4  # or a gap this much wider than WIDE
 OVER_TEETH = 0.5  # of it over the upper teeth
-UNDER, UNDER_EDGE = 0.25, 0.04  # share of the light that the upper row takes of what is behind it; mouth widths
+BESIDE, GAPING = 0.035, 0.25  # mouth widths that corners are further out than landmarks say, where it is open so far
+UNDER, UNDER_EDGE = 0.30, 0.05  # share of the light that the upper row takes of what is behind it; mouth widths
 STRETCH = 0.3  # of an opening, by which a mouth is wider without a smile
 SMILE = 0.45  # of a smile's widening, by which it lowers chin and lower lip and leaves the jaw shut
 UPPER_LIP_REACH = (-0.14, 0.10)  # up and down on the upper teeth, in mouth widths,
@@ -70,29 +74,32 @@ class Mouth:
 
     def draw(self, image: Image, geometry: Geometry, pose: Pose, driven: Array, shut: float) -> None:
         """Draw into the warped crop, between the driven lips. shut: how far the portrait's own lips were brought together."""
-        outline = np.concatenate([driven[list(topo.UPPER_INNER_LIP)], driven[list(topo.LOWER_INNER_LIP[-2:0:-1])]])
         gap = float(np.linalg.norm(driven[13] - driven[14])) / self.width
+        outline = np.concatenate([driven[list(topo.UPPER_INNER_LIP)], driven[list(topo.LOWER_INNER_LIP[-2:0:-1])]])
+        outline = _beside(outline, BESIDE * self.width * min(gap / GAPING, 1.0))
         box = Box.around(outline, 4, geometry.side)
         alpha = min(max(gap - 0.01, 0.0) / 0.04, 1.0) * self._moved(pose)
         if box is None or alpha <= 0:
             return
         jaw, smile = self.jaw(pose, geometry) + self.dropped * (1.0 - shut), self._smile(pose, geometry)
         bared = min(BEHIND + smile / BARED + max(gap - WIDE, 0.0) / DOWN, 1.0)
-        light, inner = self._light(outline, box)
+        narrow = min(float(np.linalg.norm(outline[10] - outline[0])) / self.width, 1.0)
+        light, inner = self._light(outline, box, self.width * narrow)
         lip = (1 - inner) * np.float32(self.wet * max(1 - smile / BARED, 0.0))
         colour = self._interior(geometry, pose, box, jaw, bared, light, lip)
         blend(image, box, colour, polygon_mask(outline, box, self.width / 60) * alpha)
 
-    def _light(self, outline: Array, box: Box) -> tuple[Array, Array]:
-        """(h, w) share of light below the upper lip, and how far a place is from the lower one and the corners."""
-        pad = math.ceil(RIM * self.width)
+    def _light(self, outline: Array, box: Box, width: float) -> tuple[Array, Array]:
+        """(h, w) share of light below the upper lip of a mouth so wide, and how far a place is from the lower one and the
+        corners."""
+        pad = math.ceil(RIM * width)
         wider = Box(box.x0 - pad, box.y0 - pad, box.x1 + pad, box.y1 + pad)
-        soft = cv2.GaussianBlur(polygon_mask(outline, wider, 0.0), (0, 0), SHADOW_EDGE * self.width)
-        (x, y), (width, height) = self.down.tolist(), box.size
+        soft = cv2.GaussianBlur(polygon_mask(outline, wider, 0.0), (0, 0), SHADOW_EDGE * width)
+        (x, y), size = self.down.tolist(), box.size
         parts = []
-        for way in (SHADOW * self.width, -RIM * self.width):
+        for way in (SHADOW * width, -RIM * width):
             left, top = pad - round(way * x), pad - round(way * y)
-            parts.append(soft[top : top + height, left : left + width])
+            parts.append(soft[top : top + size[1], left : left + size[0]])
         return 1 - np.float32(DARK) * (1 - parts[0]), parts[1]
 
     def _moved(self, pose: Pose) -> float:
@@ -111,13 +118,17 @@ class Mouth:
         upper, above, u = self._row(self.upper, geometry, pose, box, high, wide, 0.0)
         middle = float(((left + right) / 2 - self.centre[:2]) @ self.along) / self.unit / wide
         way = np.clip((np.abs(u - middle) * (2 * wide / across) - CORNERS[0]) / (CORNERS[1] - CORNERS[0]), 0, 1)
+        way = np.maximum(way, np.clip((np.abs(u) - (ARCH - BACK_TEETH)) / BACK_TEETH, 0, 1))
         light = light * (1 - (1 - CORNER) * way * way * (3 - 2 * way))
-        light *= min(across / min(NARROW, self.width / self.unit), 1.0) ** 2
+        narrow = min(across / min(NARROW, self.width / self.unit), 1.0)
+        light *= narrow
         cavity, flesh = _plain(self.cavity, box), _plain(self.flesh, box)
         behind = np.asarray(cv2.addWeighted(lower, bared, flesh, DIM * (1 - bared), 0), np.float32)
         shaded = 1 - UNDER * cv2.GaussianBlur(above, (0, 0), UNDER_EDGE * self.unit)
         lit = _mixed(cavity, upper, 1 - self.shade * (1 - light))
-        return _mixed(_mixed(_mixed(cavity, behind, below * shaded * light), flesh, lip), lit, above * (1 - OVER_TEETH * lip))
+        return _mixed(
+            _mixed(_mixed(cavity, behind, below * shaded * light * narrow), flesh, lip), lit, above * (1 - OVER_TEETH * lip)
+        )
 
     def _row(
         self, texture: Array, geometry: Geometry, pose: Pose, box: Box, way: float, wide: float, bow: float
@@ -159,6 +170,14 @@ class Mouth:
         chin = float(pose.offsets[list(JAW_POINTS)].mean(axis=0) @ down) - JAW_SLACK - aside
         lip = float(pose.offsets[[14, 87, 317]].mean(axis=0) @ down) - LOWER_LIP_REACH - aside
         return max(JAW_GAIN * max(chin, 0.0), lip)
+
+
+def _beside(outline: Array, reach: float) -> Array:
+    """(n, 2) an opening whose corners lie `reach` pixels further out."""
+    left, right = outline[[0, 10]]
+    across = max(float(np.linalg.norm(right - left)), 1e-3)
+    along = (right - left) / across
+    return outline + 2 * reach / across * ((outline - (left + right) / 2) @ along)[:, None] * along
 
 
 def _plain(colour: Array, box: Box) -> Array:

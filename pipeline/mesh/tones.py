@@ -39,7 +39,7 @@ class Tones:
         bright = min(PALE + PER_SKIN * luma, BRIGHT * luma)
         coloured = float(np.clip((_saturation(skin) - NO_COLOUR) / 0.1, 0, 1))
         enamel = light * (1 + (ENAMEL - 1) * coloured)
-        flesh = 0.7 * lip + 0.3 * float(skin @ LUMA) * light * (1 + (np.array([0.95, 0.55, 0.55]) - 1) * coloured)
+        flesh = 0.6 * lip + 0.4 * float(skin @ LUMA) * light * (1 + (np.array([0.93, 0.48, 0.48]) - 1) * coloured)
         return cls(
             skin=skin,
             cavity=(0.24 * flesh * np.array([1.25, 0.8, 0.85])).astype(np.float32),

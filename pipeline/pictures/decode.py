@@ -89,7 +89,7 @@ def _check_size(picture: Pillow.Image, data: bytes, name: str, max_pixels: int) 
 
 def _check_pixels(pixels: int, most: int, name: str) -> None:
     if pixels > most:
-        raise PortraitError(f"{name}: {pixels / MEGA:.0f} megapixels; at most {most // MEGA} are taken")
+        raise PortraitError(f"{name}: {pixels / MEGA:.0f} megapixels; at most {most // MEGA} are taken: save it smaller")
 
 
 def _is_held(picture: JpegImagePlugin.JpegImageFile, data: bytes) -> bool:

@@ -43,12 +43,24 @@ def run() -> None:
 
 def _tell(wrong: Any) -> None:
     if type(wrong).__name__ != "NoArgsIsHelpError":  # the help has been shown then
-        path = wrong.ctx.command_path if wrong.ctx else "puppetcast"
+        path = wrong.ctx.command_path if wrong.ctx else _command(sys.argv[1:])
         said = " ".join(wrong.format_message().replace("Value error, ", "").split()).rstrip(".")
         for programmers, plain in PLAIN.items():
             said = said.replace(programmers, plain)
         said = said.replace(": Input", ": input")
         console.print(Text.assemble(("error:", "red"), f" {said[0].lower()}{said[1:]}; see '{path} --help'"))
+
+
+def _command(words: list[str]) -> str:
+    """The command that a command line begins with, as one writes it."""
+    found = ["puppetcast"]
+    group: Any = typer.main.get_command(app)
+    for word in words:
+        group = getattr(group, "commands", {}).get(word)
+        if group is None:
+            break
+        found.append(word)
+    return " ".join(found)
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -23,6 +24,7 @@ from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
 from . import api, metrics, pictures, portraits, recordings, whip
 from .access import Access, retry_after
+from .description import describe
 from .front import Front, Hosts
 from .rights import ANY, SERVER, VIEW, Guarded, free, needs
 from .seats import Seats
@@ -54,6 +56,7 @@ STATUS: dict[type[Exception], int] = {
     PuppetError: 422,
 }
 RETRY_AFTER_S = 10
+Responses = dict[int | str, dict[str, Any]]
 
 
 def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access, config: Config) -> FastAPI:
@@ -84,14 +87,22 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         code = HTTPStatus(exc.status_code).phrase.replace(" ", "")
         return JSONResponse({"detail": exc.detail, "code": code}, exc.status_code, exc.headers)
 
-    @app.get("/healthz", tags=["health"], summary="Whether the server lives, and nothing in it has died or hangs")
+    stalled_too: Responses = {503: {"description": "It does not", "model": dict[str, str]}}
+    unready_too: Responses = {503: {"description": "Not every stream has", "model": dict[str, bool | dict[str, str]]}}
+
+    @app.get(
+        "/healthz",
+        tags=["health"],
+        summary="Whether the server lives, and nothing in it has died or hangs",
+        responses=stalled_too,
+    )
     @free
     async def healthz(response: Response) -> dict[str, str]:
         stalled = control.supervisor.stalled()
         response.status_code = 503 if stalled else 200
         return {"status": "stalled" if stalled else "ok"}  # in words only for those who may view: /readyz
 
-    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device")
+    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device", responses=unready_too)
     @needs(VIEW, ANY)
     async def readyz(response: Response) -> dict[str, bool | dict[str, str]]:
         problems = unready(control.streams)
@@ -99,7 +110,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         response.status_code = 200 if ready else 503
         return {"ready": ready} if ready else {"ready": ready, "problems": problems}
 
-    @app.get("/metrics", tags=["health"], summary="For Prometheus")
+    @app.get("/metrics", tags=["health"], summary="For Prometheus", response_class=PlainTextResponse)
     @needs(VIEW, SERVER)
     async def prometheus() -> Response:
         return Response(metrics.exposition(control), media_type="text/plain; version=0.0.4")
@@ -114,6 +125,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     async def docs() -> FileResponse:
         return FileResponse(folder("web") / "docs.html")
 
+    describe(app)
     app.mount("/", StaticFiles(directory=folder("web"), html=True))
     app.add_middleware(Front, hosts=Hosts(config), origins=config.http.allowed_origins)
     return app

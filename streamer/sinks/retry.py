@@ -12,6 +12,7 @@ from .base import OutputState, OutputStatus
 
 log = logging.getLogger(__name__)
 
+PAUSES_S = (0.5, 1.0, 2.0, 5.0)  # between tries
 HEALTHY_S = 10.0  # after so long the next failure counts as the first
 
 
@@ -21,7 +22,7 @@ class Retry:
     def __init__(self, status: OutputStatus, clock: Clock = steady) -> None:
         self._status = status
         self._clock = clock
-        self._backoff = Backoff(0.5, 1.0, 2.0, 5.0)
+        self._backoff = Backoff(*PAUSES_S)
         self._began_s = clock()
 
     def begin(self) -> None:

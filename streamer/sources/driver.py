@@ -17,6 +17,7 @@ from .base import Source
 
 log = logging.getLogger(__name__)
 
+PAUSES_S = (0.5, 1.0, 2.0, 3.0)  # between tries
 SLOW_S = 30.0  # between tries that will hardly help, such as with a wrong password
 HEALTHY_FRAMES = 30  # after so many the next failure counts as the first
 LOOK_S = 0.25
@@ -84,7 +85,7 @@ class Driver:
 
     async def run(self) -> None:
         """Read again and again, until cancelled or until no try can help."""
-        backoff = Backoff(0.5, 1.0, 2.0, 3.0)
+        backoff = Backoff(*PAUSES_S)
         while True:
             received = self._out.received
             self.status.state = SourceState.STARTING

@@ -16,6 +16,8 @@ from pipeline.stage import WATCH_S, AnimationStage
 
 log = logging.getLogger(__name__)
 
+LOG_S = 2.0
+
 
 class Running(Protocol):
     """A lane that runs, or a stage."""
@@ -85,7 +87,7 @@ class Stages:
             if stage in self._runners:
                 return
             start_s = self._clock()
-            frame_s = await asyncio.to_thread(stage.engine.warm_up, prepared, _Logged(stage.engine.name))
+            frame_s = await asyncio.to_thread(stage.engine.warm_up, prepared, _Logged(stage.engine.name, self._clock))
             stage.measured(frame_s)
             took_s = self._clock() - start_s
             log.info("engine %s warmed up in %.1f s: %.1f ms a frame", stage.engine.name, took_s, 1000 * frame_s)
@@ -119,14 +121,15 @@ class Stages:
 
 
 class _Logged:
-    """Progress as lines of the log, one for each tenth at most."""
+    """Progress as lines of the log, one in LOG_S at most: what is over in a moment is not told of."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, clock: Clock) -> None:
         self._what = what
-        self._tenth = 0
+        self._clock = clock
+        self._told_s = clock()
 
     def __call__(self, done: int, total: int | None) -> None:
-        tenth = 10 * done // total if total else 0
-        if tenth > self._tenth and done != total:
+        now = self._clock()
+        if total and done < total and now - self._told_s >= LOG_S:
             log.info("%s: warming up, %d of %d", self._what, done, total)
-            self._tenth = tenth
+            self._told_s = now

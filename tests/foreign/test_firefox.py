@@ -22,7 +22,7 @@ from ..firefox import running
 from ..followed import CAMERA_FPS, CLIP, assert_no_camera, follows, recorded
 from ..media import CLIP_FPS
 from ..peers import watched
-from ..waiting import until_state
+from ..waiting import LIMIT_S, until_state
 
 pytestmark = pytest.mark.skipif(
     "PUPPETCAST_TEST_FIREFOX" not in os.environ,
@@ -61,7 +61,11 @@ def as_webm(clip: Path, out: Path) -> str:
 
 
 def test_the_page_puppeteers_a_portrait_in_firefox(clip, model, tmp_path):
-    with running(tmp_path) as firefox, run_server(engine={"max_side": 512}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        running(tmp_path) as firefox,
+        run_server(engine={"max_side": 512}) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
         arrived = watched(server.control.stream("live").intake)
         source: Any = server.control.stream("live").shown.prepared
         firefox.goto(server.url)

@@ -95,7 +95,7 @@ def test_a_whip_client_publishes(publish, stop, bundle, page, camera, model):
 
 @pytest.mark.parametrize(("watch", "stop"), [(WATCH, "player.destroy()"), (WATCH_MEDOOZE, "player.stop()")], ids=WRITERS)
 def test_a_whep_player_plays(watch, stop, bundle, page, model):
-    with run_server() as server, httpx.Client(base_url=server.url) as http:
+    with run_server() as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
         page.goto(server.url + "/healthz")  # the page itself would play the stream, too
         page.add_script_tag(path=bundle)
@@ -153,7 +153,7 @@ def test_obs_publishes_every_time(form, count, installed, model, tmp_path):
 def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
     """Its certificate is RSA, which aiortc alone refuses. It passes over loopback addresses, so all are bound here."""
     need_gstreamer("GStreamer's webrtcbin")
-    with run_server(webrtc={"bind_addresses": []}) as server, httpx.Client(base_url=server.url) as http:
+    with run_server(webrtc={"bind_addresses": []}) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         if mode == "whep":
             http.patch("/api/streams/live", json={"demo": True})
         command = [SYSTEM_PYTHON, str(GST_WEBRTC), mode, f"{server.url}/live/live/{mode}", codec]
@@ -198,7 +198,7 @@ def test_the_page_plays_behind_a_relay_alone(transport, browser, model, tmp_path
     with turn_server(tmp_path, "north") as port:
         servers = [{"url": f"turn:127.0.0.1:{port}?transport={transport}", "secret": "north", "ttl_s": 600}]
         with run_server(webrtc={"ice_servers": servers}) as server:
-            with httpx.Client(base_url=server.url) as http:
+            with httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
                 http.patch("/api/streams/live", json={"demo": True})
             page = browser.new_page()
             page.add_init_script(RELAY)

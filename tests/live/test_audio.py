@@ -47,7 +47,7 @@ def clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_sound_of_a_file_is_in_a_recording(clap: Path, model: Path, tmp_path: Path) -> None:
     streams = {"live": {"source": "file", "path": str(clap)}}
     sections = {"recording": {"folder": str(tmp_path)}, "streams": streams}
-    with run_server(**sections) as server, httpx.Client(base_url=server.url) as http:
+    with run_server(**sections) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
 
         def state() -> dict:
             return dict(http.get("/api/streams/live").json())
@@ -90,7 +90,7 @@ async def run_of(viewer: RTCPeerConnection, loud: bool, count: int) -> None:
 
 async def test_a_browser_s_microphone_reaches_viewers_unless_muted(model: Path) -> None:
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera, peer() as viewer:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as camera, peer() as viewer:
             camera.addTrack(Camera())
             camera.addTrack(Microphone())
             await negotiate(http, camera, "/live/live/whip")

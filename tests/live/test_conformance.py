@@ -90,7 +90,7 @@ def server():
 
 @pytest.fixture
 async def http(server):
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as client:
         yield client
 
 
@@ -238,7 +238,7 @@ async def test_pages_of_other_sites(model):
     ask = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
     ice = {"ice_servers": [{"url": "stun:127.0.0.1:1"}]}
     with run_server(http={"allowed_origins": ["https://a.example"]}, webrtc=ice) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             allowed = await http.options("/live/live/whip", headers=ask)
             assert allowed.status_code == 204
             assert allowed.headers["access-control-allow-origin"] == "https://a.example"
@@ -259,7 +259,7 @@ async def test_ice_servers_are_told(model):
     turn = {"url": "turn:127.0.0.1:1?transport=udp", "secret": "north", "ttl_s": 600}
     began = time.time()
     with run_server(webrtc={"ice_servers": [{"url": "stun:127.0.0.1:1"}, turn]}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             links = (await http.get("/live/live/whep")).headers.get_list("link")
     assert links[0] == '<stun:127.0.0.1:1>; rel="ice-server"'
     assert len(links) == 2
@@ -274,7 +274,7 @@ async def test_ice_servers_are_told(model):
 async def test_tokens(model):
     """WHIP §4.7, WHEP §4.9: Bearer on every request but preflight; 401 with WWW-Authenticate."""
     with run_server(auth={"token": "key", "view_token": "look"}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             offer, watch = await offer_of("whip"), await offer_of("whep")
             for headers in (
                 {},
@@ -306,7 +306,7 @@ async def test_tokens(model):
 async def test_too_many_requests(model):
     """WHIP §5, WHEP §5: rate limits; HTTP 429 with Retry-After. And 503 with Retry-After on overload: §4.5."""
     with run_server(auth={"requests_per_minute": 5}, webrtc={"max_sessions": 1}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             watch = await offer_of("whep")
             assert (await http.post("/live/live/whep", content=watch, headers=SDP)).status_code == 201
             full = await http.post("/live/live/whep", content=watch, headers=SDP)
@@ -418,7 +418,7 @@ def test_the_address_that_others_reach():
 
 async def test_media_stays_within_the_ports_of_the_config(model):
     with run_server(webrtc={"ports": [41000, 41003]}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer, peer() as other:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as viewer, peer() as other:
             for connection in (viewer, other):
                 connection.addTransceiver("video", direction="recvonly")
                 reply = await negotiate(http, connection, "/live/live/whep")

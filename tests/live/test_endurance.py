@@ -54,7 +54,7 @@ def line():
 
 @pytest.mark.browser
 def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path):
-    camera = as_camera(clip("d10"), tmp_path / "camera.y4m", 90)
+    camera = as_camera(clip("d10"), tmp_path / "camera.y4m", 90, fps=15)
     config = tmp_path / "config.yaml"
     config.write_text(
         f"http: {{host: 0.0.0.0}}\nauth: {{token: {TOKEN}}}\nwebrtc: {{bind_addresses: [{NEAR_ADDRESS}]}}\n"
@@ -98,7 +98,7 @@ async def test_pictures_recover_on_a_bad_line(model, bad_line):
         pytest.skip("a real line between two hosts is tested instead")
     with run_server(webrtc={"bitrate_kbps": 1000}) as server:
         async with (
-            httpx.AsyncClient(base_url=server.url) as http,
+            httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http,
             publishing(http) as camera,
             watching(http) as (viewer, receiver),
         ):

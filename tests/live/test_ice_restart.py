@@ -32,7 +32,7 @@ def server(model):
 
 @pytest.fixture
 async def http(server) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as client:
         yield client
 
 

@@ -25,7 +25,7 @@ from ..fakes import FakeEngine, WallTime
 from ..peers import negotiate, peer
 from ..programs import RTSP_RECORDER, SYSTEM_PYTHON, free_port, need_gstreamer, program
 from ..recorded import FPS, Edges, Recorder, light_and_sound
-from ..waiting import wait_until
+from ..waiting import LIMIT_S, wait_until
 
 LIP_S = 0.06
 AT_REST = "PUPPETCAST_TEST_AT_REST" in os.environ  # the machine, so that the median holds
@@ -86,7 +86,7 @@ class Reported:
 
 async def watched(url: str, seconds: float) -> Edges:
     """What a viewer sees and hears."""
-    async with httpx.AsyncClient(base_url=url) as http, peer() as connection:
+    async with httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http, peer() as connection:
         video = connection.addTransceiver("video", direction="recvonly")
         audio = connection.addTransceiver("audio", direction="recvonly")
         await negotiate(http, connection, "/live/live/whep")

@@ -24,7 +24,7 @@ from streamer.mqtt.bridge import Bridge, read
 from ..broker import Broker, broker, mosquitto
 from ..conftest import run_server
 from ..programs import free_port
-from ..waiting import until
+from ..waiting import LIMIT_S, until
 
 # Keys that Home Assistant 2025.4 takes, by platform, from homeassistant/components/mqtt (schemas.py, config.py and the
 # platforms' own modules): what is required, and what is allowed besides.
@@ -159,7 +159,7 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
 
 async def test_a_broker_that_goes_and_comes_disturbs_nothing(model, running, caplog):
     with run_server(mqtt={"url": running.url}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             await http.patch("/api/streams/live", json={"demo": True})
             async with running.client() as client:
                 await client.wait("puppetcast/live/state", lambda state: json.loads(state)["demo"])

@@ -17,6 +17,7 @@ import pytest
 from streamer.errors import ConfigError, SourceError
 from streamer.limits import Timeouts
 from streamer.redaction import redacted
+from streamer.sources import driver
 from streamer.sources.driver import Driver
 from streamer.sources.network import NetworkSource
 from streamer.stream.intake import Intake
@@ -25,7 +26,7 @@ from streamer.stream.status import SourceState
 from ..certificates import write_pem
 from ..conftest import run_server
 from ..programs import RTSP_SERVER, SYSTEM_PYTHON, free_port, need_gstreamer
-from ..waiting import until, until_state
+from ..waiting import LIMIT_S, until, until_state
 
 REBOOTS = int(os.environ.get("PUPPETCAST_TEST_REBOOTS", "4"))  # of four seconds each; 20 leave nothing behind either
 
@@ -34,6 +35,12 @@ REBOOTS = int(os.environ.get("PUPPETCAST_TEST_REBOOTS", "4"))  # of four seconds
 def _needs_rtsp(request) -> None:
     if "camera" in request.fixturenames:
         need_gstreamer("GStreamer's RTSP server")
+
+
+@pytest.fixture(autouse=True)
+def _soon_tried_again(monkeypatch) -> None:
+    """How the pauses grow is tested in virtual time."""
+    monkeypatch.setattr(driver, "PAUSES_S", (0.2,))
 
 
 class Camera:
@@ -235,7 +242,7 @@ def test_a_network_camera_drives_a_stream_and_its_password_is_never_shown(camera
     camera.start("h264", "320x240", "user:hush-hush")
     url = camera.url.replace("//", "//user:hush-hush@") + "?token=hush-hush"
     streams = {"live": {"source": "network", "path": url, "stale_after_s": 1.5, "read_timeout_s": 1.5}}
-    with run_server(streams=streams) as server, httpx.Client(base_url=server.url) as http:
+    with run_server(streams=streams) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         until_state(http, lambda state: state["frames_in"] > 20 and state["source"]["state"] == "live")
         assert http.get("/api/streams/live").json()["face"] == "no_face"
         live = http.get("/metrics").text

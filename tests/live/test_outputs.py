@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +17,27 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import Server
+from streamer.sinks import retry
 
-from ..conftest import ROOT, run_server
+from ..commands import Commands
+from ..conftest import run_server
 from ..media import seconds_of
 from ..programs import RTSP_RECORDER, SYSTEM_PYTHON, free_port, need_gstreamer
-from ..waiting import wait_until
+from ..waiting import LIMIT_S, wait_until
 
 
 def state(http: httpx.Client) -> dict[str, Any]:
     return dict(http.get("/api/streams/live").json())
+
+
+@pytest.fixture(autouse=True)
+def _soon_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the pauses grow is tested in virtual time."""
+    monkeypatch.setattr(retry, "PAUSES_S", (0.4,))
 
 
 def driven(*sinks: dict[str, str]) -> dict[str, Any]:
@@ -38,7 +47,10 @@ def driven(*sinks: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture
 def http_and_server(model: Path, tmp_path: Path) -> Iterator[tuple[httpx.Client, Server, Path]]:
-    with run_server(recording={"folder": str(tmp_path / "r")}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(recording={"folder": str(tmp_path / "r")}) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
         http.patch("/api/streams/live", json={"demo": True})
         yield http, server, tmp_path / "r"
 
@@ -78,25 +90,19 @@ def test_a_recording_is_begun_and_finished_by_command(http_and_server: tuple[htt
     assert (gone.status_code, gone.json()["code"]) == (404, "UnknownRecording")
 
 
-SERVE = """
-import asyncio, sys
-from streamer.app import Server
-from streamer.config import Config
-server = Server(Config(http={"port": 0}, downloads={"fetch": False}, recording={"folder": sys.argv[1]},
-    webrtc={"bind_addresses": ["127.0.0.1"]}, streams={"live": {"source": "file", "path": sys.argv[2],
-    "sinks": [{"kind": "recording"}]}}))
-asyncio.run(server.serve(lambda url: print(url, flush=True)))
-"""
+def recorded(shell: Commands, folder: Path, *, most: int = resource.RLIM_INFINITY) -> int:
+    """A server in a process of its own that records what a file drives, in files of so many bytes at most."""
+    config = folder.parent / f"{folder.name}.yaml"
+    streams = driven({"kind": "recording"})
+    data = {"http": {"port": 0}, "downloads": {"fetch": False}, "recording": {"folder": str(folder)}, "streams": streams}
+    config.write_text(yaml.safe_dump(data))
+    process = shell.start(["serve", "--config", config])
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (most, most))
+    return process
 
 
-def serving(folder: Path, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SERVE, str(folder), str(DEMO_CLIP)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, **options)
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
+def address(shell: Commands, process: int) -> str:
+    return wait_until(lambda: re.search(r"ready: (http\S+)", shell.said(process).read_text()))[1]  # type: ignore[index]
 
 
 def playable(folder: Path) -> tuple[float, int]:
@@ -109,36 +115,30 @@ def playable(folder: Path) -> tuple[float, int]:
 
 
 @pytest.mark.slow
-def test_a_recording_plays_after_the_process_was_killed(model: Path, tmp_path: Path) -> None:
-    process = serving(tmp_path)
+def test_a_recording_plays_after_the_process_was_killed(model: Path, tmp_path: Path, shell: Commands) -> None:
+    process, folder = recorded(shell, tmp_path / "r"), tmp_path / "r"
     try:
-        assert first_line(process).startswith("http")
-        before = wait_until(lambda: playable(tmp_path), holds=lambda seen: seen[0] > 2)
+        before = wait_until(lambda: playable(folder), holds=lambda seen: seen[0] > 2)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    after = playable(tmp_path)
+        os.kill(process, signal.SIGKILL)
+        shell.ended(process)
+    after = playable(folder)
     assert after >= before, "what could be played before, can be now"
 
 
 @pytest.mark.slow
-def test_when_no_more_can_be_written_the_stream_goes_on(model: Path, tmp_path: Path) -> None:
+def test_when_no_more_can_be_written_the_stream_goes_on(model: Path, tmp_path: Path, shell: Commands) -> None:
     """A full disk, by a limit on the size of files: the error comes from the same write."""
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    process = serving(tmp_path, preexec_fn=limited)
+    process, folder = recorded(shell, tmp_path / "r", most=400_000), tmp_path / "r"
     try:
-        with httpx.Client(base_url=first_line(process)) as http:
+        with httpx.Client(base_url=address(shell, process), timeout=LIMIT_S) as http:
             failed = wait_until(lambda: state(http), holds=lambda s: s["recording"] and not s["recording"]["running"])
             assert "the stream goes on" in failed["recording"]["detail"]
             wait_until(lambda: state(http)["animated"], holds=lambda count: count > failed["animated"] + 20)
     finally:
-        process.terminate()
-        process.communicate(timeout=30)
-    assert playable(tmp_path)[1] > 10
+        os.kill(process, signal.SIGTERM)
+        shell.ended(process)
+    assert playable(folder)[1] > 10
 
 
 def pictures(process: subprocess.Popen[str], wanted: int) -> None:
@@ -156,7 +156,10 @@ def test_it_publishes_to_an_rtsp_server_and_is_back_when_that_is(model: Path, ca
     def serve() -> subprocess.Popen[str]:
         return subprocess.Popen([SYSTEM_PYTHON, str(RTSP_RECORDER), str(port)], stdout=subprocess.PIPE, text=True)
 
-    with run_server(streams=driven({"kind": "push", "target": url})) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(streams=driven({"kind": "push", "target": url})) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
 
         def output() -> dict[str, Any]:
             return dict(state(http)["outputs"][0])
@@ -166,7 +169,7 @@ def test_it_publishes_to_an_rtsp_server_and_is_back_when_that_is(model: Path, ca
         for _ in range(2):
             server_there = serve()
             try:
-                pictures(server_there, 40)
+                pictures(server_there, 20)
                 assert output()["state"] == "live"
             finally:
                 server_there.kill()
@@ -184,14 +187,14 @@ def test_it_publishes_by_rtmp(model: Path) -> None:
         with av.open(f"rtmp://127.0.0.1:{port}/live/x", options={"listen": "1"}, timeout=(60, 60)) as opened:
             for frame in opened.decode(video=0):
                 got.append(frame.width)
-                if len(got) > 40:
+                if len(got) > 20:
                     return
 
     receiver = threading.Thread(target=receive, daemon=True)
     receiver.start()
     with run_server(streams=driven({"kind": "push", "target": f"rtmp://127.0.0.1:{port}/live/x"})):
         receiver.join(60)
-    assert len(got) > 40
+    assert len(got) > 20
     assert set(got) == {256}
 
 
@@ -209,7 +212,7 @@ def test_it_publishes_by_whip_and_is_back_when_the_server_is(model: Path) -> Non
         for _ in range(2):
             before = output("frames")
             with run_server(**other) as receiver:
-                wait_until(lambda r=receiver: r.control.state("live").frames_in, holds=lambda count: count > 40)  # type: ignore[misc]
+                wait_until(lambda r=receiver: r.control.state("live").frames_in, holds=lambda count: count > 20)  # type: ignore[misc]
                 wait_until(lambda: output("state") == "live")
                 assert server.control.state("live").viewers == 1
                 assert output("frames") > before
@@ -220,7 +223,7 @@ def test_it_publishes_by_whip_and_is_back_when_the_server_is(model: Path) -> Non
 
 def test_without_a_device_the_virtual_camera_says_what_to_do(model: Path) -> None:
     sinks = [{"kind": "virtual_camera", "target": "/dev/video77"}]
-    with run_server(streams={"live": {"sinks": sinks}}) as server, httpx.Client(base_url=server.url) as http:
+    with run_server(streams={"live": {"sinks": sinks}}) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         output = wait_until(lambda: state(http)["outputs"][0], holds=lambda output: output["state"] == "failed")
         assert "v4l2loopback" in output["detail"]
         assert server.control.state("live").face == "no_face", "the stream runs"

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Le
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from pipeline.engine import ENGINES
 from pipeline.face.canonical import five_points
@@ -21,7 +22,7 @@ from pipeline.follow.tuning import Region
 from pipeline.portrait import bundled
 from streamer.config import STEP, Puppet
 
-from ..browser import FLAGS, as_new, chromium, unfold
+from ..browser import as_new, unfold
 from ..conftest import run_server
 from ..waiting import LIMIT_S, wait_until
 
@@ -48,11 +49,11 @@ BOXES = """() => {
     ],
   };
 }"""
-# Brings the sliders into view; tells what the user has set, and each time that the page has written something else over it.
+SLIDERS_IN_VIEW = "document.getElementById('sliders').scrollIntoView({ block: 'center' })"
+# Tells what the user has set, and each time that the page has written something else over it.
 WATCH = """() => {
   window.asked = {};
   window.overwritten = [];
-  document.getElementById('sliders').scrollIntoView({ block: 'center' });
   const own = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value');
   for (const slider of document.querySelectorAll('#sliders input')) {
     const { key } = slider.dataset;
@@ -85,14 +86,6 @@ def http(server) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as p:
-        running = p.chromium.launch(executable_path=chromium(), headless=True, args=FLAGS)
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def blank(tab, http) -> Iterator[Page]:
     http.patch("/api/streams/live", json=AS_CONFIGURED).raise_for_status()
@@ -120,8 +113,14 @@ def states(http: httpx.Client) -> Iterator[dict]:
 
 
 def becomes(http: httpx.Client, puppet: dict) -> bool:
-    """Whether the server comes to say so."""
-    return any(all(state["puppet"][key] == value for key, value in puppet.items()) for state in states(http))
+    """Whether the server comes to say so, without waiting for its next look at the stream."""
+
+    def told() -> dict:
+        return http.get("/api/streams/live").json()["puppet"]
+
+    with suppress(AssertionError):
+        return bool(wait_until(told, LOOKS / 4, lambda has: all(has[key] == value for key, value in puppet.items())))
+    return False
 
 
 def of_aspect(width: int, height: int) -> tuple[bytes, str]:
@@ -217,24 +216,30 @@ def shares(count: int) -> Iterator[tuple[str, float]]:
         yield GAINS[slider], 0.05 + 0.04 * ((7 * visit + 3 * slider) % 10) + 0.54 * (visit % 2)
 
 
+def watch(page: Page) -> None:
+    page.evaluate(SLIDERS_IN_VIEW)
+    page.evaluate(WATCH)
+
+
 def drive(page: Page, http: httpx.Client) -> None:
     page.click("#demo")
     assert any(state["face"] == "tracking" for state in states(http))
 
 
-@pytest.mark.parametrize("live", [False, True], ids=["idle", "live"])
-def test_no_click_on_a_slider_is_lost(page, http, live):
-    if live:
-        http.patch("/api/streams/live", json={"max_fps": 5}).raise_for_status()
-        drive(page, http)
-    page.evaluate(WATCH)
+def test_no_click_on_a_slider_is_lost(page, http):
+    """Half of them while nothing drives, and half live."""
+    watch(page)
+    most = {key: float(page.locator(f"#slider-{key}").get_attribute("max") or 0) for key in GAINS}
     lost = []
     for k, (key, share) in enumerate(shares(60)):
+        if k == 30:
+            http.patch("/api/streams/live", json={"max_fps": 5}).raise_for_status()
+            drive(page, http)
+            page.evaluate(SLIDERS_IN_VIEW)
         page.wait_for_timeout(41 * k % 250)  # states come at such intervals: one may fall anywhere after the click
         page.mouse.click(*place(page, key, share))
         asked = page.evaluate("asked")
-        most = float(page.locator(f"#slider-{key}").get_attribute("max") or 0)
-        assert asked[key] == pytest.approx(share * most, abs=0.11), "the click was where it was meant to be"
+        assert asked[key] == pytest.approx(share * most[key], abs=0.11), "the click was where it was meant to be"
         if not becomes(http, {key: asked[key]}):
             lost.append((key, asked[key], http.get("/api/streams/live").json()["puppet"][key]))
     assert not lost, f"{len(lost)} of 60"
@@ -247,7 +252,7 @@ def test_no_click_on_a_slider_is_lost(page, http, live):
 
 
 def test_sliders_moved_at_once_all_arrive(page, http):
-    page.evaluate(WATCH)
+    watch(page)
     for share in (0.1, 0.9, 0.35, 0.6, 0.2):
         for point in [place(page, key, share) for key in GAINS]:
             page.mouse.click(*point)
@@ -260,7 +265,7 @@ def test_sliders_moved_at_once_all_arrive(page, http):
 def test_a_slider_being_dragged_moves_the_puppet_and_stays_in_hand(page, http):
     http.patch("/api/streams/live", json={"pose_gain": 0}).raise_for_status()
     expect(page.locator("output[data-for=pose_gain]")).to_have_text("0.00")
-    page.evaluate(WATCH)
+    watch(page)
     x, y = place(page, "pose_gain", 0)
     end, _ = place(page, "pose_gain", 1)
     page.mouse.move(x, y)
@@ -276,25 +281,25 @@ def test_a_slider_being_dragged_moves_the_puppet_and_stays_in_hand(page, http):
     assert not page.evaluate("overwritten")
 
 
-@pytest.mark.parametrize("pause_ms", [0, 90])
-def test_no_step_of_a_key_is_lost(page, http, pause_ms):
+def test_no_step_of_a_key_is_lost(page, http):
     http.patch("/api/streams/live", json={"pose_gain": 0.4}).raise_for_status()
     expect(page.locator("output[data-for=pose_gain]")).to_have_text("0.40")
-    page.evaluate(WATCH)
+    watch(page)
     page.locator("#slider-pose_gain").focus()
-    for _ in range(24):
-        page.keyboard.press("ArrowRight", delay=5)
-        page.wait_for_timeout(pause_ms)  # about as long as a command is put off
-    assert becomes(http, {"pose_gain": 1.6})
-    assert not page.evaluate("overwritten")
-    assert page.locator("#slider-pose_gain").input_value() == "1.6"
+    for pause_ms, reached in ((0, 1.6), (90, 2.8)):  # at once, and about as far apart as a command is put off
+        for _ in range(24):
+            page.keyboard.press("ArrowRight", delay=5)
+            page.wait_for_timeout(pause_ms)
+        assert becomes(http, {"pose_gain": reached})
+        assert not page.evaluate("overwritten")
+        assert page.locator("#slider-pose_gain").input_value() == str(reached)
 
 
 def test_a_refused_slider_goes_back_to_what_the_server_has(blank, server, http):
     http.patch("/api/streams/live", json={"mouth_gain": 1}).raise_for_status()
     page = opened(blank, f"{server.url}/#token={VIEW_TOKEN}")
     expect(page.locator("output[data-for=mouth_gain]")).to_have_text("1.00")
-    page.evaluate(WATCH)
+    watch(page)
     page.mouse.click(*place(page, "mouth_gain", 0.9))
     shown = page.locator("#slider-mouth_gain")
     assert float(shown.input_value()) == pytest.approx(2.7, abs=0.11)
@@ -315,7 +320,7 @@ def test_switches_and_numbers_keep_what_was_set(page, http):
         assert becomes(http, {"region": region})
     page.locator("#limits summary").click()
     page.locator("[data-key=max_fps]").click()
-    page.keyboard.type("12", delay=400)  # states come in between
+    page.keyboard.type("12", delay=300)  # states come in between
     page.locator("[data-key=max_age_ms]").click()
     assert becomes(http, {"max_fps": 12})
     page.locator("[data-key=recentre_s]").fill("45")
@@ -548,7 +553,10 @@ def test_where_nothing_drives_there_are_no_numbers_and_no_silent_buttons(page, h
 
 
 def test_what_the_config_names_drives_again_when_who_took_over_has_gone(blank):
-    with run_server(streams={"live": {"source": "pattern"}}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(streams={"live": {"source": "pattern"}}) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
         page = opened(blank, server.url)
         expect(page.locator("#driver")).to_have_text("Test pattern drives.")
         page.click("#start")

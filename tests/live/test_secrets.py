@@ -22,7 +22,7 @@ from streamer.errors import ConfigError
 from ..broker import Broker, broker
 from ..conftest import run_server
 from ..fakes import FakeEngine, WallTime
-from ..waiting import states, wait_until
+from ..waiting import LIMIT_S, states, wait_until
 
 LOGGERS = ("aioice", "aiomqtt", "aiortc", "asyncio", "httpcore", "httpx", "libav", "uvicorn", "uvicorn.error")
 DENIED = b'%s 401 Unauthorized\r\n%sWWW-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n'
@@ -173,7 +173,10 @@ def test_no_secret_is_shown_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFi
         given = sections(secret, at, mqtt, kept)
         # Relays that do not answer would hold up each push for five seconds.
         running = {name: values for name, values in given.items() if name != "webrtc"}
-        with run_server(FakeEngine(WallTime(), seconds=0.001), **running) as server, httpx.Client(base_url=server.url) as http:
+        with (
+            run_server(FakeEngine(WallTime(), seconds=0.001), **running) as server,
+            httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+        ):
             wait_until(lambda: tried(server))
             tokens = {"who controls": given["auth"]["token"], "who watches": given["auth"]["view_token"], "nobody": "wrong"}
             places = everything(server, http, tokens)

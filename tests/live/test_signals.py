@@ -275,7 +275,7 @@ async def test_ctrl_c_is_not_for_the_helpers_that_publish(shell, tmp_path):
 
 
 async def test_a_hang_up_is_survived(shell, tmp_path):
-    async with serving(shell, tmp_path) as (puppetcast, url), httpx.AsyncClient(base_url=url) as http:
+    async with serving(shell, tmp_path) as (puppetcast, url), httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http:
         puppetcast.signal(signal.SIGHUP)
         await puppetcast.says("reloaded: nothing to change")
         await reloaded(tmp_path / "config.yaml", puppetcast, http)
@@ -288,7 +288,7 @@ async def test_a_hang_up_stays_ignored_under_nohup(tmp_path):
     async with started(tmp_path, "nohup", sys.executable, "-m", "streamer", *config(tmp_path)) as puppetcast:
         url = await ready(puppetcast)
         puppetcast.signal(signal.SIGHUP)
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http:
             assert (await http.get("/healthz")).status_code == 200
         puppetcast.signal(signal.SIGTERM)
         assert await puppetcast.ended() == 0
@@ -445,7 +445,7 @@ async def test_a_source_that_cannot_be_opened_does_not_keep_others_from_starting
     broken = {"source": "file", "path": str(tmp_path / "empty.mp4")}
     async with (
         serving(shell, tmp_path, streams={"live": {"source": "pattern"}, "broken": broken}) as (puppetcast, url),
-        httpx.AsyncClient(base_url=url) as http,
+        httpx.AsyncClient(base_url=url, timeout=LIMIT_S) as http,
     ):
         await puppetcast.says(r"streams\.broken\.path: .*empty\.mp4: .*; the other streams go on")
         await puppetcast.says("test pattern is live")
@@ -459,7 +459,7 @@ def test_the_drivers_that_the_config_names_are_always_admitted():
     streams = {name: {"source": "pattern"} for name in ("live", "second")}
     with (
         run_server(streams=streams, device={"min_fps": 120}) as server,
-        httpx.Client(base_url=server.url) as http,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
         http.stream("GET", "/api/events") as events,
     ):
         live: set[str] = set()

@@ -22,7 +22,7 @@ from pipeline.frames import AnimatedFrame
 
 from ..conftest import run_server
 from ..peers import publishing, watched
-from ..waiting import until
+from ..waiting import LIMIT_S, until
 
 COUNT = 30  # pictures of the puppet, before the change and after it
 HELD = 8  # pictures in which the driver does not move: whatever then does, the change has moved
@@ -74,7 +74,7 @@ async def test_the_puppet_does_not_leap(model: Path, clip: Callable[[str], Path]
     with run_server() as server:
         stream = server.control.stream("live")
         taken = watched(stream.intake)
-        async with httpx.AsyncClient(base_url=server.url) as http, publishing(http, camera):
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, publishing(http, camera):
             await until(lambda: server.control.state("live").face == FaceState.TRACKING)
             stream.sinks.add(kept)
             await until(lambda: len(kept.frames) > 2 * COUNT)

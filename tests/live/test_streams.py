@@ -12,12 +12,13 @@ from pipeline.face.faces import faces_by
 
 from ..conftest import run_server
 from ..fakes import FakeEngine, WallTime
+from ..waiting import LIMIT_S
 
 
 def test_a_driver_that_would_slow_the_others_down_is_refused(model) -> None:
     streams: dict[str, Any] = {"live": {}, "second": {}}
     engine = FakeEngine(WallTime(), open_engine("mesh", faces_by(model)), seconds=0.06)
-    with run_server(engine, streams=streams) as server, httpx.Client(base_url=server.url) as http:
+    with run_server(engine, streams=streams) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
         refused = http.patch("/api/streams/second", json={"demo": True})
         assert refused.status_code == 503, "two of them would get less than 8 frames per second"
@@ -30,7 +31,10 @@ def test_a_driver_that_would_slow_the_others_down_is_refused(model) -> None:
 
 def test_streams_that_name_the_same_engine_share_it(model) -> None:
     streams = {"live": {}, "second": {"engine": "mesh"}}
-    with run_server(streams=streams, engine={"name": "auto"}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(streams=streams, engine={"name": "auto"}) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_S) as http,
+    ):
         # What "auto" chose here is the same engine as the one that is named: one device, one stage.
         assert [device["engine"] for device in http.get("/api/devices").json()] == ["mesh"]
         assert server.control.streams["live"].stage is server.control.streams["second"].stage

@@ -17,7 +17,7 @@ from streamer.webrtc.tracks import ViewerTrack
 
 from ..conftest import run_server
 from ..peers import connected, negotiate, peer, pictures, watching
-from ..waiting import until
+from ..waiting import LIMIT_S, until
 
 
 def encoder(server: Server, codec: str) -> EncoderState:
@@ -34,7 +34,7 @@ async def test_viewers_of_a_codec_share_one_encoder(model: Path, monkeypatch: py
 
     monkeypatch.setattr(encoders.LiveEncoder, "__init__", counted)
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, AsyncExitStack() as stack:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, AsyncExitStack() as stack:
             await http.patch("/api/streams/live", json={"demo": True})
             viewers = [await stack.enter_async_context(watching(http, c)) for c in ("VP8", "VP8", "VP8", "H264")]
             for _, receiver in viewers:
@@ -68,7 +68,7 @@ async def test_a_line_within_the_machine_is_full_only_where_something_is_lost() 
 
 async def test_a_viewer_that_lost_a_picture_gets_a_key_frame(model: Path) -> None:
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, watching(http) as (connection, receiver):
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, watching(http) as (connection, receiver):
             await http.patch("/api/streams/live", json={"demo": True})
             await pictures(receiver, 1)
             await connected(connection)
@@ -79,8 +79,8 @@ async def test_a_viewer_that_lost_a_picture_gets_a_key_frame(model: Path) -> Non
 
 
 async def test_a_packet_is_repaired_for_long_and_then_a_key_frame_takes_its_place(model: Path) -> None:
-    with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as connection:
+    with run_server(engine={"max_side": 640}, budget={"max_frames": 30}) as server:  # several packets a picture
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as connection:
             receiver = connection.addTransceiver("video", direction="recvonly").receiver  # of all codecs, RTX among them
             await negotiate(http, connection, "/live/live/whep")
             await http.patch("/api/streams/live", json={"demo": True})

@@ -220,7 +220,7 @@ async def test_a_description_has_one_fingerprint(patched):
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
 async def test_whip_and_whep_end_to_end(model, codec):
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera, peer() as viewer:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as camera, peer() as viewer:
             camera.addTrack(Camera())
             whip = await negotiate(http, camera, "/live/live/whip")
             assert whip.headers["content-type"].startswith("application/sdp")
@@ -244,7 +244,7 @@ async def test_whip_and_whep_end_to_end(model, codec):
 
 async def test_empty_and_foreign_datagrams_do_not_end_a_session(model):
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as camera:
             camera.addTrack(Camera())
             answer = (await negotiate(http, camera, "/live/live/whip")).text
             await until(lambda: server.control.state("live").frames_in > 5)
@@ -259,7 +259,7 @@ async def test_empty_and_foreign_datagrams_do_not_end_a_session(model):
 
 async def test_an_abandoned_offer_is_closed_in_time(model):
     with run_server(webrtc={"handshake_timeout_s": 1}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as camera:
             camera.addTrack(Camera())
             await camera.setLocalDescription(await camera.createOffer())
             reply = await http.post("/live/live/whip", content=camera.localDescription.sdp, headers=SDP)
@@ -272,7 +272,7 @@ async def test_an_abandoned_offer_is_closed_in_time(model):
 async def test_a_viewer_that_dies_silently_is_let_go(model, monkeypatch):
     monkeypatch.setattr(aiortc_patches, "CONSENT_INTERVAL_S", 0.2)
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as viewer:
             viewer.addTransceiver("video", direction="recvonly")
             await negotiate(http, viewer, "/live/live/whep")
             await connected(viewer)
@@ -284,7 +284,7 @@ async def test_a_viewer_that_dies_silently_is_let_go(model, monkeypatch):
 
 async def test_a_publisher_that_sends_nothing_loses_its_place(model):
     with run_server(webrtc={"idle_timeout_s": 2}) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as camera:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as camera:
             camera.addTrack(Silent())
             await negotiate(http, camera, "/live/live/whip")
             await connected(camera)
@@ -297,7 +297,7 @@ async def test_no_stun_server_is_asked(model, monkeypatch):
     asked = []
     monkeypatch.setattr(aioice.ice, "server_reflexive_candidate", lambda *args, **kwargs: asked.append(args))
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http, peer() as viewer:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http, peer() as viewer:
             viewer.addTransceiver("video", direction="recvonly")
             await negotiate(http, viewer, "/live/live/whep")
     assert not asked
@@ -305,7 +305,7 @@ async def test_no_stun_server_is_asked(model, monkeypatch):
 
 async def test_a_late_viewer_gets_a_key_frame_of_its_own(model):
     with run_server() as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             await http.patch("/api/streams/live", json={"demo": True})
             async with watching(http) as (_, first):
                 await pictures(first, 20)

@@ -122,7 +122,7 @@ def draw(counts: list[dict[str, float]], over: str, path: Path) -> None:
     figure, axes = plt.subplots(1, len(HELD), figsize=(13, 2.6))
     for axis, key in zip(axes, HELD, strict=True):
         axis.plot([count[over] for count in counts], [count[key] for count in counts], "o-", ms=2, lw=1, color="#2a9d8f")
-        axis.set(title=key.replace("rss_mb", "memory, MB"), xlabel=over, ylim=(0, None))
+        axis.set(title=key.replace("rss_mb", "memory, MB"), xlabel=over, ylim=(0, 1.1 * max(count[key] for count in counts)))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 

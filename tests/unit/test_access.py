@@ -107,6 +107,21 @@ async def test_without_a_token_every_route_but_two_answers_401(server, asked):
             assert (await client.get(path)).status_code in (307, 401, 404)
 
 
+async def test_every_refusal_is_described_and_has_one_shape(server, asked):
+    """Of every route, asked without a token, and with one for what is not there."""
+    described = server.http.openapi()["paths"]
+    async with asked() as client:
+        for method, path, _ in routes(server):
+            answers = described.get(path, {}).get(method.lower(), {}).get("responses")
+            if answers is None or path == "/api/events":  # that one would never end
+                continue
+            for headers in ({}, bearer("rule")):
+                reply = await client.request(method, url(path, "none"), headers=headers)
+                assert str(reply.status_code) in answers or reply.status_code in (400, 409, 415, 503), (method, path, reply.text)
+                if reply.status_code >= 400 and reply.status_code != 503 and method != "HEAD":
+                    assert {"detail", "code"} == reply.json().keys(), (method, path)
+
+
 BOTH = ("live", "hall")
 MAY = {
     "rule": {(right, of, name) for right in Right for of in Of for name in BOTH},

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 from streamer.config import load_config
+from tools.parts import locked
 
 from ..conftest import ROOT, run_server
 from ..run_image import steps
@@ -119,11 +122,48 @@ def test_what_an_image_sets_is_known_and_its_sources_are_sent():
         assert "HEALTHCHECK" in text
 
 
-def test_the_dashboard_shows_metrics_that_there_are(model):
+def test_what_the_wheel_takes_along_is_in_the_images():
+    forced = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    for name in ("Dockerfile.cpu", "Dockerfile.cuda"):
+        copied = set(" ".join(re.findall(r"^COPY (?!--from)(.+) \S+$", (DOCKER / name).read_text(), re.MULTILINE)).split())
+        assert forced.keys() <= copied, name
+
+
+def test_the_packages_of_the_image_are_those_of_the_tests_each_with_its_hash():
+    tested = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    packages = locked(DOCKER / "requirements.txt")
+    assert len(packages) > 60
+    assert all(hashes for _, hashes in packages.values())
+    names = {re.sub("[-_.]+", "-", name).lower(): version for name, version in tested.items()}
+    for name, (version, _) in packages.items():
+        assert names.get(re.sub("[-_.]+", "-", name).lower(), version) == version, name
+    assert {"aiortc", "fastapi", "mediapipe", "starlette"} <= packages.keys() & names.keys()
+
+
+def test_every_service_is_confined():
+    for name, service in yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"].items():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+
+
+def test_alerts_come_for_what_they_are_to_come_for():
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not here (Debian's prometheus): the alert rules are not tried")
+    command = ["promtool", "test", "rules", str(DOCKER / "alerts_test.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = {rule["alert"] for group in yaml.safe_load((DOCKER / "alerts.yml").read_text())["groups"] for rule in group["rules"]}
+    assert rules == set(re.findall(r"alertname: (\w+)", (DOCKER / "alerts_test.yml").read_text()))
+
+
+def test_the_dashboard_and_the_alerts_look_at_metrics_that_there_are(model):
     dashboard = json.loads((DOCKER / "grafana" / "dashboards" / "puppetcast.json").read_text())
-    wanted = {m for p in dashboard["panels"] for t in p["targets"] for m in re.findall(r"puppetcast_\w+", t["expr"])}
+    asked = [t["expr"] for p in dashboard["panels"] for t in p["targets"]] + [(DOCKER / "alerts.yml").read_text()]
+    wanted = {metric for text in asked for metric in re.findall(r"puppetcast_\w+", text)}
     streams = {"live": {}, "clip": {"source": "pattern"}}
     with run_server(streams=streams) as server, httpx.Client(base_url=server.url) as http:
         told = set(re.findall(r"^# TYPE (\S+) ", http.get("/metrics").text, re.MULTILINE))
-    assert len(wanted) > 8
+    assert len(wanted) > 12
     assert wanted <= told, wanted - told

@@ -30,6 +30,7 @@ from pipeline.frames import Driving, Image, planar
 from pipeline.liveportrait import build
 from pipeline.liveportrait.columns import HOLD, WIDTH, WIDTHS, Columns, columns_of, named, numbers
 from pipeline.liveportrait.compose import STATE, TURN, compose, filtered, flat, unflat
+from pipeline.liveportrait.conformance import as_input, load_golden
 from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, mesh_box
 from pipeline.liveportrait.device import DevicePath, finishing
 from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
@@ -247,6 +248,7 @@ def test_streams_in_a_batch_do_not_see_each_other(region, relative):
         assert torch.allclose(alone, together[row], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a")  # of a constant that is kept
 @torch.inference_mode()
 def test_each_step_can_be_compiled_whole():
@@ -448,21 +450,20 @@ def test_a_stream_that_does_not_move_shows_the_very_picture_of_before(engine):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_whole_frame_of_full_size(checkpoints, frames, all_cores, monkeypatch):
-    """W and G run once: both ways have to ask them for the same, and then paint with the same crop."""
+def test_a_whole_frame_of_full_size(checkpoints, conformance, frames, monkeypatch):
+    """Both ways have to ask W and G for the same, and then paint with the same crop: the published one, as what W and G
+    themselves compute is held against it elsewhere."""
     engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(checkpoints, "cpu", Precision.FP32))
     engine._proven = Precision.FP32  # tiny networks show that a portrait is rendered first
-    portrait, render = bundled("astronaut"), engine.runtime.render
+    portrait, crop = bundled("astronaut"), load_golden(conformance / "golden_networks.npz")["G.image0"]
     prepared, puppeteer = engine.prepare(portrait, 512, 512), calibrated(engine, frames[:8])
     asked: list[torch.Tensor] = []
-    crops: list[torch.Tensor] = []
 
-    def once(features: PortraitFeatures, keypoints: torch.Tensor) -> torch.Tensor:
+    def published(features: PortraitFeatures, keypoints: torch.Tensor) -> torch.Tensor:
         asked.append(keypoints.clone())
-        crops.extend([] if crops else [render(features, keypoints)])
-        return crops[0]
+        return as_input(crop[None], CPU)
 
-    monkeypatch.setattr(engine.runtime, "render", once)
+    monkeypatch.setattr(engine.runtime, "render", published)
     sight = puppeteer.follow(Driving(rgb(frames[-1]), 0.0, frames[-1]))
     assert psnr(puppeteer.render(prepared, sight), StepByStep(engine)(prepared, box_of(portrait, 512), sight)) > 40
     first, second = asked
@@ -621,6 +622,14 @@ def test_kernels_are_kept_with_the_checkpoints(tiny, tmp_path, monkeypatch):
     del os.environ["TORCHINDUCTOR_CACHE_DIR"]
     build.keep_kernels(tmp_path / "nowhere")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(user_cache_path("puppetcast") / "compiled")
+
+
+def test_a_processor_does_not_compile_m(tiny):
+    """Which takes longer then, and most of a start."""
+    for device, compiles in (("cpu", False), ("meta", True)):
+        networks = Runtime(Settings(tiny, device, Precision.FP32, build=Build(compile=Compile.ON)))._networks
+        assert isinstance(networks.motion.forward, build.Compiled) == compiles
+        assert isinstance(networks.warping.forward, build.Compiled)
 
 
 def test_graphs_need_cuda():

@@ -90,6 +90,7 @@ def test_a_look_at_a_value_is_found(tiny, monkeypatch):
         run(path, 2)
 
 
+@pytest.mark.slow
 def test_a_frame_s_operations_are_counted_on_the_networks_themselves():
     """What shares of a device's peak are counted by, and the documents say."""
     assert frame_tflop(folded=False) == pytest.approx(1.245, abs=0.001)

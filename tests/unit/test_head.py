@@ -134,6 +134,7 @@ def test_the_far_cheek_is_hidden_and_not_squeezed(astronaut):
     assert np.median(steps[row]) == pytest.approx(1, abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_busy_ground_has_no_matte():
     face = bundled("astronaut")
     noise = np.random.default_rng(1).integers(0, 255, face.image.shape, np.uint8)

@@ -21,8 +21,9 @@ from pipeline.liveportrait.networks import TINY  # noqa: E402
 from pipeline.liveportrait.weights import load_networks  # noqa: E402
 
 
-def test_the_kernel_computes_what_pytorch_does():
+def test_the_kernels_compute_what_pytorch_does():
     assert kernels.difference(torch.device("cpu")) < 1e-6
+    assert kernels.sample_difference(torch.device("cpu")) < 1e-5
 
 
 @torch.inference_mode()
@@ -44,14 +45,18 @@ def test_a_kernel_that_is_wrong_is_told_of_and_not_used(monkeypatch, caplog):
     assert "wrong by nan" in caplog.text
 
 
-@pytest.mark.parametrize("half", [True, False])
-def test_the_kernel_becomes_machine_code(half):
+def made_for_h100(kernel, types: list[str], numbers: list[float]) -> bytes:
     h100 = importlib.import_module("triton.backends.compiler").GPUTarget("cuda", 90, 32)
-    kernel = triton.runtime.JITFunction(kernels.sparse_motions_kernel.fn)
-    kind = "*fp16" if half else "*fp32"
-    types = [kind, "*fp32", "*fp32", kind, "i32", "i32", "i32"]
-    numbers = [4, 16, 64, 64, 22, 50.0, 112, 128, kernels.BLOCK]
+    kernel = triton.runtime.JITFunction(kernel.fn)
     signature = dict(zip(kernel.arg_names, types + ["constexpr"] * len(numbers), strict=True))
     constants = {(len(types) + k,): value for k, value in enumerate(numbers)}
-    made = triton.compile(triton.compiler.ASTSource(kernel, signature, constants), target=h100)
-    assert len(made.asm["cubin"]) > 1000
+    return triton.compile(triton.compiler.ASTSource(kernel, signature, constants), target=h100).asm["cubin"]
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_the_kernels_become_machine_code(half):
+    kind = "*fp16" if half else "*fp32"
+    types, numbers = [kind, "*fp32", "*fp32", kind, "i32", "i32", "i32"], [4, 16, 64, 64, 22, 50.0, 112, 128, kernels.BLOCK]
+    assert len(made_for_h100(kernels.sparse_motions_kernel, types, numbers)) > 1000
+    types, numbers = ["*fp32", "*fp32", "*fp32", kind, *["i32"] * 6], [32, 16, 64, 64, 22, 32, kernels.BLOCK]
+    assert len(made_for_h100(kernels.sample_kernel, types, numbers)) > 1000

@@ -181,6 +181,7 @@ def test_at_the_reference_the_portrait_rests(tiny, short):
         puppeteer.close()
 
 
+@pytest.mark.slow
 def test_every_kind_of_driver_and_source(engine, short, tmp_path, tiny, shell):
     portrait = bundled("astronaut")
     made = tmp_path / "t.safetensors"
@@ -296,13 +297,14 @@ def test_a_device_that_is_not_there(tiny):
         LivePortraitEngine(faces_by(None), Settings(tiny, "cuda:77"))
 
 
+@pytest.mark.slow
 def test_the_live_graph_runs_it(tiny):
     """A real server, the engine by its config, driven by the demo clip."""
     engine = {"name": "liveportrait"}
     budget = {"max_age_ms": 5000, "max_busy": 1.0}
     with (
         run_server(engine=engine, liveportrait={"checkpoints": str(tiny)}, budget=budget) as server,
-        httpx.Client(base_url=server.url) as http,
+        httpx.Client(base_url=server.url, timeout=60) as http,
     ):
         assert http.patch("/api/streams/live", json={"demo": True}).status_code == 200
         end = time.monotonic() + 90
@@ -339,6 +341,7 @@ def test_options_that_the_driver_lacks_are_named(driver, options, message, engin
         animate(engine, bundled("drawing"), tmp_path / driver, Output(out), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mesh", "liveportrait"])
 def test_motion_is_tuned_in_both_engines(name, engine, short, tmp_path):
     """What each gain does, the tests of the composition and of the mesh engine's motion say."""
@@ -354,6 +357,7 @@ def test_motion_is_tuned_in_both_engines(name, engine, short, tmp_path):
         assert not np.array_equal(last(**options), plain), options
 
 
+@pytest.mark.slow
 def test_the_command_takes_them_for_every_engine(tiny, short, tmp_path, shell):
     options = ["--region", "pose", "--pose-gain", "0.5", "--smoothing", "0.2", "--scale-lock", "--mirror", "--max-frames", "2"]
     for engine in (["--engine", "mesh"], ["--engine", "liveportrait", "--checkpoints", tiny, "--precision", "fp32"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import av
 import numpy as np
 import pytest
@@ -63,8 +65,8 @@ def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip
     result = animate(engine, load_portrait(str(picture(portrait)), faces_by(model)), clip(clip_name), Output(out, max_frames=130))
     assert result.frames == 130
     driver, output = landmarks(clip(clip_name), model, 130), landmarks(out, model, 130)
-    seen = [k for k in range(130) if driver[k] is not None and output[k] is not None]
-    assert len(seen) > 122
+    seen = [k for k in range(65) if driver[k] is not None and output[k] is not None]
+    assert len(seen) > 61
     d = [driver[k] for k in seen]
     o = [output[k] for k in seen]
     a, b = measures(d, Neutral.of(d[0])), measures(o, Neutral.of(o[0]))
@@ -75,11 +77,12 @@ def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip
 
 
 def landmarks(path, model, count):
+    """Of every second of the first `count` frames."""
     tracker = MediaPipeTracker(model)
     with av.open(str(path)) as clip:
         out = [
             tracker.track(frame.to_ndarray(format="rgb24"), float(frame.time))
-            for frame, _ in zip(clip.decode(video=0), range(count), strict=False)
+            for frame in islice(clip.decode(video=0), 0, count, 2)
         ]
     tracker.close()
     return out
@@ -111,12 +114,13 @@ def test_five_marks_place_a_face_without_the_model(model):
     assert np.median(distance) < 0.12 * eye
 
 
+@pytest.mark.slow
 def test_the_cascade_tracker_moves_a_bundled_portrait(clip):
     engine = open_engine("mesh", CascadeFaces())
     source, puppeteer = engine.prepare(bundled("drawing"), 640, 512), engine.open()
     with av.open(str(clip("d10"))) as given:
-        frames = [(f.time, f.to_ndarray(format="rgb24")) for f, _ in zip(given.decode(video=0), range(120), strict=False)]
-    puppeteer.calibrate(frames[:60])
-    change = [np.abs(puppeteer.animate(source, i, t).astype(int) - source.still).mean() for t, i in frames[60:]]
+        frames = [(f.time, f.to_ndarray(format="rgb24")) for f in islice(given.decode(video=0), 0, 120, 2)]
+    puppeteer.calibrate(frames[:30])
+    change = [np.abs(puppeteer.animate(source, i, t).astype(int) - source.still).mean() for t, i in frames[30:]]
     assert puppeteer.tracker_name == "cascade"
     assert max(change) > 1.5

@@ -266,6 +266,7 @@ def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
     tracker.close()
 
 
+@pytest.mark.slow
 def test_lids_shut_without_a_leap(prepared):
     before: Any = None
     steps: list[float] = []
@@ -303,6 +304,7 @@ def test_without_blink_scores_landmarks_alone_tell():
     assert driven_openness(np.array([0.3, 1.0], np.float32), None) == pytest.approx([0.0, 1.0])
 
 
+@pytest.mark.slow
 def test_the_tracker_tells_blinks(model, clip):
     tracker, seen = MediaPipeTracker(model), []
     with av.open(str(clip("d0"))) as given:

@@ -53,8 +53,10 @@ def landmarks_of(motion: Motion) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def demo(model) -> Portrait:
-    """The puppet of the bundled clip."""
-    return of_clip(DEMO_CLIP, faces_by(model), 16)
+    """The puppet of the bundled clip, of which every third frame is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.puppet.make.LOOKS", 120)
+        return of_clip(DEMO_CLIP, faces_by(model), 16)
 
 
 def test_the_faces_nearest_to_all_others_are_chosen_and_doubles_are_not():
@@ -158,6 +160,7 @@ def test_a_clip_without_a_face_is_named(tmp_path, model):
         of_clip(path, faces_by(model))
 
 
+@pytest.mark.slow
 def test_a_real_clip_makes_a_puppet_with_its_own_open_mouth(clip, model):
     puppet = of_clip(clip("d0"), faces_by(model))
     faces = [puppet.landmarks, *(p.landmarks for p in puppet.more)]
@@ -167,6 +170,7 @@ def test_a_real_clip_makes_a_puppet_with_its_own_open_mouth(clip, model):
     assert max(openings) > 0.07
 
 
+@pytest.mark.slow
 def test_several_photographs_make_a_puppet(tmp_path, demo, model):
     paths = []
     for k, picture in enumerate([demo, *demo.more[:4]]):
@@ -203,9 +207,10 @@ def test_pictures_of_somebody_else_are_named(demo):
     assert line.startswith("another face than that of a.jpg seems to be on b.jpg; a puppet is of one person")
 
 
+@pytest.mark.slow
 def test_an_engine_renders_a_puppet_of_one_photograph(tmp_path, model, monkeypatch):
-    """Here of half of the grid."""
-    monkeypatch.setattr(rendered, "grid", lambda: grid()[::2])
+    """Here of a third of the grid."""
+    monkeypatch.setattr(rendered, "grid", lambda: grid()[::3])
     faces, portrait = faces_by(model), bundled("astronaut")
     engine = open_engine("mesh", faces, Settings())
     done: list[tuple[int, int | None]] = []
@@ -223,15 +228,16 @@ def test_an_engine_renders_a_puppet_of_one_photograph(tmp_path, model, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_any_other_engine_renders_one_too(tmp_path, model, tiny, monkeypatch):
     """What tiny networks paint is no face, but it is all rendered: here a part of the grid."""
-    monkeypatch.setattr(rendered, "grid", lambda: grid()[::6])
+    monkeypatch.setattr(rendered, "grid", lambda: grid()[::12])
     faces = faces_by(model)
     engine = open_engine("liveportrait", faces, Settings(checkpoints=tiny, device="cpu"))
     done: list[tuple[int, int | None]] = []
     with pytest.raises(PuppetError, match="pictures that liveportrait made"):
         of_photograph(bundled("astronaut"), engine, faces, tmp_path / "work", progress=lambda *told: done.append(told))
-    assert done[-1] == (len(grid()[::6]), len(grid()[::6]))
+    assert done[-1] == (len(grid()[::12]), len(grid()[::12]))
 
 
 def test_a_puppet_comes_back_from_its_file_the_neutral_to_the_pixel(tmp_path, demo):
@@ -300,6 +306,7 @@ def test_hostile_and_damaged_files_give_one_clear_line(demo):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model, shell):
     beginning(DEMO_CLIP, tmp_path / "talk.mp4", 120)
     options = ["-o", "me.puppet", "--pictures", 8, "--label", "made for a test"]

@@ -103,6 +103,7 @@ def test_marks_are_pixels_of_the_file_however_large(model):
     assert np.abs(five_points(portrait.landmarks) / scale - five_points(given.landmarks)).max() < 0.1 * width(given.landmarks)
 
 
+@pytest.mark.slow
 def test_the_cases(model, case):
     """Each of ../shared/cases/portraits gives what its README calls right."""
     finder = faces_by(model)

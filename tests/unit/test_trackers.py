@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.face import canonical
 from pipeline.face import topology as topo
 from pipeline.face.choice import place
 from pipeline.face.faces import TRACKERS, Faces, faces_if_here
 from pipeline.face.mediapipe import MediaPipeTracker
-from pipeline.face.motion import eye_distance
+from pipeline.face.motion import eye_distance, eye_gaze, eye_openness
 from pipeline.face.noise import Denoiser
+from pipeline.face.pair import paired
 from pipeline.face.tracker import Tracker
 from pipeline.face.units import in_pixels
 from pipeline.face.views import tiles
@@ -100,6 +102,7 @@ def test_a_face_of_six_percent_is_followed_where_it_goes(faces, opened, width, h
     assert max(off for off in seen if off is not None) < 0.3
 
 
+@pytest.mark.slow
 @every(GOOD)
 def test_every_face_of_a_group_is_found_and_small_ones_in_tall_pictures(faces):
     group = np.hstack([shown(200, 400, 44 + 6 * k)[0] for k in range(6)])
@@ -108,6 +111,7 @@ def test_every_face_of_a_group_is_found_and_small_ones_in_tall_pictures(faces):
     assert np.linalg.norm((place(found) - place(shown(500, 1500, 75, y=0.2)[1]))[:2]) < 15
 
 
+@pytest.mark.slow
 @every(GOOD)
 def test_the_driver_at_the_far_end_of_the_room(faces, opened):
     from pipeline.clips import open_clip, picture, pictures
@@ -134,6 +138,7 @@ def tremble(tracker, frames):
     return float(np.sqrt((np.diff(marks, axis=0) ** 2).sum(axis=2).mean()))
 
 
+@pytest.mark.slow
 @every(GOOD)
 def test_in_the_dark_the_tremble_is_less_than_half(faces, opened, model, litert):
     from pipeline.face.litert import LitertTracker  # is not on every platform
@@ -203,3 +208,28 @@ def test_landmarks_are_those_of_a_picture_of_any_size(faces, opened):
     for k, other in enumerate((small, picture, turned, picture)):
         found = tracker.track(other, (4 + k) / 30)
         assert np.abs(found - settled)[:, :2].mean() < 0.01 * eye_distance(settled)
+
+
+def test_eyes_are_a_pair_but_for_a_wink():
+    """A small difference of lids and gaze is mostly noise; one eye that shuts is meant."""
+    face = canonical.face() * 100
+    upper, lower = (list(lid[1:-1]) for lid in topo.EYES[0])
+
+    def opened(times: float) -> np.ndarray:
+        """The face with its right eye so many times as open, and looking aside with it alone."""
+        out = face.copy()
+        middle = (face[upper] + face[lower]) / 2
+        out[upper], out[lower] = (middle + times * (face[lid] - middle) for lid in (upper, lower))
+        out[list(topo.RIGHT_IRIS), 0] += 4
+        return out
+
+    for times, left in ((0.85, 0.25), (0.1, 1.0)):
+        before, after = opened(times), paired(opened(times))
+        gap, was = np.subtract(*eye_openness(after)), np.subtract(*eye_openness(before))
+        assert gap == pytest.approx(left * was, rel=1e-3)
+        assert eye_openness(after).mean() == pytest.approx(eye_openness(before).mean(), rel=1e-3)
+        gaze = eye_gaze(after)
+        assert gaze[0] == pytest.approx(gaze[1], abs=1e-4)
+        assert gaze.mean(axis=0) == pytest.approx(eye_gaze(before).mean(axis=0), abs=1e-4)
+        moved = np.abs(after - before).max(axis=1) > 1e-3
+        assert set(np.flatnonzero(moved)) <= {*np.ravel(topo.EYES), *np.ravel(topo.IRISES)}

@@ -104,6 +104,7 @@ def test_a_warm_up_leaves_no_trace_in_any_stream():
     assert not streets.path._blend[:, :-1].any()
 
 
+@pytest.mark.slow
 def test_after_a_rebuild_every_stream_turns_its_head():
     """The rotation's filter cannot begin from nothing: of a stream in the first place as little as of any other."""
     streets = Streets()
@@ -227,6 +228,7 @@ def test_the_smallest_and_the_largest_batch_are_ready_first(graphs, compiling):
     assert len(rig.builds) == 1
 
 
+@pytest.mark.slow
 def test_of_another_way_too(graphs, compiling):
     rig, first, second = Rendered(4), Simple(), Simple()
     rig.renderer.warm_up(first, rig.shown["a"], lambda done, total: None)

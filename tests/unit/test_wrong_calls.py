@@ -43,7 +43,7 @@ TABLE: list[tuple[list[str], str]] = [
     # Not understood at all
     (["serv"], "no such command 'serv'. Did you mean 'serve'?; see 'puppetcast --help'"),
     (["serve", "--prot", "1"], "no such option: --prot (Possible options: --host, --port, --portrait)"),
-    (["serve", "--port"], "option '--port' requires an argument"),
+    (["serve", "--port"], "option '--port' requires an argument; see 'puppetcast serve --help'"),
     (["serve", "extra"], "got unexpected extra argument(s) (extra); see 'puppetcast serve --help'"),
     (["animate", "drawing"], "missing argument 'driver'; see 'puppetcast animate --help'"),
     (["puppet", "make", "-o", "x.puppet"], "missing argument 'SOURCE…'"),
