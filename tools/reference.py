@@ -214,7 +214,8 @@ def mqtt() -> str:
     names = [title for title, _ in (*homeassistant.SWITCHES.values(), *homeassistant.BUTTONS.values())]
     out.append(
         "Each stream is a device by itself (device discovery below `homeassistant/`, told again when Home Assistant starts): "
-        "a camera, sensors for frame rate, age, skipped frames, face and viewers, selects for portrait, engine and what moves, "
+        "a camera, sensors for frame rate, age, skipped frames, face, viewers and trouble (why it stands still, or "
+        "is animated more simply), selects for portrait, engine and what moves, "
         f"numbers for the gains and smoothing, and {', '.join(names)}. `mqtt.discovery: false` turns it off.\n"
     )
     return "\n".join(out)
