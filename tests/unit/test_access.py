@@ -53,6 +53,7 @@ def asked(server):
         data = {"http": http, "auth": TOKENS if auth is None else auth, "streams": STREAMS}
         config = Config.model_validate(data)
         access = Access(config.auth, clock or ManualTime())
+        server.control.supervisor._looked_s = float("inf")  # it does not run: after a few seconds it would count as stalled
         app = create_app(server.control, server.sessions, server.sessions._ice, access, config)
         return clients(app, address)
 

@@ -169,7 +169,10 @@ def test_pictures(data, message):
 
 
 def test_http(model):
-    with run_server(streams={"live": {}, "other": {"portrait": "drawing"}}) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        run_server(streams={"live": {}, "other": {"portrait": "drawing"}}) as server,
+        httpx.Client(base_url=server.url, timeout=60) as http,
+    ):
         upload = {"file": ("wall.png", png(300, 300), "image/png")}
         table = [
             (http.post("/live/live/whip", content="hello", headers=SDP), 400,
