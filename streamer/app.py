@@ -212,7 +212,7 @@ class Server:
     async def _follow(self, given: Config) -> None:
         fresh, _ = closed(given)
         changed = set(reload.changes(self.config, fresh))
-        config = reload.followed(self.config, fresh)
+        config, _ = closed(reload.followed(self.config, fresh))  # an address that stays open needs a token, whatever comes later
         live = {key for key in changed if reload.is_live(key)}
         plan = await planned(config, live, self._faces)
         self._access.use(config.auth)

@@ -18,9 +18,8 @@ MAX_BYTES = 64_000_000
 MAX_SIDE = 2048  # larger pictures are scaled down when they are read
 MIN_SIDE = 64
 MEGA = 1_000_000
-MAX_PIXELS = (
-    40 * MEGA
-)  # that are decoded of a file of the user's own; a picture takes up to ten bytes of memory for each meanwhile
+# That are decoded of a file of the user's own; a picture takes up to ten bytes of memory for each meanwhile.
+MAX_PIXELS = 40 * MEGA
 PIXELS = {"JPEG2000": 16 * MEGA, "HEIF": 50 * MEGA}  # the first takes 16 bytes each; phones make the second as large
 MAX_JPEG = 250 * MEGA  # of a JPEG that is reduced while it is decoded
 MAX_JPEG_HELD = 64 * MEGA  # of one whose coefficients are all held meanwhile, six bytes each

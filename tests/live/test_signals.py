@@ -328,6 +328,22 @@ async def reloaded(file: Path, puppetcast: Puppetcast, http: httpx.AsyncClient) 
     assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]) == ("collins", 1.0, None)
 
 
+async def test_an_address_that_is_open_until_a_restart_keeps_its_token(tmp_path):
+    def config(host: str, **auth: str) -> Config:
+        where = {"token_file": tmp_path / "token", **auth}
+        return Config(http={"host": host, "port": 0}, auth=where, downloads={"fetch": False})
+
+    server = Server(config("0.0.0.0", token="given"), read=lambda: config("127.0.0.1"))
+    ready = asyncio.Event()
+    serving = asyncio.create_task(server.serve(lambda url: ready.set()))
+    await asyncio.wait_for(ready.wait(), LIMIT_S)
+    await server.reload()
+    assert server.config.auth.token not in ("", "given")
+    assert server.config.auth.token == (tmp_path / "token").read_text().strip()
+    server.stop()
+    await asyncio.wait_for(serving, LIMIT_S)
+
+
 def test_a_server_in_another_thread_leaves_signals_alone(model):
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
