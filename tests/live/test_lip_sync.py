@@ -179,7 +179,7 @@ def test_flash_and_beep_leave_together(tmp_path: Path) -> None:
         ]
         streams = {"live": {"source": "file", "path": str(clip), "sinks": sinks}, "far": {}}
         sections: dict[str, Any] = {"http": {"port": port}, "recording": {"folder": str(tmp_path / "r")}, "streams": streams}
-        with run_server(FakeEngine(WallTime()), **sections) as server:
+        with run_server(FakeEngine(WallTime()), budget={"max_frames": FPS}, **sections) as server:
             uplink(server, far)
             wait_until(lambda: server.control.state("live").face == "tracking")
             viewer = asyncio.run(watched(server.url, FLASHES + 1))
