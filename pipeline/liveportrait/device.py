@@ -126,7 +126,7 @@ class DevicePath:
         def results() -> list[tuple[Image | None, bool]]:
             try:
                 collected = collect()
-            except BaseException:
+            except BaseException:  # whatever it is, these pictures never came
                 self._begin_anew(rows)
                 raise
             pictures: list[tuple[Image | None, bool]] = []

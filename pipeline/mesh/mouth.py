@@ -29,9 +29,7 @@ NARROW = 0.95  # mouth widths: lips that are pursed more than this keep light ou
 PURSED = 0.38  # of the way from nose to chin: an upper lip that reaches further is pushed down its teeth,
 LOWER_PURSED = 0.5  # and a lower one up by this share of that
 CORNERS, CORNER = (0.36, 0.97), 0.2  # of the way from the middle to a corner between which light falls to that share
-BACK_TEETH = (
-    0.2  # mouth widths over which it falls so to the end of a row, too: where a turned head shows that, none ends sharply
-)
+BACK_TEETH = 0.2  # mouth widths over which it falls so to the end of a row, too: none ends sharply where a head is turned
 SHADOW, SHADOW_EDGE = 0.04, 0.07  # of the lips: mouth widths that it lies lower, and its softness
 DARK, OWN_SHADE = 0.35, 0.3  # what it takes of the light; share of all shades that a portrait's own teeth do not show
 RIM = 0.06  # mouth widths of a lip's wet inside that are seen below and beside an opening; landmarks lie outside of it

@@ -82,7 +82,7 @@ class Guarded(APIRoute):
             app.uploads += bool(asked.max_bytes)
             try:
                 return await handle(body.request)
-            except Exception:
+            except Exception:  # whatever it is, what is wrong with the body is what it comes from
                 if body.problem is not None:  # FastAPI makes a 400 of whatever comes up while it reads
                     raise body.problem from None
                 raise

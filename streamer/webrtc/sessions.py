@@ -125,7 +125,7 @@ class Sessions:
             if not take_over:
                 stream.check_claim()
             answer = await self._answer(session, checked)
-        except BaseException:
+        except BaseException:  # whatever ends it, also who hangs up: a session that nobody knows is nobody's to close
             await self._close(session)
             raise
         low, first, most = self._config.uplink_kbps
@@ -147,7 +147,7 @@ class Sessions:
         try:
             session.viewer = ViewerTrack(stream.sent, self._clock)
             answer = await self._answer(session, checked)
-        except BaseException:
+        except BaseException:  # whatever ends it, also who hangs up: a session that nobody knows is nobody's to close
             await self._close(session)
             raise
         return session, answer
