@@ -118,13 +118,16 @@ class Clip:
 def _opened(path: Path) -> av.container.InputContainer:
     try:
         container = av.open(file_url(path))
-    except av.error.InvalidDataError as exc:
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as exc:
+        raise ClipError(f"{path}: {exc.strerror}") from exc
+    except (
+        av.error.FFmpegError,
+        OSError,
+    ) as exc:  # a file cut short is "End of file" or "Invalid argument"
         raise ClipError(f"{path}: not a clip that can be read, or damaged; MP4, MOV, WebM, MKV, GIF and many others are") from exc
-    except (av.error.FFmpegError, OSError) as exc:
-        raise ClipError(f"{path}: {exc.strerror or 'not a media file'}") from exc
     if video_of(container) is None:
         container.close()
-        raise ClipError(f"{path}: has no video track")
+        raise ClipError(f"{path}: has no video track that can be read")
     return container
 
 

@@ -1,8 +1,12 @@
-"""IP addresses that others write."""
+"""IP addresses and names of machines that others write."""
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+UNKNOWN = "no machine of this name is known; is it spelt right, and is there a network?"
 
 
 def parsed(text: str) -> IPv4Address | IPv6Address | None:
@@ -12,3 +16,12 @@ def parsed(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_known(host: str) -> bool:
+    """Whether a machine's name, as in an address with its port, can be resolved now; asks and waits for the name servers."""
+    try:
+        socket.getaddrinfo(urlsplit(f"//{host}").hostname, None)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -8,6 +8,7 @@ the server will take them; when it fails, it writes why and exits.
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 import subprocess
@@ -19,6 +20,7 @@ import numpy as np
 
 from pipeline.frames import AnimatedFrame
 
+from ..addresses import UNKNOWN, is_known
 from ..errors import ConfigError, SinkError
 from ..redaction import Address, check_address, redacted
 from ..stream.audio import silence
@@ -112,7 +114,8 @@ class Push:
 def main(given: IO[bytes] = sys.stdin.buffer) -> int:
     """The helper."""
     task = json.loads(given.readline())
-    kind = FORMATS[Address.of(task["url"]).scheme]
+    address = Address.of(task["url"])
+    kind = FORMATS[address.scheme]
     width, height = task["width"], task["height"]
     rate = str(task["bitrate"])
     coding = {"preset": "veryfast", "maxrate": rate, "bufsize": rate}
@@ -123,11 +126,17 @@ def main(given: IO[bytes] = sys.stdin.buffer) -> int:
         print("live", flush=True)
         _publish(given, container)
     except (OSError, ValueError, av.error.FFmpegError) as exc:
-        denied = isinstance(exc, av.error.HTTPUnauthorizedError)
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
-        print("user or password is wrong, or missing" if denied else reason, flush=True)
+        print(_reason(exc, address.host), flush=True)
         return 1
     return 0
+
+
+def _reason(exc: Exception, host: str) -> str:
+    if isinstance(exc, av.error.HTTPUnauthorizedError):
+        return "user or password is wrong, or missing"
+    if getattr(exc, "errno", None) == errno.EIO and not is_known(host):
+        return UNKNOWN
+    return getattr(exc, "strerror", None) or type(exc).__name__
 
 
 def _publish(given: IO[bytes], container: Container) -> None:

@@ -16,6 +16,7 @@ from pipeline.clock import Clock, steady
 from pipeline.frames import TimedFrame
 from pipeline.media.reader import Reader, video_of
 
+from ..addresses import UNKNOWN, is_known
 from ..errors import ConfigError, SourceError
 from ..limits import TRANSPORT, Timeouts, Transport
 from ..redaction import Address, check_address, redacted
@@ -49,7 +50,7 @@ class NetworkSource:
     def __init__(self, url: str, transport: Transport = TRANSPORT, timeouts: Timeouts = TIMEOUTS, clock: Clock = steady) -> None:
         self._url = url
         address = Address.of(url)
-        self._scheme = address.scheme
+        self._scheme, self._host = address.scheme, address.host
         if self._scheme not in PROTOCOLS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in PROTOCOLS)}")
         check_address(url)
@@ -142,7 +143,9 @@ class NetworkSource:
                 return SourceError(f"{self.name}: {silent}", retry=True)
             case av.error.HTTPServerError():
                 return SourceError(f"{self.name}: the server there has a fault of its own (HTTP 5xx)", retry=True)
-            case av.error.EOFError() | OSError(errno=errno.EIO):  # FFmpeg's word for a body that ends too soon
+            case OSError(errno=errno.EIO) if not is_known(self._host):  # FFmpeg has one word for this and the next
+                return SourceError(f"{self.name}: {UNKNOWN}", retry=True)
+            case av.error.EOFError() | OSError(errno=errno.EIO):
                 return SourceError(f"{self.name}: it answered, and then ended the connection", retry=True)
             case av.error.ProtocolNotFoundError():
                 return SourceError(f"{self.name}: this FFmpeg has no {self._scheme}", retry=False)

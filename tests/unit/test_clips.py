@@ -251,6 +251,16 @@ def test_a_cover_is_no_picture_that_drives(tmp_path: Path) -> None:
         open_clip(song)
 
 
+@pytest.mark.parametrize(("suffix", "kept"), [("mkv", 48), ("mkv", 200), ("gif", 4), ("y4m", 16), ("mp4", 40), ("mp4", 0)])
+def test_a_clip_cut_short_is_called_damaged(suffix: str, kept: int, tmp_path: Path) -> None:
+    """FFmpeg has other words for each: end of file, input/output error, invalid argument, invalid data."""
+    begins = {"gif": b"GIF89a", "y4m": b"YUV4MPEG2 W64 H64 F25:1\n"}
+    clip = tmp_path / f"cut.{suffix}"
+    clip.write_bytes((begins.get(suffix) or Recorder().write(clip).read_bytes())[:kept])
+    with pytest.raises(ClipError, match="not a clip that can be read, or damaged"):
+        open_clip(clip)
+
+
 @pytest.mark.parametrize("format", ["WEBP", "PNG", "GIF"])
 def test_animated_pictures_are_clips(format: str, tmp_path: Path) -> None:
     moving, still = tmp_path / "moving", tmp_path / "still"  # by content, not by name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,8 +17,10 @@ from PIL import Image as Pillow
 
 from pipeline.clock import steady
 from pipeline.frames import TimedFrame
+from streamer.addresses import UNKNOWN
 from streamer.errors import SourceError
 from streamer.limits import Timeouts
+from streamer.sinks import push
 from streamer.sources.network import KEY_FRAME_S, NetworkSource
 from streamer.sources.pace import Lag, Pace
 from streamer.stream.intake import Intake
@@ -147,6 +150,19 @@ def test_a_camera_that_sends_nothing_is_told_of_in_words(status: str, kind: str,
     with server(answer) as address:
         _, said = read(f"http://{address}/cam")
     assert said.endswith(f": {told}")
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "http"])
+def test_a_name_that_nobody_knows_is_told_of(scheme: str) -> None:
+    _, said = read(f"{scheme}://nosuch.invalid/live/x")
+    assert said.endswith(f": {UNKNOWN}")
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp"])
+def test_a_push_to_a_name_that_nobody_knows_tells_of_it(scheme: str, capsys: pytest.CaptureFixture[str]) -> None:
+    task = {"url": f"{scheme}://nosuch.invalid/live/x", "width": 64, "height": 64, "bitrate": 100_000}
+    assert push.main(io.BytesIO(json.dumps(task).encode() + b"\n")) == 1
+    assert capsys.readouterr().out == f"{UNKNOWN}\n"
 
 
 def test_a_burst_is_over_at_once(tmp_path: Path) -> None:
