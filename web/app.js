@@ -6,6 +6,7 @@ import { onDrop, onPaste } from "./drop.js";
 import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
+import { Last } from "./last.js";
 import { Panel } from "./panel.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
@@ -41,6 +42,7 @@ const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const recordings = new Recordings(attempt);
+const last = new Last(live, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -64,6 +66,7 @@ function render() {
   }
   gallery.render();
   recordings.render(state);
+  last.render(state);
   stats.render(state);
 }
 

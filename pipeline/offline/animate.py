@@ -130,11 +130,11 @@ def _animated(
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)
         fitted = np.hstack([_fitted(i, *size) for i, size in zip(images, sizes, strict=True)])
-        yield step.time_s or 0.0, _sized(np.asarray(fitted, np.uint8), output.size), step.followed
+        yield step.time_s or 0.0, sized(np.asarray(fitted, np.uint8), output.size), step.followed
         progress(done, total)
 
 
-def _sized(image: Image, size: tuple[int, int] | None) -> Image:
+def sized(image: Image, size: tuple[int, int] | None) -> Image:
     """The picture in the size that is wanted."""
     if size is None:
         return image

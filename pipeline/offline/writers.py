@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -27,12 +28,16 @@ def video_frame(image: Image) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba" if image.shape[2] == 4 else "rgb24")
 
 
-def write_file(pictures: Pictures, path: Path, rate: Fraction, sound: Path | None) -> tuple[int, str]:
+def write_file(
+    pictures: Pictures, path: Path, rate: Fraction, sound: Path | None, options: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     """Write a file of the kind that its suffix says, which `FORMATS` has. How many pictures, and what is to be said of the sound.
 
     rate: pictures a second, about, for what the file says of itself and the last one's length. sound: the clip that has it.
+    options: the encoder's, in place of the usual ones.
     """
     kind = FORMATS[path.suffix.lower()]
+    kind = kind if options is None else replace(kind, options=options)
     first = next(pictures, None)
     if first is None:
         return 0, ""
