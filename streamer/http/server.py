@@ -36,6 +36,7 @@ STATUS: dict[type[Exception], int] = {
     errors.StreamBusy: 409,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
+    errors.UnknownBackground: 404,
     errors.GalleryFull: 409,
     errors.CannotKeep: 507,
     errors.UnknownRecording: 404,
