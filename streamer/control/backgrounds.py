@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import cv2
 import numpy as np
 from platformdirs import user_data_path
 
-from pipeline.errors import PortraitError
+from pipeline.errors import PortraitError, PuppetError
 from pipeline.frames import Image
+from pipeline.outfile import finished
 from pipeline.pictures.colours import parse_colour
 from pipeline.pictures.decode import decode
 
@@ -77,17 +77,14 @@ class Backgrounds:
     def _path(self, stream: str) -> Path:
         return (self._folder or Path(os.devnull)) / f"{stream}.jpg"
 
-    def _write(self, path: Path, jpeg: bytes) -> None:
-        part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    @staticmethod
+    def _write(path: Path, jpeg: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(jpeg)
-            os.replace(part, path)
-        except OSError as exc:
-            part.unlink(missing_ok=True)
-            raise CannotKeep(
-                f"background: cannot be kept in {path.parent} ({exc.strerror or exc}); free some space, or set portraits.folder"
-            ) from exc
+            with finished(path) as part:
+                part.write_bytes(jpeg)
+        except (OSError, PuppetError) as exc:
+            raise CannotKeep(f"background: cannot be kept ({exc}); free some space, or set portraits.folder") from exc
 
 
 def covering(picture: Image, width: int, height: int) -> Image:
