@@ -1,5 +1,6 @@
 // The page, put together: what a click or a key does, and when what is shown.
 
+import { Background } from "./background.js";
 import { Camera } from "./camera.js";
 import { Control, name, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
@@ -41,6 +42,7 @@ const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const recordings = new Recordings(attempt);
+const background = new Background(control, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -63,6 +65,7 @@ function render() {
     attempt(() => puppets.resume())();
   }
   gallery.render();
+  background.render();
   recordings.render(state);
   stats.render(state);
 }
