@@ -7,6 +7,7 @@ import { onDrop, onPaste } from "./drop.js";
 import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
+import { Last } from "./last.js";
 import { Panel } from "./panel.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
@@ -43,6 +44,7 @@ const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const recordings = new Recordings(attempt);
 const background = new Background(control, attempt);
+const last = new Last(live, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -67,6 +69,7 @@ function render() {
   gallery.render();
   background.render();
   recordings.render(state);
+  last.render(state);
   stats.render(state);
 }
 

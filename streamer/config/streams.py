@@ -125,6 +125,12 @@ class Recording(Section):
         ge=0,
         description="Age, in days, beyond which recordings are deleted, and named in the log. With 0, the default, none is.",
     )
+    last_s: int = Field(
+        0, ge=0, le=60,
+        description="The last so many seconds of each stream are kept, coded, in memory, and can be saved as GIF, WebM or MP4 "
+        "after they were seen: on the page, or from /live/STREAM/last.gif. A second takes about 0.2 MB of memory, and coding it "
+        "some 5 to 10 % of a core. With 0, the default, nothing is kept.",
+    )  # fmt: skip
 
 
 class Stream(Section):

@@ -17,6 +17,7 @@ from .camera import VirtualCamera
 from .jpeg import JpegFeed
 from .library import Library
 from .push import Push
+from .recent import Recent
 from .recording import Recording
 from .runner import OutputRunner
 
@@ -48,6 +49,8 @@ class Outputs:
 
     def start(self, stream: Stream) -> None:
         """Open what the config names for a stream."""
+        if self.config.recording.last_s:
+            self._run(stream, OutputRunner(Recent(stream.name, self.config.recording.last_s), RECORDING_DEPTH, self._clock))
         for sink in self.config.streams[stream.name].sinks:
             if (output := self._made(sink)) is None:
                 self.record(stream)
@@ -83,6 +86,11 @@ class Outputs:
                 return running, running.output
         return None
 
+    def recent(self, name: str) -> Recent | None:
+        """The last seconds of a stream; None where they are not kept."""
+        outputs = (running.output for running in self._running[name] if isinstance(running, OutputRunner))
+        return next((output for output in outputs if isinstance(output, Recent)), None)
+
     def statuses(self, name: str) -> list[OutputStatus]:
         """Of all outputs of a stream."""
         return [running.status for running in self._running[name]]
@@ -97,7 +105,8 @@ class Outputs:
         for feed in self._feeds.values():
             feed.close()
         for running in self._all():
-            counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
+            if running.status.kind != Recent.kind:  # nobody has asked for those
+                counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
             running.finish()
         return counts
 
