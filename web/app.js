@@ -1,5 +1,6 @@
 // The page, put together: what a click or a key does, and when what is shown.
 
+import { Calls } from "./calls.js";
 import { Camera } from "./camera.js";
 import { Control, name, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
@@ -7,6 +8,7 @@ import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
 import { Panel } from "./panel.js";
+import { showPhones } from "./phones.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
 import { watch } from "./rtc.js";
@@ -41,6 +43,7 @@ const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const recordings = new Recordings(attempt);
+const calls = new Calls(control, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -64,6 +67,7 @@ function render() {
   }
   gallery.render();
   recordings.render(state);
+  calls.render(state);
   stats.render(state);
 }
 
@@ -166,6 +170,7 @@ $("engine").addEventListener("change", act(() => ({ engine: $("engine").value })
 $("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").checked));
 $("microphone").addEventListener("change", attempt(switchMicrophone));
 $("upload").addEventListener("change", attempt(chosen));
+$("phone").addEventListener("click", attempt(showPhones));
 $("clip").addEventListener("change", attempt(chosen));
 $("take").addEventListener("click", attempt(async () => {
   const file = await takePicture(camera);
