@@ -2,7 +2,7 @@
 
 import { Calls } from "./calls.js";
 import { Camera } from "./camera.js";
-import { Control, name, words } from "./control.js";
+import { Control, name, refusal, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
 import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
@@ -78,8 +78,16 @@ async function keepWatching(delay = 500) {
     control.use(link.channel);
   } catch (problem) {
     if (!(problem instanceof TypeError)) page.error = words(problem);
+    if (refusal(problem)) return refuse(refusal(problem));
     setTimeout(keepWatching, delay, Math.min(delay * 1.6, 8000));
   }
+}
+
+// Nothing on the page would work: what is wrong is all that it says.
+function refuse(why) {
+  control.refused = why;
+  document.body.classList.add("refused");
+  render();
 }
 
 async function describe() {
@@ -183,6 +191,7 @@ onDrop(attempt(take));
 onPaste(attempt(take));
 addEventListener("focus", () => gallery.load().catch(() => {})); // its folder may have been changed meanwhile
 $("cameras").addEventListener("change", attempt(() => camera.on && camera.restart()));
+addEventListener("hashchange", () => location.reload()); // another link: another token
 addEventListener("pagehide", () => camera.stop());
 
 navigator.mediaDevices?.enumerateDevices().then(() => camera.list()).catch(() => {});

@@ -13,7 +13,7 @@ from pipeline.frames import AnimatedFrame, letterboxed
 from ..errors import SinkError
 
 CANVAS = (1280, 720)  # what every call program takes
-LINUX = "sudo modprobe v4l2loopback exclusive_caps=1 card_label=puppetcast"
+LINUX = "load one with 'sudo modprobe v4l2loopback exclusive_caps=1 card_label=puppetcast'"
 CURES = {"win32": "install OBS, whose camera it is", "darwin": "start OBS's virtual camera once"}
 
 

@@ -181,6 +181,9 @@ class OutputRunner:
 
     def _failed(self, exc: SinkError) -> float | None:
         if self._last is not None:
+            with self._lock:
+                if not self._frames:  # while nothing moves, no other comes with which to try again
+                    self._frames.append((self._last, self._clock()))
             self._last = None
             with contextlib.suppress(SinkError):  # the first failure tells more
                 self.output.close()
