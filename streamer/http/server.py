@@ -22,7 +22,7 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, metrics, pictures, portraits, recordings, whip
+from . import api, last, metrics, phone, pictures, portraits, recordings, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts
@@ -71,6 +71,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
+    app.include_router(phone.router(control, config))
     app.include_router(portraits.router(control.gallery))
     app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():
