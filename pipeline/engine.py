@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from . import models
 from .clips import Progress
@@ -29,6 +29,17 @@ class Prepared(Protocol):
     @property
     def still(self) -> Image:
         """The portrait at rest, (h, w, 3) RGB, both sides even: what viewers see before any motion."""
+
+    @property
+    def has_matte(self) -> bool:
+        """Whether the person is known apart from the background."""
+
+    def over(self, background: Image) -> Self:
+        """The same before another background (h, w, 3), of the size of `still`; itself without a matte."""
+
+    def cut_out(self, seen: Any, yuv: Image) -> Image:
+        """What `yuv`, the picture of what a puppeteer has `seen` (None for the portrait at rest), shows of the person alone:
+        see `frames.stacked`. Without a matte all of it. For any thread."""
 
 
 class Drivers(Protocol):

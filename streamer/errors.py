@@ -68,6 +68,10 @@ class UnknownPortrait(StreamerError):
     """No portrait has that name."""
 
 
+class UnknownBackground(StreamerError):
+    """No picture was uploaded as a stream's background."""
+
+
 class GalleryFull(StreamerError):
     """There is no room for another upload. goes: ids and names of those that would have to go, the oldest first."""
 

@@ -85,10 +85,11 @@ class StreamState(BaseModel):
 
     serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
-    width, height: of the animated picture, in pixels. gallery: how often it was changed since the start. problem: why it is
-    not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; both empty where all is
-    well. still: of the animated frames, those for which nothing had moved, so that they show the picture before again.
-    last_s: of how many seconds there is a copy to save.
+    width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
+    gallery: how often it was changed since the start. problem: why it is not animated, or not by the engine that it had, in
+    words; stalled: why it stands still, in words; both empty where all is well. still: of the animated frames, those for which
+    nothing had moved, so that they show the picture before again. last_s: of how many
+    seconds there is a copy to save.
     """
 
     serial: int
@@ -96,6 +97,7 @@ class StreamState(BaseModel):
     portrait: str
     width: int
     height: int
+    matte: bool
     previous_portrait: str | None
     gallery: int
     engine: str
@@ -187,6 +189,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
     return StreamState(
         serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
+        matte=stream.shown.prepared.has_matte,
         engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled,
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
