@@ -234,6 +234,29 @@ async def test_a_link_opens_its_stream(asked):
             assert reply.status_code == code, path
 
 
+def test_tokens_are_compared_in_the_same_time_whatever_is_given(monkeypatch):
+    """All of them, and by nothing else."""
+    compared = []
+    monkeypatch.setattr("hmac.compare_digest", lambda *pair: compared.append(pair))
+    assert Tokens(Auth.model_validate(TOKENS)).grants("rule") == []
+    assert len(compared) == 4
+    Tokens(Auth(token="rule")).grants(Tokens(Auth(token="other")).link(Right.VIEW, "hall", 5))
+    assert len(compared) == 6
+
+
+async def test_a_path_leads_to_the_page_s_files_and_nowhere_else(asked):
+    async with asked(auth={}) as client:
+        for path in ("/../Makefile", "/..%2fMakefile", "/%2e%2e/Makefile", "//etc/passwd", "/%00", "/app.js%00"):
+            assert (await client.get(path)).status_code == 404, path
+
+
+async def test_a_long_name_does_not_come_back_whole(asked):
+    async with asked(auth={}) as client:
+        for path in ("/api/streams/", "/api/puppets/"):
+            assert len((await client.get(path + "x" * 50_000)).content) < 500, path
+        assert len((await client.get("/api/portraits/" + "x" * 50_000 + "/image")).content) < 500
+
+
 HOSTS = {
     200: [
         "localhost", "localhost:8080", "LOCALHOST", "127.0.0.1:80", "127.3.2.1", "[::1]:8080", "puppet.example",
