@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi.routing import iter_route_contexts
 
 from streamer.app import Server
 from streamer.cli.token import _link
@@ -21,13 +20,14 @@ from streamer.errors import ConfigError
 from streamer.http import tokens
 from streamer.http.access import Access
 from streamer.http.front import POLICY
-from streamer.http.rights import Needs, Of, Right
+from streamer.http.rights import Of, Right
 from streamer.http.server import create_app
 from streamer.http.tokens import Grant, Tokens
 from streamer.http.web import WebServer, address_for
 
 from ..certificates import write_pem
 from ..fakes import ManualTime
+from ..strangers import routes, url
 
 TOKENS = {
     "token": "rule", "view_token": "look", "streams": {"hall": {"token": "hall-rule", "view_token": "hall-look"}, "whep": {}},
@@ -75,27 +75,11 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def url(path: str, name: str = "hall") -> str:
-    return path.replace(":path", "").format(name=name, kind="whep", session="x" * 32, key="x")
-
-
-def routes(server: Server) -> list[tuple[str, str, Needs]]:
-    """Method, path and need of every route but the page's files."""
-    found = []
-    for context in iter_route_contexts(server.http.routes):
-        endpoint = getattr(context.original_route, "endpoint", None)
-        if endpoint is None:
-            assert type(context.original_route).__name__ == "Mount", "the page's files"
-            continue
-        found += [(method, str(context.path), endpoint.needs) for method in sorted(context.methods or ())]
-    return found
-
-
 async def test_without_a_token_every_route_but_two_answers_401(server, asked):
     """Those of sessions too, where no such session is; and what is no route is the page's files, which have no secrets."""
     refused = 0
     async with asked() as client:
-        for method, path, need in routes(server):
+        for method, path, need in routes(server.http):
             reply = await client.request(method, url(path))
             if path in OPEN:
                 assert (reply.status_code, need.right) == (200, None)
@@ -112,7 +96,7 @@ async def test_every_refusal_is_described_and_has_one_shape(server, asked):
     """Of every route, asked without a token, and with one for what is not there."""
     described = server.http.openapi()["paths"]
     async with asked() as client:
-        for method, path, _ in routes(server):
+        for method, path, _ in routes(server.http):
             answers = described.get(path, {}).get(method.lower(), {}).get("responses")
             if answers is None or path == "/api/events":  # that one would never end
                 continue
@@ -135,7 +119,7 @@ MAY = {
 async def test_what_each_token_may(server, asked):
     """Every route of every method with every token: 401, or past the door."""
     async with asked() as client:
-        for method, path, need in routes(server):
+        for method, path, need in routes(server.http):
             if need.right is None or path == "/api/events":  # that one would never end
                 continue
             for name, (token, may) in itertools.product(BOTH, MAY.items()):
