@@ -9,14 +9,16 @@ from playwright.sync_api import sync_playwright
 
 from .browser import FLAGS
 
-PHONE = {"viewport": {"width": 390, "height": 664}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
-
 executable, link, camera = sys.argv[1:]
 with sync_playwright() as p:
     flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
     browser = p.chromium.launch(executable_path=executable, headless=True, args=flags)
     # Its owner goes on past the warning of the certificate.
-    page = browser.new_context(**PHONE, bypass_csp=True, ignore_https_errors=True).new_page()
+    context = browser.new_context(
+        viewport={"width": 390, "height": 664}, device_scale_factor=2, is_mobile=True, has_touch=True, bypass_csp=True,
+        ignore_https_errors=True,
+    )  # fmt: skip
+    page = context.new_page()
     page.goto(link)
     page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)
     page.tap("#start")

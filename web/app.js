@@ -1,5 +1,6 @@
 // The page, put together: what a click or a key does, and when what is shown.
 
+import { Background } from "./background.js";
 import { Calls } from "./calls.js";
 import { Camera } from "./camera.js";
 import { Control, name, refusal, words } from "./control.js";
@@ -7,6 +8,7 @@ import { onDrop, onPaste } from "./drop.js";
 import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
+import { Last } from "./last.js";
 import { Panel } from "./panel.js";
 import { showPhones } from "./phones.js";
 import { isClip, Puppets } from "./puppets.js";
@@ -44,6 +46,8 @@ const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const recordings = new Recordings(attempt);
 const calls = new Calls(control, attempt);
+const background = new Background(control, attempt);
+const last = new Last(live, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -66,8 +70,10 @@ function render() {
     attempt(() => puppets.resume())();
   }
   gallery.render();
+  background.render();
   recordings.render(state);
   calls.render(state);
+  last.render(state);
   stats.render(state);
 }
 

@@ -12,10 +12,12 @@ from pipeline.follow.tuning import Region, Tuning
 from pipeline.portrait import DEFAULT
 
 from ..limits import STALE_AFTER_S, TRANSPORT, Timeouts, Transport
-from .section import Section
+from .section import Section, written
 
 STEP = "x-step"  # of a key in the JSON schema: what one step of its slider or number box changes
 SLIDER: dict[str, Any] = {STEP: 0.05}
+ORIGINAL, PICTURE = "original", "picture"  # backgrounds, beside colours
+BACKGROUND = written("original|picture|#[0-9a-fA-F]{6}", "original, picture or a colour such as #00ff00")
 Point = tuple[float, float]
 Gain = Annotated[float, Field(ge=0, le=3, json_schema_extra=SLIDER)]
 
@@ -73,6 +75,12 @@ class Puppet(Section):
         "place, four times as long. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in "
         "20 seconds.",
     )  # fmt: skip
+    background: Annotated[str, BACKGROUND] = Field(
+        ORIGINAL,
+        description='What is behind the person, in all outputs: original, a colour in quotes such as "#00ff00", or picture (the '
+        "one that PUT /api/streams/{name}/background took). A portrait that cannot be told from its background keeps it. Mesh "
+        "engine only.",
+    )
     max_fps: int | None = Field(
         None, ge=1, le=240, description="Highest frame rate, in frames per second. If not set, that of budget.max_frames."
     )
@@ -132,6 +140,12 @@ class Recording(Section):
         ge=0,
         description="Age, in days, beyond which recordings are deleted, and named in the log. With 0, the default, none is.",
     )
+    last_s: int = Field(
+        0, ge=0, le=60,
+        description="The last so many seconds of each stream are kept, coded, in memory, and can be saved as GIF, WebM or MP4 "
+        "after they were seen: on the page, or from /live/STREAM/last.gif. A second takes about 0.2 MB of memory, and coding it "
+        "some 5 to 10 % of a core. With 0, the default, nothing is kept.",
+    )  # fmt: skip
 
 
 class Stream(Section):

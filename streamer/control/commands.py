@@ -76,6 +76,8 @@ def explain(errors: Sequence[Any]) -> str:
         key = ".".join(str(p) for p in error["loc"] if p != "body") or "command"
         if error["type"] == "json_invalid":
             parts.append(f"the body is not JSON ({error['ctx']['error']})")
+        elif "UploadFile" in error["msg"]:
+            parts.append(f"{key}: a file is expected, with a name (multipart/form-data)")
         elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:

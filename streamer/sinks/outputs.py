@@ -18,6 +18,7 @@ from .jpeg import JpegFeed
 from .library import Library
 from .microphone import NAME, VirtualMicrophone
 from .push import Push
+from .recent import Recent
 from .recording import Recording
 from .runner import OutputRunner
 
@@ -52,6 +53,8 @@ class Outputs:
 
     def start(self, stream: Stream) -> None:
         """Open what the config names for a stream."""
+        if self.config.recording.last_s:
+            self._run(stream, OutputRunner(Recent(stream.name, self.config.recording.last_s), RECORDING_DEPTH, self._clock))
         for sink in self.config.streams[stream.name].sinks:
             if (output := self._made(sink)) is None:
                 self.record(stream)
@@ -100,6 +103,11 @@ class Outputs:
             named = (sink for sink in self.config.streams[stream.name].sinks if sink.kind == kind)
             self._run(stream, self._makers[kind](next(named, None) or SinkConfig(kind=kind)))  # type: ignore[arg-type]
 
+    def recent(self, name: str) -> Recent | None:
+        """The last seconds of a stream; None where they are not kept."""
+        outputs = (running.output for running in self._running[name] if isinstance(running, OutputRunner))
+        return next((output for output in outputs if isinstance(output, Recent)), None)
+
     def statuses(self, name: str) -> list[OutputStatus]:
         """Of all outputs of a stream."""
         return [running.status for running in self._running[name]]
@@ -114,7 +122,8 @@ class Outputs:
         for feed in self._feeds.values():
             feed.close()
         for running in self._all():
-            counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
+            if running.status.kind != Recent.kind:  # nobody has asked for those
+                counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
             running.finish()
         return counts
 

@@ -45,4 +45,4 @@ def test_its_commands_and_settings_are_ours() -> None:
     assert len(blocks) == 4
     Config.model_validate(blocks[3])
     option = blocks[1][0]["actions"][0]["data"]["option"]
-    assert (BUNDLED / f"{option}.json").exists()
+    assert (BUNDLED / f"{option}.json").is_file()
