@@ -222,6 +222,8 @@ class LivePortraitEngine:
 class LivePortraitPuppeteer(MotionFollower):
     """Follows one driver and renders prepared portraits with its motion. See also `pipeline.engine.Drivers`."""
 
+    clips_as_source = True
+
     def __init__(self, engine: LivePortraitEngine, faces: Faces, row: int) -> None:
         self._engine, self._row = engine, row
         super().__init__(faces.open_tracker, engine.extract)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from pipeline.pictures.decode import MAX_BYTES
 from pipeline.puppetfile import MAX_TEXT, About
 
 from ..control.commands import Change
@@ -19,6 +20,7 @@ from .rights import ANY, CONTROL, SERVER, STREAM, VIEW, Guarded, Right, needs
 from .seats import Endless
 
 EVENTS = "text/event-stream"
+BYTES = {"type": "string", "format": "binary"}
 
 
 def router(control: Control) -> APIRouter:
@@ -41,6 +43,12 @@ def router(control: Control) -> APIRouter:
         """Change what is named, between two frames; the state after it comes back."""
         return await control.apply(name, change)
 
+    @api.put("/streams/{name}/background", tags=["streams"], summary="Upload a background: a picture, whose bytes are the body")
+    @needs(CONTROL, STREAM, MAX_BYTES, tells_length=True)
+    async def put_background(name: str, request: Request) -> StreamState:
+        """What the command background: picture shows behind the person, cut to cover the portrait; kept with the portraits."""
+        return await control.put_background(name, await request.body())
+
     @api.get(
         "/events", tags=["streams"], summary="States as they change (server-sent events)", response_class=StreamingResponse,
         responses={200: {"content": {EVENTS: {}}}},
@@ -55,7 +63,10 @@ def router(control: Control) -> APIRouter:
     async def devices() -> list[DeviceState]:
         return control.devices()
 
-    @api.post("/puppets", status_code=202, tags=["puppets"], summary="Make a puppet of a clip, whose bytes are the body")
+    @api.post(
+        "/puppets", status_code=202, tags=["puppets"], summary="Make a puppet of a clip, whose bytes are the body",
+        openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": BYTES}}}},
+    )  # fmt: skip
     @needs(CONTROL, SERVER, MAX_CLIP)
     async def make_puppet(
         request: Request,
