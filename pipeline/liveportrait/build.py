@@ -78,9 +78,9 @@ def apply(build: Build, networks: Networks, precision: Precision, device: torch.
     if build.channels_last:
         channels_last(networks)
     networks.to(device)
-    roots: list[nn.Module] = [networks.warping, networks.generator]
-    if device.type != "cpu":  # a processor takes M's many small steps faster as they are, and starts sooner
-        roots.append(networks.motion)
+    roots: list[nn.Module] = [networks.warping]
+    if device.type != "cpu":  # a processor takes M's many small steps and G's phases faster as they are, and starts sooner
+        roots += [networks.generator, networks.motion]
     for root in roots:
         root.forward = compiled(root.forward, build.compile)  # type: ignore[method-assign]
     return networks

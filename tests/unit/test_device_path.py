@@ -666,11 +666,12 @@ def test_on_a_processor_a_compiler_that_fails_stops_no_frame(tiny, no_compiler, 
     assert "going on" in told
 
 
-def test_a_processor_does_not_compile_m(tiny):
-    """Which takes longer then, and most of a start."""
+def test_a_processor_does_not_compile_m_and_g(tiny):
+    """Which take longer then, and most of a start."""
     for device, compiles in (("cpu", False), ("meta", True)):
         networks = Runtime(Settings(tiny, device, Precision.FP32, build=Build(compile=Compile.ON)))._networks
         assert isinstance(networks.motion.forward, build.Compiled) == compiles
+        assert isinstance(networks.generator.forward, build.Compiled) == compiles
         assert isinstance(networks.warping.forward, build.Compiled)
 
 
