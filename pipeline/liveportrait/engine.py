@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..clips import Progress
+from ..clock import steady
 from ..errors import DeviceLost, PuppetError
 from ..face.faces import Faces
 from ..follow.moment import Moment
@@ -54,6 +55,7 @@ class LivePortraitEngine:
         self.faces = faces
         self._paste_back = settings.paste_back
         self._proven: Precision | None = None
+        self._painted_s = 0.0  # what the picture took that proved it
         self._rows = RowPool()
         self._worker = Worker()
         self._beside = beside
@@ -85,11 +87,17 @@ class LivePortraitEngine:
             runtime = self.runtime
             face, resting, features = self._between(partial(_looked_at, runtime, shrink(crop), portrait))
             proven = runtime.precision is self._proven
-            if proven or self._between(partial(_is_finite, runtime.ready, features, resting)):
+            if proven or self._between(partial(self._is_finite, runtime.ready, features, resting)):
                 self._proven = runtime.precision
                 break
             self._step_down(runtime)
         return LivePortraitPrepared(still, features, face, resting, self._between(lambda: paste.to(runtime.device)))
+
+    def _is_finite(self, runtime: Runtime, features: PortraitFeatures, keypoints: Tensor) -> bool:
+        start = steady()
+        finite = bool(runtime.render(features, keypoints).isfinite().all())
+        self._painted_s = steady() - start
+        return finite
 
     def open(self) -> LivePortraitPuppeteer:
         return LivePortraitPuppeteer(self, self.faces, self._rows.take())
@@ -97,7 +105,7 @@ class LivePortraitEngine:
     def warm_up(self, source: LivePortraitPrepared, progress: Progress) -> float:
         frame_s = self._between(lambda: self._live.warm_up(self.runtime, source, progress))
         self.max_batch = self._live.max_batch
-        return frame_s
+        return frame_s or self._painted_s
 
     def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | None]]) -> Callable[[], list[Image]]:
         """As in `pipeline.engine.Engine`. DeviceLost, also from the result, where the device does not answer any more."""
@@ -273,7 +281,3 @@ def _looked_at(runtime: Runtime, crop: Image, portrait: Portrait) -> tuple[Face,
 def _motion(runtime: Runtime, images: list[Image]) -> FaceMotion:
     """As it is asked for live, in memory too."""
     return runtime.motion(runtime.upload(images).contiguous())
-
-
-def _is_finite(runtime: Runtime, features: PortraitFeatures, keypoints: Tensor) -> bool:
-    return bool(runtime.render(features, keypoints).isfinite().all())

@@ -70,11 +70,11 @@ class Renderer:
         self._side = max(self._side, side + side % 2)
 
     def warm_up(self, runtime: Runtime, prepared: LivePortraitPrepared, progress: Progress) -> float:
-        """Run, and where the device can, capture the way anew; seconds that one frame takes alone. Where every batch size
-        takes long, only the smallest and the largest: the others are built beside the frames, as is a way that is compiled
-        where one that is not can begin."""
+        """Run, and where the device can, capture the way anew; seconds that one frame takes alone, or 0 where nothing is run,
+        as the first frame is no slower than the next. Where every batch size takes long, only the smallest and the largest:
+        the others are built beside the frames, as is a compiled way where the networks can begin without."""
         sizes, first = self._sizes(), runtime.ready if self._beside else runtime
-        path, frame_s = self._built(first, prepared, self._first(first), progress)
+        path, frame_s = self._built(first, prepared, self._first(first), progress, run=first.settles)
         self._go_over(_Way(path))
         left = [size for size in sizes if size in path.batches or size < sizes[-1]]  # that one was tried
         if first is not runtime:

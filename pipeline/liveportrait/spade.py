@@ -69,6 +69,7 @@ class FoldedBlock(nn.Module):
     def __init__(self, plain: SpadeBlock, scale: int, gather: bool) -> None:
         super().__init__()
         self.enlarge, self.phased = scale > 1, scale == PhasedModulation.SCALE and not gather
+        self.normal = F.instance_norm if gather else normalised
         modulation = PhasedModulation if self.phased else Modulation
         self.conv_0, self.conv_1 = plain.conv_0, plain.conv_1
         self.norm_0, self.norm_1 = modulation(plain.norm_0), modulation(plain.norm_1)
@@ -77,14 +78,19 @@ class FoldedBlock(nn.Module):
             self.conv_s, self.norm_s = plain.conv_s, modulation(plain.norm_s)
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        normal = F.instance_norm(x)  # the same before as after an enlargement, which repeats pixels
+        normal = self.normal(x)  # the same before as after an enlargement, which repeats pixels
         if self.enlarge and not self.phased:  # that enlarges by itself
             normal = F.interpolate(normal, scale_factor=2)
         h = self.conv_0(F.leaky_relu(self.norm_0(normal, first), 0.2))
-        h = self.conv_1(F.leaky_relu(self.norm_1(F.instance_norm(h), second), 0.2))
+        h = self.conv_1(F.leaky_relu(self.norm_1(self.normal(h), second), 0.2))
         if self.learned_shortcut:
             return h + self.conv_s(self.norm_s(normal, shortcut))
         return h + (F.interpolate(x, scale_factor=2) if self.enlarge else x)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """`F.instance_norm`; of one picture it is a batch norm, which leaves the channels last where they are."""
+    return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
 
 
 class Modulation(nn.Module):

@@ -145,9 +145,9 @@ def test_blocks_enlarge_what_they_are_given(gather):
     torch.manual_seed(1)
     block = SpadeBlock(8, 4, TINY).double()
     fold_spectral(block)
-    seg = torch.randn(2, TINY.warped, 5, 6, dtype=torch.float64)
-    for scale in (2, 4):
-        x = torch.randn(2, 8, 5 * scale // 2, 6 * scale // 2, dtype=torch.float64)
+    for batch, scale in ((1, 2), (1, 4), (2, 2), (2, 4)):
+        seg = torch.randn(batch, TINY.warped, 5, 6, dtype=torch.float64)
+        x = torch.randn(batch, 8, 5 * scale // 2, 6 * scale // 2, dtype=torch.float64)
         wanted = block(torch.nn.functional.interpolate(x, scale_factor=2), seg)
         assert torch.allclose(Blocks([block], scale, gather)(x, seg), wanted, atol=1e-12)
 
