@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from . import models
 from .clips import Progress
@@ -30,15 +30,28 @@ class Prepared(Protocol):
     def still(self) -> Image:
         """The portrait at rest, (h, w, 3) RGB, both sides even: what viewers see before any motion."""
 
+    @property
+    def has_matte(self) -> bool:
+        """Whether the person is known apart from the background."""
+
+    def over(self, background: Image) -> Self:
+        """The same before another background (h, w, 3), of the size of `still`; itself without a matte."""
+
+    def cut_out(self, seen: Any, yuv: Image) -> Image:
+        """What `yuv`, the picture of what a puppeteer has `seen` (None for the portrait at rest), shows of the person alone:
+        see `frames.stacked`. Without a matte all of it. For any thread."""
+
 
 class Drivers(Protocol):
-    """Drivers other than clips and cameras. An engine that takes them also drives the face in a clip."""
+    """Drivers other than clips and cameras. clips_as_source: whether the face in a clip can be driven, too."""
+
+    clips_as_source: bool
 
     def look(self, image: Image) -> Any | None:
         """What `Puppeteer.render` needs of a picture (h, w, 3) RGB that drives by itself; None where it shows no face."""
 
     def moments(self, path: Path) -> Sequence[Moment]:
-        """A motion template's; raises TemplateError."""
+        """A motion template's, under what `Puppeteer.tune` said; raises TemplateError."""
 
 
 class Puppeteer(Protocol):

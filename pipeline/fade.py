@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -15,10 +16,12 @@ FADE_S = 0.4  # from one portrait to the next
 
 @dataclass(frozen=True)
 class Fade:
-    """A picture that goes away over those that come. since_s: when that began, on the clock of `over` and `within`."""
+    """A picture that goes away over those that come. since_s: when that began, on the clock of `over` and `within`; cut:
+    makes its cut-out."""
 
     before: Image
     since_s: float
+    cut: Callable[[], Image]
 
     def within(self, now_s: float) -> bool:
         """Whether it still lasts."""
@@ -26,7 +29,14 @@ class Fade:
 
     def over(self, yuv: Image, now_s: float) -> Image:
         """What is shown in the place of `yuv`."""
-        return cross_faded(self.before, yuv, eased(min((now_s - self.since_s) / FADE_S, 1.0)))
+        return cross_faded(self.before, yuv, self._share(now_s))
+
+    def over_cut(self, cut: Callable[[], Image], now_s: float) -> Callable[[], Image]:
+        """The same of cut-outs."""
+        return lambda: cross_faded(self.cut(), cut(), self._share(now_s))
+
+    def _share(self, now_s: float) -> float:
+        return eased(min((now_s - self.since_s) / FADE_S, 1.0))
 
 
 def cross_faded(before: Image, yuv: Image, share: float) -> Image:

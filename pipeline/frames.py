@@ -6,6 +6,7 @@ the operator's camera picture cannot leave the process by mistake.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -43,12 +44,14 @@ class Driving:
 
 @dataclass(frozen=True, slots=True)
 class AnimatedFrame:
-    """A generated picture. yuv: (height · 3 / 2, width) planar YUV 4:2:0; captured_s: its driver's."""
+    """A generated picture. yuv: (height · 3 / 2, width) planar YUV 4:2:0; captured_s: its driver's. _cut: makes what
+    `cut_out` shows."""
 
     yuv: Image
     captured_s: float
     number: int
     _seal: object
+    _cut: Callable[[], Image] | None = None
 
     def __post_init__(self) -> None:
         if self._seal is not _SEAL:
@@ -63,6 +66,11 @@ class AnimatedFrame:
         frame.pts = pts
         frame.time_base = CLOCK
         return frame
+
+    def cut_out(self) -> AnimatedFrame:
+        """The same without its background, see `stacked`; with it where nothing is known of that. Takes a while."""
+        cut = opaque(self.yuv) if self._cut is None else self._cut()
+        return AnimatedFrame(cut, self.captured_s, self.number, _SEAL)
 
 
 def checked(yuv: Image) -> Image:
@@ -79,6 +87,20 @@ def planar(picture: Image) -> Image:
     import cv2
 
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
+
+
+def stacked(yuv: Image, alpha: Image) -> Image:
+    """A cut-out as one picture that any video carries: planar YUV 4:2:0 (3 · h, w), twice as high. Above, colours times
+    coverage, (h · 3 / 2, w) on black; below, the coverage (h, w) as grey."""
+    y, u, v = yuv_planes(yuv)
+    grey = np.round(16 + alpha * np.float32(219 / 255)).astype(np.uint8)  # as `planar` has it
+    plain = np.full_like(u, 128)
+    return np.concatenate([part.reshape(-1) for part in (y, grey, u, plain, v, plain)]).reshape(2 * len(yuv), -1)
+
+
+def opaque(yuv: Image) -> Image:
+    """`stacked` of a picture that nothing is known of but itself."""
+    return stacked(yuv, np.full_like(yuv_planes(yuv)[0], 255))
 
 
 def letterboxed(yuv: Image, width: int, height: int) -> Image:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
@@ -58,6 +59,7 @@ class Screen:
         self._number = 0
         self._animated: Image | None = None  # as the engine gave it
         self._last: Image | None = None
+        self._cut: Callable[[], Image] | None = None  # makes the cut-out of the last one, as if nothing faded
         self._fade: Fade | None = None
         self._showing = threading.Lock()
 
@@ -86,10 +88,11 @@ class Screen:
         """Show the portrait at rest, and nothing that is still on its way."""
         with self._showing:
             self.epoch += 1
-            self._show(planar(self.prepared.still), self._clock())
+            yuv = planar(self.prepared.still)
+            self._show(yuv, self._clock(), partial(self.prepared.cut_out, None, yuv))
 
-    def animated(self, yuv: Image, captured_s: float, taken_s: float, epoch: int) -> None:
-        """Show a picture whose driving frame was taken at `taken_s`, in the given epoch."""
+    def animated(self, yuv: Image, captured_s: float, taken_s: float, epoch: int, cut: Callable[[], Image]) -> None:
+        """Show a picture whose driving frame was taken at `taken_s`, in the given epoch. cut: makes its cut-out."""
         with self._showing:
             if epoch != self.epoch:
                 return
@@ -100,22 +103,23 @@ class Screen:
             self._animated = yuv
             self.stats.stage_s.append(now_s - taken_s)
             self.stats.done_s.append(now_s)
-            self._show(yuv, captured_s)
+            self._show(yuv, captured_s, cut)
 
     def _begin_fade(self) -> None:
-        if self._last is not None:
-            self._fade = Fade(self._last, self._clock())
+        if self._last is not None and self._cut is not None:
+            self._fade = Fade(self._last, self._clock(), self._cut)
 
-    def _show(self, yuv: Image, captured_s: float) -> None:
+    def _show(self, yuv: Image, captured_s: float, cut: Callable[[], Image]) -> None:
+        self._cut = cut
         if self._fade is not None:
             now_s = self._clock()
             if self._fade.within(now_s):
-                yuv = self._fade.over(yuv, now_s)
+                yuv, cut = self._fade.over(yuv, now_s), self._fade.over_cut(cut, now_s)
             else:
                 self._fade = None
         self._last = yuv
         self._number += 1
-        self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL))
+        self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL, cut))
 
 
 class Lane:
@@ -210,20 +214,20 @@ class Lane:
         except Exception:  # whatever a tracker does, the stream goes on with its last frame
             self._failed(self._clock() - taken_s)
             return None
-        follow_s, epoch = self._clock() - taken_s, self._screen.epoch
+        follow_s, epoch, prepared = self._clock() - taken_s, self._screen.epoch, self._screen.prepared
 
         def done(yuv: Image, device_s: float) -> None:
             self._budget.spent(max(follow_s, device_s))
             if self._stands and not self._screen.fading:
                 self._screen.fade()  # the driver has gone on meanwhile
             self._stands = False
-            self._screen.animated(yuv, frame.captured_s, taken_s, epoch)
+            self._screen.animated(yuv, frame.captured_s, taken_s, epoch, partial(prepared.cut_out, seen, yuv))
 
         def failed(spent_s: float) -> None:
             self._stands = True
             self._failed(spent_s)
 
-        return Work(self.turn, self._screen.prepared, seen, follow_s, done, failed)
+        return Work(self.turn, prepared, seen, follow_s, done, failed)
 
     def _failed(self, spent_s: float) -> None:
         """Following or animating raised."""

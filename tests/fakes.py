@@ -17,7 +17,7 @@ from pipeline.face.faces import faces_by
 from pipeline.face.motion import Array
 from pipeline.follow.follower import Follower
 from pipeline.follow.neutral import FaceState
-from pipeline.frames import Driving, Image, TimedFrame, planar
+from pipeline.frames import Driving, Image, TimedFrame, opaque, planar
 from pipeline.heartbeat import Heartbeat
 from pipeline.lane import Lane
 from pipeline.portrait import Portrait
@@ -147,10 +147,18 @@ class FakeEngine:
 class FakePrepared:
     """A portrait of one grey, 16 by 16 pixels. name: for logs."""
 
+    has_matte = False
+
     def __init__(self, name: str = "", grey: int = GREY) -> None:
         self.name = name
         self.still: Image = np.full((16, 16, 3), grey, np.uint8)
         self.yuv = planar(self.still)
+
+    def over(self, background: Image) -> FakePrepared:
+        return self
+
+    def cut_out(self, seen: Any, yuv: Image) -> Image:
+        return opaque(yuv)
 
 
 def bright(prepared: Any, level: int) -> Image:

@@ -142,6 +142,25 @@ def http(app: FastAPI) -> str:
         "    curl -X PATCH localhost:8080/api/streams/live -H 'Content-Type: application/json' -d '{\"smoothing\": 0.7}'\n"
     )
     out += [*commands(), ""]
+    out.append("## The picture alone\n")
+    out.append(
+        "`/view/{stream}` is a page with the picture and its sound and nothing else, for OBS's browser source, a window that is "
+        "captured or a display on a wall. It connects again by itself, and while it cannot the last picture stays. What "
+        "`?background=` says is behind the person, on that page alone:\n\n"
+        "| | |\n|---|---|\n"
+        "| `original` | The stream's picture as it is; the default. |\n"
+        "| `transparent` | Whatever the page is put over, hair by hair. |\n"
+        "| `%2300ff00` | A colour, here #00ff00; a bare `#` is taken, too. |\n"
+        "| `picture` | What `PUT /api/streams/{stream}/background` took, to the edges of the window. |\n\n"
+        "All but `original` need WebGL, and a portrait whose person can be told from the background (`matte` in the state); any "
+        "other is shown whole. A token goes into the address as for the main page, such as "
+        "`/view/live?background=transparent#token=…`; the right to view is enough. Sound that a browser does not let a page play "
+        "unasked begins with the first click or key; OBS plays it at once.\n\n"
+        "Other programs get the same by `POST /live/{stream}/whep?cut_out=true`: a picture twice as high, above the person's "
+        "colours times coverage on black, below the coverage as grey. It is made and encoded once more, while anybody asks.\n\n"
+        "The command `background` puts a colour or that picture behind the person in all outputs: viewers, recordings, "
+        "calls, JPEG.\n"
+    )
     out.append("## Events\n")
     out.append(
         "`GET /api/events` is a stream of server-sent events. Each carries a stream's whole state as JSON: `state` where "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
-from ..frames import Image
+from ..frames import Image, opaque
 from .motion import Face, FaceMotion, Ratios
 from .networks import PortraitFeatures
 from .paste import PasteBack
@@ -44,6 +44,13 @@ class LivePortraitPrepared:
     face: Face
     resting: Tensor
     paste: PasteBack
+    has_matte = False  # what is generated has the background in it, and moves it a little
+
+    def over(self, background: Image) -> Self:
+        return self
+
+    def cut_out(self, seen: Any, yuv: Image) -> Image:
+        return opaque(yuv)
 
     def on_device(self, side: int) -> DevicePortrait:
         """For a slot, in a square of `side`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -45,24 +45,35 @@ class Backdrop:
         darker = 1.0 - (crop / np.maximum(ground, 1.0)).min(axis=-1)
         alpha = np.where(band > 0, np.ceil(255 * np.maximum(coverage, darker)), 0).clip(0, 255).astype(np.uint8)
         while True:
-            over = crop.astype(np.int16) - _through(ground, alpha)
+            over = crop.astype(np.int16) - through(ground, alpha)
             short = (over < 0).any(axis=-1)
             if not short.any():
                 return cls(np.dstack([over.astype(np.uint8), alpha]), ground)
             alpha[short] += 1  # rounding
 
+    def no_brighter(self) -> Backdrop:
+        """For another ground: before its own, what is brighter there than its coverage allows made the picture whole."""
+        colours, alpha = self.head[..., :3], self.head[..., 3:]
+        return replace(self, head=np.concatenate([np.minimum(colours, alpha), alpha], axis=-1))
+
     def behind(self, head: Image) -> Image:
         """(side, side, 3): `head`, moved, over the ground."""
         if self.ground is None:
             return head
-        out = _through(self.ground, head[..., 3])
+        out = through(self.ground, head[..., 3])
         return np.asarray(cv2.add(cv2.cvtColor(head, cv2.COLOR_RGBA2RGB), out, dst=out), np.uint8)
 
 
-def _through(ground: Image, alpha: Image) -> Image:
+def through(ground: Image, alpha: Image) -> Image:
     """What of the ground is seen through a coverage."""
     out = cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2RGB)
     return np.asarray(cv2.multiply(ground, out, dst=out, scale=1 / 255), np.uint8)
+
+
+def without(ground: Image, picture: Image, alpha: Image) -> Image:
+    """(h, w, 3) what of a picture is not the ground seen through a coverage (h, w): the person's colours times coverage."""
+    person = cv2.subtract(picture, through(ground, alpha))
+    return np.asarray(cv2.min(person, cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB)), np.uint8)
 
 
 def filled(picture: Image, hidden: Image) -> Image:

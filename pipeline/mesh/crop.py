@@ -61,10 +61,13 @@ class Crop:
         return found[rows[:, None], columns[None, :]]
 
     def paste(self, patch: Image, image: Image) -> Image:
-        """A copy of `image` with `patch` (side, side, 3) put back; pixels outside stay as they are."""
-        height, width = image.shape[:2]
-        x0, y0 = max(self.x, 0), max(self.y, 0)
-        x1, y1 = min(self.x + self.side, width), min(self.y + self.side, height)
+        """A copy of `image` with `patch` (side, side, ...) put back; pixels outside stay as they are."""
+        rows, columns = self.inside(image)
         out = image.copy()
-        out[y0:y1, x0:x1] = patch[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
+        out[rows, columns] = patch[rows.start - self.y : rows.stop - self.y, columns.start - self.x : columns.stop - self.x]
         return out
+
+    def inside(self, image: Image) -> tuple[slice, slice]:
+        """The rows and columns of `image` in the crop."""
+        height, width = image.shape[:2]
+        return slice(max(self.y, 0), min(self.y + self.side, height)), slice(max(self.x, 0), min(self.x + self.side, width))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -11,6 +13,10 @@ from .finish import Grain
 from .geometry import oval_frame
 
 SIDE = 160  # the cut is made at this size, and refined at the portrait's own
+BODY_SIDE = 320  # the same, of the whole picture: the head is a part of it
+# In half heights of the face from its middle: the body does not lie beside the head's box higher up than the first, goes on
+# straight down to the second at least, where a bust may end, and reaches no further aside than the third.
+BESIDE, CHEST, BROAD = 0.5, 2.5, 3.1
 ROUNDS = 3
 BUSY = 14.0  # grey levels of noise at that size: no colours to tell apart, and the cut would take seconds
 LEAST = 0.02  # of the picture that must be known as ground, to tell one from the other
@@ -46,6 +52,28 @@ def person(picture: Image, landmarks: Array) -> Array | None:
     return _guided(picture, np.asarray(grown, np.float32), max(round(2.5 / factor), 2))
 
 
+def whole(picture: Image, known: Array, box: tuple[slice, slice], landmarks: Array) -> Array:
+    """(h, w) 0..1 coverage of the person in all of a picture, of which `known` (h, w) tells what lies in a box around the
+    head: the body goes on below whatever of it touches the lower border, and grows wider there."""
+    factor = min(BODY_SIDE / max(picture.shape[:2]), 1.0)
+    small, inside = (cv2.resize(a, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for a in (picture, known))
+    u, v = _places(landmarks * factor, small.shape)
+    rows, columns = (slice(math.ceil(s.start * factor), math.floor(s.stop * factor)) for s in box)
+    mask = np.where((v > 0.9) & (np.abs(u) < 2.2 * v), cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    *_, half_w, half_h = oval_frame(landmarks)
+    mask[(v < BESIDE) | (np.abs(u) * half_w > BROAD * half_h)] = cv2.GC_BGD
+    mask[rows, columns] = np.where(inside[rows, columns] > 0.5, cv2.GC_FGD, cv2.GC_BGD)
+    body = (np.arange(len(mask))[:, None] >= rows.stop) & (mask[rows.stop - 1] == cv2.GC_FGD) & (v < CHEST)
+    mask[body] = cv2.GC_FGD
+    if not np.isin(mask, (cv2.GC_PR_FGD, cv2.GC_PR_BGD)).any():
+        return known
+    person = _solid(np.asarray(small, np.uint8), mask, mask == cv2.GC_FGD)
+    grown = cv2.resize(person.astype(np.float32), known.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    out = _guided(picture, np.asarray(grown, np.float32), max(round(2.5 / factor), 2))
+    out[box] = known[box]
+    return out
+
+
 def _places(landmarks: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """(h, w) places across and down the face, 1 at the oval's side and at the chin."""
     centre, x, y, half_w, half_h = oval_frame(landmarks)
@@ -58,16 +86,21 @@ def _cut(picture: Image, u: Array, v: Array, far: np.ndarray, maybe: np.ndarray)
     sure = (np.hypot(u / 0.95, v / np.where(v < 0, 1.2, 0.95)) < 1) | ((np.abs(u) < 0.3) & (v > 0) & (v < 1.5))
     mask = np.where(maybe, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     mask[far], mask[sure] = cv2.GC_BGD, cv2.GC_FGD
-    mask = mask.astype(np.uint8)
+    return _solid(picture, mask.astype(np.uint8), sure)
+
+
+def _solid(picture: Image, mask: Image, sure: np.ndarray) -> np.ndarray:
+    """(h, w) bool. What GrabCut makes of a mask, in one piece with what is surely the person, and without holes."""
+    far = mask == cv2.GC_BGD
     cv2.setRNGSeed(0)  # a portrait looks the same each time
     cv2.grabCut(picture, mask, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
     person = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
     person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | sure.astype(np.uint8)
     _, parts = cv2.connectedComponents(person)
-    whole = parts == np.bincount(parts[sure]).argmax()
-    _, holes = cv2.connectedComponents((~whole).astype(np.uint8), connectivity=4)
+    body = parts == np.bincount(parts[sure]).argmax()
+    _, holes = cv2.connectedComponents((~body).astype(np.uint8), connectivity=4)
     open_ground = np.unique(holes[far])
-    return whole | ~np.isin(holes, open_ground)
+    return body | ~np.isin(holes, open_ground)
 
 
 def _trusted(picture: Array, mask: np.ndarray, u: Array, v: Array, far: np.ndarray, hair: float) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from ..face.motion import Motion, euler
-from ..frames import Image
+from ..frames import Image, planar, stacked
 from ..portrait import Picture, Portrait, fit
-from .backdrop import Backdrop
+from .backdrop import Backdrop, without
 from .crop import Crop
+from .cutout import CutOut
 from .eyeball import with_whole_eyes
 from .eyes import Eye, draw_eyes, make_eyes
 from .finish import Grain, Wrinkles
@@ -28,7 +30,7 @@ from .warp import warp
 @dataclass(frozen=True)
 class MeshPrepared:
     """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures;
-    glasses: whether the face wears some."""
+    glasses: whether the face wears some; cut: the person alone; background: what was put behind, (h, w, 3)."""
 
     still: Image
     crop: Crop
@@ -40,6 +42,8 @@ class MeshPrepared:
     wrinkles: Wrinkles | None
     keys: Keys
     glasses: bool
+    cut: CutOut
+    background: Image | None = None
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
@@ -54,14 +58,39 @@ class MeshPrepared:
         eyes, mouth, glasses = make_eyes(pixels, geometry), make_mouth(pixels, geometry), worn(pixels, geometry.landmarks)
         eyes = with_lids_over(eyes) if glasses else eyes
         keys = Keys.of(portrait.more, Picture(still, landmarks), geometry)
-        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses)
+        cut = CutOut(still, crop, backdrop, landmarks)
+        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses, cut)
+
+    @property
+    def has_matte(self) -> bool:
+        return self.backdrop.ground is not None
+
+    def over(self, background: Image) -> MeshPrepared:
+        if not self.has_matte:
+            return self
+        backdrop = replace(self.backdrop.no_brighter(), ground=self.crop.cut(background))
+        return replace(self, still=self.cut.before(background), backdrop=backdrop, background=background)
+
+    def cut_out(self, seen: Motion | None, yuv: Image) -> Image:
+        alpha = self.cut.alpha if seen is None or not self.has_matte else self.crop.paste(self._coverage(seen), self.cut.alpha)
+        ground = self.cut.ground if self.background is None else self.background
+        return stacked(planar(without(ground, np.asarray(cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB_I420), np.uint8), alpha)), alpha)
+
+    def _coverage(self, motion: Motion) -> Image:
+        """(side, side) the person's coverage under `motion`."""
+        skin = self._skin(motion, pose_of(motion, self.geometry, self.keys.widest))
+        alpha = np.ascontiguousarray(self.backdrop.head[..., 3])
+        return warp(alpha, self.geometry, skin, skin.landmarks(self.geometry))
+
+    def _skin(self, motion: Motion, pose: Pose) -> Pose:
+        return behind(pose, motion, self.geometry) if self.glasses else pose
 
     def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once) -> Image:
         """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it."""
         pose = pose_of(motion, self.geometry, self.keys.widest)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
-        skin = behind(pose, motion, self.geometry) if self.glasses else pose
+        skin = self._skin(motion, pose)
         patch = self.backdrop.behind(warp(head, self.geometry, skin, skin.landmarks(self.geometry)))
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)

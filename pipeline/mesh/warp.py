@@ -21,7 +21,7 @@ SLITS = (*topo.EYES, (topo.UPPER_INNER_LIP, topo.LOWER_INNER_LIP))
 
 
 def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
-    """The crop (side, side, 3) with the pose applied; the border row of pixels does not move.
+    """The crop (side, side, any channels) with the pose applied; the border row of pixels does not move.
 
     driven: (478, 2) landmarks that `pose` gives, in crop pixels.
     """

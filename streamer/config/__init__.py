@@ -15,12 +15,13 @@ from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
 from .section import Section, in_words, written
 from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
-from .streams import STEP, Puppet, Recording, Sink, Stream
+from .streams import ORIGINAL, PICTURE, STEP, Puppet, Recording, Sink, Stream
 from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
-    "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer", "LivePortrait", "Mqtt",
-    "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed", "load_config",
+    "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer",
+    "LivePortrait", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed",
+    "load_config",
 ]  # fmt: skip
 
 Name = Annotated[

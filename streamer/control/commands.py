@@ -36,6 +36,12 @@ class Actions(BaseModel):
         None, description="Follows the next face to the right, if the driver's picture shows several."
     )
     recording: bool | None = Field(None, description="true begins to record the animated picture, false ends the recording.")
+    virtual_camera: bool | None = Field(
+        None, description="true shows the animated picture as a camera of the server's machine, for calls; false ends that."
+    )
+    virtual_microphone: bool | None = Field(
+        None, description="true gives the delayed sound as a microphone of the server's machine, for calls; false ends that."
+    )
     demo: bool | None = Field(None, description="true drives the puppet with the built-in clip, false ends that.")
 
 

@@ -12,25 +12,26 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline.engine import AUTO, ENGINES
+from pipeline.engine import AUTO, ENGINES, Engine
 from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.pictures.colours import Colour
 from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
 
 from .. import systemd
-from ..config import Config, Puppet
+from ..config import PICTURE, Config, Puppet
 from ..config import Stream as StreamConfig
 from ..errors import BadCommand, ConfigError, StreamerError, UnknownStream
-from ..sinks.outputs import Outputs
+from ..sinks.outputs import SWITCHED, Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
 from ..sources.file import FileSource
 from ..stream.admission import Admission
 from ..stream.background import Background
 from ..stream.stages import Stages
-from ..stream.stream import Stream
+from ..stream.stream import Shown, Stream
 from ..stream.supervisor import Supervisor
+from .backgrounds import Backgrounds
 from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Events
 from .gallery import Gallery
@@ -62,11 +63,12 @@ class Control:
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
         self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits)
         self.workshop = Workshop(self.gallery)
+        self.backgrounds = Backgrounds(config.portraits)
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
         self.supervisor = Supervisor(
-            config.device, engines, self.streams, self._turn, self.gallery.prepared, end,
+            config.device, engines, self.streams, self._turn, self._prepared, end,
             lambda: (task.part() for task in self.beside), systemd.alive,
         )  # fmt: skip
 
@@ -78,6 +80,7 @@ class Control:
             key = self.put_first(name, portraits[name], (config.face, config.marks) != (None, None))
             stage = self._engines.open(config.engine or self._config.engine.name)
             shown = await self.gallery.prepared(stage.engine, key)
+            shown = await self.backgrounds.behind(name, config.puppet.background, shown)
             puppeteer = await asyncio.to_thread(stage.engine.open)
             budget, puppet = self._config.budget, config.puppet
             stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
@@ -171,11 +174,11 @@ class Control:
                 raise BadCommand(f"engine: {stage.engine.name}: {stage.lost}; restart to use it again")
             key = stream.before if change.previous_portrait else change.portrait
             if stage is not None and stage.engine is not stream.engine:
-                shown = await self.gallery.prepared(stage.engine, key or stream.shown.id)
+                shown = await self._prepared(stage.engine, stream, key, puppet)
                 await self._engines.started(stage, shown.prepared)
                 await stream.switch(stage, shown)
-            elif key is not None:
-                stream.show(await self.gallery.prepared(stream.engine, key))
+            elif key is not None or puppet.background != stream.puppet.background:
+                stream.show(await self._prepared(stream.engine, stream, key, puppet))
             puppet = puppet.model_copy(update=dict.fromkeys(stream.engine.lacks, False))  # what a new engine has not
             if puppet != stream.puppet:
                 stream.tune(puppet)
@@ -183,6 +186,22 @@ class Control:
             self._keep(stream)
         self.events.happened()
         return self.state(name)
+
+    async def put_background(self, name: str, data: bytes) -> StreamState:
+        """Take another picture as a stream's background, and show it where that is what is behind the person. PortraitError,
+        CannotKeep."""
+        stream = self.stream(name)
+        await asyncio.to_thread(self.backgrounds.put, name, data)
+        async with self._turn[name]:
+            if stream.puppet.background == PICTURE:
+                stream.show(await self._prepared(stream.engine, stream))
+        self.events.happened()
+        return self.state(name)
+
+    async def _prepared(self, engine: Engine, stream: Stream, key: str | None = None, puppet: Puppet | None = None) -> Shown:
+        """A stream's portrait for an engine, or another one, before the background that it has, or is to have."""
+        shown = await self.gallery.prepared(engine, key or stream.shown.id)
+        return await self.backgrounds.behind(stream.name, (puppet or stream.puppet).background, shown)
 
     async def answer(self, name: str, change: Any, number: Any = None) -> dict[str, Any]:
         """Do a command that came as JSON data: {"id": …, "state": {…}}, or "error" and "code" instead of the state."""
@@ -210,6 +229,8 @@ class Control:
             raise BadCommand("previous_portrait: there was none before")
         if change.engine is not None and change.engine not in (AUTO, *ENGINES):
             raise BadCommand(f"engine: '{change.engine}' is not known; engines: {AUTO}, {', '.join(ENGINES)}")
+        if getattr(change, "background", None) == PICTURE:
+            self.backgrounds.get(stream.name)
         wanted = change.model_dump(include=set(Puppet.model_fields), exclude_unset=True)
         lacks = sorted(key for key in stream.engine.lacks & wanted.keys() if wanted[key] and not change.engine)
         if lacks:
@@ -230,6 +251,9 @@ class Control:
             self.outputs.record(stream)
         elif change.recording is False:
             await self.outputs.stop_recording(stream)
+        for kind in SWITCHED:
+            if (on := getattr(change, kind)) is not None:
+                await self.outputs.switch(stream, kind, on)
 
     def _keep(self, stream: Stream) -> None:
         """What is not as the config has it is kept, if anything is."""

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from pipeline.pictures.decode import MAX_BYTES
 from pipeline.puppetfile import MAX_TEXT, About
 
 from ..control.commands import Change
@@ -41,6 +42,12 @@ def router(control: Control) -> APIRouter:
     async def change(name: str, change: Change) -> StreamState:  # type: ignore[valid-type]
         """Change what is named, between two frames; the state after it comes back."""
         return await control.apply(name, change)
+
+    @api.put("/streams/{name}/background", tags=["streams"], summary="Upload a background: a picture, whose bytes are the body")
+    @needs(CONTROL, STREAM, MAX_BYTES, tells_length=True)
+    async def put_background(name: str, request: Request) -> StreamState:
+        """What the command background: picture shows behind the person, cut to cover the portrait; kept with the portraits."""
+        return await control.put_background(name, await request.body())
 
     @api.get(
         "/events", tags=["streams"], summary="States as they change (server-sent events)", response_class=StreamingResponse,

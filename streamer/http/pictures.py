@@ -48,4 +48,10 @@ def router(control: Control) -> APIRouter:
     async def mjpeg(name: str, request: Request) -> Endless:
         return Endless(request, control.outputs.feed(shown(name)).parts(), PARTS)
 
+    @api.get("/{name}/background.jpg", summary="The background that was uploaded", response_class=Response)
+    @needs(VIEW, STREAM)
+    async def background(name: str) -> Response:
+        data = control.backgrounds.get(control.stream(name).name)
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+
     return api

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -22,7 +22,7 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, metrics, pictures, portraits, recordings, whip
+from . import api, last, metrics, phone, pictures, portraits, recordings, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts
@@ -36,9 +36,11 @@ STATUS: dict[type[Exception], int] = {
     errors.StreamBusy: 409,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
+    errors.UnknownBackground: 404,
     errors.GalleryFull: 409,
     errors.CannotKeep: 507,
     errors.UnknownRecording: 404,
+    errors.NothingKept: 409,
     errors.BadCommand: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
@@ -65,9 +67,11 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.access, app.state.http, app.state.seats, app.state.uploads = access, config.http, Seats(config.http), 0
     app.router.route_class = Guarded
+    app.include_router(last.router(control))
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
+    app.include_router(phone.router(control, config))
     app.include_router(portraits.router(control.gallery))
     app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():
@@ -124,6 +128,19 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     @free
     async def docs() -> FileResponse:
         return FileResponse(folder("web") / "docs.html")
+
+    @app.get(
+        "/view/{name}",
+        tags=["webrtc"],
+        summary="The picture alone, as a page: for OBS, captured windows, displays",
+        response_class=HTMLResponse,
+    )
+    @free
+    async def view(name: str, background: str = "original") -> FileResponse:
+        """With its sound and without controls; it connects again by itself. background: transparent, original, picture (the
+        stream's, see /live/{name}/background.jpg) or a colour such as %2300ff00 (#00ff00); all but original need a matte of
+        the portrait. A token goes into the address as for the main page, and opens what it has the right to."""
+        return FileResponse(folder("web") / "clean.html")
 
     describe(app)
     app.mount("/", StaticFiles(directory=folder("web"), html=True))

@@ -50,8 +50,10 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         "/{name}/whep", status_code=201, summary="Watch the animated picture (WHEP)", openapi_extra=TAKES_OFFER, **gives(SDP, 201)
     )
     @needs(VIEW, STREAM)
-    async def whep(name: str, request: Request) -> Response:
-        return await _open(request, name, "whep")
+    async def whep(name: str, request: Request, cut_out: bool = False) -> Response:
+        """cut_out: send the person without the background, as a picture twice as high: above, colours times coverage, below,
+        the coverage as grey. The page /view/{stream} puts them together again."""
+        return await _open(request, name, "whep", cut_out=cut_out)
 
     @api.options("/{name}/{kind}", summary="What the endpoint takes", **gives())
     @needs(VIEW, STREAM)
@@ -120,7 +122,7 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         sessions.find(session)
         return Response(status_code=200 if request.method == "HEAD" else 204)
 
-    async def _open(request: Request, name: str, kind: Kind, take_over: bool = False) -> Response:
+    async def _open(request: Request, name: str, kind: Kind, take_over: bool = False, cut_out: bool = False) -> Response:
         stream = control.stream(name)
         offer = await _body(request, SDP)
         host = request.client.host if request.client else ""
@@ -129,7 +131,7 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
             session, description = await sessions.publish(stream, offer, take_over, caller)
         else:
             commands = control.answer_text if may(request, CONTROL, name) else None
-            session, description = await sessions.view(stream, offer, commands, caller)
+            session, description = await sessions.view(stream, offer, commands, caller, cut_out)
         response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"
         response.headers["Accept-Patch"] = FRAGMENT

@@ -62,7 +62,7 @@ class Supervisor:
         engines: Stages,
         streams: Mapping[str, Stream],
         turns: Mapping[str, asyncio.Lock],
-        prepared: Callable[[Engine, str], Awaitable[Shown]],
+        prepared: Callable[[Engine, Stream], Awaitable[Shown]],
         end: Callable[[int], None],
         beside: Callable[[], Iterable[Part]] = tuple,
         alive: Callable[[], None] = lambda: None,
@@ -181,7 +181,7 @@ class Supervisor:
 
     async def _go_on(self, stream: Stream) -> None:
         other = await self._engines.opened("mesh")
-        shown = await self._prepared(other.engine, stream.shown.id)
+        shown = await self._prepared(other.engine, stream)
         await self._engines.started(other, shown.prepared)
         problem = f"{stream.engine.name}: {stream.stage.lost}; restart to use it again"
         await stream.switch(other, shown)

@@ -42,9 +42,12 @@ class Broadcast:
     time, increasing. All methods belong to the event loop's thread; encoding runs in `pool`.
     """
 
-    def __init__(self, name: str, encoder: LiveEncoder, shared_bitrate: int, pool: Executor, clock: Clock = steady) -> None:
-        """name: the stream's."""
+    def __init__(
+        self, name: str, encoder: LiveEncoder, shared_bitrate: int, pool: Executor, clock: Clock = steady, cut_out: bool = False
+    ) -> None:
+        """name: the stream's. cut_out: send the person without the background, see `AnimatedFrame.cut_out`."""
         self._name = name
+        self._cut_out = cut_out
         self._encoder = encoder
         self._clock = clock
         self._shared_bitrate = shared_bitrate
@@ -63,12 +66,16 @@ class Broadcast:
         self._begin()
 
     def _begin(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"broadcast-{self._name}-{self._encoder.mime}")
+        self._task = asyncio.create_task(self._run(), name=f"broadcast-{self._name}-{self._what}")
         self._heart = heart_of(self._task, self._clock)
+
+    @property
+    def _what(self) -> str:
+        return f"{self._encoder.mime} cut-out" if self._cut_out else self._encoder.mime
 
     def part(self) -> Part:
         """Its task."""
-        return Part(f"encoder of {self._encoder.mime}", self._heart, self._restart)
+        return Part(f"encoder of {self._what}", self._heart, self._restart)
 
     async def _restart(self) -> None:
         """With an encoder and a thread of its own: those before may hang."""
@@ -109,7 +116,7 @@ class Broadcast:
     def encoder(self) -> EncoderStatus:
         """See `SharedSink`."""
         return EncoderStatus(
-            codec=self._encoder.mime, viewers=len(self._viewers), bitrate=self._encoder.target_bitrate,
+            codec=self._what, viewers=len(self._viewers), bitrate=self._encoder.target_bitrate,
             frames=self._counts.frames, key_frames=self._counts.keys,
             dropped=self._counts.dropped + sum(v.dropped for v in self._viewers),
         )  # fmt: skip
@@ -123,9 +130,9 @@ class Broadcast:
                 self._key_wanted, self._key_s = False, self._clock()
             self._encoder.target_bitrate = self._target()
             try:
-                picture = self._video_frame(frame, frame.captured_s if fresh else self._clock())
+                pts = self._next_pts(frame.captured_s if fresh else self._clock())
                 with self._heart:
-                    packet = await loop.run_in_executor(self._pool, self._encoder.encode, picture, key)
+                    packet = await loop.run_in_executor(self._pool, self._encoded, frame, pts, key)
             except Exception:  # whatever is wrong with a picture, viewers get the next one
                 self._count_error()
                 continue
@@ -171,9 +178,13 @@ class Broadcast:
             self._sizes.popleft()
         return sum(bits for _, bits in self._sizes) / RATE_WINDOW_S
 
-    def _video_frame(self, frame: AnimatedFrame, time_s: float) -> av.VideoFrame:
+    def _next_pts(self, time_s: float) -> int:
         self._pts = max(self._pts + 1, round((time_s - self._epoch_s) * 90_000))
-        return frame.video_frame(self._pts)
+        return self._pts
+
+    def _encoded(self, frame: AnimatedFrame, pts: int, key: bool) -> av.Packet | None:
+        shown = frame.cut_out() if self._cut_out else frame
+        return self._encoder.encode(shown.video_frame(pts), key)
 
     def _send(self, encoded: Encoded) -> None:
         self._counts.frames += 1

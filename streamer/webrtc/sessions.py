@@ -76,6 +76,7 @@ class Session:
     viewer: ViewerTrack | None = None
     sound: SoundTrack | None = None
     mime: str = ""  # of the codec that a viewer gets
+    cut_out: bool = False  # whether a viewer gets the person without the background
     ice: Ice | None = None
     takes_over: bool = False
     started: bool = False
@@ -137,11 +138,12 @@ class Sessions:
         await stream.evict()
 
     async def view(
-        self, stream: Stream, offer: str, commands: Commands | None = None, caller: Caller = Caller()
+        self, stream: Stream, offer: str, commands: Commands | None = None, caller: Caller = Caller(), cut_out: bool = False
     ) -> tuple[Session, str]:
         """Give the animated picture of `stream`; the session and the answer. commands: answers what comes on data
-        channels of a viewer who may control. BadOffer, TooManySessions."""
+        channels of a viewer who may control; cut_out: see `AnimatedFrame.cut_out`. BadOffer, TooManySessions."""
         session, checked = await self._new("whep", stream, offer, caller)
+        session.cut_out = cut_out
         if commands is not None:
             self._obey(session, commands)
         try:
@@ -337,7 +339,7 @@ class Sessions:
         """Let a viewer that is connected have the packets of its stream and codec."""
         if session.viewer is None or session.closed:
             return
-        self._broadcasts.join(session.stream, session.mime, session.viewer)
+        self._broadcasts.join(session.stream, session.mime, session.viewer, session.cut_out)
         if session.sound is not None:
             session.stream.audio.sinks.add(session.sound)
 
@@ -357,7 +359,7 @@ class Sessions:
             session.stream.audio.sinks.discard(session.sound)
             session.sound.stop()
         if session.connected.is_set():
-            self._broadcasts.leave(session.stream, session.mime, session.viewer)
+            self._broadcasts.leave(session.stream, session.mime, session.viewer, session.cut_out)
 
     async def _handshake(self, session: Session) -> None:
         limit = self._config.handshake_timeout_s

@@ -1,14 +1,17 @@
-"""What hard use does: a lossy and slow line, viewers who come and go, and strangers on another host."""
+"""What hard use does: a lossy and slow line, another host, viewers who come and go, and strangers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
+import re
+import ssl
 import stat
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,6 +87,45 @@ def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path
         assert browser.wait(2 * LIMIT_S) == 0, "so many pictures came to the viewer"
         assert http.get("/api/streams/live").json()["frames_in"] > before + PICTURES, "and to the server"
     assert line[1] > lost + 20, "of packets that were lost on the way"
+
+
+@pytest.mark.browser
+def test_a_phone_drives_by_the_link_that_is_shown(model, clip, tmp_path):
+    """In this file, as the hosts are the same: `serve --lan`, and a browser with a phone's screen in its network."""
+    camera, config, log = as_camera(clip("d10"), tmp_path / "camera.y4m", 30, fps=15), tmp_path / "c.yaml", tmp_path / "log"
+    config.write_text(f"auth: {{token_file: {tmp_path / 'token'}}}\nportraits: {{keep: false}}\nengine: {{max_side: 256}}\n")
+    serve = [sys.executable, "-m", "streamer", "serve", "--config", str(config), "--lan", "--port", "8443"]
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lossy_link(0.0, 0.0))
+        except (OSError, subprocess.CalledProcessError) as exc:
+            pytest.skip(f"network namespaces are not permitted here ({exc}): no phone was tested with")
+        said = stack.enter_context(log.open("w"))
+        environment = ["env", f"XDG_DATA_HOME={tmp_path / 'data'}", *serve]
+        server = stack.enter_context(subprocess.Popen(command(NEAR, *environment), stderr=said))
+        stack.callback(server.terminate)
+        shown = wait_until(lambda: re.search(r"a phone as camera of 'live', for 12 hours: (\S+)", log.read_text()))
+        assert shown is not None
+        link = re.sub(r"//[\d.]+:", f"//{NEAR_ADDRESS}:", shown[1])  # of the near host's two networks
+        assert {NEAR_ADDRESS, CONTROL_ADDRESS} <= set(re.findall(r"[\d.]{7,}", log.read_text())), "it names both"
+        phone = [sys.executable, "-m", "tests.drive_phone", chromium(), link, str(camera)]
+        browser = stack.enter_context(subprocess.Popen(command(FAR, *phone), cwd=ROOT))
+        stack.callback(browser.kill)
+        token = (tmp_path / "token").read_text().strip()
+        http = stack.enter_context(
+            httpx.Client(
+                base_url=f"https://{CONTROL_ADDRESS}:8443", headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S,
+                verify=trust(tmp_path / "data"),
+            )
+        )  # fmt: skip
+        until_state(http, lambda state: state["frames_in"] > 10)
+        assert browser.wait(LIMIT_S) == 0, "and the phone shows that it is live"
+
+
+def trust(data: Path) -> ssl.SSLContext:
+    """In the certificate that was made; it vouches for itself under every address of the near host."""
+    [made] = data.rglob("certificate.pem")
+    return ssl.create_default_context(cafile=made)
 
 
 def answers(http: httpx.Client, path: str) -> bool:

@@ -107,7 +107,7 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
         "expression_gain": ('{"value": 1.25, "id": "x"}', 1.25), "mouth_gain": ("2", 2.0), "eyes_gain": ("0", 0.0),
         "brows_gain": ("1.5", 1.5), "region": ("lip", "lip"), "smoothing": ("0.75", 0.75), "scale_lock": ("on", True),
         "eye_retargeting": ("false", False), "lip_retargeting": ("OFF", False), "recalibrate_after_s": ("0", 0.0),
-        "recentre_s": ("30", 30.0), "wrinkles_gain": ("0", 0.0),
+        "recentre_s": ("30", 30.0), "wrinkles_gain": ("0", 0.0), "background": ("#204060", "#204060"),
         "max_fps": ("15", 15), "max_age_ms": ("200", 200.0),
     }  # fmt: skip
     assert values.keys() == Puppet.model_fields.keys()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from streamer.app import Server
@@ -17,7 +18,7 @@ from streamer.cli.token import _link
 from streamer.config import Auth, Config, load_config
 from streamer.control.workshop import MakingState
 from streamer.errors import ConfigError
-from streamer.http import tokens
+from streamer.http import phone, tokens
 from streamer.http.access import Access
 from streamer.http.front import POLICY
 from streamer.http.rights import DELAY_S, Of, Right
@@ -26,6 +27,7 @@ from streamer.http.tokens import Grant, Tokens
 from streamer.http.web import WebServer, address_for
 
 from ..certificates import write_pem
+from ..codes import read_code
 from ..fakes import ManualTime
 from ..strangers import routes, url
 
@@ -33,7 +35,7 @@ TOKENS = {
     "token": "rule", "view_token": "look", "streams": {"hall": {"token": "hall-rule", "view_token": "hall-look"}, "whep": {}},
 }  # fmt: skip
 STREAMS: dict[str, Any] = {"live": {}, "hall": {}, "whep": {}, "sessions": {}}
-OPEN = {"/healthz", "/docs"}
+OPEN = {"/healthz", "/docs", "/view/{name}"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_without_a_token_every_route_but_two_answers_401(server, asked):
+async def test_without_a_token_every_route_but_three_answers_401(server, asked):
     """Those of sessions too, where no such session is; and what is no route is the page's files, which have no secrets."""
     refused = 0
     async with asked() as client:
@@ -179,15 +181,23 @@ async def test_a_guess_that_is_not_looked_at_is_refused_later(asked, monkeypatch
 
     monkeypatch.setattr("asyncio.sleep", wait)
     async with asked() as client:
-        codes = [(await client.get("/metrics", headers=bearer("guess"))).status_code for _ in range(13)]
+        codes = [(await client.get("/metrics", headers=bearer(f"guess-{n}"))).status_code for n in range(13)]
     assert (codes, waits) == ([401] * 10 + [429] * 3, [DELAY_S] * 3)
+
+
+async def test_a_page_with_an_old_link_is_no_guesser(asked):
+    """It asks for many things, and whoever has it open must be let in with the next link."""
+    async with asked() as client:
+        for _ in range(30):
+            assert (await client.get("/api/streams", headers=bearer("old"))).status_code == 401
+        assert (await client.get("/api/streams", headers=bearer("look"))).status_code == 200
 
 
 async def test_wrong_tokens_of_ipv6_are_counted_by_network(asked):
     async with asked("2001:db8:0:1::1") as first:
         for n in range(10):
             async with another(first, f"2001:db8:0:1::{n:x}:1") as client:
-                assert (await client.get("/metrics", headers=bearer("x"))).status_code == 401
+                assert (await client.get("/metrics", headers=bearer(f"x{n}"))).status_code == 401
         async with another(first, "2001:db8:0:1:ffff::") as same, another(first, "2001:db8:0:2::1") as other:
             assert (await same.get("/metrics", headers=bearer("rule"))).status_code == 429
             assert (await other.get("/metrics", headers=bearer("rule"))).status_code == 200
@@ -198,6 +208,42 @@ async def test_a_good_token_without_the_right_is_no_guess(asked):
         for _ in range(20):
             assert (await client.patch("/api/streams/live", json={}, headers=bearer("look"))).status_code == 401
         assert (await client.get("/api/streams", headers=bearer("look"))).status_code == 200
+
+
+@pytest.fixture
+def phones(server, asked, monkeypatch):
+    """What the server answers where the page asks for a phone's link. address: by which the page was opened."""
+    monkeypatch.setitem(server.control.streams, "live", object())  # it is only looked for
+    monkeypatch.setattr(phone, "lan_addresses", lambda: {"192.168.1.5": "wlan0", "10.9.0.2": "eth1"})
+
+    async def ask(address: str, token: str = "rule", **http: Any) -> httpx.Response:
+        async with asked(**http) as client:
+            return await client.post(f"{address}/api/streams/live/phone", headers=bearer(token))
+
+    return ask
+
+
+async def test_a_phones_link_is_for_a_stream_and_an_address_that_it_reaches(phones):
+    told = (await phones("https://localhost:8080", host="0.0.0.0")).json()
+    assert (told["problem"], told["minutes"]) == ("", 720)
+    first, second = told["links"]
+    assert [each["url"].partition("/?")[0] for each in (first, second)] == ["https://192.168.1.5:8080", "https://10.9.0.2:8080"]
+    assert (first["interface"], second["interface"]) == ("wlan0", "eth1")
+    assert read_code(np.array([[sign == "1" for sign in row] for row in first["code"]])) == first["url"]
+    [grant] = Tokens(Auth(token="rule")).grants(first["url"].partition("#token=")[2])
+    assert (grant.right, grant.stream) == (Right.CONTROL, "live")
+    [one] = (await phones("https://192.168.1.5:8080", host="192.168.1.5")).json()["links"]
+    assert one["url"].startswith("https://192.168.1.5:8080/?stream=live#token=link.control.live.")
+    [named] = (await phones("https://puppet.example.org", names=["puppet.example.org"])).json()["links"]
+    assert named["url"].startswith("https://puppet.example.org/?"), "as whoever asks has reached it"
+
+
+async def test_what_keeps_phones_out_is_told(phones):
+    assert (await phones("http://127.0.0.1:8080")).json()["problem"] == phone.NOT_OPEN
+    assert (await phones("http://localhost:8080", host="0.0.0.0")).json()["problem"] == phone.NO_CAMERA
+    own = Tokens(Auth(token="rule")).link(Right.CONTROL, "live", 9)
+    for token in (own, "look"):
+        assert (await phones("https://localhost", token)).status_code == 401, "a link makes no other that holds longer"
 
 
 def test_links_hold_for_a_stream_a_right_and_a_while():

@@ -88,6 +88,19 @@ async def test_viewers_share_one_encoder() -> None:
 
 
 @virtual
+async def test_viewers_of_the_cut_out_get_a_picture_twice_as_high() -> None:
+    broadcast = Broadcast("live", LiveVp8Encoder(Bitrates()), 0, AtOnce(), now, cut_out=True)
+    viewer, decoder = Viewer(), av.CodecContext.create("vp8", "r")
+    broadcast.join(viewer.track)
+    await offer(broadcast, 3)
+    broadcast.stop()
+    pictures = [frame for _, packet in viewer.got for frame in decoder.decode(packet)]
+    assert {(picture.width, picture.height) for picture in pictures} == {(64, 128)}
+    assert all((picture.to_ndarray()[64:128] > 230).all() for picture in pictures), "of this portrait all is the person"
+    assert broadcast.encoder().codec == "video/VP8 cut-out"
+
+
+@virtual
 async def test_a_frame_that_was_not_encoded_in_time_is_replaced_by_the_newest() -> None:
     async with broadcasting() as broadcast:
         viewer = Viewer()

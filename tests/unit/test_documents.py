@@ -46,13 +46,14 @@ EXPECTED: dict[str, str] = {
     "puppetcast serve --config configs/default.yaml": SERVES,
     "puppetcast token": "says: auth: there is no token, and on a loopback address none is needed",
     "puppetcast animate face.jpg talk.mp4 -o out.mp4": "makes: out.mp4",
+    "puppetcast animate face.jpg clips/ -o puppets/ --format gif --fps 15 --size 480": "makes: puppets/short.gif",
     "puppetcast puppet make talk.mp4 -o me.puppet": "builds: me.puppet",
     "puppetcast animate me.puppet talk.mp4 --engine mesh -o puppet.mp4": "makes: puppet.mp4",
     "puppetcast models list": "ends",
     "puppetcast models fetch liveportrait": "says: liveportrait",
     "puppetcast serve --engine liveportrait": LACKING,
-    "puppetcast animate face.jpg talk.mp4 --engine liveportrait --side-by-side -o out.mp4": LACKING,
-    "puppetcast template make talk.mp4 -o talk.safetensors": LACKING,
+    "puppetcast animate face.jpg talk.mp4 --engine liveportrait --side-by-side -o beside.mp4": LACKING,
+    "puppetcast template make talk.mp4 -o talk.safetensors": "builds: talk.safetensors",
     "puppetcast verify --checkpoints DIR --golden FILE.npz": "says: FILE.npz: No such file" if is_installed() else LACKING,
     "make run": "make",
     "make test": "make",
@@ -72,6 +73,8 @@ def desk(tmp_path_factory, model) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     shutil.copy(str(BUNDLED / "astronaut.jpg"), folder / "face.jpg")
     beginning(BUNDLED / "demo.mp4", folder / "talk.mp4", 120)
+    (folder / "clips").mkdir()
+    beginning(BUNDLED / "demo.mp4", folder / "clips" / "short.mp4", 20)
     save_puppet(bundled("astronaut"), folder / "me.puppet", About("me"))
     (folder / "configs").mkdir()
     shutil.copy(ROOT / "configs" / "default.yaml", folder / "configs")

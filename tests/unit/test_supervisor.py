@@ -114,10 +114,10 @@ async def housed(on_loss: Literal["mesh", "exit"] = "mesh", unfit: str = "") -> 
         streams[name] = Stream(name, stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, time)
         streams[name].start()
 
-    async def prepared(engine: Engine, key: str) -> Shown:
-        if key == unfit:
+    async def prepared(engine: Engine, stream: Stream) -> Shown:
+        if stream.shown.id == unfit:
             raise PortraitError("no face was found")
-        return Shown(key, FakePrepared(key))
+        return Shown(stream.shown.id, FakePrepared(stream.shown.id))
 
     codes: list[int] = []
     turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -1,0 +1,54 @@
+"""The page with the picture alone, in a real browser: what it shows through, and that it connects by itself."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, Route
+
+from pipeline.mesh.prepared import MeshPrepared
+
+from ..browser import as_new
+from ..conftest import run_server
+from ..waiting import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+TOKEN, VIEW_TOKEN = "rule", "look"
+
+
+def coverage(page: Page) -> np.ndarray:
+    """(h, w) 0..255 of the page, as whatever takes it into a scene sees it."""
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(omit_background=True))).getchannel("A"), np.float32)
+
+
+def test_the_picture_alone_is_transparent_at_the_hair_line_and_connects_by_itself(tab):
+    with run_server(auth={"token": TOKEN, "view_token": VIEW_TOKEN}) as server, as_new(tab, 256, 256):
+        shown = server.control.stream("live").shown.prepared
+        assert isinstance(shown, MeshPrepared)
+        assert shown.still.shape == (256, 256, 3)
+        tab.goto(f"{server.url}/view/live?background=transparent")
+        tab.wait_for_function("document.getElementById('problem').textContent.startsWith('This server asks for a token')")
+        refused = iter([True])  # the first time, as by a server that is starting
+
+        def answer(route: Route) -> None:
+            if next(refused, False):
+                route.fulfill(status=503, json={"detail": "not yet"})
+            else:
+                route.continue_()
+
+        tab.route("**/whep?cut_out=true", lambda route: answer(route) if route.request.method == "POST" else route.continue_())
+        tab.goto(f"{server.url}/view/live?background=transparent&token={VIEW_TOKEN}")
+        tab.wait_for_function("document.getElementById('problem').textContent === 'not yet'")
+        tab.wait_for_function("document.getElementById('problem').hidden")
+        found = wait_until(lambda: coverage(tab), holds=lambda alpha: np.abs(alpha - shown.cut.alpha).mean() < 3)
+        alpha = shown.cut.alpha
+        assert found[alpha == 0].mean() < 2
+        assert found[alpha == 255].mean() > 253
+        hair = (alpha > 40) & (alpha < 215)
+        hair[100:] = False
+        assert hair.sum() > 50
+        assert np.corrcoef(found[hair], alpha[hair])[0, 1] > 0.8, "and half through where the hair is"
