@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import islice, takewhile
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -164,7 +164,8 @@ def timed(clip: Clip) -> Iterator[tuple[float, Image]]:
     return ((at, picture(frame)) for at, frame in clip.moments() if isinstance(frame, av.VideoFrame))
 
 
-def first_seconds(path: Path) -> Iterator[tuple[float, Image]]:
-    """The first CALIBRATION_S of a clip, `timed`."""
+def first_seconds(path: Path, from_s: float = 0.0) -> Iterator[tuple[float, Image]]:
+    """CALIBRATION_S of a clip from `from_s` on, `timed`."""
     with open_clip(path) as clip:
-        yield from takewhile(lambda moment: moment[0] <= CALIBRATION_S, timed(clip))
+        later = dropwhile(lambda moment: moment[0] < from_s, timed(clip))
+        yield from takewhile(lambda moment: moment[0] <= from_s + CALIBRATION_S, later)

@@ -43,13 +43,15 @@ class Prepared(Protocol):
 
 
 class Drivers(Protocol):
-    """Drivers other than clips and cameras. An engine that takes them also drives the face in a clip."""
+    """Drivers other than clips and cameras. clips_as_source: whether the face in a clip can be driven, too."""
+
+    clips_as_source: bool
 
     def look(self, image: Image) -> Any | None:
         """What `Puppeteer.render` needs of a picture (h, w, 3) RGB that drives by itself; None where it shows no face."""
 
     def moments(self, path: Path) -> Sequence[Moment]:
-        """A motion template's; raises TemplateError."""
+        """A motion template's, under what `Puppeteer.tune` said; raises TemplateError."""
 
 
 class Puppeteer(Protocol):

@@ -7,6 +7,7 @@ PuppetError
 │   └── MarksError       the points that place it by hand are no face
 ├── ClipError            the driving clip cannot be used
 ├── TemplateError        the motion template cannot be used
+├── OutputError          what was made cannot be written there
 ├── DeviceLost           the device does not answer any more
 └── ModelError           a model file is missing, damaged or cannot be fetched
 """
@@ -40,6 +41,10 @@ class ClipError(PuppetError):
 
 class TemplateError(PuppetError):
     """The motion template cannot be used."""
+
+
+class OutputError(PuppetError):
+    """The file cannot be written where it is to be."""
 
 
 class DeviceLost(PuppetError):

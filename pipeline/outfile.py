@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import PuppetError
+from .errors import OutputError, PuppetError
 
 _unfinished: set[Path] = set()
 
 
-def check(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
+def check(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = (), replace: bool = True) -> None:
     """Raise PuppetError unless `inputs` can be read and `finished(path)` can write: asked before the work.
 
     suffixes: those taken, such as ".mp4". inputs: files that `path` must not be, under any name or link.
+    replace: whether there may be a file already.
     """
     for taken in inputs:
         _check_readable(taken)
-    with _cannot_be_written(path):
+    with written(path):
         _check_name(path, suffixes)
         for taken in inputs:
             if path.exists() and path.samefile(taken):
                 raise PuppetError(f"{path}: would replace {taken}, which is read; choose another name")
+        if not replace and path.exists():
+            raise PuppetError(f"{path}: exists; choose another name, or add '--force' to replace it")
         with _part_of(path):  # the only test of a folder that holds on every system
             pass
 
@@ -50,15 +55,65 @@ def _check_name(path: Path, suffixes: Sequence[str]) -> None:
 @contextmanager
 def finished(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name when all went well, and is removed otherwise."""
-    with _cannot_be_written(path), _part_of(path) as part:
+    with written(path), _part_of(path) as part:
         yield part
         os.replace(part, path)
 
 
+@contextmanager
+def finished_files(path: Path) -> Iterator[Path]:
+    """A folder beside `path` to write several files into; they come to lie beside `path` when all went well."""
+    with written(path), _unfinished_folder(path.parent) as part:
+        yield part
+        for file in sorted(part.iterdir()):
+            os.replace(file, path.with_name(file.name))
+
+
+@contextmanager
+def scratch_beside(path: Path, suffix: str) -> Iterator[Path]:
+    """A file beside `path`, which is gone afterwards: there is room where a large file is to be."""
+    with _part_of(path.with_suffix(suffix)) as part:
+        yield part
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for temporary files, which is gone afterwards."""
+    with written(Path(tempfile.gettempdir())), _unfinished_folder(None) as folder:
+        yield folder
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, if there is none, whose own folder is there; OutputError where nothing can be written to it."""
+    with written(path):
+        if not path.is_dir():
+            path.mkdir()
+        with _part_of(path / "any"):
+            pass
+
+
 def discard_unfinished() -> None:
-    """Remove what `finished` is still writing, for a process that is about to end without unwinding."""
+    """Remove what is still written, for a process that is about to end without unwinding."""
     for part in list(_unfinished):
+        _remove(part)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _unfinished_folder(parent: Path | None) -> Iterator[Path]:
+    part = Path(tempfile.mkdtemp(suffix=".part", prefix=".", dir=parent))
+    _unfinished.add(part)
+    try:
+        yield part
+    finally:
+        _remove(part)
+        _unfinished.discard(part)
 
 
 @contextmanager
@@ -76,8 +131,9 @@ def _part_of(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _cannot_be_written(path: Path) -> Iterator[None]:
+def written(path: Path) -> Iterator[None]:
+    """OutputError for what goes wrong in writing `path`."""
     try:
         yield
     except OSError as exc:
-        raise PuppetError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
+        raise OutputError(f"{path}: cannot be written ({exc.strerror or exc})") from exc

@@ -18,6 +18,12 @@ def parsed(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address or name is one by which a machine reaches itself alone."""
+    address = parsed(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
 def is_known(host: str) -> bool:
     """Whether a machine's name, as in an address with its port, can be resolved now; asks and waits for the name servers."""
     try:

@@ -8,6 +8,7 @@ StreamerError
 ├── UnknownPortrait      no portrait has that name
 ├── GalleryFull          another upload needs room (`goes` says which would go for it)
 ├── CannotKeep           an upload cannot be written or deleted on disk
+├── NothingKept          the last seconds of a stream cannot be had
 ├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
 ├── Overloaded           one more driven stream would make the others too slow
@@ -89,6 +90,10 @@ class UnknownPuppet(StreamerError):
 
 class UnknownRecording(StreamerError):
     """No recording of that name."""
+
+
+class NothingKept(StreamerError):
+    """The last seconds of a stream are not kept, or there are none yet."""
 
 
 class BadCommand(StreamerError):

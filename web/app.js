@@ -1,13 +1,16 @@
 // The page, put together: what a click or a key does, and when what is shown.
 
 import { Background } from "./background.js";
+import { Calls } from "./calls.js";
 import { Camera } from "./camera.js";
-import { Control, name, words } from "./control.js";
+import { Control, name, refusal, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
 import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
+import { Last } from "./last.js";
 import { Panel } from "./panel.js";
+import { showPhones } from "./phones.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
 import { watch } from "./rtc.js";
@@ -43,6 +46,8 @@ const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const recordings = new Recordings(attempt);
 const background = new Background(control, attempt);
+const last = new Last(live, attempt);
+const calls = new Calls(control, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -67,6 +72,8 @@ function render() {
   gallery.render();
   background.render();
   recordings.render(state);
+  last.render(state);
+  calls.render(state);
   stats.render(state);
 }
 
@@ -77,8 +84,16 @@ async function keepWatching(delay = 500) {
     control.use(link.channel);
   } catch (problem) {
     if (!(problem instanceof TypeError)) page.error = words(problem);
+    if (refusal(problem)) return refuse(refusal(problem));
     setTimeout(keepWatching, delay, Math.min(delay * 1.6, 8000));
   }
+}
+
+// Nothing on the page would work: what is wrong is all that it says.
+function refuse(why) {
+  control.refused = why;
+  document.body.classList.add("refused");
+  render();
 }
 
 async function describe() {
@@ -169,6 +184,7 @@ $("engine").addEventListener("change", act(() => ({ engine: $("engine").value })
 $("listen").addEventListener("change", () => ($("puppet").muted = !$("listen").checked));
 $("microphone").addEventListener("change", attempt(switchMicrophone));
 $("upload").addEventListener("change", attempt(chosen));
+$("phone").addEventListener("click", attempt(showPhones));
 $("clip").addEventListener("change", attempt(chosen));
 $("take").addEventListener("click", attempt(async () => {
   const file = await takePicture(camera);
@@ -181,6 +197,7 @@ onDrop(attempt(take));
 onPaste(attempt(take));
 addEventListener("focus", () => gallery.load().catch(() => {})); // its folder may have been changed meanwhile
 $("cameras").addEventListener("change", attempt(() => camera.on && camera.restart()));
+addEventListener("hashchange", () => location.reload()); // another link: another token
 addEventListener("pagehide", () => camera.stop());
 
 navigator.mediaDevices?.enumerateDevices().then(() => camera.list()).catch(() => {});

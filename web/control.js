@@ -6,6 +6,9 @@ import { authorized, withToken } from "./rtc.js";
 const REFUSED = /^a token is needed/;
 const NO_TOKEN = "This server asks for a token. Open the page by the link that its owner gave you; it ends in #token=…";
 const WRONG_TOKEN = "The token in this page's address does not allow that. Ask the server's owner for another link.";
+const ANEW = "Scan a new code: “Phone as camera” on the server's own page shows it.";
+const CHANGED = `This link does not hold any more: the server's token was changed. ${ANEW}`;
+const ENDED = `This link has ended: it held for a while. ${ANEW}`;
 export const name = new URLSearchParams(location.search).get("stream") || "live";
 export const api = `/api/streams/${encodeURIComponent(name)}`;
 
@@ -29,11 +32,22 @@ export function words(problem) {
   return problem.message;
 }
 
+// Why this page may not even watch, in words; "" where it is not for its token. A link for a while says itself when it ends:
+// link.RIGHT.STREAM.SECONDS.SIGNATURE
+export function refusal(problem) {
+  const { Authorization: sent } = authorized();
+  if (!sent || !REFUSED.test(problem.message)) return "";
+  const until = sent.match(/^Bearer link\.\w+\.[\w-]+\.(\d+)\./)?.[1];
+  if (!until) return WRONG_TOKEN;
+  return Date.now() > until * 1000 ? ENDED : CHANGED;
+}
+
 export class Control {
   constructor(onchange) {
     this.state = null;
     this.onchange = onchange;
     this.channel = null;
+    this.refused = ""; // why, in words; each further try would count against this address
     this.sent = 0;
     this.waiting = new Map(); // number of a command -> what takes its answer
     this.wanted = new Map(); // what was set and is not yet answered: key -> [value, number]
@@ -57,7 +71,8 @@ export class Control {
     events.addEventListener("error", () => {
       this.state = null;
       this.onchange();
-      if (events.readyState === EventSource.CLOSED) setTimeout(() => this.listen(), 2000);
+      if (this.refused) events.close();
+      else if (events.readyState === EventSource.CLOSED) setTimeout(() => this.listen(), 2000);
     });
   }
 

@@ -17,7 +17,7 @@ export class Details {
     const on = (id, work) => $(`details-${id}`).addEventListener("click", () => this.attempt(work));
     on("close", close);
     on("show", () => this.gallery.show(this.portrait.id).then(close));
-    on("face", () => this.gallery.chooseFace(this.portrait).then(close));
+    on("face", async () => (await this.gallery.chooseFace(this.portrait)) && close());
     on("place", async () => (await this.gallery.placeFace(this.portrait)) && close());
     on("delete", () => this.remove());
     $("details-form").addEventListener("submit", (event) => {

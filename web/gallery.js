@@ -116,13 +116,24 @@ export class Gallery {
     return button;
   }
 
-  // A picture that shows no face can be marked; where the gallery is full, it is asked whether the oldest may go.
+  // A picture that shows no face can be marked; where the gallery is full, it is asked whether the oldest may go. Whoever
+  // does not say which of several faces it is does not want the picture.
   async upload(file) {
+    const before = this.portraits.map(({ id }) => id);
     const added = await this.added(file, {});
     if (!added) return;
     await this.load();
-    if (added.faces.length > 1) await this.chooseFace(added);
-    await this.show(added.id);
+    if (added.faces.length < 2 || (await this.chooseFace(added))) await this.show(added.id);
+    else await this.withdraw(added, before);
+  }
+
+  // An upload goes again, unless it was there `before`, or another one has gone for it already.
+  async withdraw(added, before) {
+    const ids = this.portraits.map(({ id }) => id);
+    if (before.includes(added.id)) return;
+    if (!before.every((id) => ids.includes(id))) throw new Error(`“${added.name}” is kept in the gallery, and not shown.`);
+    await call("DELETE", urlOf(added, ""));
+    await this.load();
   }
 
   async added(file, { marks, going = [] }) {
@@ -154,12 +165,15 @@ export class Gallery {
     return added;
   }
 
+  // True unless the user gives up.
   async chooseFace(portrait) {
     const title = `“${portrait.name}” shows ${portrait.faces.length} faces`;
     const face = await chooseFace(title, await pictureOf(portrait), portrait.faces, portrait.face);
-    if (face === null || face === portrait.face) return;
-    await call("PUT", urlOf(portrait, "/face"), { face });
-    await this.changed(portrait);
+    if (face !== null && face !== portrait.face) {
+      await call("PUT", urlOf(portrait, "/face"), { face });
+      await this.changed(portrait);
+    }
+    return face !== null;
   }
 
   // From where the face is now; true unless the user gives up.

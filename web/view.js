@@ -10,7 +10,7 @@ const ROUGH = "face tracking is rough here; “puppetcast models fetch” gets t
 
 function noticeText({ control, camera, error }) {
   const { state, puppet } = control;
-  if (error) return error;
+  if (control.refused || error) return control.refused || error;
   if (!state) return "The server is gone. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
   if (puppet.paused) return "Paused: the puppet rests.";

@@ -23,7 +23,8 @@ BLUR = 1.5  # pixels, of a picture in the dark
 SLOW = 0.15  # share of a new picture where nothing has moved
 STILL = 3.0  # standard deviations of the noise that a change must exceed to count, and twice that to count wholly
 LARGEST = 448  # side at which pictures in the dark are averaged: they have no more to show
-SETTLE = 0.2  # share of a new measurement
+EVERY = 4  # pictures in the light of which one is measured
+SETTLE = 0.5  # share of a new measurement
 
 
 class Denoiser:
@@ -32,16 +33,21 @@ class Denoiser:
 
     def __init__(self) -> None:
         self._ratio: float | None = None
+        self._light = 0  # pictures to come that are not measured
         self._soft: Array | None = None  # brightness of the pictures so far, smoothed
         self._mean: Array | None = None
 
     def __call__(self, image: Image, where: Array | None) -> Image:
         """The picture to look at, (h, w, 3). where: x, y and width of the face in its pixels, where it is known."""
+        if self._light > 0:
+            self._light -= 1
+            return image
         noise, ratio = measured(_part(image, where))
         self._ratio = ratio if self._ratio is None else self._ratio + SETTLE * (ratio - self._ratio)
         amount = float(np.clip((self._ratio - DARK) / (DARKEST - DARK), 0, 1))
         if amount == 0:
             self._soft = self._mean = None
+            self._light = EVERY - 1
             return image
         height, width = image.shape[:2]
         scale = min(LARGEST / max(height, width), 1.0)

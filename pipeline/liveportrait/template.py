@@ -119,6 +119,8 @@ def _load_own(path: Path) -> Template:
     except (SafetensorError, OSError, ValueError, RecursionError) as exc:
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise TemplateError(f"{path}: not a motion template, or not whole ({reason})") from exc
+    if isinstance(about, dict) and about.get("kind") == "mesh motion template":
+        raise TemplateError(f"{path}: a template of the mesh engine; add '--engine mesh', or make it anew for liveportrait")
     if not isinstance(about, dict) or about.get("kind") != "motion template":
         raise TemplateError(f"{path}: not a motion template; 'puppetcast template make' makes one")
     if about.get("version") != VERSION:

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from ..frames import Image, yuv_planes
 
@@ -23,7 +23,8 @@ def upright(frame: av.VideoFrame, pixel: Fraction | None = None) -> av.VideoFram
     8.5: phones write how they were held, and front cameras that they mirror).
     """
     size = _size(frame, pixel)
-    matrix: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    # `frame.side_data` would be a circle: the frame, and the threads that converted it, would be there until a collection.
+    matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg,call-overload]
     turns = AS_IT_IS if matrix is None else np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]].tolist()
     if size == (frame.width, frame.height) and turns == AS_IT_IS:
         return frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,20 +15,23 @@ from ..follow.blend import Presence
 from ..follow.calibration import Calibration
 from ..follow.follower import Follower
 from ..follow.framing import Framing
+from ..follow.moment import Moment
 from ..follow.neutral import NeutralKeeper
 from ..follow.recentre import Recentring
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
 from ..frames import Driving, Image
+from . import template
 from .followed import Followed
 from .mixing import Mixer
+from .picture import motion_of
 from .prepared import MeshPrepared
 
 
 class MeshPuppeteer(Follower):
     """See `pipeline.engine.Puppeteer`. Times are seconds on any steady clock, increasing."""
 
-    drivers: None = None  # clips and cameras alone
+    clips_as_source = False
 
     def __init__(self, open_tracker: Callable[[], Tracker]) -> None:
         super().__init__(open_tracker())
@@ -39,10 +43,28 @@ class MeshPuppeteer(Follower):
         self._offset: Array = np.zeros(0)
         self._mixer = Mixer()
 
+    @property
+    def drivers(self) -> MeshPuppeteer:
+        return self
+
     def follow(self, driving: Driving) -> Followed:
         """The motion of the face; rest where there is none."""
-        motion = self._motion(driving.image, driving.time_s)
-        return Followed(**vars(motion), time_s=driving.time_s, mixer=self._mixer)
+        return self._at(driving.time_s, self._motion(driving.image, driving.time_s))
+
+    def look(self, image: Image) -> Followed | None:
+        """See `pipeline.engine.Drivers`."""
+        landmarks = self.tracker.track(image, 0.0)
+        return None if landmarks is None else self._at(0.0, tuned(motion_of(landmarks, self.tracker.blink), self.tuning))
+
+    def moments(self, path: Path) -> list[Moment]:
+        """See `pipeline.engine.Drivers`."""
+        return [
+            Moment(time_s, self._at(time_s, tuned(motion, self.tuning)), followed)
+            for time_s, motion, followed in template.load(path).motions()
+        ]
+
+    def _at(self, time_s: float, motion: Motion) -> Followed:
+        return Followed(**vars(motion), time_s=time_s, mixer=self._mixer)
 
     def render(self, prepared: MeshPrepared, seen: Followed) -> Image:
         return seen.render(prepared)

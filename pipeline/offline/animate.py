@@ -1,7 +1,6 @@
 """Animate into a file with the engine that also runs live.
 
-What drives: a clip, a picture or a motion template. What is driven: a portrait, or a clip. Pictures, templates and clips
-as sources need an engine that has `Drivers`, which liveportrait does.
+What drives: a clip, a picture or a motion template. What is driven: a portrait, or a clip, which not every engine does.
 """
 
 from __future__ import annotations
@@ -27,10 +26,19 @@ from ..follow.tuning import Tuning
 from ..frames import Image
 from ..outfile import finished
 from ..portrait import PICTURES, Portrait, is_picture, is_portrait
-from .drivers import MAX_SIDE, TEMPLATES, Step, at_source_times, more_drivers, open_driver, paired, prepared_frames
+from .drivers import (
+    MAX_SIDE,
+    TEMPLATES,
+    Step,
+    at_rate,
+    at_source_times,
+    check_clips_as_source,
+    open_driver,
+    paired,
+    prepared_frames,
+)
+from .formats import SUFFIXES, is_sequence, numbered, rate_of
 from .mux import Output, Result, sound_of, write_clip
-
-CLIPS = (".mp4",)
 
 
 def is_clip(source: Path) -> bool:
@@ -44,48 +52,68 @@ def is_clip(source: Path) -> bool:
         return False
 
 
-def check_paths(source: Path | None, driver: Path, out: Path) -> None:
+def check_paths(source: Path | None, driver: Path, out: Path, replace: bool = True) -> None:
     """Raise PuppetError for all that is wrong with the files themselves, before any model is loaded.
 
-    source: None for a portrait that is not read from a file here.
+    source: None for a portrait that is not read from a file here. replace: whether `out` may be there already.
     """
     still = (source is None or not is_clip(source)) and is_picture(driver)
-    outfile.check(out, PICTURES if still else CLIPS, [driver] if source is None else [driver, source])
+    first = out if still or not is_sequence(out) else numbered(out, 1)
+    outfile.check(first, PICTURES if still else SUFFIXES, [driver] if source is None else [driver, source], replace)
     if driver.suffix not in TEMPLATES and not is_picture(driver):
         open_clip(driver).close()
 
 
 def animate(
     engine: Engine, source: Portrait | Path, driver: Path, output: Output,
-    progress: Progress = lambda done, total: None, tuning: Tuning = Tuning(), mirror: bool = False,
+    progress: Progress = lambda done, total: None, tuning: Tuning = Tuning(), mirror: bool = False, calibrate_s: float = 0.0,
 ) -> Result:  # fmt: skip
-    """Write `output`: MP4 (H.264, the driver's times, sound copied), or one picture if both source and driver are one.
+    """Write `output`, a file of one of `formats.SUFFIXES` with the driver's times, or one picture if both source and driver are
+    one.
 
     source: a portrait, or a clip, whose frames are then driven at the driver's times until the shorter of both ends.
-    mirror: swap left and right of the driver. The neutral face is taken from the driver's first seconds, so that the
-    first frame is already animated. A try that fails leaves no file, and what was at `output.path` stays. PuppetError.
+    mirror: swap left and right of the driver. calibrate_s: from when on the driver's neutral face is looked for; it is known
+    before the first frame, which is already animated. A try that fails leaves no file, and what was at `output.path` stays.
+    PuppetError.
     """
     check_paths(source if isinstance(source, Path) else None, driver, output.path)
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
-        drive = open_driver(driver, engine, puppeteer, tuning, mirror, stack)
+        drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
         if isinstance(source, Portrait) and is_picture(driver):
-            return _write_picture(engine.prepare(source, MAX_SIDE, MAX_SIDE), next(drive.steps), output, puppeteer)
+            return _write_picture(_prepared(engine, source, output), next(drive.steps), output, puppeteer)
         clips = [] if drive.clip is None else [drive.clip]
         shown: Iterator[tuple[Step, Any]]
         if isinstance(source, Portrait):
-            prepared = engine.prepare(source, MAX_SIDE, MAX_SIDE)
+            prepared = _prepared(engine, source, output)
             shown = ((step, prepared) for step in drive.steps)
         else:
-            more_drivers(engine, puppeteer, f"{source}: a clip as source")
+            check_clips_as_source(engine, puppeteer, source)
             clips.append(stack.enter_context(open_clip(source)))
             pair = at_source_times if is_picture(driver) else paired
             shown = pair(drive.steps, prepared_frames(engine, clips[-1], stack))
-        if output.max_frames is not None:
-            drive = replace(drive, total=min(drive.total or output.max_frames, output.max_frames))
-        frames = _animated(islice(shown, output.max_frames), puppeteer, output, drive.total, progress)
-        result = write_clip(frames, output, drive.rate or Fraction(30), sound_of(source, driver, output.sound), puppeteer)
+        rate = drive.rate or (clips[-1].rate if clips else Fraction(30))
+        shown, rate, total = _paced(shown, rate, drive.total, output)
+        frames = _animated(shown, puppeteer, output, total, progress)
+        result = write_clip(frames, output, rate, sound_of(source, driver, output.sound), puppeteer)
         return replace(result, notes=(*result.notes, *(clip.cut for clip in clips if clip.cut)))
+
+
+def _prepared(engine: Engine, portrait: Portrait, output: Output) -> Any:
+    side = MAX_SIDE if output.size is None else max(output.size)
+    return engine.prepare(portrait, side, side)
+
+
+def _paced(
+    shown: Iterator[tuple[Step, Any]], rate: Fraction, total: int | None, output: Output
+) -> tuple[Iterator[tuple[Step, Any]], Fraction, int | None]:
+    """What is shown at which times, how often a second, and in all, where that is known."""
+    fps = rate_of(output.path, rate, output.fps)
+    if fps is not None:
+        shown, total, rate = at_rate(shown, fps, rate), None if total is None else round(total / rate * fps), fps
+    if output.max_frames is not None:
+        shown, total = islice(shown, output.max_frames), min(total or output.max_frames, output.max_frames)
+    return shown, rate, total
 
 
 def _animated(
@@ -93,14 +121,26 @@ def _animated(
 ) -> Iterator[tuple[float, Image, bool]]:
     """Time, picture and whether a face was followed. All pictures have the size of the first."""
     sizes: list[tuple[int, int]] = []
+    last: tuple[Any, Any, Image] | None = None
     for done, (step, source) in enumerate(shown, 1):
-        image = puppeteer.render(source, step.seen)
+        if last is None or last[0] is not step.seen or last[1] is not source:  # the same again, at a higher rate
+            image = puppeteer.render(source, step.seen)
+            last = step.seen, source, image
         beside = [step.image, source.still] if output.side_by_side else []
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)
-        fitted = [_fitted(i, *size) for i, size in zip(images, sizes, strict=True)]
-        yield step.time_s or 0.0, np.asarray(np.hstack(fitted), np.uint8), step.followed
+        fitted = np.hstack([_fitted(i, *size) for i, size in zip(images, sizes, strict=True)])
+        yield step.time_s or 0.0, sized(np.asarray(fitted, np.uint8), output.size), step.followed
         progress(done, total)
+
+
+def sized(image: Image, size: tuple[int, int] | None) -> Image:
+    """The picture in the size that is wanted."""
+    if size is None:
+        return image
+    height, width = image.shape[:2]
+    share = size[0] / max(height, width)
+    return _fitted(image, *(size if size[1] else (max(round(side * share / 2) * 2, 2) for side in (width, height))))
 
 
 def _side_by_side(images: list[Image]) -> list[tuple[int, int]]:
@@ -113,11 +153,12 @@ def _fitted(image: Image, width: int, height: int) -> Image:
     """Between bars, where its shape is another one: a clip may change that."""
     share = min(width / image.shape[1], height / image.shape[0])
     across, down = (max(round(share * side), 1) for side in (image.shape[1], image.shape[0]))
+    method = cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC
     if width - across < 2 and height - down < 2:  # a pixel for evenness
-        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    out = np.zeros((height, width, 3), np.uint8)
+        return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+    out = np.zeros((height, width, image.shape[2]), np.uint8)
     left, top = (width - across) // 2, (height - down) // 2
-    out[top : top + down, left : left + across] = cv2.resize(image, (across, down), interpolation=cv2.INTER_AREA)
+    out[top : top + down, left : left + across] = cv2.resize(image, (across, down), interpolation=method)
     return out
 
 

@@ -22,6 +22,7 @@ from ..frames import Driving, Image
 from ..portrait import Portrait, is_picture, read_picture
 
 MAX_SIDE = 1280
+EARLY_S = 0.002  # by which a picture may be taken before its time: files round times
 TEMPLATES = (".safetensors", ".pkl")
 
 
@@ -56,8 +57,21 @@ def more_drivers(engine: Engine, puppeteer: Puppeteer, what: str) -> Drivers:
     return puppeteer.drivers
 
 
-def open_driver(driver: Path, engine: Engine, puppeteer: Puppeteer, tuning: Tuning, mirror: bool, stack: ExitStack) -> Drive:
+def check_clips_as_source(engine: Engine, puppeteer: Puppeteer, source: Path) -> None:
+    """PuppetError where the engine does not drive the face in a clip."""
+    if not more_drivers(engine, puppeteer, f"{source}: a clip as source").clips_as_source:
+        raise PuppetError(
+            f"{source}: a clip as source needs '--engine liveportrait'; for the engine {engine.name}, "
+            "'puppetcast puppet make' makes a portrait of it"
+        )
+
+
+def open_driver(
+    driver: Path, engine: Engine, puppeteer: Puppeteer, tuning: Tuning, mirror: bool, calibrate_s: float, stack: ExitStack
+) -> Drive:
     puppeteer.tune(tuning)
+    if calibrate_s and (driver.suffix in TEMPLATES or is_picture(driver)):
+        raise PuppetError(f"{driver}: only a clip has a time to calibrate at; leave '--calibrate-at' out")
     if driver.suffix in TEMPLATES:
         if mirror:
             raise PuppetError(f"{driver}: a motion template cannot be mirrored; leave '--mirror' out")
@@ -67,7 +81,9 @@ def open_driver(driver: Path, engine: Engine, puppeteer: Puppeteer, tuning: Tuni
         _nothing_to_smooth(tuning, f"{driver}: a picture has nothing to smooth")
         return Drive(_picture_steps(driver, more_drivers(engine, puppeteer, f"{driver}: a picture as driver"), mirror))
     clip = stack.enter_context(open_clip(driver))
-    puppeteer.calibrate((time_s, mirrored(image, mirror)) for time_s, image in first_seconds(driver))
+    if clip.seconds is not None and calibrate_s >= clip.seconds:
+        raise PuppetError(f"{driver}: '--calibrate-at {calibrate_s:g}': it ends after {clip.seconds:.1f} seconds")
+    puppeteer.calibrate((time_s, mirrored(image, mirror)) for time_s, image in first_seconds(driver, calibrate_s))
     return Drive(_clip_steps(clip, puppeteer, mirror), clip.frames, clip.rate, clip)
 
 
@@ -112,6 +128,21 @@ def paired(steps: Iterator[Step], moments: Iterator[tuple[float, Any]]) -> Itera
         yield step, now[1]
         if after is None:
             return
+
+
+def at_rate(pairs: Iterator[tuple[Step, Any]], fps: Fraction, rate: Fraction) -> Iterator[tuple[Step, Any]]:
+    """Even times in place of the driver's: at each the newest step and what it drives, until the last step ends. rate: steps
+    a second."""
+    k, last = 0, None
+    for step, prepared in pairs:
+        while last is not None and k / fps < (step.time_s or 0.0) - EARLY_S:
+            yield replace(last[0], time_s=float(k / fps)), last[1]
+            k += 1
+        last = step, prepared
+    end_s = 0.0 if last is None else (last[0].time_s or 0.0) + 1 / float(rate)
+    while last is not None and k / fps < end_s - EARLY_S:
+        yield replace(last[0], time_s=float(k / fps)), last[1]
+        k += 1
 
 
 def at_source_times(steps: Iterator[Step], moments: Iterator[tuple[float, Any]]) -> Iterator[tuple[Step, Any]]:

@@ -9,17 +9,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.container import OutputContainer
 
 from ..clips import open_clip
 from ..engine import Puppeteer
-from ..errors import ClipError
-from ..frames import CLOCK, DECLARE_RATE, Image
-from ..media.reader import file_url
-from ..outfile import finished
+from ..errors import ClipError, OutputError
+from ..frames import Image
+from ..outfile import finished, finished_files
 from ..portrait import Portrait, is_picture
 from .drivers import TEMPLATES
-from .sound import SoundTrack
+from .formats import is_sequence
+from .writers import write_file, write_sequence
 
 
 class Sound(StrEnum):
@@ -32,12 +31,16 @@ class Sound(StrEnum):
 
 @dataclass(frozen=True)
 class Output:
-    """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result."""
+    """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result. fps: even
+    pictures a second, in place of the driver's times. size: width and height, between bars where the shape is another one; or
+    the longer side and 0."""
 
     path: Path
     max_frames: int | None = None
     side_by_side: bool = False
     sound: Sound = Sound.DRIVER
+    fps: Fraction | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,38 +56,33 @@ class Result:
 def write_clip(
     frames: Iterator[tuple[float, Image, bool]], output: Output, rate: Fraction, sound: Path | None, puppeteer: Puppeteer
 ) -> Result:
+    """Write times, pictures, and whether a face was followed, as a file, or files, of the kind that the name says."""
+    tracked = 0
+
+    def pictures() -> Iterator[tuple[float, Image]]:
+        nonlocal tracked
+        for time_s, image, followed in frames:
+            tracked += followed
+            yield time_s, image
+
+    path, note = output.path, ""
     try:
-        with finished(output.path) as part:
-            with av.open(file_url(part), "w", format="mp4") as target:
-                track = None if sound is None else SoundTrack(sound, target)
-                count, tracked = _encode(frames, target, rate, track)
-            if not count:
-                raise ClipError(f"{output.path}: nothing to write: no picture of the driver could be decoded")
+        if is_sequence(path):
+            with finished_files(path) as folder:
+                count = _some(write_sequence(pictures(), path, folder), path)
+        else:
+            with finished(path) as part:
+                written, note = write_file(pictures(), part, rate, sound)
+                count = _some(written, path)
     except av.error.FFmpegError as exc:
-        raise ClipError(f"{output.path}: cannot be written ({exc.strerror})") from exc
-    notes = () if track is None or not track.note else (track.note,)
-    return Result(count, tracked, puppeteer.tracker_name, notes)
+        raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
+    return Result(count, tracked, puppeteer.tracker_name, (note,) if note else ())
 
 
-def _encode(
-    frames: Iterator[tuple[float, Image, bool]], target: OutputContainer, rate: Fraction, track: SoundTrack | None
-) -> tuple[int, int]:
-    video = target.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "fast", **DECLARE_RATE})
-    count = tracked = 0
-    end_s = 0.0
-    for time_s, image, followed in frames:
-        if not count:
-            video.height, video.width = image.shape[:2]
-            video.pix_fmt, video.codec_context.time_base = "yuv420p", CLOCK
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, frame.time_base = round(time_s / CLOCK), CLOCK
-        target.mux(video.encode(frame))
-        count, tracked, end_s = count + 1, tracked + followed, time_s
-    if count:
-        target.mux(video.encode(None))
-        if track is not None:
-            track.write(target, end_s + 1 / float(rate))
-    return count, tracked
+def _some(count: int, path: Path) -> int:
+    if not count:
+        raise ClipError(f"{path}: nothing to write: no picture of the driver could be decoded")
+    return count
 
 
 def sound_of(source: Portrait | Path, driver: Path, sound: Sound) -> Path | None:

@@ -1,8 +1,8 @@
-"""The sound of a clip beside pictures that are written anew: copied where MP4 can hold it, encoded where not."""
+"""The sound of a clip beside pictures that are written anew: copied where the file can hold it, encoded where not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,25 +16,24 @@ from av.container import OutputContainer
 
 from ..media.reader import Reader, file_url, video_of
 
-COPIED = {"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}  # players take these in MP4; FFmpeg also takes PCM, and then fails
 RATE = 48_000
 OFF = RATE // 20  # samples by which sound may be off its time before it is put right
 PIECE = RATE  # samples of silence at once
 
 
 class SoundTrack:
-    """A track of `target` that gets the sound of a clip. note: what the user should know of it."""
+    """A track of `target` that gets the sound of a clip: its packets if their codec is one of `copied`, else coded by `coder`.
+    note: what the user should know of it."""
 
-    def __init__(self, clip: Path, target: OutputContainer) -> None:
+    def __init__(self, clip: Path, target: OutputContainer, coder: str, copied: Collection[str]) -> None:
         self._clip = clip
         self.note = ""
         with av.open(file_url(clip)) as container:
             given = container.streams.audio[0]
-            self._copied = given.codec_context.name in COPIED
-            self._track = target.add_stream_from_template(given) if self._copied else target.add_stream("aac", rate=RATE)
-            if not self._copied:
-                self._track.layout = "stereo"
-                self.note = f"{clip}: its sound ({given.codec_context.name}) becomes AAC, since MP4 does not hold it"
+            self._copied = given.codec_context.name in copied
+            self._track = target.add_stream_from_template(given) if self._copied else _coded(target, coder)
+            if not self._copied and coder == "aac":  # in WebM nearly all become Opus
+                self.note = f"{clip}: its sound ({given.codec_context.name}) becomes AAC, since MP4 and MOV do not hold it"
 
     def write(self, target: OutputContainer, until_s: float) -> None:
         """The sound from the clip's first picture on. A packet that is damaged costs itself alone."""
@@ -46,6 +45,13 @@ class SoundTrack:
                 _copy(reader, target, self._track, until_s)
             elif not _encode(reader, target, self._track, until_s):
                 self.note = f"{self._clip}: its sound cannot be decoded and is left out"
+
+
+def _coded(target: OutputContainer, coder: str) -> AudioStream:
+    track = target.add_stream(coder, rate=RATE)
+    assert isinstance(track, AudioStream)
+    track.layout = "stereo"
+    return track
 
 
 def _from_first_picture(reader: Reader) -> Iterator[tuple[float, av.Packet]]:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from pipeline import outfile
@@ -124,12 +124,15 @@ def tidy_end() -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def _columns() -> tuple[ProgressColumn, ...]:
+    return TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+
+
 @contextmanager
 def bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | None], None]]:
     """A progress bar, shown from the first step on: what fails before it is told in its own line alone."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
-        progress = Progress(*columns, console=console)
+        progress = Progress(*_columns(), console=console)
         task = progress.add_task(text, total=None)
 
         def step(done: int, total: int | None) -> None:
@@ -139,6 +142,26 @@ def bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | Non
             progress.update(task, completed=int(done / unit_scale), total=whole)
 
         yield step
+
+
+@contextmanager
+def bars(text: str, count: int) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
+    """One display for `count` pieces of work: a bar for all of them, and one for each that is begun by its name."""
+    with Progress(*_columns(), console=console) as progress:
+        whole = progress.add_task(text, total=count)
+        now = progress.add_task("", total=None)
+        begun = 0
+
+        def begin(name: str) -> Callable[[int, int | None], None]:
+            nonlocal begun
+            progress.update(whole, completed=begun)
+            progress.reset(now, description=name, total=None)
+            begun += 1
+            return lambda done, total: progress.update(now, completed=done, total=total)
+
+        yield begin
+        progress.update(whole, completed=begun)
+        progress.update(now, visible=False)
 
 
 def log_to_console() -> None:

@@ -11,12 +11,13 @@ from rich.text import Text
 
 from pipeline.errors import PuppetError
 
-from .animate import animate, template_app
+from .animate import animate
 from .console import console, one_line_errors
 from .doctor import doctor
 from .models import models_app, verify
 from .puppet import puppet_app
 from .serve import devices, serve
+from .template import template_app
 from .token import token
 
 UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer versions of typer carry within themselves

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, changed
+from ..addresses import is_loopback
+from ..config import Config, Http, Stream, changed
 from ..errors import ConfigError
 
 Points = list[tuple[float, float]]
@@ -13,30 +15,65 @@ Points = list[tuple[float, float]]
 
 def override(
     config: Config, host: str | None, port: int | None, portrait: str | None, clip: Path | None, webcam: str | None,
-    url: str | None, engine: str | None, face: int | None = None, marks: Points | None = None,
+    url: str | None, engine: str | None, face: int | None = None, marks: Points | None = None, lan: bool = False,
+    sinks: Sequence[str] = (),
 ) -> Config:  # fmt: skip
-    """`config` with the options that are given, checked; ConfigError names an option that cannot be followed."""
-    http = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    """`config` with the options that are given, checked; ConfigError names an option that cannot be followed. sinks: kinds of
+    outputs, of the stream 'live'."""
+    http: dict[str, Any] = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    if lan:
+        http = _of_lan(config.http, http)
     sections: dict[str, Any] = {"http": changed(config.http, http), "streams": dict(config.streams)}
-    portraits = {"--portrait": ("portrait", portrait), "--face": ("face", face), "--marks": ("marks", marks)}
-    for change in _of_live(config, clip, webcam, url, portraits):
-        sections["streams"]["live"] = changed(sections["streams"]["live"], change)
+    others: dict[str, tuple[str, Any]] = {
+        "--portrait": ("portrait", portrait),
+        "--face": ("face", face),
+        "--marks": ("marks", marks),
+    }
+    for kind in sinks:
+        others[f"--{kind.replace('_', '-')}"] = "sinks", [kind]
+    for change in _of_live(config, clip, webcam, url, others):
+        live = sections["streams"]["live"]
+        if "sinks" in change:
+            change = {"sinks": _with(live, change["sinks"])}
+        sections["streams"]["live"] = changed(live, change)
     if engine is not None:
         sections["engine"] = changed(config.engine, {"name": engine})
     return config.model_copy(update=sections)
 
 
+def _of_lan(http: Http, given: dict[str, Any]) -> dict[str, Any]:
+    """What '--lan' makes of the section, with a certificate where the config has none."""
+    from ..http.certificate import own_certificate
+    from ..http.lan import lan_addresses
+
+    host = given.get("host") or http.host
+    if is_loopback(host):
+        if "host" in given:
+            raise ConfigError(f"--host and --lan: no phone reaches {host}; leave one of them out")
+        host = "0.0.0.0"
+    files = (
+        {} if http.tls_certificate else dict(zip(("tls_certificate", "tls_key"), own_certificate(lan_addresses()), strict=True))
+    )
+    return {**given, "host": host, **files}
+
+
+def _with(stream: Stream, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Its sinks, and one of each kind that it has none of."""
+    own = [sink.model_dump() for sink in stream.sinks]
+    return own + [{"kind": kind} for kind in kinds if kind not in {sink.kind for sink in stream.sinks}]
+
+
 def _of_live(
-    config: Config, clip: Path | None, webcam: str | None, url: str | None, portraits: dict[str, tuple[str, Any]]
+    config: Config, clip: Path | None, webcam: str | None, url: str | None, others: dict[str, tuple[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What the options change in the stream 'live'; ConfigError where that cannot be done. portraits: key and value by option."""
+    """What the options change in the stream 'live'; ConfigError where that cannot be done. others: key and value by option."""
     drivers = {"--clip": ("file", clip), "--webcam": ("webcam", webcam), "--url": ("network", url)}
     given: dict[str, dict[str, Any]] = {
         option: {"source": kind, "path": str(path)} for option, (kind, path) in drivers.items() if path is not None
     }
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)}: only one of them can drive; leave the others out")
-    given |= {option: {key: value} for option, (key, value) in portraits.items() if value is not None}
+    given |= {option: {key: value} for option, (key, value) in others.items() if value is not None}
     if "--portrait" in given:
         given["--portrait"] |= {"face": None, "marks": None}  # those of the config are for its own picture
     if given and "live" not in config.streams:

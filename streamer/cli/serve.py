@@ -22,6 +22,7 @@ from .console import (
     points_of,
 )
 from .override import override
+from .phones import tell_phones
 
 if TYPE_CHECKING:
     from ..app import Server
@@ -49,6 +50,27 @@ def serve(
         typer.Option(help="Drive the stream 'live' with a network camera: rtsp://, rtsps://, rtmp://, http:// or https://."),
     ] = None,
     engine: Annotated[str | None, typer.Option(help=ENGINE_HELP)] = None,
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan",
+            help="Let the machines of your network in, phones too: by https, with a certificate that is made once unless the "
+            "configuration has one, and with a token. A QR code is shown by which a phone becomes the camera.",
+        ),
+    ] = False,
+    virtual_camera: Annotated[
+        bool,
+        typer.Option(
+            "--virtual-camera", help="Show the stream 'live' as a camera of this machine, for calls; see docs/calls.md."
+        ),
+    ] = False,
+    virtual_microphone: Annotated[
+        bool,
+        typer.Option(
+            "--virtual-microphone",
+            help="Give the sound of the stream 'live', in step with its picture, as a microphone of this machine (Linux).",
+        ),
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser when it is ready.")] = False,
 ) -> None:
     """Start the server; open the printed address in a browser.
@@ -58,17 +80,19 @@ def serve(
     from ..app import Server, run
 
     log_to_console()
+    sinks = [kind for kind, on in (("virtual_camera", virtual_camera), ("virtual_microphone", virtual_microphone)) if on]
     with one_line_errors():
 
         def read() -> Config:
-            return override(load_config(config), host, port, portrait, clip, webcam, url, engine, face, points_of(marks))
+            points = points_of(marks)
+            return override(load_config(config), host, port, portrait, clip, webcam, url, engine, face, points, lan, sinks)
 
         server = Server(read(), read=read)
-        run(server.serve(partial(_ready, open_, server)))
+        run(server.serve(partial(_ready, open_, lan, server)))
 
 
-def _ready(wanted: bool, server: Server, url: str) -> None:
-    """wanted: whether the page is to be opened."""
+def _ready(wanted: bool, lan: bool, server: Server, url: str) -> None:
+    """wanted: whether the page is to be opened. lan: whether phones are to be shown the way."""
     token = server.config.auth.token
     link = f"{url}/#token={quote(token, safe='')}" if token else url
     console.print(Text.assemble("puppetcast is ready: ", (link if server.is_token_new else url, "bold"), "  (Ctrl+C ends it)"))
@@ -76,6 +100,8 @@ def _ready(wanted: bool, server: Server, url: str) -> None:
         console.print("others can reach this server, so a token was made; the link above has it, and is shown this once")
     elif token:
         console.print("a token is needed: 'puppetcast token' shows the link, and makes links that hold for a while")
+    if lan:
+        tell_phones(server.config, url)
     if wanted and not webbrowser.open(link):
         console.print("no browser could be opened here; open that address by hand")
 

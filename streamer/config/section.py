@@ -26,6 +26,7 @@ WORDS = {
     "tuple_type": "a list is expected: put it in [ ]",
     "dict_type": "a mapping of keys is expected",
     "model_type": "a mapping of keys is expected",
+    "model_attributes_type": "an object is expected, as JSON with 'Content-Type: application/json'",
 }
 
 

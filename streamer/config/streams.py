@@ -97,16 +97,31 @@ class Puppet(Section):
 class Sink(Section):
     """An output of a stream, in addition to its viewers."""
 
-    kind: Literal["push", "whip", "virtual_camera", "recording"] = Field(
+    kind: Literal["push", "whip", "virtual_camera", "virtual_microphone", "recording"] = Field(
         description="Where the animated picture goes: to an RTSP or RTMP server (push), to a WHIP endpoint (whip), "
-        "to a camera device of this machine (virtual_camera) or into a file (recording)."
+        "to a camera device of this machine (virtual_camera), its sound alone to a microphone of this machine "
+        "(virtual_microphone), or into a file (recording)."
     )
     target: str = Field(
         "",
         description="Address of the server (push: rtsp://, rtsps:// or rtmp://), address of the endpoint (whip: http:// or "
-        "https://), or device (virtual_camera: if empty, the first free one). A recording has none.",
+        "https://), device (virtual_camera: if empty, the first free one) or name (virtual_microphone: if empty, puppetcast). "
+        "A recording has none.",
+    )
+    size: tuple[int, int] | None = Field(
+        None,
+        description="Width and height of a virtual camera's picture, in pixels. It stays so whatever the portrait's are, with "
+        "black bars where the shapes differ. If not set, 1280 and 720.",
     )
     token: str = Field("", description="Bearer token for a WHIP endpoint.")
+
+    @model_validator(mode="after")
+    def _has_a_size_that_is_used(self) -> Self:
+        if self.size is not None and self.kind != "virtual_camera":
+            raise ValueError(f"size is for a virtual_camera; a {self.kind} has none: leave it out")
+        if self.size is not None and any(side % 2 or not 16 <= side <= 4096 for side in self.size):
+            raise ValueError(f"size is two even numbers from 16 to 4096, such as [1280, 720] (given: {list(self.size)})")
+        return self
 
 
 class Recording(Section):
@@ -125,6 +140,12 @@ class Recording(Section):
         ge=0,
         description="Age, in days, beyond which recordings are deleted, and named in the log. With 0, the default, none is.",
     )
+    last_s: int = Field(
+        0, ge=0, le=60,
+        description="The last so many seconds of each stream are kept, coded, in memory, and can be saved as GIF, WebM or MP4 "
+        "after they were seen: on the page, or from /live/STREAM/last.gif. A second takes about 0.2 MB of memory, and coding it "
+        "some 5 to 10 % of a core. With 0, the default, nothing is kept.",
+    )  # fmt: skip
 
 
 class Stream(Section):

@@ -36,6 +36,12 @@ class Actions(BaseModel):
         None, description="Follows the next face to the right, if the driver's picture shows several."
     )
     recording: bool | None = Field(None, description="true begins to record the animated picture, false ends the recording.")
+    virtual_camera: bool | None = Field(
+        None, description="true shows the animated picture as a camera of the server's machine, for calls; false ends that."
+    )
+    virtual_microphone: bool | None = Field(
+        None, description="true gives the delayed sound as a microphone of the server's machine, for calls; false ends that."
+    )
     demo: bool | None = Field(None, description="true drives the puppet with the built-in clip, false ends that.")
 
 
@@ -70,6 +76,8 @@ def explain(errors: Sequence[Any]) -> str:
         key = ".".join(str(p) for p in error["loc"] if p != "body") or "command"
         if error["type"] == "json_invalid":
             parts.append(f"the body is not JSON ({error['ctx']['error']})")
+        elif "UploadFile" in error["msg"]:
+            parts.append(f"{key}: a file is expected, with a name (multipart/form-data)")
         elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:

@@ -22,7 +22,7 @@ from .. import systemd
 from ..config import PICTURE, Config, Puppet
 from ..config import Stream as StreamConfig
 from ..errors import BadCommand, ConfigError, StreamerError, UnknownStream
-from ..sinks.outputs import Outputs
+from ..sinks.outputs import SWITCHED, Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
 from ..sources.file import FileSource
@@ -149,7 +149,7 @@ class Control:
     def stream(self, name: str) -> Stream:
         """The stream called `name`; UnknownStream says which there are."""
         if name not in self.streams:
-            raise UnknownStream(f"no stream '{name}'; streams: {', '.join(self.streams)}")
+            raise UnknownStream(f"no stream '{name[:80]}'; streams: {', '.join(self.streams)}")
         return self.streams[name]
 
     def state(self, name: str) -> StreamState:
@@ -251,6 +251,9 @@ class Control:
             self.outputs.record(stream)
         elif change.recording is False:
             await self.outputs.stop_recording(stream)
+        for kind in SWITCHED:
+            if (on := getattr(change, kind)) is not None:
+                await self.outputs.switch(stream, kind, on)
 
     def _keep(self, stream: Stream) -> None:
         """What is not as the config has it is kept, if anything is."""

@@ -88,7 +88,8 @@ class StreamState(BaseModel):
     width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
     gallery: how often it was changed since the start. problem: why it is not animated, or not by the engine that it had, in
     words; stalled: why it stands still, in words; both empty where all is well. still: of the animated frames, those for which
-    nothing had moved, so that they show the picture before again.
+    nothing had moved, so that they show the picture before again. last_s: of how many
+    seconds there is a copy to save.
     """
 
     serial: int
@@ -115,6 +116,7 @@ class StreamState(BaseModel):
     viewers: int
     encoders: list[EncoderState]
     recording: RecordingState | None
+    last_s: int
     outputs: list[OutputInfo]
     fps: float
     frames_in: int
@@ -176,6 +178,9 @@ def _source(stream: Stream) -> DriverState | None:
     return None if status is None else DriverState(**vars(status))
 
 
+APART = ("recording", "recent")  # outputs of which there is more to say
+
+
 def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
     """What `stream` does now. gallery: how often that was changed."""
     puppeteer, stats = stream.lane.puppeteer, stream.screen.stats
@@ -192,7 +197,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
         puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.driver is not None,
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
-        recording=_recording(stream, outputs), outputs=_outputs(stream, outputs),
+        recording=_recording(stream, outputs), last_s=_last_s(stream, outputs), outputs=_outputs(stream, outputs),
         fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, still=stats.still,
         errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},
@@ -213,7 +218,7 @@ def device_of(stage: AnimationStage, admission: Admission) -> DeviceState:
 
 
 def _outputs(stream: Stream, outputs: Outputs) -> list[OutputInfo]:
-    return [OutputInfo(**vars(status)) for status in outputs.statuses(stream.name) if status.kind != "recording"]
+    return [OutputInfo(**vars(status)) for status in outputs.statuses(stream.name) if status.kind not in APART]
 
 
 def _recording(stream: Stream, outputs: Outputs) -> RecordingState | None:
@@ -227,6 +232,11 @@ def _recording(stream: Stream, outputs: Outputs) -> RecordingState | None:
         running=status.state not in OVER, file=file, seconds=round(runner.seconds, 1),
         frames=status.frames, dropped=status.dropped, detail=status.detail,
     )  # fmt: skip
+
+
+def _last_s(stream: Stream, outputs: Outputs) -> int:
+    recent = outputs.recent(stream.name)
+    return 0 if recent is None else recent.seconds
 
 
 def _encoder(state: EncoderStatus) -> EncoderState:

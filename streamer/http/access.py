@@ -31,7 +31,8 @@ class Access:
         self._clock = clock
         # How many requests an address has left, and when that was.
         self._left: _ByAddress[list[float]] = _ByAddress(lambda: [float(self._auth.requests_per_minute), clock()])
-        self._wrong: _ByAddress[deque[float]] = _ByAddress(lambda: deque(maxlen=self._auth.wrong_tokens))  # when they came
+        # When they came, and a hash of each: a page with an old link asks again and again, and guesses nothing.
+        self._wrong: _ByAddress[deque[tuple[float, int]]] = _ByAddress(lambda: deque(maxlen=self._auth.wrong_tokens))
 
     def use(self, auth: Auth) -> None:
         """Go by other tokens from now on."""
@@ -51,12 +52,12 @@ class Access:
         if not token:
             return []
         wrong, now = self._wrong[address_of(request)], self._clock()
-        if len(wrong) == wrong.maxlen and now - wrong[0] < WRONG_S:  # no token is looked at: it may be the next guess
-            after_s = WRONG_S - (now - wrong[0])
+        if len(wrong) == wrong.maxlen and now - wrong[0][0] < WRONG_S:  # no token is looked at: it may be the next guess
+            after_s = WRONG_S - (now - wrong[0][0])
             raise TooManyRequests(f"{len(wrong)} wrong tokens came from this address; try again in {after_s:.0f} s", after_s)
         grants = self.tokens.grants(token)
-        if not grants:
-            wrong.append(now)
+        if not grants and hash(token) not in (known for _, known in wrong):
+            wrong.append((now, hash(token)))
         return grants
 
     async def count(self, request: Request) -> None:

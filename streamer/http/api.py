@@ -20,6 +20,7 @@ from .rights import ANY, CONTROL, SERVER, STREAM, VIEW, Guarded, Right, needs
 from .seats import Endless
 
 EVENTS = "text/event-stream"
+BYTES = {"type": "string", "format": "binary"}
 
 
 def router(control: Control) -> APIRouter:
@@ -62,7 +63,10 @@ def router(control: Control) -> APIRouter:
     async def devices() -> list[DeviceState]:
         return control.devices()
 
-    @api.post("/puppets", status_code=202, tags=["puppets"], summary="Make a puppet of a clip, whose bytes are the body")
+    @api.post(
+        "/puppets", status_code=202, tags=["puppets"], summary="Make a puppet of a clip, whose bytes are the body",
+        openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": BYTES}}}},
+    )  # fmt: skip
     @needs(CONTROL, SERVER, MAX_CLIP)
     async def make_puppet(
         request: Request,

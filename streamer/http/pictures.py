@@ -7,9 +7,11 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from ..control.control import Control
 from ..sinks.jpeg import BOUNDARY
 from ..stream.stream import Stream
+from .description import gives
 from .rights import STREAM, VIEW, Guarded, needs
 from .seats import Endless
 
+JPEG = "image/jpeg"
 PARTS = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
 
@@ -23,25 +25,25 @@ def router(control: Control) -> APIRouter:
             raise HTTPException(503, f"stream '{name}' has no picture yet", {"Retry-After": "1"})
         return stream
 
-    @api.head("/{name}/snapshot.jpg", summary="Whether there is one")
+    @api.head("/{name}/snapshot.jpg", summary="Whether there is one", **gives(JPEG))
     @needs(VIEW, STREAM)
     async def look_snapshot(name: str) -> Response:
         shown(name)
-        return Response(media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return Response(media_type=JPEG, headers={"Cache-Control": "no-store"})
 
-    @api.head("/{name}/mjpeg", summary="Whether there are any")
+    @api.head("/{name}/mjpeg", summary="Whether there are any", **gives(PARTS))
     @needs(VIEW, STREAM)
     async def look_mjpeg(name: str) -> Response:
         shown(name)
         return Response(media_type=PARTS)
 
-    @api.get("/{name}/snapshot.jpg", summary="The newest picture")
+    @api.get("/{name}/snapshot.jpg", summary="The newest picture", **gives(JPEG))
     @needs(VIEW, STREAM)
     async def snapshot(name: str) -> Response:
         data = await control.outputs.feed(shown(name)).snapshot()
-        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return Response(data, media_type=JPEG, headers={"Cache-Control": "no-store"})
 
-    @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)")
+    @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)", **gives(PARTS))
     @needs(VIEW, STREAM)
     async def mjpeg(name: str, request: Request) -> Endless:
         return Endless(request, control.outputs.feed(shown(name)).parts(), PARTS)

@@ -19,9 +19,10 @@ from pipeline.portrait import MOST_BYTES, Portrait, pack_puppet
 from pipeline.puppetfile import SUFFIX, About
 
 from ..control.gallery import MAX_NAME, Gallery, PortraitInfo
+from .description import gives
 from .rights import ANY, CONTROL, SERVER, VIEW, Guarded, needs
 
-JPEG = "image/jpeg"
+JPEG, ZIP = "image/jpeg", "application/zip"
 FORM_BYTES = 100_000  # of an upload beside the file
 
 
@@ -78,7 +79,7 @@ def router(gallery: Gallery) -> APIRouter:
         data = await file.read(MOST_BYTES + 1)
         return await gallery.add(file.filename or "picture", data, _marks(marks), going or ())
 
-    @api.post("/preview", summary="A picture as it is read, as JPEG; nothing is kept of it", response_class=Response)
+    @api.post("/preview", summary="A picture as it is read, as JPEG; nothing is kept of it", **gives(JPEG))
     @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def preview(file: Annotated[UploadFile, File()]) -> Response:
         """To mark a face in: the header X-Scale tells how many pixels of the JPEG one of the picture is."""
@@ -88,13 +89,13 @@ def router(gallery: Gallery) -> APIRouter:
             _jpeg(decoded.image), media_type=JPEG, headers={"X-Scale": str(decoded.scale), "Cache-Control": "no-store"}
         )
 
-    @api.get("/{key:path}/image", summary="A portrait as JPEG", response_class=Response)
+    @api.get("/{key:path}/image", summary="A portrait as JPEG", **gives(JPEG))
     @needs(VIEW, ANY)
     async def image(key: str, request: Request, side: Annotated[int, Query(ge=64, le=MAX_SIDE)] = 512) -> Response:
         """side: its longer one is at most so many pixels."""
         return _cached(await asyncio.to_thread(_small, await gallery.get(key), side), request)
 
-    @api.get("/{key:path}/thumbnail", summary="The square around the face that moves, as JPEG", response_class=Response)
+    @api.get("/{key:path}/thumbnail", summary="The square around the face that moves, as JPEG", **gives(JPEG))
     @needs(VIEW, ANY)
     async def thumbnail(key: str, request: Request) -> Response:
         return _cached(await gallery.thumbnail(key), request)
@@ -124,14 +125,14 @@ def router(gallery: Gallery) -> APIRouter:
         """A stream that shows it goes on with it."""
         await gallery.delete(key)
 
-    @api.get("/{key:path}/puppet", tags=["puppets"], summary="A portrait with all its pictures, as a .puppet file")
+    @api.get("/{key:path}/puppet", tags=["puppets"], summary="A portrait with all its pictures, as a .puppet file", **gives(ZIP))
     @needs(VIEW, SERVER)
     async def puppet_file(key: str) -> Response:
         portrait = await gallery.get(key)
         data = await asyncio.to_thread(pack_puppet, portrait, portrait.about or About(portrait.name, "one picture"))
         name = quote(portrait.name.removesuffix(SUFFIX) + SUFFIX, safe="")
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Cache-Control": "no-store"}
-        return Response(data, media_type="application/zip", headers=headers)
+        return Response(data, media_type=ZIP, headers=headers)
 
     return api
 

@@ -22,7 +22,7 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, metrics, pictures, portraits, recordings, whip
+from . import api, last, metrics, phone, pictures, portraits, recordings, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts
@@ -40,6 +40,7 @@ STATUS: dict[type[Exception], int] = {
     errors.GalleryFull: 409,
     errors.CannotKeep: 507,
     errors.UnknownRecording: 404,
+    errors.NothingKept: 409,
     errors.BadCommand: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
@@ -66,9 +67,11 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.access, app.state.http, app.state.seats, app.state.uploads = access, config.http, Seats(config.http), 0
     app.router.route_class = Guarded
+    app.include_router(last.router(control))
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
+    app.include_router(phone.router(control, config))
     app.include_router(portraits.router(control.gallery))
     app.include_router(recordings.router(control.outputs.library))
     for kind, status in STATUS.items():

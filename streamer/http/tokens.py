@@ -11,11 +11,11 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from platformdirs import user_data_path
 
+from ..addresses import is_loopback
 from ..config import Auth, Config
 from ..errors import ConfigError
 from .rights import Needs, Of, Right
@@ -88,11 +88,7 @@ def allowed(grants: list[Grant], asked: Needs, stream: str | None) -> bool:
 
 def is_open(config: Config) -> bool:
     """Whether others than programs of this machine reach the server: by its address, or by a proxy before it."""
-    try:
-        loopback = ip_address(config.http.host).is_loopback
-    except ValueError:
-        loopback = config.http.host == "localhost"
-    return not loopback or bool(config.http.names or config.http.trusted_proxies)
+    return not is_loopback(config.http.host) or bool(config.http.names or config.http.trusted_proxies)
 
 
 def token_file(auth: Auth) -> Path:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..config import Config, Http
 from ..errors import ConfigError
+from .lan import lan_addresses
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +24,12 @@ log = logging.getLogger(__name__)
 def address_for(config: Config, port: int) -> str:
     """Where a browser opens the page: of a server on all addresses, one at which other machines may reach it."""
     http = config.http
-    host = http.host if http.host not in ("", "0.0.0.0", "::") else config.webrtc.host_address or _own_address()
+    host = (
+        http.host
+        if http.host not in ("", "0.0.0.0", "::")
+        else config.webrtc.host_address or next(iter(lan_addresses()), "127.0.0.1")
+    )
     return f"{'https' if http.tls_certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _own_address() -> str:
-    """This machine's address in the network by which it reaches others; that of itself if there is none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            asked.connect(("192.0.2.1", 9))  # nothing is sent: the kernel looks for the way alone
-        except OSError:
-            return "127.0.0.1"
-        return str(asked.getsockname()[0])
 
 
 def listen(host: str, port: int) -> socket.socket:

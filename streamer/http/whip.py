@@ -14,10 +14,14 @@ from ..webrtc.ice import IceServers
 from ..webrtc.offer import MAX_BYTES, Kind
 from ..webrtc.sessions import Caller, Sessions
 from .access import Access, address_of, may, token_of
+from .description import gives
 from .rights import CONTROL, PUBLISH, STREAM, VIEW, Guarded, Needs, free, needs
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
+TEXT = {"schema": {"type": "string"}}
+TAKES_OFFER = {"requestBody": {"required": True, "content": {SDP: TEXT}}}
+TAKES_FRAGMENT = {"requestBody": {"required": True, "content": {FRAGMENT: TEXT}}}
 OF_ENDPOINTS = {"Accept-Post": SDP, "Allow": "OPTIONS, GET, HEAD, POST"}
 OF_SESSIONS = {"Accept-Patch": FRAGMENT, "Allow": "OPTIONS, GET, HEAD, PATCH, DELETE"}
 
@@ -36,26 +40,28 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
 
     of_session = [Depends(known)]
 
-    @api.post("/{name}/whip", status_code=201, summary="Publish a camera (WHIP)")
+    @api.post("/{name}/whip", status_code=201, summary="Publish a camera (WHIP)", openapi_extra=TAKES_OFFER, **gives(SDP, 201))
     @needs(PUBLISH, STREAM)
     async def whip(name: str, request: Request, take_over: bool = False) -> Response:
         """take_over: end whoever drives the stream; without it, a stream that is driven answers 409."""
         return await _open(request, name, "whip", take_over)
 
-    @api.post("/{name}/whep", status_code=201, summary="Watch the animated picture (WHEP)")
+    @api.post(
+        "/{name}/whep", status_code=201, summary="Watch the animated picture (WHEP)", openapi_extra=TAKES_OFFER, **gives(SDP, 201)
+    )
     @needs(VIEW, STREAM)
     async def whep(name: str, request: Request, cut_out: bool = False) -> Response:
         """cut_out: send the person without the background, as a picture twice as high: above, colours times coverage, below,
         the coverage as grey. The page /view/{stream} puts them together again."""
         return await _open(request, name, "whep", cut_out=cut_out)
 
-    @api.options("/{name}/{kind}", summary="What the endpoint takes")
+    @api.options("/{name}/{kind}", summary="What the endpoint takes", **gives())
     @needs(VIEW, STREAM)
     async def options(name: str, kind: Kind) -> Response:
         control.stream(name)
         return Response(headers=OF_ENDPOINTS)
 
-    @api.options("/{name}/sessions/{session}", dependencies=of_session, summary="What a session takes")
+    @api.options("/{name}/sessions/{session}", dependencies=of_session, summary="What a session takes", **gives())
     @free
     async def session_options(name: str, session: str) -> Response:
         sessions.find(session)
@@ -79,7 +85,7 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/live/{name}/{kind}{query}", 307)
 
-    @api.head("/{name}/{kind}", summary="Whether the endpoint is there")
+    @api.head("/{name}/{kind}", summary="Whether the endpoint is there", **gives(SDP))
     @api.get("/{name}/{kind}", status_code=204, summary="Whether the endpoint is there")
     @needs(VIEW, STREAM)
     async def look(name: str, kind: Kind, request: Request) -> Response:
@@ -90,8 +96,9 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         return _with_links(response)
 
     @api.patch(
-        "/{name}/sessions/{session}", dependencies=of_session, status_code=204, summary="Add ICE candidates, or restart ICE"
-    )
+        "/{name}/sessions/{session}", dependencies=of_session, status_code=204, summary="Add ICE candidates, or restart ICE",
+        openapi_extra=TAKES_FRAGMENT, **gives(FRAGMENT),
+    )  # fmt: skip
     @free
     async def patch(name: str, session: str, request: Request) -> Response:
         """If-Match: the session's ETag, or * for a restart, which is answered with 200, a fragment and a new ETag."""
@@ -102,13 +109,13 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         fragment, tag = restarted
         return Response(fragment, media_type=FRAGMENT, headers={"ETag": tag})
 
-    @api.delete("/{name}/sessions/{session}", dependencies=of_session, summary="End a session")
+    @api.delete("/{name}/sessions/{session}", dependencies=of_session, summary="End a session", **gives())
     @free
     async def end(name: str, session: str) -> Response:
         await sessions.close(session)
         return Response(status_code=200)
 
-    @api.head("/{name}/sessions/{session}", dependencies=of_session, summary="Whether a session is there")
+    @api.head("/{name}/sessions/{session}", dependencies=of_session, summary="Whether a session is there", **gives())
     @api.get("/{name}/sessions/{session}", dependencies=of_session, status_code=204, summary="Whether a session is there")
     @free
     async def look_session(name: str, session: str, request: Request) -> Response:

@@ -2,50 +2,55 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import av
 
-from pipeline.frames import AnimatedFrame
+from pipeline.frames import AnimatedFrame, letterboxed
 
 from ..errors import SinkError
 
-CURES = "on Linux load v4l2loopback, on Windows install OBS, on macOS start OBS's virtual camera once"
+CANVAS = (1280, 720)  # what every call program takes
+LINUX = "load one with 'sudo modprobe v4l2loopback exclusive_caps=1 card_label=puppetcast'"
+CURES = {"win32": "install OBS, whose camera it is", "darwin": "start OBS's virtual camera once"}
 
 
 class VirtualCamera:
-    """An `Output`. device: such as /dev/video10; empty for the first one that is free."""
+    """An `Output`. device: such as /dev/video10; empty for the first one that is free. size: width and height of its picture,
+    both even, whatever the portrait's are: programs that have opened a camera do not expect another size."""
 
     kind = "virtual_camera"
     takes_sound = False
 
-    def __init__(self, device: str, fps: int) -> None:
-        self._device, self._fps = device, fps
+    def __init__(self, device: str, fps: int, size: tuple[int, int] = CANVAS) -> None:
+        self._device, self._fps, self._size = device, fps, size
         self._camera: Any = None
-        self._shape: tuple[int, ...] = ()
         self.name = f"virtual camera {device}".rstrip()
 
     def open(self, first: AnimatedFrame, time_s: float) -> None:
         try:
             import pyvirtualcam
         except ImportError as exc:
-            raise SinkError(f"{self.name}: pyvirtualcam is not installed: pip install 'puppetcast[camera]'", retry=False) from exc
-        self._shape = first.yuv.shape
-        size = first.yuv.shape[1], first.yuv.shape[0] * 2 // 3
+            raise SinkError(
+                f"{self.name}: pyvirtualcam is not installed; run '{sys.executable} -m pip install pyvirtualcam', then try again",
+                retry=False,
+            ) from exc
         try:
             self._camera = pyvirtualcam.Camera(
-                *size, self._fps, fmt=pyvirtualcam.PixelFormat.I420, device=self._device or None, print_fps=False
+                *self._size, self._fps, fmt=pyvirtualcam.PixelFormat.I420, device=self._device or None, print_fps=False
             )
         except (RuntimeError, OSError) as exc:
-            raise SinkError(
-                f"{self.name}: no such device can be used ({str(exc).splitlines()[0]}); {CURES}", retry=False
-            ) from exc
+            # It may be loaded, or let go by another program, at any time.
+            raise SinkError(f"{self.name}: {_reason(exc)}; {CURES.get(sys.platform, LINUX)}", retry=True) from exc
 
     def write(self, frame: AnimatedFrame, time_s: float) -> None:
-        if frame.yuv.shape != self._shape:
-            raise SinkError(f"{self.name}: the picture has another size now; opening anew", retry=True)
+        node = Path(self._camera.device)
+        if node.is_absolute() and not node.exists():  # the library would go on, and say nothing
+            raise SinkError(f"{self.name}: {node} is gone", retry=True)
         try:
-            self._camera.send(frame.yuv.reshape(-1))
+            self._camera.send(letterboxed(frame.yuv, *self._size).reshape(-1))
         except (RuntimeError, OSError) as exc:
             raise SinkError(f"{self.name}: {exc}", retry=True) from exc
 
@@ -59,3 +64,9 @@ class VirtualCamera:
 
     def abort(self) -> None:
         """A device answers."""
+
+
+def _reason(exc: Exception) -> str:
+    """The library's own, of the first way that it tried, without its advice."""
+    said = str(exc).splitlines()[0].partition("backend: ")
+    return (said[2] or said[0]).partition(". ")[0].rstrip(".")

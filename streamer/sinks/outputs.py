@@ -13,15 +13,19 @@ from ..config import Sink as SinkConfig
 from ..errors import ConfigError
 from ..stream.stream import Stream
 from .base import OVER, OutputStatus, Running
-from .camera import VirtualCamera
+from .camera import CANVAS, VirtualCamera
 from .jpeg import JpegFeed
 from .library import Library
+from .microphone import NAME, VirtualMicrophone
 from .push import Push
+from .recent import Recent
 from .recording import Recording
 from .runner import OutputRunner
 
 ABORT_S = 2.0  # when the server ends, an output has so long to end by itself; then it is made to
 RECORDING_DEPTH, LIVE_DEPTH = 60, 3  # frames that may wait: a file is to have all of them, a server the newest
+STEADY_S = 0.1  # a virtual camera never stands still for longer: call programs take one that does for broken
+SWITCHED = ("virtual_camera", "virtual_microphone")  # kinds that a command opens and closes
 Maker = Callable[[SinkConfig], Running]  # raises ConfigError
 
 
@@ -31,7 +35,8 @@ class Outputs:
     def __init__(self, config: Config, makers: Mapping[str, Maker], clock: Clock = steady) -> None:
         self.config = config
         self._clock = clock
-        self._makers = {"push": self._push, "virtual_camera": self._camera, **makers}
+        own = {"push": self._push, "virtual_camera": self._camera, "virtual_microphone": self._microphone}
+        self._makers: dict[str, Maker] = {**own, **makers}
         self._running: dict[str, list[Running]] = {name: [] for name in config.streams}
         self._feeds: dict[str, JpegFeed] = {}
         kept = config.recording
@@ -48,6 +53,8 @@ class Outputs:
 
     def start(self, stream: Stream) -> None:
         """Open what the config names for a stream."""
+        if self.config.recording.last_s:
+            self._run(stream, OutputRunner(Recent(stream.name, self.config.recording.last_s), RECORDING_DEPTH, self._clock))
         for sink in self.config.streams[stream.name].sinks:
             if (output := self._made(sink)) is None:
                 self.record(stream)
@@ -83,6 +90,24 @@ class Outputs:
                 return running, running.output
         return None
 
+    def recent(self, name: str) -> Recent | None:
+        """The last seconds of a stream; None where they are not kept."""
+        outputs = (running.output for running in self._running[name] if isinstance(running, OutputRunner))
+        return next((output for output in outputs if isinstance(output, Recent)), None)
+
+    async def switch(self, stream: Stream, kind: str, on: bool) -> None:
+        """Open what a call takes for a camera or a microphone, one of SWITCHED, as the config has it, or close it. One that is
+        open, or is tried again, goes on."""
+        mine = self._running[stream.name]
+        for running in [each for each in mine if each.status.kind == kind]:
+            if on and running.status.state not in OVER:
+                return
+            await running.stop(ABORT_S)
+            mine.remove(running)
+        if on:
+            named = (sink for sink in self.config.streams[stream.name].sinks if sink.kind == kind)
+            self._run(stream, self._makers[kind](next(named, None) or SinkConfig(kind=kind)))  # type: ignore[arg-type]
+
     def statuses(self, name: str) -> list[OutputStatus]:
         """Of all outputs of a stream."""
         return [running.status for running in self._running[name]]
@@ -97,7 +122,8 @@ class Outputs:
         for feed in self._feeds.values():
             feed.close()
         for running in self._all():
-            counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
+            if running.status.kind != Recent.kind:  # nobody has asked for those
+                counts["recording" if running.status.kind == "recording" else "output"] += running.status.state not in OVER
             running.finish()
         return counts
 
@@ -120,4 +146,8 @@ class Outputs:
         return OutputRunner(Push(sink.target, self.config.webrtc.bitrate_kbps * 1000), LIVE_DEPTH, self._clock)
 
     def _camera(self, sink: SinkConfig) -> Running:
-        return OutputRunner(VirtualCamera(sink.target, self.config.budget.max_frames), LIVE_DEPTH, self._clock)
+        camera = VirtualCamera(sink.target, self.config.budget.max_frames, sink.size or CANVAS)
+        return OutputRunner(camera, LIVE_DEPTH, self._clock, STEADY_S)
+
+    def _microphone(self, sink: SinkConfig) -> Running:
+        return OutputRunner(VirtualMicrophone(sink.target or NAME), LIVE_DEPTH, self._clock)

@@ -23,7 +23,7 @@ from .retry import Retry
 log = logging.getLogger(__name__)
 
 SOUNDS = 200  # of 20 ms: four seconds
-STILL_S = 1.0  # a picture that does not change is written again this often
+STILL_S = 1.0
 END_S = 5.0
 HANG_S = 30.0  # longer than any time-out of an output
 
@@ -31,14 +31,15 @@ HANG_S = 30.0  # longer than any time-out of an output
 class OutputRunner:
     """A sink that runs an output. A thread does nothing but call `step`, which is told the time and never waits.
 
-    depth: frames that may wait; more are dropped, the oldest first.
+    depth: frames that may wait; more are dropped, the oldest first. still_s: a picture that does not change is written again
+    this often.
     """
 
-    def __init__(self, output: Output, depth: int, clock: Clock = steady) -> None:
+    def __init__(self, output: Output, depth: int, clock: Clock = steady, still_s: float = STILL_S) -> None:
         self.output = output
         self.status = OutputStatus(output.kind, output.name)
         self._depth = depth
-        self._clock = clock
+        self._clock, self._still_s = clock, still_s
         self._retry = Retry(self.status, clock)
         self._lock = threading.Lock()
         self._frames: deque[tuple[AnimatedFrame, float]] = deque()  # and when each came
@@ -169,17 +170,20 @@ class OutputRunner:
             self._over(OutputState.ENDED)
             return None
         now = self._clock()
-        if frame is None and self._last is not None and now - self._written_s >= STILL_S:
+        if frame is None and self._last is not None and now - self._written_s >= self._still_s:
             frame = self._last, now
         if frame is not None:
             self.output.write(*frame)
             self._last, self._written_s = frame[0], now
             self.status.frames += 1
             self._retry.live()
-        return 0.0 if self._frames or self._finishing else self._written_s + STILL_S - now
+        return 0.0 if self._frames or self._finishing else self._written_s + self._still_s - now
 
     def _failed(self, exc: SinkError) -> float | None:
         if self._last is not None:
+            with self._lock:
+                if not self._frames:  # while nothing moves, no other comes with which to try again
+                    self._frames.append((self._last, self._clock()))
             self._last = None
             with contextlib.suppress(SinkError):  # the first failure tells more
                 self.output.close()

@@ -57,6 +57,8 @@ class Offer:
             raise BadOffer(f"the offer is too large: at most {MAX_MEDIA} media and {MAX_CANDIDATES} candidates")
         if any(section.payload_types > self._max_codecs for section in self._sections):
             raise BadOffer(f"a medium of the offer has more than {self._max_codecs} payload types (webrtc.max_codecs)")
+        if odd := [number for section in self._sections for number in section.lines[0].split(" ")[3:] if _is_too_high(number)]:
+            raise BadOffer(f"payload type {odd[0][:20]}: at most 127 is expected (RFC 3550 §5.1)")
         live = [section for section in self._sections if not section.is_rejected]
         kinds = [section.kind for section in live]
         if "video" not in kinds:
@@ -177,3 +179,8 @@ def _rejection(section: Section) -> list[str]:
     media, _, *rest = section.lines[0].split(" ")
     mid = [] if section.made_up else [f"a=mid:{section.mid}"]
     return [" ".join([media, "0", *rest]), "c=IN IP4 0.0.0.0", *mid, "a=inactive"]
+
+
+def _is_too_high(number: str) -> bool:
+    """Of what stands at the end of an m= line: of a data channel that is a word."""
+    return number.isdecimal() and (len(number) > 3 or int(number) > 127)

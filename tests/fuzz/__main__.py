@@ -18,6 +18,7 @@ from pathlib import Path
 from . import CORPUS
 
 OUT = Path("out/fuzz")
+OPENAPI = "openapi"  # which asks a whole server, by schemathesis
 
 
 def guided(name: str, seconds: int) -> None:
@@ -58,6 +59,7 @@ def unguided(name: str, seconds: int) -> None:
 
 def main() -> int:
     known = sorted(folder.name for folder in CORPUS.iterdir())  # the targets themselves are imported when atheris looks on
+    known += [OPENAPI] if find_spec("schemathesis") else []
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", choices=[[], *known], help="all of them, where none is named")
     parser.add_argument("--minutes", type=float, default=10, help="of all together")
@@ -65,6 +67,10 @@ def main() -> int:
     asked = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     names, faults = asked.targets or known, 0
+    if asked.alone and names == [OPENAPI]:
+        from .openapi import main as ask
+
+        return 77 if ask(asked.alone) else 0
     if asked.alone:
         (guided if find_spec("atheris") else unguided)(names[0], asked.alone)
         return 0

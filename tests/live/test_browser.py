@@ -192,9 +192,15 @@ def keys(page: Page, http: httpx.Client) -> None:
 
 
 def uploads(page: Page, http: httpx.Client, folder: Path) -> None:
-    """Of a picture with two faces it is asked which one moves."""
+    """Of a picture with two faces it is asked which one moves; Cancel leaves all as it was."""
     pair = folder / "pair.png"
     cv2.imwrite(str(pair), two_faces()[..., ::-1])
+    shown, gallery = http.get("/api/streams/live").json()["portrait"], http.get("/api/portraits").json()
+    page.set_input_files("#upload", pair)
+    page.click("#cancel")
+    expect(page.locator("#gallery [data-portrait]")).to_have_count(len(gallery))
+    assert http.get("/api/portraits").json() == gallery
+    assert http.get("/api/streams/live").json()["portrait"] == shown
     page.set_input_files("#upload", pair)
     expect(page.locator("#marker")).to_be_visible()
     box = page.locator("#canvas").bounding_box()

@@ -21,6 +21,7 @@ from ..media import beginning
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
+MOVING = ".mp4 or .mov or .webm or .gif or .webp or .png"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -67,10 +68,11 @@ PATHS = [
     (None, "clip.mp4", "clip.mp4/x.mp4", "clip.mp4/x.mp4: there is no folder clip.mp4; make it first"),
     (None, "clip.mp4", "/proc/x.mp4", "/proc/x.mp4: cannot be written ("),
     (None, "clip.mp4", f"{'x' * 300}.mp4", "x.mp4: cannot be written (File name too long)"),
-    (None, "clip.mp4", "x.gif", "x.gif: choose a name that ends in .mp4"),
-    (None, "clip.mp4", "x", "x: choose a name that ends in .mp4"),
-    (None, "clip.mp4", "x.png", "x.png: choose a name that ends in .mp4"),
-    ("source.mp4", "face.png", "x.png", "x.png: choose a name that ends in .mp4"),
+    (None, "clip.mp4", "x.avi", f"x.avi: choose a name that ends in {MOVING}"),
+    (None, "clip.mp4", "x", f"x: choose a name that ends in {MOVING}"),
+    (None, "clip.mp4", "x.jpg", f"x.jpg: choose a name that ends in {MOVING}"),
+    (None, "clip.mp4", "none/%03d.png", "none/001.png: there is no folder none; make it first"),
+    ("source.mp4", "face.png", "x.jpg", f"x.jpg: choose a name that ends in {MOVING}"),
     ("face.png", "other.png", "x.mp4", f"x.mp4: choose a name that ends in {SUFFIXES}"),
     (None, "other.png", "x.gif", f"x.gif: choose a name that ends in {SUFFIXES}"),
     (None, "none.mp4", "x.mp4", "none.mp4: No such file or directory"),
@@ -88,7 +90,7 @@ def test_paths_that_are_refused(source, driver, out, message, desk, monkeypatch)
     assert content(desk) == before
 
 
-@pytest.mark.parametrize("out", ["x.mp4", "X.MP4", "sub/x.mp4", "{desk}/sub/x.mp4", "other.mp4"])
+@pytest.mark.parametrize("out", ["x.mp4", "X.MP4", "x.gif", "x.png", "sub/%d.png", "sub/x.mp4", "{desk}/sub/x.mp4", "other.mp4"])
 def test_paths_that_are_taken(out, desk, monkeypatch):
     monkeypatch.chdir(desk)
     (desk / "other.mp4").write_bytes(b"of an earlier run")
@@ -102,7 +104,11 @@ COMMANDS = [
     ("animate drawing clip.mp4 -o soft.mp4 --engine liveportrait", "soft.mp4: would replace clip.mp4, which is read"),
     ("animate face.png other.png -o face.png --engine liveportrait", "face.png: would replace face.png, which is read"),
     ("animate drawing clip.mp4 -o . --engine liveportrait", ".: is a folder; name the file to write, such as out.mp4"),
-    ("animate drawing clip.mp4 -o x.gif --engine liveportrait", "x.gif: choose a name that ends in .mp4"),
+    ("animate drawing clip.mp4 -o x.avi --engine liveportrait", f"x.avi: choose a name that ends in {MOVING}"),
+    (
+        "animate drawing clip.mp4 -o source.mp4 --engine liveportrait",
+        "source.mp4: exists; choose another name, or add '--force' to replace it",
+    ),
     ("animate drawing none.mp4 --engine liveportrait", "none.mp4: No such file or directory"),
     ("animate nobody.mp4 clip.mp4", f"nobody.mp4: No such file or directory; bundled portraits: {', '.join(bundled_names())}"),
     ("template make clip.mp4 -o hard.safetensors", "hard.safetensors: would replace clip.mp4, which is read"),
@@ -133,7 +139,7 @@ def test_a_folder_for_results_that_is_a_file(model, desk, shell):
 def test_the_library_refuses_too(desk):
     """As `bench follow` uses it, whose outputs are named after portrait and clip."""
     before = content(desk)
-    for path, message in (("hard.mp4", "would replace"), ("x.gif", "choose a name")):
+    for path, message in (("hard.mp4", "would replace"), ("x.avi", "choose a name")):
         with pytest.raises(PuppetError, match=message):
             animate(None, bundled("drawing"), desk / "clip.mp4", Output(desk / path))
     assert content(desk) == before
@@ -142,9 +148,9 @@ def test_the_library_refuses_too(desk):
 @pytest.mark.parametrize(
     ("number", "code", "args"),
     [
-        (signal.SIGINT, 130, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
-        (signal.SIGTERM, 143, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
-        (signal.SIGHUP, 129, "animate drawing clip.mp4 -o out/drawing-clip.mp4"),
+        (signal.SIGINT, 130, "animate drawing clip.mp4 -o out/drawing-clip.mp4 --force"),
+        (signal.SIGTERM, 143, "animate drawing clip.mp4 -o out/drawing-clip.mp4 --force"),
+        (signal.SIGHUP, 129, "animate drawing clip.mp4 -o out/drawing-clip.mp4 --force"),
         (signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out"),
     ],
 )
@@ -168,7 +174,7 @@ def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, she
 
 
 def test_two_runs_to_one_output(desk, shell):
-    args = ["animate", "drawing", "clip.mp4", "-o", "sub/out.mp4", "--max-frames", "12"]
+    args = ["animate", "drawing", "clip.mp4", "-o", "sub/out.mp4", "--force", "--max-frames", "12"]
     processes = [shell.start(args, desk, PUPPETCAST_DOWNLOADS__FETCH="false") for _ in range(2)]
     assert [shell.ended(process).code for process in processes] == [0, 0]
     assert list(content(desk / "sub")) == ["out.mp4"]

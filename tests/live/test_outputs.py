@@ -224,8 +224,12 @@ def test_it_publishes_by_whip_and_is_back_when_the_server_is(model: Path) -> Non
 def test_without_a_device_the_virtual_camera_says_what_to_do(model: Path) -> None:
     sinks = [{"kind": "virtual_camera", "target": "/dev/video77"}]
     with run_server(streams={"live": {"sinks": sinks}}) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
-        output = wait_until(lambda: state(http)["outputs"][0], holds=lambda output: output["state"] == "failed")
+        output = wait_until(lambda: state(http)["outputs"][0], holds=lambda output: output["state"] == "waiting")
         assert "v4l2loopback" in output["detail"]
+        assert http.patch("/api/streams/live", json={"virtual_camera": True}).json()["outputs"], "it is there, and goes on"
+        assert not http.patch("/api/streams/live", json={"virtual_camera": False}).json()["outputs"]
+        again = http.patch("/api/streams/live", json={"virtual_camera": True}).json()["outputs"]
+        assert [each["name"] for each in again] == ["virtual camera /dev/video77"], "as the config has it"
         assert server.control.state("live").face == "no_face", "the stream runs"
 
 

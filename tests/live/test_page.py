@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,7 @@ from streamer.config import STEP, Puppet
 
 from ..browser import as_new, unfold
 from ..conftest import run_server
+from ..devices import Device
 from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -307,6 +309,35 @@ def test_a_refused_slider_goes_back_to_what_the_server_has(blank, server, http):
     assert page.wait_for_function(refused, timeout=60_000).json_value() == [1, WRONG_TOKEN]
     assert shown.input_value() == "1"
     assert http.get("/api/streams/live").json()["puppet"]["mouth_gain"] == 1
+
+
+def test_the_switch_of_the_virtual_camera_says_how_it_is(page, http, tmp_path, monkeypatch):
+    device = Device(tmp_path / "video10").install(monkeypatch)
+    page.locator("#calls summary").click()
+    page.locator("#virtual_camera").check()
+    line = page.locator("#virtual_camera-state")
+    expect(line).to_have_text(re.compile(f"No device found at {device.node}; load one with .* It is tried again and again."))
+    device.node.touch()
+    expect(line).to_have_text("On. Choose it in your call as the camera.")
+    page.locator("#virtual_camera").uncheck()
+    expect(line).to_have_text(re.compile("then list the puppet"))
+    assert not http.get("/api/streams/live").json()["outputs"]
+
+
+def test_who_only_this_machine_reaches_has_no_code_for_phones(page):
+    page.locator("#phone").click()
+    expect(page.locator("#phones-problem")).to_have_text(re.compile("Start it with “puppetcast serve --lan”"))
+
+
+@pytest.mark.parametrize(
+    ("until", "told"), [("1000", "This link has ended"), ("99999999999", "This link does not hold any more")]
+)
+def test_a_link_of_before_says_what_has_become_of_it(blank, server, until, told):
+    blank.goto(f"{server.url}/#token=link.control.live.{until}.{'x' * 43}")
+    expect(blank.locator("#notice")).to_have_text(re.compile(told))
+    expect(blank.locator("aside")).to_be_hidden()
+    blank.evaluate("token => (location.hash = `#token=${token}`)", TOKEN)
+    expect(blank.locator("aside")).to_be_visible()
 
 
 def test_switches_and_numbers_keep_what_was_set(page, http):

@@ -186,6 +186,10 @@ def test_http(model):
             (http.post("/api/portraits", files=upload), 422,
              "wall.png: no face found; use a picture that shows one face from the front"),
             (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, f"a.txt: not a {TAKEN} picture"),
+            (http.post("/api/portraits", data={"file": "text"}), 422,
+             "file: a file is expected, with a name (multipart/form-data)"),
+            (http.patch("/api/streams/live", content=b"<a/>"), 422,
+             "command: an object is expected, as JSON with 'Content-Type: application/json' (given: \"b'<a/>'\")"),
             (http.patch("/api/streams/live", json={"calibrate": True}, headers={"Origin": "http://evil.test"}), 403,
              "requests from http://evil.test are not allowed; see http.allowed_origins"),
         ]  # fmt: skip

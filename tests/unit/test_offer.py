@@ -163,6 +163,7 @@ def test_each_section_may_have_an_ice_of_its_own() -> None:
         (HEAD + video().replace("m=video 9", "m=video x"), "whip", "'m=video x UDP/TLS/RTP/SAVPF 96' is no m= line"),
         (HEAD + video("H264/90000", f"{H264}640028", direction="recvonly"), "whep",
             f"the offer's video has H264 with '{H264}640028'; viewers get VP8, or H264 Baseline in packetization mode 1"),
+        (HEAD + video().replace("SAVPF", "SAVPF 300"), "whip", "payload type 300: at most 127 is expected"),
         ("hello", "whip", "it does not begin with 'v=0'"), ("", "whip", "it does not begin with 'v=0'"),
         (HEAD + video() + 70 * "a=candidate:1 1 udp 1 1.2.3.4 5 typ host\n", "whip", "the offer is too large"),
     ],

@@ -45,7 +45,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--prot", "1"], "no such option: --prot (Possible options: --host, --port, --portrait)"),
     (["serve", "--port"], "option '--port' requires an argument; see 'puppetcast serve --help'"),
     (["serve", "extra"], "got unexpected extra argument(s) (extra); see 'puppetcast serve --help'"),
-    (["animate", "drawing"], "missing argument 'driver'; see 'puppetcast animate --help'"),
+    (["animate", "drawing"], "missing argument 'DRIVER…'; see 'puppetcast animate --help'"),
     (["puppet", "make", "-o", "x.puppet"], "missing argument 'SOURCE…'"),
     (["bench", "nothing"], "no such command 'nothing'; see 'puppetcast bench --help'"),
     # The config
@@ -120,7 +120,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["animate", "drawing", DEMO, "--background", "red"], "--background: 'red': a colour such as #808080"),
     (["animate", "drawing", DEMO, "--region", "nose"], "invalid value for '--region': 'nose' is not one of 'all', 'exp',"),
     (["animate", "drawing", DEMO, "--max-frames", "-3"], "'--max-frames': input should be greater than or equal to 1"),
-    (["animate", "drawing", DEMO, "-o", "x.avi"], "x.avi: choose a name that ends in .mp4"),
+    (["animate", "drawing", DEMO, "-o", "x.avi"], "x.avi: choose a name that ends in .mp4 or .mov or .webm or .gif"),
     (["animate", "drawing", DEMO, "-o", "no/x.mp4"], "no/x.mp4: there is no folder no; make it first"),
     (["animate", "drawing", DEMO, "-o", "folder"], "folder: is a folder; name the file to write, such as folder/out.mp4"),
     (["animate", "drawing", DEMO, "-o", DEMO], "which is read; choose another name"),

@@ -1,0 +1,127 @@
+"""What `animate` reads and writes: files, folders, standard input and output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+from rich.text import Text
+
+from pipeline import outfile
+from pipeline.clips import Progress
+from pipeline.errors import OutputError, PuppetError
+from pipeline.offline.batch import Job, are_several, jobs_of
+from pipeline.offline.formats import SUFFIXES, is_sequence
+from pipeline.offline.mux import Result
+from pipeline.portrait import is_picture
+
+from .console import bars, console
+
+STANDARD = Path("-")
+
+
+class Kind(StrEnum):
+    """What files can be, as `SUFFIXES` has it."""
+
+    MP4 = "mp4"
+    MOV = "mov"
+    WEBM = "webm"
+    GIF = "gif"
+    WEBP = "webp"
+    PNG = "png"
+
+
+@contextmanager
+def standard_streams() -> Iterator[Path]:
+    """A folder for what comes by standard input and goes by standard output; errors name those instead."""
+    with outfile.scratch_folder() as folder:
+        try:
+            yield folder
+        except PuppetError as exc:
+            raise type(exc)(str(exc).replace(f"{folder}{os.sep}", "")) from exc
+
+
+def read_standard_input(given: Sequence[Path], folder: Path) -> list[Path]:
+    """The same paths; in place of `-` what comes by standard input, as a clip is read more than once."""
+    taken = folder / "standard input"
+    if given.count(STANDARD) > 1:
+        raise PuppetError("-: standard input can be read once; name a file for the other")
+    if STANDARD in given:
+        if sys.stdin.isatty():
+            raise PuppetError("-: standard input is the keyboard here; pipe a clip into it")
+        with outfile.written(taken), taken.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    return [taken if path == STANDARD else path for path in given]
+
+
+def plan(drivers: Sequence[Path], out: Path | None, kind: Kind | None, still: bool, folder: Path) -> list[Job]:
+    """What is to be written. still: whether a picture is driven; folder: where standard output is put together."""
+    if are_several(drivers):
+        return jobs_of(drivers, _folder_for(drivers, out), f".{kind or Kind.MP4}", still)
+    [driver] = drivers
+    if out == STANDARD:
+        return [Job(driver, _standard_output(driver, kind, still, folder))]
+    if kind is not None:
+        raise PuppetError("--format: the name of the file says what it is; '--format' is for folders and standard output")
+    return [Job(driver, out or Path("out.mp4"))]
+
+
+def write_standard_output(made: Path) -> None:
+    """What was put together, to whoever reads it."""
+    try:
+        with made.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except OSError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again when it ends
+        raise OutputError(f"standard output: cannot be written ({exc.strerror})") from exc
+
+
+def run_all(
+    jobs: Sequence[Job],
+    check: Callable[[Path, Path], None],
+    run: Callable[[Job, Progress], Result],
+    tell: Callable[[Job, Result], None],
+) -> None:
+    """Each job, whatever becomes of the others; those that failed are told at the end, and by exit code 1. A disk that is full
+    ends it."""
+    failed = []
+    with bars(f"{len(jobs)} drivers", len(jobs)) as begin:
+        for job in jobs:
+            progress = begin(job.driver.name)
+            try:
+                check(job.driver, job.out)
+                tell(job, run(job, progress))
+            except OutputError:
+                raise
+            except PuppetError as exc:
+                failed.append(str(exc))
+    for message in failed:
+        console.print(Text.assemble(("error:", "red"), f" {message}"))
+    console.print(f"{jobs[0].out.parent}: {len(jobs) - len(failed)} of {len(jobs)} drivers animated")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _folder_for(drivers: Sequence[Path], out: Path | None) -> Path:
+    out = out or Path("out")
+    if out == STANDARD or (out.suffix.lower() in SUFFIXES and not out.is_dir()):
+        raise PuppetError(f"{out}: {'several drivers' if len(drivers) > 1 else drivers[0]} give several files; name a folder")
+    outfile.make_folder(out)
+    return out
+
+
+def _standard_output(driver: Path, kind: Kind | None, still: bool, folder: Path) -> Path:
+    if sys.stdout.isatty():
+        raise PuppetError("-: standard output is the terminal here; pipe it somewhere, or name a file")
+    one = still and is_picture(driver)
+    path = folder / f"standard output.{kind or (Kind.PNG if one else Kind.MP4)}"
+    if is_sequence(path) and not one:
+        raise PuppetError("--format png: a picture for each frame is several files; name one, such as -o out-%05d.png")
+    return path
