@@ -27,7 +27,7 @@ endef
 # What tests import, made into bytecode by two processes: each of the tests' workers would make all of it at the same time.
 READ_ONCE = $(BIN)/python -c "import torch._dynamo" 2>/dev/null & $(BIN)/python -c "import scipy.interpolate, tests.conftest"; wait
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults fuzz soak image image-check lock release docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults fuzz soak image image-check lock digests release docs clean
 
 setup: $(VENV)/.ready
 
@@ -58,14 +58,15 @@ browser:
 	  || echo "*** Chromium is absent and cannot be installed: the browser tests will be SKIPPED ***"
 
 # Servers and clients that others wrote, for the tests: an RTSP server and a WebRTC peer (GStreamer, on the system's
-# Python), a TURN server, an SFU, FFmpeg, an MQTT broker, npm for WHIP and WHEP clients, and ip, which makes hosts of their own.
+# Python), a TURN server, an SFU, FFmpeg, an MQTT broker, a sound server, npm for WHIP and WHEP clients, and ip, which makes hosts
+# of their own.
 PEERS := python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-nice glib-networking coturn \
-  ffmpeg janus mosquitto iproute2
+  ffmpeg janus mosquitto iproute2 pulseaudio pulseaudio-utils
 GSTREAMER := import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstWebRTC', '1.0'); \
   from gi.repository import Gio; assert Gio.TlsBackend.get_default().supports_tls()
 peers:
-	@(command -v turnserver && command -v ffmpeg && command -v janus && command -v mosquitto && command -v ip && command -v npm \
+	@(command -v turnserver && command -v ffmpeg && command -v janus && command -v mosquitto && command -v pulseaudio && command -v ip && command -v npm \
 	  && /usr/bin/python3 -c "$(GSTREAMER)") >/dev/null 2>&1 \
 	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PEERS) >/dev/null \
 	    && (command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm >/dev/null)) \
@@ -141,6 +142,10 @@ lock:
 	python3 -m venv out/lock && out/lock/bin/pip install --quiet uv
 	echo hatchling | UV_CUSTOM_COMPILE_COMMAND="make lock" out/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
 	  --constraint constraints.txt --generate-hashes --no-annotate --quiet --output-file docker/requirements.txt
+
+# The images of others that docker/ names, each by the digest of now; where Docker's registry can be reached.
+digests: setup
+	$(BIN)/python -m tools.digests docker
 
 # What is passed on: wheel, list of its parts (CycloneDX), their licences.
 release: setup

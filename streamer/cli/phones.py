@@ -28,7 +28,7 @@ def tell_phones(config: Config, url: str) -> None:
             console.print(Text(qr_text(page), "black on white"))
     if config.http.tls_certificate and config.http.tls_certificate.parent == own_folder():
         console.print("The phone warns of this server's own certificate, once: go on. Its SHA-256 fingerprint is")
-        console.print(fingerprint(config.http.tls_certificate))
+        console.print(Text(fingerprint(config.http.tls_certificate)))  # ":AB:" is an emoji in a str
     others = [f"{address} ({name})" for address, name in found.items() if address != urlsplit(url).hostname]
     if others:
         console.print(f"other addresses of this machine: {', '.join(others)}")

@@ -117,12 +117,12 @@ class Asyncio:
         return getattr(asyncio, name)
 
     def get_running_loop(self) -> Any:
-        return _Loop(asyncio.get_running_loop(), itertools.islice(self._ports, self._count))
+        return _Loop(asyncio.get_running_loop(), self._ports, self._count)
 
 
 class _Loop:
-    def __init__(self, loop: asyncio.AbstractEventLoop, ports: Iterator[int]) -> None:
-        self._loop, self._ports = loop, ports
+    def __init__(self, loop: asyncio.AbstractEventLoop, ports: Iterator[int], count: int) -> None:
+        self._loop, self._ports, self._count = loop, ports, count
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
@@ -140,7 +140,7 @@ class _Loop:
 
     def _bound(self, host: str) -> socket.socket:
         """A socket on the first port that is free; OSError."""
-        for port in self._ports:
+        for port in itertools.islice(self._ports, self._count):  # each address has all of them
             sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
             try:
                 sock.bind((host, port))

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,14 +17,17 @@ from typing import Any
 
 import av
 import httpx
+import pytest
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
 from pipeline.frames import TimedFrame
 
 from ..conftest import run_server
+from ..devices import Device
 from ..fakes import FakeEngine, WallTime
 from ..peers import negotiate, peer
 from ..programs import RTSP_RECORDER, SYSTEM_PYTHON, free_port, need_gstreamer, program
+from ..pulse import heard, pulseaudio
 from ..recorded import FPS, Edges, Recorder, light_and_sound
 from ..waiting import LIMIT_S, wait_until
 
@@ -164,6 +168,27 @@ def uplink(server: Any, edges: Edges) -> None:
         hear(frame, captured_s)
 
     intake.put, intake.hear = see, listen
+
+
+def test_a_call_sees_and_hears_them_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the virtual camera, as its library gets the pictures, and by the virtual microphone, as a program records it."""
+    clip = Recorder("mjpeg", "pcm_s16le", times_s=[k / FPS for k in range(21)]).write(tmp_path / "clip.mkv")
+    edges, device = Edges(), Device(tmp_path / "video10").install(monkeypatch)
+    device.seen = lambda picture: edges.see(float(picture[700:710, 800:900].mean()), time.monotonic())
+    device.node.touch()
+    sinks = [{"kind": "virtual_camera"}, {"kind": "virtual_microphone"}]
+    streams = {"live": {"source": "file", "path": str(clip), "sinks": sinks}}
+    with (
+        pulseaudio(tmp_path, monkeypatch),
+        run_server(FakeEngine(WallTime()), budget={"max_frames": FPS}, streams=streams) as server,
+    ):
+        outputs = server.control.outputs
+        wait_until(lambda: [each.state for each in outputs.statuses("live")], holds=lambda states: set(states) == {"live"})
+        with heard("puppetcast_microphone", edges):
+            wait_until(lambda: len(edges.beeps_s), holds=lambda count: count > FLASHES)
+    late = offsets(edges.flashes_s, edges.beeps_s)
+    print([round(1000 * s) for s in late])
+    assert together(late)
 
 
 def test_flash_and_beep_leave_together(tmp_path: Path) -> None:

@@ -168,6 +168,20 @@ def test_documented_defaults_are_those_of_the_code(monkeypatch):
         assert (read, isinstance(read, bool)) == (value, isinstance(value, bool)), key
 
 
+def test_every_test_that_a_document_names_is_there():
+    there = {name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    for document in (ROOT / "docs").glob("*.md"):
+        named = set(re.findall(r"`(test_\w+)`", document.read_text()))
+        assert named <= there, f"{document.name}: {sorted(named - there)}"
+
+
+def test_every_attack_has_its_test():
+    part = (ROOT / "docs" / "security.md").read_text().partition("### Row by row")[2].partition("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("| ") and not line.endswith("| Test |")]
+    assert len(rows) > 90
+    assert [row for row in rows if not re.search(r"`test_\w+` \|$", row)] == []
+
+
 def test_links_between_documents_lead_somewhere():
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):

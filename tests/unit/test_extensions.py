@@ -174,6 +174,16 @@ async def test_a_datagram_came_when_the_kernel_had_it(patched) -> None:
     assert not udp.HAS_TIMESTAMPS or apart_s[-1] > 0.02, apart_s
 
 
+@pytest.mark.parametrize("ports", [None, (42_000, 42_099)])
+async def test_each_address_of_the_machine_is_bound(patched, ports) -> None:
+    """A phone is in one of its networks, which need not be the first."""
+    stand_in = udp.Asyncio(ports).get_running_loop()  # aioice asks for it once
+    for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+        transport, _ = await stand_in.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=(address, 0))
+        assert transport.get_extra_info("sockname")[0] == address
+        transport.close()
+
+
 async def test_a_burst_waits_for_the_kernel(patched) -> None:
     """A key frame is more than its buffer holds on a slow line."""
     sent: list[bytes] = []
