@@ -187,7 +187,7 @@ def animate(
     log_to_console()
     with one_line_errors(), tidy_end(), standard_streams() as folder:
         named, *drivers = read_standard_input([Path(portrait), *drivers], folder)
-        portrait = portrait if str(named) == portrait else str(named)
+        portrait = str(named) if portrait == str(STANDARD) else portrait
         where = find_portrait(portrait)
         jobs = plan(drivers, out, kind, where is None or not is_clip(where), folder)
         check = partial(check_paths, where, replace=force)
