@@ -96,10 +96,10 @@ def test_a_phone_drives_by_the_link_that_is_shown(model, clip, tmp_path):
         environment = ["env", f"XDG_DATA_HOME={tmp_path / 'data'}", *serve]
         server = stack.enter_context(subprocess.Popen(command(NEAR, *environment), stderr=said))
         stack.callback(server.terminate)
-        shown = wait_until(lambda: re.search(r"a phone as camera of 'live', for 12 hours: (\S+)", log.read_text()))
-        assert shown is not None
-        link = re.sub(r"//[\d.]+:", f"//{NEAR_ADDRESS}:", shown[1])  # of the near host's two networks
-        assert {NEAR_ADDRESS, CONTROL_ADDRESS} <= set(re.findall(r"[\d.]{7,}", log.read_text())), "it names both"
+        told = r"for 12 hours: https://([\d.]+)(:\S+)[\s\S]+other addresses of this machine: ([\d.]+)"
+        first, rest, other = wait_until(lambda: re.search(told, log.read_text())).groups()  # type: ignore[union-attr]
+        assert {first, other} == {NEAR_ADDRESS, CONTROL_ADDRESS}, "the near host is in two networks"
+        link = f"https://{NEAR_ADDRESS}{rest}"
         phone = [sys.executable, "-m", "tests.drive_phone", chromium(), link, str(camera)]
         browser = stack.enter_context(subprocess.Popen(command(FAR, *phone), cwd=ROOT))
         stack.callback(browser.kill)
