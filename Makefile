@@ -27,7 +27,7 @@ endef
 # What tests import, made into bytecode by two processes: each of the tests' workers would make all of it at the same time.
 READ_ONCE = $(BIN)/python -c "import torch._dynamo" 2>/dev/null & $(BIN)/python -c "import scipy.interpolate, tests.conftest"; wait
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults fuzz soak image image-check lock release docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults fuzz soak image image-check lock digests release docs clean
 
 setup: $(VENV)/.ready
 
@@ -142,6 +142,10 @@ lock:
 	python3 -m venv out/lock && out/lock/bin/pip install --quiet uv
 	echo hatchling | UV_CUSTOM_COMPILE_COMMAND="make lock" out/lock/bin/uv pip compile pyproject.toml - --universal --python-version 3.11 \
 	  --constraint constraints.txt --generate-hashes --no-annotate --quiet --output-file docker/requirements.txt
+
+# The images of others that docker/ names, each by the digest of now; where Docker's registry can be reached.
+digests: setup
+	$(BIN)/python -m tools.digests docker
 
 # What is passed on: wheel, list of its parts (CycloneDX), their licences.
 release: setup

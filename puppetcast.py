@@ -15,6 +15,7 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -53,13 +54,19 @@ def animate(
     *,
     engine: str = "auto",
     tuning: Tuning = Tuning(),
+    mirror: bool = False,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
     max_frames: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Result:
-    """Write `output`, an MP4 file: the source's face moves as the driver's. What was written; PuppetError.
+    """Write `output`: the source's face moves as the driver's. What was written; PuppetError. The name says of what kind it is:
+    .mp4, .mov, .webm, .gif, .webp, or .png for a file each frame. What is there is replaced.
 
     source: a portrait, or where one is; driver: a clip, or what else the engine takes. tuning: gains, region,
-    smoothing. max_frames: stop after so many. progress: called with frames done and frames in all.
+    smoothing. mirror: swap the driver's left and right. fps: even frames a second, in place of the driver's times. size:
+    width and height, both even, or the longer side and 0. max_frames: stop after so many. progress: called with
+    frames done and frames in all.
     """
     from pipeline.engine import open_engine
     from pipeline.offline.animate import animate as animate_file
@@ -69,8 +76,9 @@ def animate(
 
     portrait = source if isinstance(source, Portrait) else open_portrait(source)
     faces = find_faces(load_config())
-    written = Output(Path(output), max_frames)
-    return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress, tuning)
+    rate = None if fps is None else Fraction(fps).limit_denominator(1001)
+    written = Output(Path(output), max_frames, fps=rate, size=size)
+    return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress, tuning, mirror)
 
 
 class Serving:

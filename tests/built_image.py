@@ -80,6 +80,7 @@ def build() -> None:
     certificates = "/etc/ssl/certs"
     options = ["--pull-never"] if os.environ.get("BASE") == "debian" else []
     options += ["--network", "host", "--format", "docker", "--layers", "--volume", f"{certificates}:{certificates}:ro"]
+    options += ["--build-arg", f"BASE={BASE}"]  # by its name, also where the file has its digest
     buildah("bud", *options, "--file", str(DOCKER / "Dockerfile.cpu"), "--tag", IMAGE, str(DOCKER.parent))
 
 

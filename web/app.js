@@ -45,9 +45,9 @@ const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const recordings = new Recordings(attempt);
-const calls = new Calls(control, attempt);
 const background = new Background(control, attempt);
 const last = new Last(live, attempt);
+const calls = new Calls(control, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -72,8 +72,8 @@ function render() {
   gallery.render();
   background.render();
   recordings.render(state);
-  calls.render(state);
   last.render(state);
+  calls.render(state);
   stats.render(state);
 }
 

@@ -5,6 +5,7 @@ Plain → norms folded away, SPADE in fewer steps, half precision → channels-l
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import warnings
@@ -25,6 +26,8 @@ from .weights import Networks
 log = logging.getLogger(__name__)
 # F's and M's float32 is whole on purpose: their keypoints need it.
 warnings.filterwarnings("ignore", "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled")
+# What is cached is made of constants, and the same however often it is traced.
+warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
 
 
 def precisions(device: torch.device) -> list[Precision]:
@@ -81,6 +84,17 @@ def apply(build: Build, networks: Networks, precision: Precision, device: torch.
     for root in roots:
         root.forward = compiled(root.forward, build.compile)  # type: ignore[method-assign]
     return networks
+
+
+def uncompiled(networks: Networks) -> Networks:
+    """The same networks, with the same weights, as they are without the compiler; what is given stays as it is."""
+    return Networks(*map(_uncompiled, networks.modules()))
+
+
+def _uncompiled(root: nn.Module) -> Any:
+    twin = copy.copy(root)
+    vars(twin).pop("forward", None)  # that of its class is behind it
+    return twin
 
 
 def channels_last(networks: Networks) -> Networks:

@@ -85,7 +85,7 @@ class LivePortraitEngine:
             runtime = self.runtime
             face, resting, features = self._between(partial(_looked_at, runtime, shrink(crop), portrait))
             proven = runtime.precision is self._proven
-            if proven or self._between(partial(_is_finite, runtime, features, resting)):
+            if proven or self._between(partial(_is_finite, runtime.ready, features, resting)):
                 self._proven = runtime.precision
                 break
             self._step_down(runtime)
@@ -203,7 +203,7 @@ class LivePortraitEngine:
         def lower() -> None:
             try:
                 with self._lowering:
-                    if self.runtime is failed:
+                    if failed in (self.runtime, self.runtime.ready):
                         self._lowered = failed.lower()
             except PuppetError as exc:
                 log.error("%s", exc)

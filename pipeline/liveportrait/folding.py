@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .networks import MOTIONS, DenseMotion, PortraitFeatures, ResBlock3d, SpadeGenerator
+from .networks import MOTIONS, DenseMotion, Hourglass, PortraitFeatures, ResBlock3d, SpadeGenerator
 from .options import Precision
-from .spade import FoldedGenerator
+from .spade import FoldedGenerator, PhaseConv
 from .weights import Networks
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -28,7 +28,7 @@ DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precisio
 @dataclass(frozen=True)
 class Folding:
     """What pays on one kind of device alone. align: W's wide maps get channels of zeros up to a multiple of this, as matrix units
-    want them; processors do not mind. gather: G has the fewest steps instead of the fewest multiplications.
+    want them; processors do not mind. gather: W and G have the fewest steps instead of the fewest multiplications.
     kernels: what W's hourglass is given, and what becomes of its result, is made by Triton kernels, see `kernels`."""
 
     align: int = 1
@@ -96,7 +96,8 @@ class FoldedDenseMotion(DenseMotion):
 
     def __init__(self, plain: DenseMotion, folding: Folding) -> None:
         nn.Module.__init__(self)
-        self.compress, self.norm, self.hourglass = plain.compress, plain.norm, plain.hourglass
+        self.compress, self.norm = plain.compress, plain.norm
+        self.hourglass = plain.hourglass if folding.gather else PhasedHourglass(plain.hourglass)
         self.register_buffer("grid", plain.grid, persistent=False)
         first, last = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0")), conv_of(self.hourglass.decoder)
         self._kernels: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
@@ -132,6 +133,20 @@ class FoldedDenseMotion(DenseMotion):
         """(B, 144, D, H, W) -> (B, 22, D, H, W), (B, 1, H, W)"""
         mask, occlusion = self.both(x)
         return mask, occlusion
+
+
+class PhasedHourglass(Hourglass):
+    """`networks.Hourglass`, whose enlarged maps are computed at the size before; see `PhaseConv`."""
+
+    def __init__(self, plain: Hourglass) -> None:
+        nn.Module.__init__(self)
+        self.channels, self.encoder, self.decoder = plain.channels, plain.encoder, plain.decoder
+        blocks = self.decoder["up_blocks"].children()
+        self.decoder["up_blocks"] = nn.ModuleList(PhaseConv(conv_of(block), 2) for block in blocks)
+
+    def enlarged(self, block: nn.Module, x: Tensor) -> Tensor:
+        out: Tensor = block(x)
+        return out
 
 
 class PlanarJudge(nn.Module):

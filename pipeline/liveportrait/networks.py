@@ -257,9 +257,12 @@ class Hourglass(nn.Module):
             skips.append(F.avg_pool3d(F.relu(apply(block, skips[-1])), (1, 2, 2)))
         x = skips.pop()  # B, 1024, 16, 2, 2
         for block in self.decoder["up_blocks"].children():
-            x = F.relu(apply(block, F.interpolate(x, scale_factor=(1, 2, 2))))
-            x = torch.cat([x, skips.pop()], dim=1)
+            x = torch.cat([self.enlarged(block, x), skips.pop()], dim=1)
         return F.relu(apply(self.decoder, x))
+
+    def enlarged(self, block: nn.Module, x: Tensor) -> Tensor:
+        """(B, I, D, H, W) -> (B, O, D, 2 · H, 2 · W)"""
+        return F.relu(apply(block, F.interpolate(x, scale_factor=(1, 2, 2))))
 
 
 class DenseMotion(nn.Module):

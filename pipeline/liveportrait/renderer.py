@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from ..errors import PuppetError
 from ..frames import Image
 from .build import is_out_of_memory
 from .device import DevicePath, Encode
@@ -70,12 +71,15 @@ class Renderer:
 
     def warm_up(self, runtime: Runtime, prepared: LivePortraitPrepared, progress: Progress) -> float:
         """Run, and where the device can, capture the way anew; seconds that one frame takes alone. Where every batch size
-        takes long, only the smallest and the largest: the others are built beside the frames."""
-        sizes = self._sizes()
-        path, frame_s = self._built(runtime, prepared, self._first(runtime), progress)
+        takes long, only the smallest and the largest: the others are built beside the frames, as is a way that is compiled
+        where one that is not can begin."""
+        sizes, first = self._sizes(), runtime.ready if self._beside else runtime
+        path, frame_s = self._built(first, prepared, self._first(first), progress)
         self._go_over(_Way(path))
         left = [size for size in sizes if size in path.batches or size < sizes[-1]]  # that one was tried
-        if left != path.batches:
+        if first is not runtime:
+            self._build_beside(runtime, prepared, self._first(runtime))
+        elif left != path.batches:
             self._build_beside(runtime, prepared, left)
         return frame_s
 
@@ -106,13 +110,16 @@ class Renderer:
         way, example = self._way, work[0][0]
         if way is None or way.path.side < self._side or way.path.runtime is not runtime:
             if way is None or self._beside is None or not all(way.fits(prepared) for prepared, _ in work):
-                path, _ = self._built(runtime, example, self._sizes(), run=runtime.graphs)
+                first = runtime.ready if self._beside and self.runtime is not runtime else runtime
+                path, _ = self._built(first, example, self._sizes(), run=runtime.graphs)
                 self._go_over(_Way(path))
             else:
                 self._build_beside(runtime, example, self._first(runtime))
         elif way.path.batches != self._sizes():
             self._build_beside(runtime, example, self._sizes())
-        if self._next is not None:
+        if self._next is not None and all(self._next.fits(prepared) for prepared, _ in work):
+            used = self._next.path.runtime
+            log.info("another way is in use: %s, %scompiled", used.precision, "" if used.compiles else "not ")
             self._go_over(self._next)
         assert self._way is not None
         return self._way
@@ -133,6 +140,9 @@ class Renderer:
         def build() -> None:
             try:
                 path, _ = self._built(runtime, example, sizes)
+            except PuppetError as exc:
+                log.error("%s; going on with the way through the networks that is in use", exc)
+                return
             except Exception:  # whatever a build does, streams go on with what they have
                 log.exception("another way through the networks could not be built; going on with the one before")
                 return

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from torch import Tensor
 from .. import models
 from ..errors import ModelError
 from ..frames import Image
-from .build import apply, autocast, autocast_face, best_device, compiled, complete, keep_kernels, precisions
+from .build import apply, autocast, autocast_face, best_device, compiled, complete, keep_kernels, precisions, uncompiled
 from .motion import Controllers, FaceMotion, face_motion
 from .networks import PortraitFeatures
 from .options import Compile, Precision, Settings
@@ -50,6 +53,21 @@ class Runtime:
     def compiles(self) -> bool:
         """Whether a batch size that was not seen before takes long."""
         return self._build.compile is not Compile.OFF
+
+    @property
+    def settles(self) -> bool:
+        """Whether the first frame of a batch size takes longer than the next."""
+        return self.compiles or self.device.type != "cpu"
+
+    @cached_property
+    def ready(self) -> Runtime:
+        """These networks as they can run at once: uncompiled on a processor, where the compiler takes longer than many frames
+        and makes them little faster; elsewhere as they are."""
+        if not self.compiles or self.device.type != "cpu":
+            return self
+        twin = copy.copy(self)
+        twin._build, twin._networks = replace(self._build, compile=Compile.OFF), uncompiled(self._networks)
+        return twin
 
     @property
     def graphs(self) -> bool:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from .networks import Spade, SpadeBlock, SpadeGenerator
 
+Taps = tuple[tuple[int, ...], ...]  # of a kernel's axis: those that are summed into each of another
+
 
 class FoldedGenerator(nn.Module):
     """`networks.SpadeGenerator`."""
@@ -26,14 +28,13 @@ class FoldedGenerator(nn.Module):
 
     def forward(self, seg: Tensor) -> Tensor:
         """(B, 256, 64, 64) -> (B, 3, 512, 512) RGB in 0..1."""
-        x = self.middle(self.fc(seg), seg)
-        x = self.up_0(F.interpolate(x, scale_factor=2), seg)
-        x = self.up_1(F.interpolate(x, scale_factor=2), seg)
+        x = self.up_1(self.up_0(self.middle(self.fc(seg), seg), seg), seg)
         return torch.sigmoid(self.conv_img(F.leaky_relu(x, 0.2)))
 
 
 class Blocks(nn.Module):
-    """SPADE blocks one after another, of pictures `scale` times larger than seg. gather: see `GatheredConv`."""
+    """SPADE blocks one after another, of pictures `scale` times larger than seg; unless that is 1, they enlarge what they are
+    given to twice its size. gather: see `GatheredConv`."""
 
     def __init__(self, blocks: list[SpadeBlock], scale: int, gather: bool) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class Blocks(nn.Module):
         if scale > 1:
             self.seen = GatheredConv(shared, scale, self.parts) if gather else PhaseConv(shared, scale)
         self.gather = gather
-        self.blocks = nn.ModuleList(FoldedBlock(block) for block in blocks)
+        self.blocks = nn.ModuleList(FoldedBlock(block, scale, gather) for block in blocks)
 
     def forward(self, x: Tensor, seg: Tensor) -> Tensor:
         seen = self.seen(seg)
@@ -63,21 +64,27 @@ class Blocks(nn.Module):
 
 
 class FoldedBlock(nn.Module):
-    """`networks.SpadeBlock`, given what each of its SPADEs sees of seg."""
+    """`networks.SpadeBlock`, given what each of its SPADEs sees of seg. scale, gather: see `Blocks`."""
 
-    def __init__(self, plain: SpadeBlock) -> None:
+    def __init__(self, plain: SpadeBlock, scale: int, gather: bool) -> None:
         super().__init__()
+        self.enlarge, self.phased = scale > 1, scale == PhasedModulation.SCALE and not gather
+        modulation = PhasedModulation if self.phased else Modulation
         self.conv_0, self.conv_1 = plain.conv_0, plain.conv_1
-        self.norm_0, self.norm_1 = Modulation(plain.norm_0), Modulation(plain.norm_1)
+        self.norm_0, self.norm_1 = modulation(plain.norm_0), modulation(plain.norm_1)
         self.learned_shortcut, self.spades = plain.learned_shortcut, 3 if plain.learned_shortcut else 2
         if self.learned_shortcut:
-            self.conv_s, self.norm_s = plain.conv_s, Modulation(plain.norm_s)
+            self.conv_s, self.norm_s = plain.conv_s, modulation(plain.norm_s)
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        normal = F.instance_norm(x)
+        normal = F.instance_norm(x)  # the same before as after an enlargement, which repeats pixels
+        if self.enlarge and not self.phased:  # that enlarges by itself
+            normal = F.interpolate(normal, scale_factor=2)
         h = self.conv_0(F.leaky_relu(self.norm_0(normal, first), 0.2))
         h = self.conv_1(F.leaky_relu(self.norm_1(F.instance_norm(h), second), 0.2))
-        return h + (self.conv_s(self.norm_s(normal, shortcut)) if self.learned_shortcut else x)
+        if self.learned_shortcut:
+            return h + self.conv_s(self.norm_s(normal, shortcut))
+        return h + (F.interpolate(x, scale_factor=2) if self.enlarge else x)
 
 
 class Modulation(nn.Module):
@@ -94,40 +101,85 @@ class Modulation(nn.Module):
         return torch.addcmul(shift, normal.to(gain.dtype), gain)
 
 
+class PhasedModulation(nn.Module):
+    """`Modulation` of pictures 4 times larger than seg, given what `PhaseConv` makes of it: of four rows or columns the two
+    between are the same and come once.
+
+    So a row of the first or last kind still sees three others, one between them only two: 100 multiplications instead of 144.
+    The 16 kinds of pixels are a convolution each, and never lie in memory as one before they are put into the picture.
+    """
+
+    SCALE = 4
+    # By place of an axis: taps of the given kernel that meet one row, whether the first row met is that of the second kind
+    PLACES = ((((0,), (1,), (2,)), False), (((0,), (1, 2)), False), (((0, 1), (2,)), True), (((0,), (1,), (2,)), True))
+
+    def __init__(self, spade: Spade) -> None:
+        super().__init__()
+        conv = Modulation(spade).gain_shift
+        self.bias = conv.bias
+        kernels = [summed(conv.weight, rows, columns) for rows, _ in self.PLACES for columns, _ in self.PLACES]
+        self.weights = nn.ParameterList(nn.Parameter(kernel, requires_grad=False) for kernel in kernels)
+
+    def forward(self, normal: Tensor, seen: Tensor) -> Tensor:
+        """normal: (B, C, 4 · H, 4 · W), or half of that size to be enlarged; seen: (B, 128, 3 · H, 3 · W)."""
+        shifted = {(y, x): F.pad(seen, (-x, x, -y, y)) for y in (0, 1) for x in (0, 1)}
+        batch, (height, width) = len(seen), (n // 3 for n in seen.shape[2:])
+        step = normal.shape[2] // height
+        whole = normal.new_empty(batch, height, self.SCALE, width, self.SCALE, normal.shape[1], dtype=seen.dtype)
+        weights = iter(self.weights)
+        for y, (_, down) in enumerate(self.PLACES):
+            for x, (_, across) in enumerate(self.PLACES):
+                before = int(y == 0), int(x == 0)  # the first place begins with the last row of the pixel before
+                part = F.conv2d(shifted[down, across], next(weights), self.bias, stride=3, padding=before)
+                gain, shift = part.chunk(2, dim=1)
+                at = normal[:, :, y * step // self.SCALE :: step, x * step // self.SCALE :: step]
+                whole[:, :, y, :, x] = torch.addcmul(shift, at.to(gain.dtype), gain).permute(0, 2, 3, 1)
+        return whole.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def summed(weight: Tensor, rows: Taps, columns: Taps) -> Tensor:
+    """A kernel whose rows and columns are sums of those of a given one (…, 3, 3)."""
+    taps = [[weight[..., list(r), :][..., list(c)].sum((-2, -1)) for c in columns] for r in rows]
+    return torch.stack([torch.stack(row, -1) for row in taps], -2)
+
+
 class PhaseConv(nn.Module):
-    """relu(conv(nearest_upsample(x, scale))) for a 3×3 convolution, computed at the size of x.
+    """relu(conv(nearest_upsample(x, scale))) for a 3×3 convolution, computed at the size of x; or for one of 3³ in volumes whose
+    depth stays. Of the rows and columns between the first and the last of a pixel, which are the same, one alone comes out.
 
     Every scale × scale block of the result sees at most 2 × 2 pixels of x: its first row and column the ones before, its last
     the ones after, those between one alone. So there are nine small convolutions whose taps are sums of the given ones, with 25
     multiplications instead of 144 at scale 4, and four with 16 instead of 36 at scale 2.
     """
 
-    def __init__(self, conv: nn.Conv2d, scale: int) -> None:
+    # By phase of an axis: taps of the given kernel that meet one pixel of x, first pixel met
+    FIRST, BETWEEN, LAST = (((0,), (1, 2)), 0), (((0, 1, 2),), 1), (((0, 1), (2,)), 1)
+
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d, scale: int) -> None:
         super().__init__()
-        self.scale, self.bias = scale, conv.bias
-        # By phase of an axis: taps of the given kernel that meet one pixel of x, first pixel met, first and last place
-        phases = [(((0,), (1, 2)), 0, (0, 1)), (((0, 1, 2),), 1, (1, scale - 1)), (((0, 1), (2,)), 1, (scale - 1, scale))]
-        self.phases = [p for p in phases if p[2][0] < p[2][1]]
-        self.weights = nn.ParameterList()
-        for rows, _, _ in self.phases:
-            for columns, _, _ in self.phases:
-                taps = [torch.stack([conv.weight[:, :, list(r)][..., list(c)].sum((2, 3)) for c in columns], -1) for r in rows]
-                self.weights.append(nn.Parameter(torch.stack(taps, -2), requires_grad=False))
+        self.bias = conv.bias
+        self.phases = [self.FIRST, self.LAST] if scale == 2 else [self.FIRST, self.BETWEEN, self.LAST]
+        kernels = [summed(conv.weight, rows, columns) for rows, _ in self.phases for columns, _ in self.phases]
+        self.weights = nn.ParameterList(nn.Parameter(kernel, requires_grad=False) for kernel in kernels)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
-        padded = F.pad(x, (1, 1, 1, 1))
+        """(B, I, …, H, W) -> (B, O, …, 2 · H, 2 · W), or 3 times for a scale of 3 or more."""
+        *_, height, width = x.shape
+        padded, count = F.pad(x, (1, 1, 1, 1)), len(self.phases)
         out: Tensor | None = None
         weights = iter(self.weights)
-        for rows, top, (y0, y1) in self.phases:
-            for columns, left, (x0, x1) in self.phases:
-                seen = padded[:, :, top : top + height + len(rows) - 1, left : left + width + len(columns) - 1]
-                part = F.relu(F.conv2d(seen, next(weights), self.bias))
+        for y, (rows, top) in enumerate(self.phases):
+            for x_, (columns, left) in enumerate(self.phases):
+                seen = padded[..., top : top + height + len(rows) - 1, left : left + width + len(columns) - 1]
+                part = F.relu(self._convolved(seen, next(weights))).movedim(1, -1)  # B, …, H, W, O
                 if out is None:
-                    out = part.new_empty(batch, part.shape[1], height, self.scale, width, self.scale)
-                out[:, :, :, y0:y1, :, x0:x1] = part[:, :, :, None, :, None]
+                    out = part.new_empty(*part.shape[:-2], count, width, count, part.shape[-1])
+                out[..., y, :, x_, :] = part
         assert out is not None
-        return out.flatten(4, 5).flatten(2, 3)
+        return out.flatten(-3, -2).flatten(-4, -3).movedim(-1, 1)
+
+    def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, self.bias) if x.dim() == 4 else F.conv3d(x, weight, self.bias, padding=(1, 0, 0))
 
 
 class GatheredConv(nn.Module):

@@ -55,10 +55,11 @@ class Steps:
         for batch in batches:
             before = reserved(device)
             try:
-                self._make(Step.SEE, batch, *seeing)
-                self._make(Step.PAINT, batch, *painting)
-                if batch < batches[-1]:
-                    self._make(Step.PAINT_CHOSEN, batch, *painting)
+                if self._runtime.settles:
+                    self._make(Step.SEE, batch, *seeing)
+                    self._make(Step.PAINT, batch, *painting)
+                    if batch < batches[-1]:
+                        self._make(Step.PAINT_CHOSEN, batch, *painting)
                 seconds = self._seconds(batch)
             except RuntimeError as exc:
                 if not ready or not is_out_of_memory(exc):

@@ -14,7 +14,9 @@ from .geometry import oval_frame
 
 SIDE = 160  # the cut is made at this size, and refined at the portrait's own
 BODY_SIDE = 320  # the same, of the whole picture: the head is a part of it
-BESIDE = 0.5  # of the face's half height below its middle: higher up nothing of the body lies beside that box
+# In half heights of the face from its middle: the body does not lie beside the head's box higher up than the first, goes on
+# straight down to the second at least, where a bust may end, and reaches no further aside than the third.
+BESIDE, CHEST, BROAD = 0.5, 2.5, 3.1
 ROUNDS = 3
 BUSY = 14.0  # grey levels of noise at that size: no colours to tell apart, and the cut would take seconds
 LEAST = 0.02  # of the picture that must be known as ground, to tell one from the other
@@ -58,9 +60,11 @@ def whole(picture: Image, known: Array, box: tuple[slice, slice], landmarks: Arr
     u, v = _places(landmarks * factor, small.shape)
     rows, columns = (slice(math.ceil(s.start * factor), math.floor(s.stop * factor)) for s in box)
     mask = np.where((v > 0.9) & (np.abs(u) < 2.2 * v), cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    mask[v < BESIDE] = cv2.GC_BGD
+    *_, half_w, half_h = oval_frame(landmarks)
+    mask[(v < BESIDE) | (np.abs(u) * half_w > BROAD * half_h)] = cv2.GC_BGD
     mask[rows, columns] = np.where(inside[rows, columns] > 0.5, cv2.GC_FGD, cv2.GC_BGD)
-    mask[rows.stop :, columns][:, mask[rows.stop - 1, columns] == cv2.GC_FGD] = cv2.GC_FGD
+    body = (np.arange(len(mask))[:, None] >= rows.stop) & (mask[rows.stop - 1] == cv2.GC_FGD) & (v < CHEST)
+    mask[body] = cv2.GC_FGD
     if not np.isin(mask, (cv2.GC_PR_FGD, cv2.GC_PR_BGD)).any():
         return known
     person = _solid(np.asarray(small, np.uint8), mask, mask == cv2.GC_FGD)

@@ -94,9 +94,10 @@ def run_all(
     failed = []
     with bars(f"{len(jobs)} drivers", len(jobs)) as begin:
         for job in jobs:
+            progress = begin(job.driver.name)
             try:
                 check(job.driver, job.out)
-                tell(job, run(job, begin(job.driver.name)))
+                tell(job, run(job, progress))
             except OutputError:
                 raise
             except PuppetError as exc:

@@ -149,7 +149,7 @@ class Control:
     def stream(self, name: str) -> Stream:
         """The stream called `name`; UnknownStream says which there are."""
         if name not in self.streams:
-            raise UnknownStream(f"no stream '{name}'; streams: {', '.join(self.streams)}")
+            raise UnknownStream(f"no stream '{name[:80]}'; streams: {', '.join(self.streams)}")
         return self.streams[name]
 
     def state(self, name: str) -> StreamState:

@@ -111,7 +111,7 @@ class Gallery:
         """UnknownPortrait if there is none; what a stream still shows is there, if it was deleted or not."""
         shown = key in self._loaded and key in self._in_use()
         if not (shown or key in self._own or key in bundled_names() or self._shelf.about(key) is not None):
-            raise UnknownPortrait(f"no portrait '{key}'; GET /api/portraits lists them")
+            raise UnknownPortrait(f"no portrait '{key[:80]}'; GET /api/portraits lists them")
 
     def lasts(self, key: str) -> bool:
         """Whether it is there after a restart."""
@@ -129,7 +129,7 @@ class Gallery:
         if portrait is None or (about is not None and about != before):  # another process may have changed it
             portrait = await asyncio.to_thread(self._shelf.load if about is not None else bundled, key)
             if portrait is None:
-                raise UnknownPortrait(f"no portrait '{key}'; it has just been deleted")
+                raise UnknownPortrait(f"no portrait '{key[:80]}'; it has just been deleted")
             self._preparing.forget(key)
         self._loaded[key] = about or before, portrait
         self._loaded.move_to_end(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class Memory:
             part.write_text(json.dumps(self._kept, indent=1), "utf-8")
             os.replace(part, self._path)
         except OSError as exc:
+            with suppress(OSError):
+                part.unlink()
             log.warning("persistence.file: %s cannot be written (%s); changes are not kept", self._path, exc.strerror or exc)
 
 

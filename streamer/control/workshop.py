@@ -62,7 +62,7 @@ class Workshop:
     def state(self, key: str) -> MakingState:
         """UnknownPuppet if there is none."""
         if key not in self._states:
-            raise UnknownPuppet(f"no puppet '{key}' is being made; GET /api/puppets lists them")
+            raise UnknownPuppet(f"no puppet '{key[:80]}' is being made; GET /api/puppets lists them")
         return self._states[key]
 
     async def start(self, about: About, clip: AsyncIterator[bytes]) -> MakingState:

@@ -90,6 +90,11 @@ class Outputs:
                 return running, running.output
         return None
 
+    def recent(self, name: str) -> Recent | None:
+        """The last seconds of a stream; None where they are not kept."""
+        outputs = (running.output for running in self._running[name] if isinstance(running, OutputRunner))
+        return next((output for output in outputs if isinstance(output, Recent)), None)
+
     async def switch(self, stream: Stream, kind: str, on: bool) -> None:
         """Open what a call takes for a camera or a microphone, one of SWITCHED, as the config has it, or close it. One that is
         open, or is tried again, goes on."""
@@ -102,11 +107,6 @@ class Outputs:
         if on:
             named = (sink for sink in self.config.streams[stream.name].sinks if sink.kind == kind)
             self._run(stream, self._makers[kind](next(named, None) or SinkConfig(kind=kind)))  # type: ignore[arg-type]
-
-    def recent(self, name: str) -> Recent | None:
-        """The last seconds of a stream; None where they are not kept."""
-        outputs = (running.output for running in self._running[name] if isinstance(running, OutputRunner))
-        return next((output for output in outputs if isinstance(output, Recent)), None)
 
     def statuses(self, name: str) -> list[OutputStatus]:
         """Of all outputs of a stream."""

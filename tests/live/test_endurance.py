@@ -1,4 +1,4 @@
-"""What hard use does: a lossy and slow line, another host, and viewers who come and go."""
+"""What hard use does: a lossy and slow line, another host, viewers who come and go, and strangers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ import os
 import random
 import re
 import ssl
+import stat
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import aioice.ice
 import httpx
 import pytest
+
+from streamer.config import Auth, Config
+from streamer.http.access import Access
+from streamer.http.server import create_app
 
 from ..browser import chromium
 from ..conftest import ROOT, run_server
 from ..lossy_link import CONTROL_ADDRESS, FAR, NEAR, NEAR_ADDRESS, command, lossy_link
 from ..media import as_camera
 from ..peers import connected, pictures, publishing, watching
+from ..strangers import rows, told
 from ..waiting import LIMIT_S, until, until_state, wait_until
 
 pytestmark = pytest.mark.slow
@@ -71,7 +79,7 @@ def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path
         server = stack.enter_context(subprocess.Popen(command(NEAR, *serve), stderr=subprocess.DEVNULL))
         stack.callback(server.terminate)
         http = stack.enter_context(httpx.Client(base_url=f"http://{CONTROL_ADDRESS}:8080", headers=headers, timeout=LIMIT_S))
-        wait_until(lambda: ready(http))
+        wait_until(lambda: answers(http, "/readyz"))
         browser = stack.enter_context(subprocess.Popen(command(FAR, *browse), cwd=ROOT))
         stack.callback(browser.kill)
         until_state(http, lambda state: state["face"] == "tracking")
@@ -120,9 +128,9 @@ def trust(data: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=made)
 
 
-def ready(http: httpx.Client) -> bool:
+def answers(http: httpx.Client, path: str) -> bool:
     try:
-        return http.get("/readyz").status_code == 200
+        return http.get(path).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -149,3 +157,27 @@ async def test_pictures_recover_on_a_bad_line(model, bad_line):
             before = server.control.state("live").frames_in
             await pictures(receiver, PICTURES)
             await until(lambda: server.control.state("live").frames_in > before + PICTURES)
+
+
+def test_of_every_route_a_stranger_on_another_host_gets_what_the_document_says(tmp_path):
+    """With no token configured: it makes one, and shows its link once."""
+    token, config, address = tmp_path / "token", tmp_path / "config.yaml", f"http://{CONTROL_ADDRESS}:8080"
+    config.write_text(
+        f"http: {{host: 0.0.0.0}}\nauth: {{token_file: {token}}}\ndownloads: {{fetch: false}}\nportraits: {{keep: false}}\n"
+    )
+    parts: Any = SimpleNamespace(gallery=None, outputs=SimpleNamespace(library=None))  # its routes alone are looked at
+    app = create_app(parts, parts, parts, Access(Auth()), Config())
+    serve = [sys.executable, "-m", "streamer", "serve", "--config", str(config)]
+    try:
+        with lossy_link(0.0, 0.0), subprocess.Popen(command(NEAR, *serve), stderr=subprocess.PIPE, text=True) as process:
+            try:
+                with httpx.Client(base_url=address, timeout=LIMIT_S) as http:
+                    wait_until(lambda: answers(http, "/healthz"))
+                    assert rows(app, http) == told()
+            finally:
+                process.terminate()
+            said = process.communicate()[1]
+    except (OSError, subprocess.CalledProcessError) as exc:
+        pytest.skip(f"network namespaces are not permitted here ({exc})")
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert "".join(said.split()).count(f"#token={token.read_text().strip()}") == 1

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fastapi.routing import iter_route_contexts
 
 from streamer.app import Server
 from streamer.cli.token import _link
@@ -22,7 +21,7 @@ from streamer.errors import ConfigError
 from streamer.http import phone, tokens
 from streamer.http.access import Access
 from streamer.http.front import POLICY
-from streamer.http.rights import Needs, Of, Right
+from streamer.http.rights import Of, Right
 from streamer.http.server import create_app
 from streamer.http.tokens import Grant, Tokens
 from streamer.http.web import WebServer, address_for
@@ -30,6 +29,7 @@ from streamer.http.web import WebServer, address_for
 from ..certificates import write_pem
 from ..codes import read_code
 from ..fakes import ManualTime
+from ..strangers import routes, url
 
 TOKENS = {
     "token": "rule", "view_token": "look", "streams": {"hall": {"token": "hall-rule", "view_token": "hall-look"}, "whep": {}},
@@ -77,27 +77,11 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def url(path: str, name: str = "hall") -> str:
-    return path.replace(":path", "").format(name=name, kind="whep", session="x" * 32, key="x")
-
-
-def routes(server: Server) -> list[tuple[str, str, Needs]]:
-    """Method, path and need of every route but the page's files."""
-    found = []
-    for context in iter_route_contexts(server.http.routes):
-        endpoint = getattr(context.original_route, "endpoint", None)
-        if endpoint is None:
-            assert type(context.original_route).__name__ == "Mount", "the page's files"
-            continue
-        found += [(method, str(context.path), endpoint.needs) for method in sorted(context.methods or ())]
-    return found
-
-
 async def test_without_a_token_every_route_but_three_answers_401(server, asked):
     """Those of sessions too, where no such session is; and what is no route is the page's files, which have no secrets."""
     refused = 0
     async with asked() as client:
-        for method, path, need in routes(server):
+        for method, path, need in routes(server.http):
             reply = await client.request(method, url(path))
             if path in OPEN:
                 assert (reply.status_code, need.right) == (200, None)
@@ -114,7 +98,7 @@ async def test_every_refusal_is_described_and_has_one_shape(server, asked):
     """Of every route, asked without a token, and with one for what is not there."""
     described = server.http.openapi()["paths"]
     async with asked() as client:
-        for method, path, _ in routes(server):
+        for method, path, _ in routes(server.http):
             answers = described.get(path, {}).get(method.lower(), {}).get("responses")
             if answers is None or path == "/api/events":  # that one would never end
                 continue
@@ -137,7 +121,7 @@ MAY = {
 async def test_what_each_token_may(server, asked):
     """Every route of every method with every token: 401, or past the door."""
     async with asked() as client:
-        for method, path, need in routes(server):
+        for method, path, need in routes(server.http):
             if need.right is None or path == "/api/events":  # that one would never end
                 continue
             for name, (token, may) in itertools.product(BOTH, MAY.items()):
@@ -278,6 +262,29 @@ async def test_a_link_opens_its_stream(asked):
         ):  # fmt: skip
             reply = await client.request(method, path, params={"token": link})
             assert reply.status_code == code, path
+
+
+def test_tokens_are_compared_in_the_same_time_whatever_is_given(monkeypatch):
+    """All of them, and by nothing else."""
+    compared = []
+    monkeypatch.setattr("hmac.compare_digest", lambda *pair: compared.append(pair))
+    assert Tokens(Auth.model_validate(TOKENS)).grants("rule") == []
+    assert len(compared) == 4
+    Tokens(Auth(token="rule")).grants(Tokens(Auth(token="other")).link(Right.VIEW, "hall", 5))
+    assert len(compared) == 6
+
+
+async def test_a_path_leads_to_the_page_s_files_and_nowhere_else(asked):
+    async with asked(auth={}) as client:
+        for path in ("/../Makefile", "/..%2fMakefile", "/%2e%2e/Makefile", "//etc/passwd", "/%00", "/app.js%00"):
+            assert (await client.get(path)).status_code == 404, path
+
+
+async def test_a_long_name_does_not_come_back_whole(asked):
+    async with asked(auth={}) as client:
+        for path in ("/api/streams/", "/api/puppets/"):
+            assert len((await client.get(path + "x" * 50_000)).content) < 500, path
+        assert len((await client.get("/api/portraits/" + "x" * 50_000 + "/image")).content) < 500
 
 
 HOSTS = {

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from streamer.config import load_config
+from tools.digests import IMAGE, digest, pinned
 from tools.parts import locked
 
 from ..conftest import ROOT, run_server
@@ -31,6 +32,28 @@ def test_the_linter_finds_nothing():
     done = subprocess.run([str(Path(sys.executable).parent / "hadolint"), *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert not done.stdout.strip(), done.stdout
+
+
+def test_images_of_others_get_the_digests_of_their_tags():
+    asked: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, request.url.path))
+        if request.method == "GET":
+            return httpx.Response(200, json={"token": request.url.params["scope"]})
+        assert request.headers["authorization"] == "Bearer repository:library/python:pull"
+        return httpx.Response(200, headers={"Docker-Content-Digest": "sha256:" + "ab" * 32})
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as http:
+        found = digest(http, "python", "3.12-slim-bookworm")
+    assert asked[-1] == ("HEAD", "/v2/library/python/manifests/3.12-slim-bookworm")
+    named = {path: len(IMAGE.findall(path.read_text())) for path in (*DOCKER.glob("Dockerfile.*"), *DOCKER.glob("compose*"))}
+    assert sum(named.values()) == 7, "two base images, five of others"
+    text = (DOCKER / "Dockerfile.cpu").read_text()
+    once = pinned(text, lambda name, tag: found)
+    assert f"ARG BASE=python:3.12-slim-bookworm@{found}\n" in once
+    assert pinned(once, lambda name, tag: found) == once
+    assert "FROM python" not in text
 
 
 def test_no_package_index_is_named():

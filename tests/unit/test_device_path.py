@@ -553,7 +553,9 @@ def test_offline_a_precision_that_fails_costs_no_frame(tiny, frames):
     puppeteer.close()
 
 
-def test_a_compiler_that_fails_is_an_error_unless_told_otherwise(monkeypatch, caplog):
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """Compilation fails at a function's first call."""
     from torch._dynamo.exc import BackendCompilerFailed
 
     def broken(*args, **kwargs):
@@ -564,6 +566,9 @@ def test_a_compiler_that_fails_is_an_error_unless_told_otherwise(monkeypatch, ca
 
     monkeypatch.setattr(torch, "compile", broken)
     monkeypatch.setattr(build.Compiled, "warned", False)
+
+
+def test_a_compiler_that_fails_is_an_error_unless_told_otherwise(no_compiler, caplog):
     double = lambda x: 2 * x  # noqa: E731
     with pytest.raises(ModelError, match="--compile off"):
         build.compiled(double, Compile.ON)(torch.ones(1))
@@ -622,6 +627,43 @@ def test_kernels_are_kept_with_the_checkpoints(tiny, tmp_path, monkeypatch):
     del os.environ["TORCHINDUCTOR_CACHE_DIR"]
     build.keep_kernels(tmp_path / "nowhere")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(user_cache_path("puppetcast") / "compiled")
+
+
+def test_a_processor_begins_uncompiled_and_compiles_beside_the_frames(tiny, monkeypatch, caplog):
+    """With a compiler that changes nothing: what it makes of whole networks is tested elsewhere."""
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    caplog.set_level("INFO")
+    builds: list[Any] = []
+    settings = Settings(tiny, "cpu", Precision.FP32, build=Build(compile=Compile.ON), still_px=0)
+    engine = LivePortraitEngine(faces_by(None), settings, builds.append)
+    source = engine.prepare(bundled("drawing"), 128, 512)
+    assert engine.warm_up(source, lambda done, total: None) > 0
+    work = [(source, Given(source.face, source.face, 0))]
+    [before] = engine.submit(work)()
+    in_use = engine._live.runtime
+    assert not in_use.compiles
+    assert in_use._networks.warping.fourth.weight is engine.runtime._networks.warping.fourth.weight, "the weights are there once"
+    [build_way] = builds
+    build_way()
+    [after] = engine.submit(work)()
+    assert engine._live.runtime is engine.runtime
+    assert engine.runtime.compiles
+    assert "another way is in use: fp32, compiled" in caplog.text
+    assert np.abs(before.astype(int) - after).max() <= 1
+    engine.submit(work)()
+    assert len(builds) == 1
+
+
+def test_on_a_processor_a_compiler_that_fails_stops_no_frame(tiny, no_compiler, caplog):
+    settings = Settings(tiny, "cpu", Precision.FP32, build=Build(compile=Compile.ON), still_px=0)
+    engine = LivePortraitEngine(faces_by(None), settings, lambda job: job())
+    source = engine.prepare(bundled("drawing"), 128, 512)
+    engine.warm_up(source, lambda done, total: None)
+    work = [(source, Given(source.face, source.face, 0))]
+    assert not np.array_equal(engine.submit(work)()[0], planar(source.still))
+    [told] = [r.message for r in caplog.records if r.levelname == "ERROR"]
+    assert told.startswith("compilation failed")
+    assert "going on" in told
 
 
 def test_a_processor_does_not_compile_m(tiny):

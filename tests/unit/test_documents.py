@@ -46,13 +46,14 @@ EXPECTED: dict[str, str] = {
     "puppetcast serve --config configs/default.yaml": SERVES,
     "puppetcast token": "says: auth: there is no token, and on a loopback address none is needed",
     "puppetcast animate face.jpg talk.mp4 -o out.mp4": "makes: out.mp4",
+    "puppetcast animate face.jpg clips/ -o puppets/ --format gif --fps 15 --size 480": "makes: puppets/short.gif",
     "puppetcast puppet make talk.mp4 -o me.puppet": "builds: me.puppet",
     "puppetcast animate me.puppet talk.mp4 --engine mesh -o puppet.mp4": "makes: puppet.mp4",
     "puppetcast models list": "ends",
     "puppetcast models fetch liveportrait": "says: liveportrait",
     "puppetcast serve --engine liveportrait": LACKING,
-    "puppetcast animate face.jpg talk.mp4 --engine liveportrait --side-by-side -o out.mp4": LACKING,
-    "puppetcast template make talk.mp4 -o talk.safetensors": LACKING,
+    "puppetcast animate face.jpg talk.mp4 --engine liveportrait --side-by-side -o beside.mp4": LACKING,
+    "puppetcast template make talk.mp4 -o talk.safetensors": "builds: talk.safetensors",
     "puppetcast verify --checkpoints DIR --golden FILE.npz": "says: FILE.npz: No such file" if is_installed() else LACKING,
     "make run": "make",
     "make test": "make",
@@ -72,6 +73,8 @@ def desk(tmp_path_factory, model) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     shutil.copy(str(BUNDLED / "astronaut.jpg"), folder / "face.jpg")
     beginning(BUNDLED / "demo.mp4", folder / "talk.mp4", 120)
+    (folder / "clips").mkdir()
+    beginning(BUNDLED / "demo.mp4", folder / "clips" / "short.mp4", 20)
     save_puppet(bundled("astronaut"), folder / "me.puppet", About("me"))
     (folder / "configs").mkdir()
     shutil.copy(ROOT / "configs" / "default.yaml", folder / "configs")
@@ -163,6 +166,20 @@ def test_documented_defaults_are_those_of_the_code(monkeypatch):
         value = functools.reduce(lambda section, name: section[name], key.split("."), Config().model_dump(mode="json"))
         read = None if told == "none" else yaml.safe_load(told)
         assert (read, isinstance(read, bool)) == (value, isinstance(value, bool)), key
+
+
+def test_every_test_that_a_document_names_is_there():
+    there = {name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    for document in (ROOT / "docs").glob("*.md"):
+        named = set(re.findall(r"`(test_\w+)`", document.read_text()))
+        assert named <= there, f"{document.name}: {sorted(named - there)}"
+
+
+def test_every_attack_has_its_test():
+    part = (ROOT / "docs" / "security.md").read_text().partition("### Row by row")[2].partition("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("| ") and not line.endswith("| Test |")]
+    assert len(rows) > 90
+    assert [row for row in rows if not re.search(r"`test_\w+` \|$", row)] == []
 
 
 def test_links_between_documents_lead_somewhere():

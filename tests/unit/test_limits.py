@@ -19,6 +19,7 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 from streamer.config import Config, Http, Mqtt, WebRtc
 from streamer.control.commands import read_envelope
+from streamer.control.persistence import Memory
 from streamer.errors import BadCommand, BadOffer, Overloaded, SinkError, TooLarge, TooManySessions, TooSlow
 from streamer.http.access import Access
 from streamer.http.bodies import Body
@@ -27,7 +28,7 @@ from streamer.http.seats import Endless, Seats
 from streamer.http.server import STATUS, _handler
 from streamer.http.web import WebServer, listen
 from streamer.jsontext import MAX_DEPTH, read_json
-from streamer.mqtt.bridge import _Session
+from streamer.mqtt.bridge import COMMANDS_WAITING, MAX_PAYLOAD, Bridge, _Session, read
 from streamer.webrtc.broadcasts import Broadcasts
 from streamer.webrtc.decoders import Measured, h264_sizes, vp8_sizes
 from streamer.webrtc.ice import IceServers
@@ -77,6 +78,27 @@ async def test_a_body_has_a_limit_whether_or_not_it_tells_its_length():
                 if code == 413:
                     assert reply.json()["code"] == "TooLarge"
         assert (await client.post("/small", content=b'{"a": 1}', headers=JSON)).json() == 1
+
+
+async def test_heads_and_forms_without_measure():
+    """Ten thousand headers, an address of 100 KB, more fields than a form has: refused, or of no consequence."""
+    app = small_app(Http())
+
+    @app.post("/form")
+    @needs(CONTROL, SERVER, 1_000_000)
+    async def form(request: Request) -> int:
+        return len(await request.form())
+
+    async with serving(app) as port:
+        for path, headers in (("/", 10_000), ("/" + "a" * 100_000, 1)):
+            head = f"GET {path} HTTP/1.1\r\nHost: a\r\n" + "X-A: b\r\n" * headers + "\r\n"
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head.encode())
+            assert (await reader.readline()).split()[1] in (b"400", b"404", b"431")
+            writer.close()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        many = await client.post("/form", data={str(n): "x" for n in range(1100)}, files={"file": b"x"})
+        assert many.status_code == 400
 
 
 async def test_of_a_body_that_is_too_large_no_more_is_read():
@@ -313,6 +335,14 @@ async def test_a_token_that_many_have_does_not_take_all_seats():
     await seats.close_all()
 
 
+async def test_a_session_is_one_of_its_stream():
+    """An address with another stream's name in it is that of no session."""
+    seats = sessions()
+    session, _ = await seats._new("whep", NOBODY, offer(), Caller())  # type: ignore[arg-type]
+    assert [seats.knows(session.id, name) for name in ("live", "hall")] == [True, False]
+    await seats.close_all()
+
+
 async def test_who_offers_to_publish_again_has_given_up_the_offer_before():
     seats = sessions(max_connecting_per_address=2)
     for _ in range(5):
@@ -425,6 +455,21 @@ def test_answers_by_mqtt_go_below_the_base_topic():
         assert plain._may_answer(topic) == good, topic
     assert more._may_answer("my/answers/7")
     assert not more._may_answer("my/answers")
+
+
+async def test_a_message_by_mqtt_is_cut_and_few_wait():
+    assert read(["live", "cmd", "portrait"], b"x" * 2_000_000).value == "x" * MAX_PAYLOAD
+    with pytest.raises(BadCommand):
+        read_envelope('{"change": {"portrait": "' + "x" * 2_000_000 + '"}}')
+    client = Bridge(Mqtt(url="mqtt://127.0.0.1"), None)._client()  # type: ignore[arg-type]
+    assert client._queue.maxsize == COMMANDS_WAITING
+
+
+def test_changes_that_cannot_be_kept_leave_nothing_behind(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    Memory(tmp_path / "state.json").keep("live", {"mirror": True})
+    assert "cannot be written (No space left on device); changes are not kept" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 async def test_answers_without_an_end_have_seats():

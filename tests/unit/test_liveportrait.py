@@ -123,7 +123,7 @@ def test_the_compiler_s_own_kernels_compute_it_too(monkeypatch):
     block = SpadeBlock(8, 4, TINY)
     fold_spectral(block)
     blocks = Blocks([block], 2, gather=True)
-    x, seg = torch.rand(1, 8, 16, 16), torch.rand(1, TINY.warped, 8, 8)
+    x, seg = torch.rand(1, 8, 8, 8), torch.rand(1, TINY.warped, 8, 8)
     assert torch.allclose(compiled(blocks, Compile.ON)(x, seg), blocks(x, seg), atol=1e-5)
 
 
@@ -133,8 +133,23 @@ def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():
     x = torch.randn(2, 5, 6, 8, dtype=torch.float64)
     for scale in (2, 3, 4):
         wanted = conv(torch.nn.functional.interpolate(x, scale_factor=scale)).relu()
-        assert torch.allclose(PhaseConv(conv, scale)(x), wanted, atol=1e-12)
+        kinds = [0, *[1] * (scale - 2), 1 if scale == 2 else 2]
+        rows, columns = (torch.tensor([k + len(set(kinds)) * n for n in range(size) for k in kinds]) for size in (6, 8))
+        assert torch.allclose(PhaseConv(conv, scale)(x)[:, :, rows][..., columns], wanted, atol=1e-12)
         assert torch.allclose(torch.cat(GatheredConv(conv, scale, 3)(x), dim=1), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("gather", [False, True])
+@torch.inference_mode()
+def test_blocks_enlarge_what_they_are_given(gather):
+    torch.manual_seed(1)
+    block = SpadeBlock(8, 4, TINY).double()
+    fold_spectral(block)
+    seg = torch.randn(2, TINY.warped, 5, 6, dtype=torch.float64)
+    for scale in (2, 4):
+        x = torch.randn(2, 8, 5 * scale // 2, 6 * scale // 2, dtype=torch.float64)
+        wanted = block(torch.nn.functional.interpolate(x, scale_factor=2), seg)
+        assert torch.allclose(Blocks([block], scale, gather)(x, seg), wanted, atol=1e-12)
 
 
 def computed(networks: Networks) -> list[torch.Tensor]:

@@ -21,7 +21,7 @@ from streamer.addresses import UNKNOWN
 from streamer.errors import SourceError
 from streamer.limits import Timeouts
 from streamer.sinks import push
-from streamer.sources.network import KEY_FRAME_S, NetworkSource
+from streamer.sources.network import KEY_FRAME_S, PROTOCOLS, NetworkSource
 from streamer.sources.pace import Lag, Pace
 from streamer.stream.intake import Intake
 
@@ -163,6 +163,13 @@ def test_a_push_to_a_name_that_nobody_knows_tells_of_it(scheme: str, capsys: pyt
     task = {"url": f"{scheme}://nosuch.invalid/live/x", "width": 64, "height": 64, "bitrate": 100_000}
     assert push.main(io.BytesIO(json.dumps(task).encode() + b"\n")) == 1
     assert capsys.readouterr().out == f"{UNKNOWN}\n"
+
+
+def test_what_a_camera_sends_opens_no_file_of_this_machine():
+    """By a redirect or a playlist: FFmpeg is told which protocols there are."""
+    for scheme in PROTOCOLS:
+        taken = NetworkSource(f"{scheme}://camera/x")._options["protocol_whitelist"].split(",")
+        assert not {"file", "concat", "concatf", "subfile", "pipe", "fd", "unix", "cache", "async"} & set(taken), scheme
 
 
 def test_a_burst_is_over_at_once(tmp_path: Path) -> None:

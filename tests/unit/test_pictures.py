@@ -15,6 +15,7 @@ from pipeline.pictures.colours import parse_colour
 from pipeline.pictures.decode import MAX_SIDE, UPRIGHT, decode, decode_picture
 from pipeline.pictures.formats import HEIC_CURE, known, taken
 from pipeline.portrait import bundled, is_picture, is_portrait
+from streamer.http.portraits import _jpeg
 
 SMALL = Image.fromarray(bundled("astronaut").image).resize((96, 120))
 SEEN = np.array(SMALL)
@@ -55,6 +56,16 @@ def test_every_turn_that_a_camera_writes_is_undone(kind):
         exif[274] = turn
         data = encoded(SMALL.transpose(UPRIGHT[back]), kind, exif=exif)
         assert differ(decode_picture(data, "p"), SEEN) < 12, turn
+
+
+def test_what_is_shown_of_a_picture_is_its_pixels_alone():
+    """Neither what a camera wrote beside them nor what somebody appended."""
+    exif = Image.Exif()
+    exif[0x010E] = "secret"
+    data = encoded(SMALL, "JPEG", exif=exif) + b"PK\x03\x04secret"
+    shown = _jpeg(decode_picture(data, "p"))
+    assert b"secret" in data
+    assert not any(word in shown for word in (b"secret", b"Exif", b"PK\x03\x04"))
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "LA", "P"])
