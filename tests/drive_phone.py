@@ -23,5 +23,5 @@ with sync_playwright() as p:
     page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=60_000)
     page.tap("#start")
     page.wait_for_function("!document.getElementById('camera').hidden", timeout=60_000)
-    page.wait_for_function("/^Live/.test(document.getElementById('status-line').textContent)", timeout=60_000)
+    page.wait_for_function("/^Live · [1-9]/.test(document.getElementById('status-line').textContent)", timeout=60_000)
     browser.close()

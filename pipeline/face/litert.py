@@ -22,7 +22,7 @@ from .choice import Choice, place
 from .detector import Detectors
 from .motion import Array, eye_distance
 from .networks import Network, Square, between
-from .pair import paired
+from .pair import alike, paired
 from .units import in_pixels, in_units
 from .views import NO_FACE, Search, View, everywhere
 
@@ -50,6 +50,7 @@ _RIGHT_EYE: Final = (
     *(35, 124, 46, 53, 52, 65),
     *(143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66, 107, 55, 193),
 )
+_ROUND = 16  # from which on they lie round the eye
 _LEFT_EYE: Final = (
     *(263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
     *(359, 255, 339, 254, 253, 252, 256, 341, 463, 467, 260, 259, 257, 258, 286, 414),
@@ -119,7 +120,7 @@ class Nets:
                 seen[:, 0] = 1 - seen[:, 0]
             out[[*points, *iris], :2] = square.back(seen)[:, :2]
             out[list(iris), 2] = face[list(upper), 2].mean()
-        return out
+        return alike(out, face, _RIGHT_EYE[_ROUND:], _LEFT_EYE[_ROUND:])
 
 
 def with_lips(face: Array) -> Array:

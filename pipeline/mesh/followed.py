@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..face.motion import Motion
 from ..frames import Image
@@ -12,11 +12,17 @@ from .prepared import MeshPrepared
 
 @dataclass(frozen=True, kw_only=True)
 class Followed(Motion):
-    """A motion of one stream at `time_s`. mixer: the stream's, which keeps its key pictures from changing at once."""
+    """A motion of one stream at `time_s`. mixer: the stream's, which keeps its key pictures from changing at once; moved: the
+    person as she was rendered, for whoever cuts her out."""
 
     time_s: float
     mixer: Mixer
+    moved: list[Image] = field(default_factory=list)
 
     def render(self, prepared: MeshPrepared) -> Image:
         """`prepared` under this motion; a stream's motions in their order."""
-        return prepared.render(self, lambda target: self.mixer(prepared, target, self.time_s))
+        return prepared.render(self, lambda target: self.mixer(prepared, target, self.time_s), self.moved.append)
+
+    def coverage(self) -> Image:
+        """(side, side) the person's, once she has been rendered: see `MeshPrepared.cut_out`."""
+        return self.moved[-1][..., 3]

@@ -16,8 +16,8 @@ UPPER_BOW, LOWER_BOW = 0.20, 0.32  # how much higher the sides of a row stand, i
 LOWER_LIGHT, LIP_SHADE = 0.88, (0.04, 0.18)  # on lower teeth; mouth widths below their edge between which the lip hides them
 FRONT, SIDE, SIDE_SHADE = 0.15, 0.5, 0.7  # mouth widths beside the middle between which lower teeth lose SIDE_SHADE of it
 TONGUE, TONGUE_MIDDLE, TONGUE_EDGE = (0.50, 0.60), 0.20, 0.45  # half axes, height over the lower teeth's edge, softness
-TONGUE_LIGHT, TONGUE_SHADE = 1.0, 0.7  # of flesh in the light, in its middle, and what its rim lacks of that
-BACK, BACK_SHADE = (0.12, 0.62), 0.6  # mouth widths over that edge between which it lies ever further back, and darker by that
+TONGUE_LIGHT, TONGUE_SHADE = 1.25, 0.45  # of flesh in the light, in its middle, and what its rim lacks of that
+BACK, BACK_SHADE = (0.12, 0.62), 0.3  # mouth widths over that edge between which it lies ever further back, and darker by that
 BRIGHT_TOOTH, BETWEEN = 0.45, 0.02  # luma of the darkest tooth against the others, and half a line between two, in mouth widths
 
 

@@ -37,6 +37,9 @@ BEHIND, DIM = 0.28, 0.6  # light on what is behind the lower lip, against flesh 
 BARED = 0.25  # unless a smile of this widening, in mouth widths, bares it,
 WIDE, DOWN = 0.3, 0.4  # or a gap this much wider than WIDE
 OVER_TEETH = 0.5  # of it over the upper teeth
+ROUND = (0.25, 0.55)  # heights of a mouth in its widths between which light behind the teeth comes to fall to the rim all round,
+DOME, LIT = 0.7, 0.4  # from a place so far down the opening, and from that share of the way on
+SINK = 0.3  # of what it is open beyond WIDE, by which lower teeth and tongue sink behind the lip
 BESIDE, GAPING = 0.035, 0.25  # mouth widths that corners are further out than landmarks say, where it is open so far
 UNDER, UNDER_EDGE = 0.30, 0.05  # share of the light that the upper row takes of what is behind it; mouth widths
 STRETCH = 0.3  # of an opening, by which a mouth is wider without a smile
@@ -80,11 +83,12 @@ class Mouth:
         if box is None or alpha <= 0:
             return
         jaw, smile = self.jaw(pose, geometry) + self.dropped * (1.0 - shut), self._smile(pose, geometry)
+        jaw += SINK * max(gap - WIDE, 0.0)
         bared = min(BEHIND + smile / BARED + max(gap - WIDE, 0.0) / DOWN, 1.0)
         narrow = min(float(np.linalg.norm(outline[10] - outline[0])) / self.width, 1.0)
         light, inner = self._light(outline, box, self.width * narrow)
         lip = (1 - inner) * np.float32(self.wet * max(1 - smile / BARED, 0.0))
-        colour = self._interior(geometry, pose, box, jaw, bared, light, lip)
+        colour = self._interior(geometry, pose, box, jaw, bared, light, lip, _dome(outline, box))
         blend(image, box, colour, polygon_mask(outline, box, self.width / 60) * alpha)
 
     def _light(self, outline: Array, box: Box, width: float) -> tuple[Array, Array]:
@@ -105,9 +109,11 @@ class Mouth:
         lips = [*topo.UPPER_INNER_LIP, *topo.LOWER_INNER_LIP, topo.CHIN]
         return min(float(np.abs(pose.offsets[lips, :2]).max()) / (0.03 * self.width), 1.0)
 
-    def _interior(self, geometry: Geometry, pose: Pose, box: Box, jaw: float, bared: float, light: Array, lip: Array) -> Array:
-        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth, in (h, w) `light`, less towards the corners. lip: (h,
-        w) share of its inside."""
+    def _interior(
+        self, geometry: Geometry, pose: Pose, box: Box, jaw: float, bared: float, light: Array, lip: Array, dome: Array
+    ) -> Array:
+        """(h, w, 3) of the box: cavity, jaw, and over it the upper teeth, in (h, w) `light`, less towards the corners and, behind
+        the teeth, by `_dome`. lip: (h, w) share of its inside."""
         left, right = (geometry.landmarks + pose.offsets)[[78, 308], :2]
         across = float(np.linalg.norm(right - left)) / self.unit
         wide = max(across / (1.9 * ARCH), 1.0)
@@ -117,15 +123,18 @@ class Mouth:
         middle = float(((left + right) / 2 - self.centre[:2]) @ self.along) / self.unit / wide
         way = np.clip((np.abs(u - middle) * (2 * wide / across) - CORNERS[0]) / (CORNERS[1] - CORNERS[0]), 0, 1)
         way = np.maximum(way, np.clip((np.abs(u) - (ARCH - BACK_TEETH)) / BACK_TEETH, 0, 1))
-        light = light * (1 - (1 - CORNER) * way * way * (3 - 2 * way))
+        light, within = light * _falling(way), light * _falling(dome)
         narrow = min(across / min(NARROW, self.width / self.unit), 1.0)
         light *= narrow
+        within *= narrow * narrow
         cavity, flesh = _plain(self.cavity, box), _plain(self.flesh, box)
         behind = np.asarray(cv2.addWeighted(lower, bared, flesh, DIM * (1 - bared), 0), np.float32)
         shaded = 1 - UNDER * cv2.GaussianBlur(above, (0, 0), UNDER_EDGE * self.unit)
         lit = _mixed(cavity, upper, 1 - self.shade * (1 - light))
         return _mixed(
-            _mixed(_mixed(cavity, behind, below * shaded * light * narrow), flesh, lip), lit, above * (1 - OVER_TEETH * lip)
+            _mixed(_mixed(cavity, behind, below * shaded * np.minimum(light * narrow, within)), flesh, lip),
+            lit,
+            above * (1 - OVER_TEETH * lip),
         )
 
     def _row(
@@ -178,6 +187,28 @@ def _beside(outline: Array, reach: float) -> Array:
     return outline + 2 * reach / across * ((outline - (left + right) / 2) @ along)[:, None] * along
 
 
+def _falling(way: Array) -> Array:
+    """(h, w) share of light on the `way` from the middle, 0, to a corner, 1."""
+    return np.asarray(1 - np.float32(1 - CORNER) * way * way * (3 - 2 * way), np.float32)
+
+
+def _dome(outline: Array, box: Box) -> Array:
+    """(h, w) 0..1 how far towards the rim of a round opening a place lies, seen from where its tongue is; 0 in a slit."""
+    left, top, right, bottom = outline[[0, 5, 10, 15]]
+    across, high = right - left, bottom - top
+    ratio = float(np.linalg.norm(high)) / max(float(np.linalg.norm(across)), 1e-3)
+    x, y = np.meshgrid(*(np.arange(size, dtype=np.float32) for size in box.size))
+    if ratio <= ROUND[0]:
+        return np.zeros_like(x)
+    middle = top + DOME * high - box.origin
+    u, v = (
+        ((x - middle[0]) * way[0] + (y - middle[1]) * way[1]) / max(float(way @ way) * reach, 1e-3)
+        for way, reach in ((across, 0.5), (high, DOME))
+    )
+    roundness = min((ratio - ROUND[0]) / (ROUND[1] - ROUND[0]), 1.0)
+    return np.asarray(np.clip((np.hypot(u, v) - LIT) / (1 - LIT), 0, 1) * roundness, np.float32)
+
+
 def _plain(colour: Array, box: Box) -> Array:
     """(h, w, 3) of one colour."""
     return np.asarray(cv2.merge([np.full(box.size[::-1], channel, np.float32) for channel in colour.tolist()]), np.float32)
@@ -210,7 +241,8 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
     nose, lip, chin = (rest[[2, 13, topo.CHIN]] @ geometry.axes[1]).tolist()
     pursed = max(lip - nose - PURSED * (chin - nose), 0.0) / unit
     v = v + gap / unit / 2  # from the upper lip
-    grain = Grain.of(crop)
+    around, whole = Grain.of(box.of(crop)), Grain.of(crop)  # fur is none, and a backdrop may have more than the face
+    grain = min(around, whole, key=lambda grain: grain.fine + grain.coarse)
     v = v if own is None else v - max(gap / unit - SHOWN, 0)  # from where an upper lip would be over such teeth
     upper = grain.on(upper_teeth(u, v + pursed, tones, unit))
     lower = grain.on(lower_teeth(u, v + LOWER_PURSED * pursed, tones, unit))

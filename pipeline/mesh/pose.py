@@ -15,7 +15,9 @@ from .lips import closing
 KNEE = 0.7  # of a limit: a pose is the driver's own up to there
 TURN_GAIN = np.array([1.05, 1.12, 1.0, 1.0], np.float32)  # yaw, pitch: a landmarker sees a little less of a turn than is done
 UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
-LIDS_LOOK, FURTHEST_LOOK = 0.55, 0.15  # of a glance up or down that open lids go along, in their middle; eye widths of it
+# Of a glance up, and of one down, that the open upper and lower lid go along, in their middles: the upper one is drawn back to
+# leave the iris free, the lower one is pushed down by it. And eye widths of a glance that they follow at most.
+LIDS_LOOK, FURTHEST_LOOK = ((1.2, 0.1), (0.55, 1.0)), 0.15
 BOW = np.sin(np.linspace(0, np.pi, len(topo.RIGHT_UPPER_LID), dtype=np.float32))[:, None]  # of a lid, from corner to corner
 GAP_GAIN = 1.12  # a mouth shows a little less than is asked of it: lips rim what is between them
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
@@ -93,11 +95,12 @@ def set_lids(offsets: Array, openness: Array, gaze: Array, geometry: Geometry) -
     for (upper, lower), opening, look in zip(topo.EYES, openness.tolist(), gaze[:, 1].tolist(), strict=True):
         up, low = list(upper[1:-1]), list(lower[1:-1])
         width = float(np.linalg.norm(rest[upper[-1]] - rest[upper[0]]))
-        along = LIDS_LOOK * min(opening, 1.0) * min(max(look, -FURTHEST_LOOK), FURTHEST_LOOK) * width * BOW[1:-1] * down
-        along += offsets[[upper[0], upper[-1]]].mean(axis=0)
+        glance = min(opening, 1.0) * min(max(look, -FURTHEST_LOOK), FURTHEST_LOOK) * width * BOW[1:-1] * down
+        of_upper, of_lower = LIDS_LOOK[look > 0]
+        corners = offsets[[upper[0], upper[-1]]].mean(axis=0)
         gap = (1.0 - opening) * (rest[low] - rest[up])
-        offsets[up] = along + UPPER_LID_SHARE * gap
-        offsets[low] = along - (1.0 - UPPER_LID_SHARE) * gap
+        offsets[up] = corners + of_upper * glance + UPPER_LID_SHARE * gap
+        offsets[low] = corners + of_lower * glance - (1.0 - UPPER_LID_SHARE) * gap
 
 
 def soft_gap(gap: Array, rest: Array) -> Array:

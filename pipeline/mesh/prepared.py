@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,27 +72,22 @@ class MeshPrepared:
         backdrop = replace(self.backdrop.no_brighter(), ground=self.crop.cut(background))
         return replace(self, still=self.cut.before(background), backdrop=backdrop, background=background)
 
-    def cut_out(self, seen: Motion | None, yuv: Image) -> Image:
-        alpha = self.cut.alpha if seen is None or not self.has_matte else self.crop.paste(self._coverage(seen), self.cut.alpha)
+    def cut_out(self, seen: Any, yuv: Image) -> Image:
+        """seen: a `Followed`."""
+        alpha = self.cut.alpha if seen is None or not self.has_matte else self.crop.paste(seen.coverage(), self.cut.alpha)
         ground = self.cut.ground if self.background is None else self.background
         return stacked(planar(without(ground, np.asarray(cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB_I420), np.uint8), alpha)), alpha)
 
-    def _coverage(self, motion: Motion) -> Image:
-        """(side, side) the person's coverage under `motion`."""
-        skin = self._skin(motion, pose_of(motion, self.geometry, self.keys.widest))
-        alpha = np.ascontiguousarray(self.backdrop.head[..., 3])
-        return warp(alpha, self.geometry, skin, skin.landmarks(self.geometry))
-
-    def _skin(self, motion: Motion, pose: Pose) -> Pose:
-        return behind(pose, motion, self.geometry) if self.glasses else pose
-
-    def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once) -> Image:
-        """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it."""
+    def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once, keep: Callable[[Image], object] = id) -> Image:
+        """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it; keep: gets the
+        person as the motion moves her, before any ground, see `Backdrop.head`."""
         pose = pose_of(motion, self.geometry, self.keys.widest)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
-        skin = self._skin(motion, pose)
-        patch = self.backdrop.behind(warp(head, self.geometry, skin, skin.landmarks(self.geometry)))
+        skin = behind(pose, motion, self.geometry) if self.glasses else pose
+        moved = warp(head, self.geometry, skin, skin.landmarks(self.geometry))
+        keep(moved)
+        patch = self.backdrop.behind(moved)
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
         self.mouth.draw(patch, self.geometry, pose, driven, motion.shut)
         if self.keys.pictures:

@@ -21,9 +21,9 @@ from PIL import Image as Pillow
 from .. import outfile
 from ..clips import Progress, open_clip, pictures
 from ..engine import Engine, Puppeteer
-from ..errors import ClipError
+from ..errors import ClipError, PuppetError
 from ..follow.tuning import Tuning
-from ..frames import Image
+from ..frames import Image, planar
 from ..outfile import finished
 from ..portrait import PICTURES, Portrait, is_picture, is_portrait
 from .drivers import (
@@ -37,7 +37,7 @@ from .drivers import (
     paired,
     prepared_frames,
 )
-from .formats import SUFFIXES, is_sequence, numbered, rate_of
+from .formats import SUFFIXES, holds_alpha, is_sequence, numbered, rate_of
 from .mux import Output, Result, sound_of, write_clip
 
 
@@ -77,6 +77,8 @@ def animate(
     PuppetError.
     """
     check_paths(source if isinstance(source, Path) else None, driver, output.path)
+    if output.transparent:
+        check_transparent(output, source)
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
@@ -101,7 +103,38 @@ def animate(
 
 def _prepared(engine: Engine, portrait: Portrait, output: Output) -> Any:
     side = MAX_SIDE if output.size is None else max(output.size)
-    return engine.prepare(portrait, side, side)
+    prepared = engine.prepare(portrait, side, side)
+    if output.transparent and not prepared.has_matte:
+        why = (
+            "the person cannot be told from the background"
+            if engine.name == "mesh"
+            else "only the mesh engine knows the background"
+        )
+        raise PuppetError(f"{portrait.name}: {why}; leave '--transparent' out")
+    return prepared
+
+
+def check_transparent(output: Output, source: Portrait | Path) -> None:
+    """Raise PuppetError where the person alone cannot be had."""
+    if not holds_alpha(output.path):
+        raise PuppetError(f"{output.path}: such a file is never transparent; choose .webm, .gif, .webp or .png")
+    if output.side_by_side or not isinstance(source, Portrait):
+        raise PuppetError("--transparent: only of a portrait, and not side by side; leave one of them out")
+
+
+def alone(prepared: Any, seen: Any, image: Image) -> Image:
+    """(h, w, 4) of the person in `image`, colours times coverage."""
+    height = image.shape[0]
+    stacked = cv2.cvtColor(prepared.cut_out(seen, planar(image)), cv2.COLOR_YUV2RGB_I420)
+    return np.dstack([stacked[:height], stacked[height:, :, :1]])
+
+
+def straight(image: Image) -> Image:
+    """(h, w, 4) with colours as they are, as files have them, of colours times coverage; another picture is itself."""
+    if image.shape[2] < 4:
+        return image
+    coverage = np.maximum(image[..., 3:], 1).astype(np.float32)
+    return np.dstack([np.minimum(image[..., :3] * (255 / coverage), 255).astype(np.uint8), image[..., 3]])
 
 
 def _paced(
@@ -125,12 +158,13 @@ def _animated(
     for done, (step, source) in enumerate(shown, 1):
         if last is None or last[0] is not step.seen or last[1] is not source:  # the same again, at a higher rate
             image = puppeteer.render(source, step.seen)
+            image = alone(source, step.seen, image) if output.transparent else image
             last = step.seen, source, image
         beside = [step.image, source.still] if output.side_by_side else []
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)
         fitted = np.hstack([_fitted(i, *size) for i, size in zip(images, sizes, strict=True)])
-        yield step.time_s or 0.0, sized(np.asarray(fitted, np.uint8), output.size), step.followed
+        yield step.time_s or 0.0, straight(sized(np.asarray(fitted, np.uint8), output.size)), step.followed
         progress(done, total)
 
 

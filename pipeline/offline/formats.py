@@ -60,6 +60,12 @@ def is_sequence(path: Path) -> bool:
     return path.suffix.lower() == PNG
 
 
+def holds_alpha(path: Path) -> bool:
+    """Whether such files can be transparent."""
+    kind = FORMATS.get(path.suffix.lower())
+    return is_sequence(path) or (kind is not None and bool(kind.with_alpha))
+
+
 def numbered(path: Path, k: int) -> Path:
     """Where picture `k` of a sequence is: in place of FFmpeg's %05d, or before the suffix."""
     name = path.name if _PLACE.search(path.name) else f"{path.stem}-%05d{path.suffix}"

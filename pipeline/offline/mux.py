@@ -33,7 +33,7 @@ class Sound(StrEnum):
 class Output:
     """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result. fps: even
     pictures a second, in place of the driver's times. size: width and height, between bars where the shape is another one; or
-    the longer side and 0."""
+    the longer side and 0. transparent: the person alone, without the background."""
 
     path: Path
     max_frames: int | None = None
@@ -41,6 +41,7 @@ class Output:
     sound: Sound = Sound.DRIVER
     fps: Fraction | None = None
     size: tuple[int, int] | None = None
+    transparent: bool = False
 
 
 @dataclass(frozen=True)

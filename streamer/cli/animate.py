@@ -108,6 +108,12 @@ def animate(
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.", show_default=False)] = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show driver, portrait and result side by side.")] = False,
+    transparent: Annotated[
+        bool,
+        typer.Option(
+            "--transparent", help="Leave the background out: .webm, .gif, .webp and .png, of a portrait that stands out from it."
+        ),
+    ] = False,
     audio: Annotated[
         Sound, typer.Option(help="Sound of the result: the driver's (the source's if it has none), the source's, or none.")
     ] = Sound.DRIVER,
@@ -181,7 +187,7 @@ def animate(
     log_to_console()
     with one_line_errors(), tidy_end(), standard_streams() as folder:
         named, *drivers = read_standard_input([Path(portrait), *drivers], folder)
-        portrait = portrait if str(named) == portrait else str(named)
+        portrait = str(named) if portrait == str(STANDARD) else portrait
         where = find_portrait(portrait)
         jobs = plan(drivers, out, kind, where is None or not is_clip(where), folder)
         check = partial(check_paths, where, replace=force)
@@ -203,7 +209,7 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, _size(size))
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, _size(size), transparent)
 
         def run(job: Job, progress: Progress) -> Result:
             made = replace(output, path=job.out)

@@ -88,10 +88,10 @@ def serve(
             return override(load_config(config), host, port, portrait, clip, webcam, url, engine, face, points, lan, sinks)
 
         server = Server(read(), read=read)
-        run(server.serve(partial(_ready, open_, lan, server)))
+        run(server.serve(partial(_ready, open_, server, lan=lan)))
 
 
-def _ready(wanted: bool, lan: bool, server: Server, url: str) -> None:
+def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
     """wanted: whether the page is to be opened. lan: whether phones are to be shown the way."""
     token = server.config.auth.token
     link = f"{url}/#token={quote(token, safe='')}" if token else url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -10,9 +11,10 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from ..errors import Overloaded
+from ..errors import Overloaded, TooManyRequests
 from .bodies import Body
 
+DELAY_S = 0.1  # before a guess that is not looked at is refused: the next one comes after it
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -74,7 +76,11 @@ class Guarded(APIRoute):
 
         async def guarded(request: Request) -> Response:
             app = request.app.state
-            app.access.check(request, asked)
+            try:
+                app.access.check(request, asked)
+            except TooManyRequests:
+                await asyncio.sleep(DELAY_S)
+                raise
             most = asked.max_bytes or app.http.max_body_kb * 1024
             body = Body(request, most, app.http.body_timeout_s, tells_length=asked.tells_length)
             if asked.max_bytes and app.uploads >= app.http.max_uploads:

@@ -6,12 +6,10 @@ import asyncio
 import os
 import random
 import re
-import ssl
 import stat
 import subprocess
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,28 +102,13 @@ def test_a_phone_drives_by_the_link_that_is_shown(model, clip, tmp_path):
         environment = ["env", f"XDG_DATA_HOME={tmp_path / 'data'}", *serve]
         server = stack.enter_context(subprocess.Popen(command(NEAR, *environment), stderr=said))
         stack.callback(server.terminate)
-        shown = wait_until(lambda: re.search(r"a phone as camera of 'live', for 12 hours: (\S+)", log.read_text()))
-        assert shown is not None
-        link = re.sub(r"//[\d.]+:", f"//{NEAR_ADDRESS}:", shown[1])  # of the near host's two networks
-        assert {NEAR_ADDRESS, CONTROL_ADDRESS} <= set(re.findall(r"[\d.]{7,}", log.read_text())), "it names both"
+        told = r"for 12 hours: https://([\d.]+)(:\S+)[\s\S]+other addresses of this machine: ([\d.]+)"
+        first, rest, other = wait_until(lambda: re.search(told, log.read_text())).groups()  # type: ignore[union-attr]
+        assert {first, other} == {NEAR_ADDRESS, CONTROL_ADDRESS}, "the near host is in two networks"
+        link = f"https://{NEAR_ADDRESS}{rest}"
         phone = [sys.executable, "-m", "tests.drive_phone", chromium(), link, str(camera)]
-        browser = stack.enter_context(subprocess.Popen(command(FAR, *phone), cwd=ROOT))
-        stack.callback(browser.kill)
-        token = (tmp_path / "token").read_text().strip()
-        http = stack.enter_context(
-            httpx.Client(
-                base_url=f"https://{CONTROL_ADDRESS}:8443", headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S,
-                verify=trust(tmp_path / "data"),
-            )
-        )  # fmt: skip
-        until_state(http, lambda state: state["frames_in"] > 10)
-        assert browser.wait(LIMIT_S) == 0, "and the phone shows that it is live"
-
-
-def trust(data: Path) -> ssl.SSLContext:
-    """In the certificate that was made; it vouches for itself under every address of the near host."""
-    [made] = data.rglob("certificate.pem")
-    return ssl.create_default_context(cafile=made)
+        assert subprocess.run(command(FAR, *phone), cwd=ROOT, timeout=2 * LIMIT_S).returncode == 0, "it shows that it drives"
+    assert "a camera started (WHIP)" in log.read_text()
 
 
 def answers(http: httpx.Client, path: str) -> bool:

@@ -17,6 +17,8 @@ from pipeline.mesh.backdrop import Backdrop
 from pipeline.mesh.crop import Crop
 from pipeline.mesh.cutout import CutOut
 from pipeline.mesh.finish import Grain
+from pipeline.mesh.followed import Followed
+from pipeline.mesh.mixing import Mixer
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import bundled
 from streamer.config import ORIGINAL, PICTURE, Portraits
@@ -56,8 +58,9 @@ def test_the_matte_is_the_outline_that_was_drawn_by_hand(name):
     assert (found & (drawn > 0)).sum() / (found | (drawn > 0)).sum() >= 0.95
 
 
-def posed(*pose):
-    return replace(rest(), pose=np.array(pose, np.float32))
+def posed(*pose: float) -> Followed:
+    motion = replace(rest(), pose=np.array(pose, np.float32))
+    return Followed(**vars(motion), time_s=0.0, mixer=Mixer())
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def test_straight_lines_behind_a_head_stay_straight_however_it_moves(astronaut):
     before = astronaut.over(ground)
     for pose in POSES:
         motion = posed(*pose)
-        shown = before.render(motion)
+        shown = motion.render(before)
         alpha = yuv_planes(before.cut_out(motion, planar(shown)))[0][len(shown) :]
         assert 0.2 < (alpha == 16).mean() < 0.8
         assert np.array_equal(shown[alpha == 16], ground[alpha == 16]), "to the pixel"
@@ -96,8 +99,8 @@ def test_straight_lines_behind_a_head_stay_straight_however_it_moves(astronaut):
 def test_a_cut_out_put_together_is_the_person_before_that_ground(astronaut, pose):
     motion = None if pose is None else posed(*pose)
     ground, height = lines(astronaut), len(astronaut.still)
-    shown = astronaut.render(rest() if motion is None else motion)
-    wanted = astronaut.over(ground).render(rest() if motion is None else motion)
+    wanted = astronaut.over(ground).render(motion or rest())
+    shown = astronaut.still if motion is None else motion.render(astronaut)
     whole = cv2.cvtColor(astronaut.cut_out(motion, planar(shown)), cv2.COLOR_YUV2RGB_I420).astype(np.float32)
     got = whole[:height] + ground * (1 - whole[height:] / 255)
     assert np.abs(got - wanted).mean() < 1.5, "but for the halved colours"
@@ -109,7 +112,7 @@ def test_a_portrait_without_a_matte_is_shown_whole(astronaut):
     assert not plain.has_matte
     assert plain.over(lines(plain)) is plain
     yuv = planar(plain.still)
-    assert (yuv_planes(plain.cut_out(rest(), yuv))[0][len(plain.still) :] == 235).all()
+    assert (yuv_planes(plain.cut_out(posed(0, 0, 0, 0, 0, 0), yuv))[0][len(plain.still) :] == 235).all()
 
 
 def test_a_stacked_picture_has_colours_above_and_coverage_below():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from safetensors.numpy import save_file
 
 from pipeline.engine import open_engine
@@ -58,6 +59,22 @@ def test_a_template_comes_back_and_gains_apply_then(stored: Path) -> None:
 def test_a_template_drives_a_portrait_to_its_end(stored: Path, tmp_path: Path) -> None:
     output = Output(tmp_path / "out.gif", size=(128, 0))
     assert animate(open_engine("mesh", faces_by(None)), bundled("drawing"), stored, output).frames == COUNT
+
+
+def test_the_person_alone_on_nothing(stored: Path, tmp_path: Path) -> None:
+    engine, output = open_engine("mesh", faces_by(None)), Output(tmp_path / "out.png", 2, size=(128, 96), transparent=True)
+    animate(engine, bundled("collins"), stored, output)
+    with Pillow.open(tmp_path / "out-00002.png") as picture:
+        alpha = np.asarray(picture)[:, :, 3]
+    assert not alpha[:, :14].any(), "bars"
+    assert not alpha[:20, 18:30].any(), "a corner of the background"
+    assert (alpha[40:60, 54:70] > 250).all(), "the face"
+    for refused, message in (
+        (replace(output, path=tmp_path / "out.mp4"), r"out\.mp4: such a file is never transparent; choose \.webm"),
+        (replace(output, side_by_side=True), "--transparent: only of a portrait, and not side by side"),
+    ):
+        with pytest.raises(PuppetError, match=message):
+            animate(engine, bundled("collins"), stored, refused)
 
 
 def test_what_makes_no_sense_for_a_template_is_refused(stored: Path, tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
 from pipeline.mesh.eyes import _iris, soft_gaze
+from pipeline.mesh.finish import Grain
 from pipeline.mesh.interior import own_row
 from pipeline.mesh.layers import Box
 from pipeline.mesh.lids import _needed
+from pipeline.mesh.mouth import _dome, make_mouth
 from pipeline.mesh.pose import LIDS_LOOK, offsets, pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.tones import LUMA, Tones
@@ -146,6 +148,32 @@ def test_an_open_mouth_is_rimmed_by_the_lip(drawn):
     inside = (edge + 0.15 * (middle - edge)).round().astype(int)
     light = crop[inside[:, 1], inside[:, 0]] @ LUMA
     assert light.min() > 0.7 * float(drawn.mouth.flesh @ LUMA), "no cavity up to the landmarks"
+
+
+def test_light_in_a_round_mouth_falls_to_its_rim_all_round():
+    turn = np.linspace(np.pi, -np.pi, 20, endpoint=False)  # from the left corner over the upper lip
+    ring = np.stack([np.cos(turn), -np.sin(turn)], axis=1)
+    box = Box(0, 0, 100, 100)
+    dome = _dome(50 + 40 * ring, box)
+    over = 50 + 38 * ring[1:10]
+    assert max(dome[50, 50], dome[78, 50]) < 0.05, "the tongue is in the light"
+    assert dome[over[:, 1].astype(int), over[:, 0].astype(int)].min() > 0.7, "the rim over it is not"
+    assert not _dome(50 + 40 * ring * (1.0, 0.2), box).any(), "and a slit is as it is lit from before"
+
+
+def test_a_gaping_mouth_hides_its_lower_teeth(drawn):
+    gaping = between_lips(drawn, moved(upper=-0.1, lower=0.55, chin=0.25)).mean(axis=1)
+    low = gaping[len(gaping) // 2 :]
+    assert low.max() < 0.7 * gaping.max(), "no second row under the tongue"
+
+
+def test_a_mouth_has_the_grain_of_the_face_and_not_of_what_is_behind_it(drawn):
+    noisy = drawn.pixels + np.random.default_rng(0).normal(0, 12, drawn.pixels.shape)
+    xs, ys = np.meshgrid(*[np.arange(drawn.geometry.side)] * 2)
+    beside = np.hypot(xs - drawn.mouth.centre[0], ys - drawn.mouth.centre[1]) > 1.6 * drawn.mouth.unit
+    crop = np.where(beside[..., None], np.clip(noisy, 0, 255), drawn.pixels).astype(np.uint8)
+    assert Grain.of(crop).fine > 3
+    assert Grain.of(make_mouth(crop, drawn.geometry).lower[..., :3]).fine < 1
 
 
 def test_a_smiling_portrait_s_lower_teeth_are_behind_its_own_upper_ones(smiling):
@@ -319,9 +347,9 @@ def test_the_tracker_tells_blinks(model, clip):
 
 
 def test_gaze_has_its_full_slope_up_to_the_corner():
-    assert soft_gaze(np.array([0.28, 0.16])) == pytest.approx([0.28, 0.16])
-    assert soft_gaze(np.array([-0.28, -0.16])) == pytest.approx([-0.28, -0.16])
-    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.371, 0.211])
+    assert soft_gaze(np.array([0.28, 0.18])) == pytest.approx([0.28, 0.18])
+    assert soft_gaze(np.array([-0.28, -0.18])) == pytest.approx([-0.28, -0.18])
+    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.371, 0.241])
 
 
 @pytest.mark.parametrize("look", [-0.1, 0.1])
@@ -334,7 +362,7 @@ def test_open_lids_go_along_with_a_glance_and_shut_ones_stay(smiling, look):
         )
         moved[openness] = (looking - still) @ smiling.geometry.axes[1] / smiling.eyes[0].width
     upper, lower = topo.EYES[0]
-    assert moved[1.0][[upper[4], lower[4]]] == pytest.approx(LIDS_LOOK * look, rel=0.1)
+    assert moved[1.0][[upper[4], lower[4]]] == pytest.approx(np.multiply(LIDS_LOOK[look > 0], look), rel=0.1)
     assert moved[1.0][[upper[0], upper[-1]]] == pytest.approx(0, abs=1e-6)
     assert moved[0.0] == pytest.approx(0, abs=1e-6)
 

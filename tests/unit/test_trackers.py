@@ -16,7 +16,7 @@ from pipeline.face.faces import TRACKERS, Faces, faces_if_here
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import eye_distance, eye_gaze, eye_openness
 from pipeline.face.noise import Denoiser
-from pipeline.face.pair import paired
+from pipeline.face.pair import alike, paired
 from pipeline.face.tracker import Tracker
 from pipeline.face.units import in_pixels
 from pipeline.face.views import tiles
@@ -233,3 +233,19 @@ def test_eyes_are_a_pair_but_for_a_wink():
         assert gaze.mean(axis=0) == pytest.approx(eye_gaze(before).mean(axis=0), abs=1e-4)
         moved = np.abs(after - before).max(axis=1) > 1e-3
         assert set(np.flatnonzero(moved)) <= {*np.ravel(topo.EYES), *np.ravel(topo.IRISES)}
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.6])
+def test_brows_are_a_pair_but_for_one_that_is_raised_alone(tilt):
+    turn = np.array([[np.cos(tilt), np.sin(tilt), 0], [-np.sin(tilt), np.cos(tilt), 0], [0, 0, 1]], np.float32)
+    mesh = canonical.face() @ turn * 100
+    right, left = ([topo.RIGHT_BROW[1], 143], [topo.LEFT_BROW[1], 372])
+    for raised, stays in ((4.0, 0.25), (20.0, 1.0)):
+        seen = mesh.copy()
+        seen[right[:1]] += np.array([0, -raised, 0], np.float32) @ turn
+        moved = (alike(seen, mesh, right, left) - mesh) @ turn.T
+        assert moved[right[0], 1] == pytest.approx(-raised * (1 + stays) / 2, rel=1e-3)
+        assert moved[left[0], 1] == pytest.approx(-raised * (1 - stays) / 2, rel=1e-3, abs=1e-3)
+        both = mesh.copy()
+        both[[*right, *left]] += np.array([0, -raised, 0], np.float32) @ turn
+        assert alike(both, mesh, right, left) == pytest.approx(both, abs=1e-3), "as a pair they move freely"
