@@ -89,6 +89,9 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aiortc.rtcrtpsender.RTP_HISTORY_SIZE = SENT  # type: ignore[attr-defined]
     RTCRtpSender._retransmit = _retransmit  # type: ignore[method-assign]
     RTCRtpReceiver._handle_rtp_packet = _handle_rtp_packet  # type: ignore[method-assign]
+    RTCRtpSender.send, RTCRtpSender.stop = _begin_unless_stopped("RTCRtpSender.send"), _stop("RTCRtpSender")  # type: ignore[method-assign]
+    RTCRtpReceiver.receive = _begin_unless_stopped("RTCRtpReceiver.receive")  # type: ignore[method-assign]
+    RTCRtpReceiver.stop = _stop("RTCRtpReceiver")  # type: ignore[method-assign]
     HeaderExtensionsMap.configure = _configure_extensions  # type: ignore[method-assign]
     HeaderExtensionsMap.set = _pack_extensions  # type: ignore[method-assign]
     RTCDtlsTransport._handle_rtp_data = damaged.handle_rtp_data  # type: ignore[method-assign]
@@ -109,6 +112,7 @@ def _places() -> list[tuple[Any, str]]:
         (HeaderExtensionsMap, "configure"), (HeaderExtensionsMap, "set"), (aioice.ice.Connection, "recv"),
         (RTCDtlsTransport, "_handle_rtp_data"), (RTCDtlsTransport, "_handle_rtcp_data"), (RTCSctpTransport, "_handle_data"),
         (RTCSctpTransport, "_receive_data_chunk"), (aiortc.rtcsctptransport, "decode_params"),
+        (RTCRtpSender, "send"), (RTCRtpSender, "stop"), (RTCRtpReceiver, "receive"), (RTCRtpReceiver, "stop"),
     ]  # fmt: skip
 
 
@@ -178,6 +182,25 @@ async def _retransmit(self: Any, sequence_number: int) -> None:
         self._send_keyframe()
     else:
         await _original["RTCRtpSender._retransmit"](self, sequence_number)
+
+
+def _begin_unless_stopped(name: str) -> Any:
+    """Of a connection that is closed while its handshake ends, aiortc stops what has not begun, and begins it then: its tasks
+    would run for as long as the server."""
+
+    async def begin(self: Any, parameters: Any) -> None:
+        if not getattr(self, "_stopped", False):
+            await _original[name](self, parameters)
+
+    return begin
+
+
+def _stop(owner: str) -> Any:
+    async def stop(self: Any) -> None:
+        self._stopped = True
+        await _original[f"{owner}.stop"](self)
+
+    return stop
 
 
 async def _recv(self: Any) -> bytes:

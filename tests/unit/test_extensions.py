@@ -1,4 +1,4 @@
-"""Reports of arrivals as a sender reads them, playout delay on the wire, and arrival times of the kernel."""
+"""Reports of arrivals as a sender reads them, playout delay on the wire, arrival times of the kernel, and ends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,22 @@ import struct
 import time
 
 import pytest
-from aiortc import RTCSessionDescription
-from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsTransport,
+    RTCIceGatherer,
+    RTCIceTransport,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpParameters,
+    RTCRtpReceiveParameters,
+    RTCRtpSendParameters,
+)
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, unpack_header_extensions
 
 from streamer.webrtc import aiortc_patches, extensions, udp
@@ -208,3 +222,15 @@ async def test_a_burst_waits_for_the_kernel(patched) -> None:
         transport.close()
         transport.sendto(b"late", ("127.0.0.1", 9))
         assert b"late" not in sent
+
+
+async def test_what_was_stopped_does_not_begin(patched) -> None:
+    """A connection may be closed while its handshake ends."""
+    transport = RTCDtlsTransport(RTCIceTransport(RTCIceGatherer()), [RTCCertificate.generateCertificate()])
+    sender, receiver = RTCRtpSender("audio", transport), RTCRtpReceiver("audio", transport)
+    codecs = [RTCRtpCodecParameters("audio/opus", 48_000, 2, 96)]
+    for each in (sender, receiver):
+        await each.stop()
+    await sender.send(RTCRtpSendParameters(codecs=codecs))
+    await receiver.receive(RTCRtpReceiveParameters(codecs=codecs))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
