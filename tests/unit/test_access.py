@@ -21,13 +21,13 @@ from streamer.errors import ConfigError
 from streamer.http import phone, tokens
 from streamer.http.access import Access
 from streamer.http.front import POLICY
+from streamer.http.qr import qr_code
 from streamer.http.rights import DELAY_S, Of, Right
 from streamer.http.server import create_app
 from streamer.http.tokens import Grant, Tokens
 from streamer.http.web import WebServer, address_for
 
 from ..certificates import write_pem
-from ..codes import read_code
 from ..fakes import ManualTime
 from ..strangers import routes, url
 
@@ -229,7 +229,7 @@ async def test_a_phones_link_is_for_a_stream_and_an_address_that_it_reaches(phon
     first, second = told["links"]
     assert [each["url"].partition("/?")[0] for each in (first, second)] == ["https://192.168.1.5:8080", "https://10.9.0.2:8080"]
     assert (first["interface"], second["interface"]) == ("wlan0", "eth1")
-    assert read_code(np.array([[sign == "1" for sign in row] for row in first["code"]])) == first["url"]
+    assert (np.array([[sign == "1" for sign in row] for row in first["code"]]) == qr_code(first["url"])).all()
     [grant] = Tokens(Auth(token="rule")).grants(first["url"].partition("#token=")[2])
     assert (grant.right, grant.stream) == (Right.CONTROL, "live")
     [one] = (await phones("https://192.168.1.5:8080", host="192.168.1.5")).json()["links"]

@@ -54,7 +54,7 @@ def test_doctor_finds_what_would_keep_the_server_from_starting(tmp_path: Path) -
     [
         "serve --port 0 --engine liveportrait",
         "animate drawing pipeline/portraits/demo.mp4 --engine liveportrait -o {}/x.mp4",
-        "template make pipeline/portraits/demo.mp4 -o {}/x.safetensors",
+        "template make pipeline/portraits/demo.mp4 --engine liveportrait -o {}/x.safetensors",
         "verify --checkpoints . --golden {}/x.npz",
         "models fetch liveportrait",
         "models verify liveportrait",
