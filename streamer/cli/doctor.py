@@ -21,6 +21,7 @@ from pipeline.liveportrait.files import is_installed, missing_files
 
 from ..config import Config, load_config
 from ..errors import ConfigError
+from ..sinks.microphone import CURE, TOOLS, has_tools
 from ..sources.webcam import cameras
 from .console import one_line_errors
 
@@ -53,9 +54,9 @@ def doctor(
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
     else:
         for each in found:
-            typer.echo(f"{ {True: 'ok', None: '-', False: 'NO'}[each.ok]:3} {each.name:15} {each.what}")
+            typer.echo(f"{ {True: 'ok', None: '-', False: 'NO'}[each.ok]:3} {each.name:18} {each.what}")
             if each.cure:
-                typer.echo(f"{'':19} {each.cure}")
+                typer.echo(f"{'':22} {each.cure}")
     if any(each.ok is False for each in found):
         raise typer.Exit(1)
 
@@ -114,6 +115,11 @@ def _virtual_camera(config: Config) -> Finding:
     return Finding(name, None, f"{package}, but no device", "sudo modprobe v4l2loopback exclusive_caps=1")
 
 
+def _virtual_microphone(config: Config) -> Finding:
+    name = "virtual microphone"
+    return Finding(name, True, TOOLS) if has_tools() else Finding(name, None, f"{TOOLS} are not here", CURE)
+
+
 def _port(config: Config) -> Finding:
     from ..http.web import listen  # brings the web server, which '--help' can do without
 
@@ -125,4 +131,6 @@ def _port(config: Config) -> Finding:
     return Finding("port", True, f"{port} on {host} is free")
 
 
-CHECKS: tuple[Callable[[Config], Finding], ...] = (_system, _engine, _tracker, _liveportrait, _cameras, _virtual_camera, _port)
+CHECKS: tuple[Callable[[Config], Finding], ...] = (
+    _system, _engine, _tracker, _liveportrait, _cameras, _virtual_camera, _virtual_microphone, _port,
+)  # fmt: skip

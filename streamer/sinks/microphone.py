@@ -21,7 +21,12 @@ LATENCY_MS = 40  # of the player: less, and a busy machine is heard as crackling
 PIPE = 4096  # bytes: one piece of sound waits there; what the player has no room for is late, and left out
 ANSWER_S = 5.0
 TOOLS = "pactl and pacat"
-NO_TOOLS = f"{TOOLS} are not here; on Linux install pulseaudio-utils, which is for PipeWire too; elsewhere see docs/calls.md"
+CURE = "on Linux install pulseaudio-utils, which is for PipeWire too; elsewhere see docs/calls.md"
+
+
+def has_tools() -> bool:
+    """Whether what makes a microphone is installed."""
+    return all(shutil.which(tool) for tool in ("pactl", "pacat"))
 
 
 class VirtualMicrophone:
@@ -41,8 +46,8 @@ class VirtualMicrophone:
         self.name = f"virtual microphone {name}"
 
     def open(self, first: AnimatedFrame, time_s: float) -> None:
-        if not (shutil.which("pactl") and shutil.which("pacat")):
-            raise SinkError(f"{self.name}: {NO_TOOLS}", retry=False)
+        if not has_tools():
+            raise SinkError(f"{self.name}: {TOOLS} are not here; {CURE}", retry=False)
         if not self._modules():
             shown = f"device.description={self._sink}"
             self._ask("load-module", "module-null-sink", f"sink_name={self._sink}", f"rate={RATE}", f"sink_properties={shown}")
