@@ -76,13 +76,13 @@ def explain(errors: Sequence[Any]) -> str:
         key = ".".join(str(p) for p in error["loc"] if p != "body") or "command"
         if error["type"] == "json_invalid":
             parts.append(f"the body is not JSON ({error['ctx']['error']})")
-        elif "UploadFile" in error["msg"]:
+        elif "UploadFile" in error["msg"] or (error["type"], key) == ("missing", "file"):
             parts.append(f"{key}: a file is expected, with a name (multipart/form-data)")
         elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:
             own = error["type"] == "value_error"  # says itself what was given
-            given = "" if own else f" (given: {str(error['input'])[:80]!r})"
+            given = "" if own or error["input"] is None else f" (given: {str(error['input'])[:80]!r})"
             parts.append(f"{key}: {in_words(error)}{given}")
     return "; ".join(parts)
 
