@@ -217,13 +217,13 @@ def animate(
 
         tell = partial(_tell, engine=opened, folder=folder)
         if are_several(drivers):
-            run_all(jobs, check, run, tell)
+            run_all(jobs, check, run, tell, folder)
             return
         with bar(drivers[0].name) as progress:
             result = run(jobs[0], progress)
-        tell(jobs[0], result)
         if out == STANDARD:
             write_standard_output(jobs[0].out)
+        tell(jobs[0], result)
 
 
 def _tell(job: Job, result: Result, engine: Engine, folder: Path) -> None:

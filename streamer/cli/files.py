@@ -44,7 +44,11 @@ def standard_streams() -> Iterator[Path]:
         try:
             yield folder
         except PuppetError as exc:
-            raise type(exc)(str(exc).replace(f"{folder}{os.sep}", "")) from exc
+            raise type(exc)(_worded(exc, folder)) from exc
+
+
+def _worded(exc: PuppetError, folder: Path) -> str:
+    return str(exc).replace(f"{folder}{os.sep}", "")
 
 
 def read_standard_input(given: Sequence[Path], folder: Path) -> list[Path]:
@@ -88,9 +92,10 @@ def run_all(
     check: Callable[[Path, Path], None],
     run: Callable[[Job, Progress], Result],
     tell: Callable[[Job, Result], None],
+    folder: Path,
 ) -> None:
     """Each job, whatever becomes of the others; those that failed are told at the end, and by exit code 1. A disk that is full
-    ends it."""
+    ends it. folder: of `standard_streams`."""
     failed = []
     with bars(f"{len(jobs)} drivers", len(jobs)) as begin:
         for job in jobs:
@@ -101,7 +106,7 @@ def run_all(
             except OutputError:
                 raise
             except PuppetError as exc:
-                failed.append(str(exc))
+                failed.append(_worded(exc, folder))
     for message in failed:
         console.print(Text.assemble(("error:", "red"), f" {message}"))
     console.print(f"{jobs[0].out.parent}: {len(jobs) - len(failed)} of {len(jobs)} drivers animated")

@@ -179,18 +179,18 @@ def test_what_fails_among_many_is_told_at_the_end(tmp_path: Path, capsys: pytest
 
     def check(driver: Path, out: Path) -> None:
         if driver.stem in "12":
-            raise PuppetError(f"{driver}: no clip")
+            raise PuppetError(f"{tmp_path / driver}: no clip")
 
     def run(job: Job, progress: Any) -> Result:
         progress(1, None)
         return Result(1, 1, "fake")
 
     with pytest.raises(typer.Exit) as ended:
-        run_all(jobs, check, run, lambda job, result: done.append(job.driver.stem))
+        run_all(jobs, check, run, lambda job, result: done.append(job.driver.stem), tmp_path)
     assert ended.value.exit_code == 1
     assert done == ["0", "3"]
     said = [line for line in capsys.readouterr().err.splitlines() if line]
-    assert said[-3:-1] == ["error: 1.mp4: no clip", "error: 2.mp4: no clip"]
+    assert said[-3:-1] == ["error: 1.mp4: no clip", "error: 2.mp4: no clip"], "what is spooled is not named"
     assert said[-1].endswith("2 of 4 drivers animated")
 
 
@@ -199,7 +199,7 @@ def test_a_full_disk_ends_all_of_them(tmp_path: Path) -> None:
         raise OutputError("full")
 
     with pytest.raises(OutputError, match="full"):
-        run_all([Job(tmp_path, tmp_path / "a.gif")] * 2, lambda driver, out: None, run, lambda job, result: None)
+        run_all([Job(tmp_path, tmp_path / "a.gif")] * 2, lambda driver, out: None, run, lambda job, result: None, tmp_path)
 
 
 def test_standard_input_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
