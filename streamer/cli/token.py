@@ -13,6 +13,9 @@ from ..errors import ConfigError
 from .console import one_line_errors
 
 
+HOLDS = 60  # minutes
+
+
 def token(
     config: Annotated[Path | None, typer.Option(help="Configuration file (YAML) of the server.")] = None,
     view: Annotated[str | None, typer.Option(metavar="STREAM", help="A link with which to watch this stream.")] = None,
@@ -22,7 +25,7 @@ def token(
     control: Annotated[
         str | None, typer.Option(metavar="STREAM", help="A link with which to watch, drive and control this stream.")
     ] = None,
-    minutes: Annotated[float, typer.Option(min=1, max=525_600, help="How long that link holds.")] = 60,
+    minutes: Annotated[float | None, typer.Option(min=1, max=525_600, help="How long that link holds. Default: 60.")] = None,
     address: Annotated[
         str | None, typer.Option(help="Address of the server, such as https://puppet.example.org. Default: by its configuration.")
     ] = None,
@@ -35,7 +38,7 @@ def token(
         typer.echo(_link(load_config(config), {"view": view, "publish": publish, "control": control}, minutes, address))
 
 
-def _link(config: Config, wanted: dict[str, str | None], minutes: float, address: str | None) -> str:
+def _link(config: Config, wanted: dict[str, str | None], minutes: float | None, address: str | None) -> str:
     from ..http.rights import Right
     from ..http.tokens import Tokens, kept_token, token_file
     from ..http.web import address_for
@@ -51,9 +54,11 @@ def _link(config: Config, wanted: dict[str, str | None], minutes: float, address
         raise ConfigError(f"{' and '.join(f'--{right}' for right in given)}: each includes those before it; give one of them")
     page = address.rstrip("/") if address else address_for(config, config.http.port)
     if not given:
+        if minutes is not None:
+            raise ConfigError("--minutes: the owner's link holds for ever; make one of --view, --publish or --control STREAM")
         return f"{page}/#token={quote(own, safe='')}"
     [(right, stream)] = given.items()
     if stream not in config.streams:
         raise ConfigError(f"--{right}: no stream '{stream}'; streams: {', '.join(config.streams)}")
     auth = config.auth.model_copy(update={"token": own})
-    return f"{page}/?stream={stream}#token={Tokens(auth).link(Right[right.upper()], stream, minutes)}"
+    return f"{page}/?stream={stream}#token={Tokens(auth).link(Right[right.upper()], stream, minutes or HOLDS)}"

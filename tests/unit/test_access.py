@@ -455,10 +455,12 @@ def test_the_token_command(tmp_path):
     config = Config.model_validate({"http": {"host": "192.0.2.9", "port": 81}, "auth": auth, "streams": STREAMS})
     nothing = dict.fromkeys(("view", "publish", "control"))
     with pytest.raises(ConfigError, match="there is no token, and on a loopback address none is needed"):
-        _link(config, nothing, 60, None)
+        _link(config, nothing, None, None)
     (tmp_path / "token").write_text("rule+1\n")
-    assert _link(config, nothing, 60, None) == "http://192.0.2.9:81/#token=rule%2B1"
-    link = _link(config, {**nothing, "view": "hall"}, 60, "https://puppet.example/")
+    with pytest.raises(ConfigError, match=r"--minutes: the owner's link holds for ever"):
+        _link(config, nothing, 5, None)
+    assert _link(config, nothing, None, None) == "http://192.0.2.9:81/#token=rule%2B1"
+    link = _link(config, {**nothing, "view": "hall"}, None, "https://puppet.example/")
     page, _, token = link.partition("#token=")
     assert page == "https://puppet.example/?stream=hall"
     assert Tokens(Auth(token="rule+1")).grants(token) == [Grant(Right.VIEW, "hall")]
