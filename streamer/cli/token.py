@@ -12,7 +12,6 @@ from ..config import Config, load_config
 from ..errors import ConfigError
 from .console import one_line_errors
 
-
 HOLDS = 60  # minutes
 
 
