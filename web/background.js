@@ -1,7 +1,7 @@
 // What is behind the person, and the page with the picture alone.
 
 import { api, name } from "./control.js";
-import { authorized, withToken } from "./rtc.js";
+import { authorized, linked } from "./rtc.js";
 
 const $ = (id) => document.getElementById(id);
 const view = `/view/${encodeURIComponent(name)}`;
@@ -9,8 +9,8 @@ const view = `/view/${encodeURIComponent(name)}`;
 export class Background {
   constructor(control, attempt) {
     this.control = control;
-    $("clean").href = withToken(view);
-    $("clean-cut").href = withToken(`${view}?background=transparent`);
+    $("clean").href = linked(view);
+    $("clean-cut").href = linked(`${view}?background=transparent`);
     $("background").addEventListener("change", attempt(() => this.choose()));
     $("background-colour").addEventListener("change", attempt(() => this.set($("background-colour").value)));
     $("background-picture").addEventListener("change", attempt((event) => this.upload(event.target)));

@@ -11,6 +11,8 @@ const given = (part) => new URLSearchParams(part.slice(1)).get("token");
 const token = given(location.hash) || given(location.search);
 
 export const authorized = (headers = {}) => (token ? { ...headers, Authorization: `Bearer ${token}` } : headers);
+// Of a page of ours: what follows # is sent to no server, and stands in no log.
+export const linked = (page) => (token ? `${page}#token=${encodeURIComponent(token)}` : page);
 export const withToken = (url) => (token ? `${url}${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : url);
 
 // TURN and STUN servers that the server names (RFC 9725 §4.6).

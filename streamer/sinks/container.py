@@ -75,9 +75,10 @@ class Container:
             self._encode(silence())
 
     def _encode(self, chunk: av.AudioFrame) -> None:
-        chunk.pts, chunk.time_base, chunk.sample_rate = self._heard, Fraction(1, RATE), RATE
-        self._heard += chunk.samples
-        self._target.mux(self._audio.encode(chunk))
+        own = av.AudioFrame.from_ndarray(chunk.to_ndarray(), chunk.format.name, chunk.layout.name)  # others write `chunk`, too
+        own.pts, own.time_base, own.sample_rate = self._heard, Fraction(1, RATE), RATE
+        self._heard += own.samples
+        self._target.mux(self._audio.encode(own))
 
     def close(self) -> None:
         try:

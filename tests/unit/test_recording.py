@@ -96,6 +96,7 @@ def test_picture_and_sound_stand_in_a_file_as_they_came(tmp_path: Path) -> None:
             chunk = av.AudioFrame.from_ndarray(np.repeat(wave.astype(np.int16), 2)[None], format="s16", layout="stereo")
             chunk.sample_rate = RATE
             recording.write_sound(chunk, 100 + time_s)
+            assert chunk.pts is None, "another output may be about to write the same one"
             continue
         frame = AnimatedFrame(planar(np.full((64, 64, 3), 255 * on, np.uint8)), 0.0, 0, _SEAL)
         if not time_s:
