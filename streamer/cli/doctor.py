@@ -90,7 +90,7 @@ def _liveportrait(config: Config) -> Finding:
     here = f"PyTorch {version('torch')}, {cuda_device() or 'no CUDA device'}"
     folder = config.liveportrait.settings().checkpoints or models.folder()
     if missing := missing_files(folder):
-        what = f"{here}; {len(missing)} of its five checkpoint files are not in {folder}"
+        what = f"{here}; {len(missing)} of five checkpoint files are not in {folder}"
         return Finding(name, None, what, "puppetcast models fetch liveportrait (520 MB)")
     return Finding(name, True, f"{here}; checkpoints in {folder}")
 

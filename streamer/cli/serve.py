@@ -99,7 +99,10 @@ def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
     if server.is_token_new:
         console.print("others can reach this server, so a token was made; the link above has it, and is shown this once")
     elif token:
-        console.print("a token is needed: 'puppetcast token' shows the link, and makes links that hold for a while")
+        console.print(
+            f"a token is needed: 'puppetcast token --address {url}' shows the link; with --view STREAM it makes one for a while",
+            soft_wrap=True,
+        )
     if lan:
         tell_phones(server.config, url)
     if wanted and not webbrowser.open(link):
