@@ -36,7 +36,7 @@ export class Calls {
 function tell(line, output, words) {
   const wrong = Boolean(output?.detail) && output.state !== "live";
   const why = wrong && output.detail.replace(`${output.name}: `, "");
-  const again = output?.state === "failed" ? "" : " It is tried again and again.";
+  const again = output?.state === "failed" ? "" : " It keeps trying.";
   const text = wrong ? `${why[0].toUpperCase()}${why.slice(1)}.${again}` : !output ? words.off : words[output.state] ?? words.opening;
   if (line.textContent !== text) line.textContent = text;
   line.classList.toggle("bad", wrong);

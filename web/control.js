@@ -8,7 +8,7 @@ const NO_TOKEN = "This server asks for a token. Open the page by the link that i
 const WRONG_TOKEN = "The token in this page's address does not allow that. Ask the server's owner for another link.";
 const ANEW = "Scan a new code: “Phone as camera” on the server's own page shows it.";
 const CHANGED = `This link does not hold any more: the server's token was changed. ${ANEW}`;
-const ENDED = `This link has ended: it held for a while. ${ANEW}`;
+const ENDED = `This link has expired. ${ANEW}`;
 export const name = new URLSearchParams(location.search).get("stream") || "live";
 export const api = `/api/streams/${encodeURIComponent(name)}`;
 
@@ -37,8 +37,8 @@ export function words(problem) {
 export function refusal(problem) {
   const { Authorization: sent } = authorized();
   if (!sent || !REFUSED.test(problem.message)) return "";
-  const until = sent.match(/^Bearer link\.\w+\.[\w-]+\.(\d+)\./)?.[1];
-  if (!until) return WRONG_TOKEN;
+  const [, stream, until] = sent.match(/^Bearer link\.\w+\.([\w-]+)\.(\d+)\./) ?? [];
+  if (stream !== name) return WRONG_TOKEN; // of another one, or no link for a while
   return Date.now() > until * 1000 ? ENDED : CHANGED;
 }
 

@@ -70,6 +70,7 @@ class Config(BaseSettings):
 def load_config(path: Path | None = None) -> Config:
     """Read `path`, or take the defaults; ConfigError names the key, its line, and what is wrong with it."""
     data, lines = ({}, {}) if path is None else read_yaml(path)
+    _check_variables()
     try:
         return Config(**data)
     except ValidationError as exc:
@@ -101,6 +102,14 @@ def _explain(exc: ValidationError, where: str, lines: Lines) -> str:
             given = "" if hidden else f" (given: {error['input']!r})"
         problems.append(f"{_place(loc, lines)}{key and f'{key}: '}{wrong}{given}")
     return f"{where}: " + "; ".join(problems)
+
+
+def _check_variables() -> None:
+    """Those of sections that are none: pydantic passes over them."""
+    for variable in os.environ:
+        section, of_section, _ = variable.lower().removeprefix("puppetcast_").partition("__")
+        if variable.upper().startswith("PUPPETCAST_") and of_section and section not in Config.model_fields:
+            raise ConfigError(f"variable {variable}: {section}: unknown key; {_instead((section,))}")
 
 
 def _instead(key: Key) -> str:

@@ -316,7 +316,7 @@ def test_the_switch_of_the_virtual_camera_says_how_it_is(page, http, tmp_path, m
     page.locator("#calls summary").click()
     page.locator("#virtual_camera").check()
     line = page.locator("#virtual_camera-state")
-    expect(line).to_have_text(re.compile(f"No device found at {device.node}; load one with .* It is tried again and again."))
+    expect(line).to_have_text(re.compile(f"No device found at {device.node}; load one with .* It keeps trying."))
     device.node.touch()
     expect(line).to_have_text("On. Choose it in your call as the camera.")
     page.locator("#virtual_camera").uncheck()
@@ -330,7 +330,7 @@ def test_who_only_this_machine_reaches_has_no_code_for_phones(page):
 
 
 @pytest.mark.parametrize(
-    ("until", "told"), [("1000", "This link has ended"), ("99999999999", "This link does not hold any more")]
+    ("until", "told"), [("1000", "This link has expired"), ("99999999999", "This link does not hold any more")]
 )
 def test_a_link_of_before_says_what_has_become_of_it(blank, server, until, told):
     blank.goto(f"{server.url}/#token=link.control.live.{until}.{'x' * 43}")

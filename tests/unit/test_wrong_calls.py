@@ -179,6 +179,7 @@ def test_each_wrong_call_is_told_in_one_line(desk, taken_port, shell):
             "x",
             "variable PUPPETCAST_HTTP: not JSON; set its keys one by one, such as PUPPETCAST_HTTP__PORT=9000",
         ),
+        ("PUPPETCAST_HTP__PORT", "1", "variable PUPPETCAST_HTP__PORT: htp: unknown key; did you mean 'http'?"),
         ("PUPPETCAST_AUTH__TOKN", "a", "variable PUPPETCAST_AUTH__TOKN: auth.tokn: unknown key; did you mean 'token'?"),
     ],
 )
