@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -12,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from ..errors import Overloaded, TooManyRequests
+from ..timers import pause
 from .bodies import Body
 
 DELAY_S = 0.1  # before a guess that is not looked at is refused: the next one comes after it
@@ -79,7 +79,7 @@ class Guarded(APIRoute):
             try:
                 app.access.check(request, asked)
             except TooManyRequests:
-                await asyncio.sleep(DELAY_S)
+                await pause(DELAY_S)
                 raise
             most = asked.max_bytes or app.http.max_body_kb * 1024
             body = Body(request, most, app.http.body_timeout_s, tells_length=asked.tells_length)

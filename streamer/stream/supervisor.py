@@ -18,6 +18,7 @@ from pipeline.stage import AnimationStage
 from ..backoff import Backoff
 from ..config import Device
 from ..errors import StreamerError
+from ..timers import pause
 from .stages import Stages
 from .status import HANG_S, Part
 from .stream import Shown, Stream
@@ -84,7 +85,7 @@ class Supervisor:
         self._looked_s = self._clock()
         try:
             while True:
-                await asyncio.sleep(LOOK_S)
+                await pause(LOOK_S)
                 try:
                     self.look()
                 except Exception:  # nobody looks after this one
