@@ -119,7 +119,7 @@ class Engine(Protocol):
 
     max_batch: streams in one call. overlaps: `submit` returns while the device still works. on_cpu: the device is the
     processor itself. by_size: a frame of a larger picture takes longer. lacks: names of what in `Tuning` has no effect.
-    faces: how drivers' faces are found.
+    unseen: names of shapes that move nothing. faces: how drivers' faces are found.
     """
 
     name: str
@@ -128,6 +128,7 @@ class Engine(Protocol):
     on_cpu: bool
     by_size: bool
     lacks: frozenset[str]
+    unseen: frozenset[str]
     faces: Faces
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Prepared:

@@ -91,6 +91,7 @@ class FakeEngine:
     on_cpu = True
     by_size = False
     lacks: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
     faces = faces_by(None)
 
     def __init__(
@@ -112,7 +113,7 @@ class FakeEngine:
         self._free_s = float("-inf")
         self.puppeteers: list[Any] = []
         if engine is not None:
-            self.lacks = engine.lacks
+            self.lacks, self.unseen = engine.lacks, engine.unseen
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Any:
         return FakePrepared() if self._engine is None else self._engine.prepare(portrait, max_side, max_crop)
