@@ -19,6 +19,7 @@ from .frames import Driving, Image
 from .liveportrait.files import is_installed, missing_files, need_extra
 from .liveportrait.options import Settings
 from .portrait import Portrait
+from .shapes.shapes import Held
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +75,18 @@ class Puppeteer(Protocol):
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next picture on."""
 
+    def pose(self, held: Held) -> None:
+        """Show named shapes beside the driver's motion, from the next picture on; `shapes.NOTHING` for none."""
+
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""
+
+    def at_rest(self, time_s: float) -> Any | None:
+        """What `Engine.submit` needs where nobody drives: what is held, and idle life. None for the portrait at rest."""
+
+    @property
+    def idle_s(self) -> float | None:
+        """How long the next `at_rest` may be waited for; None for as long as nothing else is held."""
 
     @property
     def drivers(self) -> Drivers | None:

@@ -22,6 +22,7 @@ from pipeline.heartbeat import Heartbeat
 from pipeline.lane import Lane
 from pipeline.portrait import Portrait
 from pipeline.runners import Feed
+from pipeline.shapes.shapes import Held
 from pipeline.stage import AnimationStage, Work
 from streamer.stream.intake import Intake
 
@@ -216,7 +217,15 @@ class FakePuppeteer(Follower):
         if now:
             self._offset = self._shown - target
         self._shown = target + self._offset * share
-        return round(min(max(REST + self._shown, 0), 255))
+        return self._level(self._shown, self.holding(time_s, keeper.state is not FaceState.NO_FACE))
+
+    def at_rest(self, time_s: float) -> int | None:
+        held = self.holding(time_s, driven=False)
+        return self._level(0.0, held) if held.shapes.values else None
+
+    @staticmethod
+    def _level(shown: float, held: Held) -> int:
+        return round(min(max(REST + shown + 100 * held.shapes["jawOpen"], 0), 255))
 
     def animate(self, prepared: FakePrepared, image: Image, time_s: float) -> Image:
         return np.full_like(prepared.still, self.follow(Driving(image, time_s)))

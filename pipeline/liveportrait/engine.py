@@ -237,6 +237,9 @@ class LivePortraitPuppeteer(MotionFollower):
         seen, reference = self.see(driving.image, driving.time_s), self.reference
         return None if seen is None or reference is None else Sight(driving, seen, reference, self._row, self.tuning)
 
+    def at_rest(self, time_s: float) -> Given | None:
+        return None
+
     def render(self, source: LivePortraitPrepared, seen: Sight | Given | None) -> Image:
         return self._engine.render(source, seen)
 
