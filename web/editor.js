@@ -8,10 +8,10 @@ import { authorized } from "./rtc.js";
 // What the page calls the server's sliders, in groups.
 const GROUPS = {
   Head: { yaw: "Turn", pitch: "Nod", roll: "Tilt" },
-  Eyes: {
-    gazeX: "Look to the side", gazeY: "Look up or down", blinkLeft: "Left lid", blinkRight: "Right lid", brows: "Brows",
+  "Eyes and brows": {
+    gazeX: "Look sideways", gazeY: "Look up, down", blinkLeft: "Left lid", blinkRight: "Right lid", brows: "Brows",
   },
-  Mouth: { smile: "Smile", frown: "Frown", mouthOpen: "Open", pucker: "Pucker", puff: "Puff" },
+  Mouth: { smile: "Smile", frown: "Frown", mouthOpen: "Open mouth", pucker: "Pucker", puff: "Puffed cheeks" },
 };
 const SPACING_MS = 60; // between the commands of a slider that is being moved
 const $ = (id) => document.getElementById(id);
@@ -103,7 +103,7 @@ export class Editor {
       const name = output.dataset.pose;
       const value = this.value(name);
       const degrees = isDegrees(this.sliders[name]);
-      const text = degrees ? `${Math.round(value)}°` : `${Math.round(100 * value)} %`;
+      const text = (degrees ? `${Math.round(value)}°` : `${Math.round(100 * value)} %`).replace("-", "−");
       output.textContent = text;
       const input = $(`pose-${name}`);
       if (Number(input.value) !== value) input.value = value;

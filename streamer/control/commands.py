@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -38,6 +39,10 @@ class PresetSwitch(BaseModel):
     on: StrictBool | None = None
 
 
+def _by_name(preset: Any) -> Any:
+    return {"name": preset} if isinstance(preset, str) else preset
+
+
 class Actions(BaseModel):
     """A command: what is to be changed; what is not named stays. All of it is checked before any of it is done."""
 
@@ -61,7 +66,7 @@ class Actions(BaseModel):
     virtual_microphone: bool | None = Field(
         None, description="true gives the delayed sound as a microphone of the server's machine, for calls; false ends that."
     )
-    preset: str | PresetSwitch | None = Field(
+    preset: Annotated[PresetSwitch, BeforeValidator(_by_name)] | None = Field(
         None,
         description='Toggles a preset by its name; {"name": "Smile", "on": true} switches it on. GET /api/presets lists them.',
     )
@@ -76,11 +81,6 @@ class Actions(BaseModel):
 
 # Those that take no value: to name them is to ask for them.
 BARE = tuple(name for name, field in Actions.model_fields.items() if Literal[True] in get_args(field.annotation))
-
-
-def switched(preset: str | PresetSwitch) -> PresetSwitch:
-    """What a command says of a preset: its bare name switches it over."""
-    return PresetSwitch(name=preset) if isinstance(preset, str) else preset
 
 
 def _optional(name: str) -> tuple[Any, Any]:

@@ -35,7 +35,7 @@ from ..stream.stages import Stages
 from ..stream.stream import Shown, Stream
 from ..stream.supervisor import Supervisor
 from .backgrounds import Backgrounds
-from .commands import Actions, explain, read_change, read_envelope, refusal, switched
+from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Events
 from .gallery import Gallery
 from .persistence import Memory
@@ -237,9 +237,12 @@ class Control:
         if getattr(change, "background", None) == PICTURE:
             self.backgrounds.get(stream.name)
         if change.preset is not None:
-            self.presets.get(switched(change.preset).name)
+            self.presets.get(change.preset.name)
         if change.shapes is not None:
-            parse(change.shapes)
+            try:
+                parse(change.shapes)
+            except PuppetError as exc:
+                raise BadCommand(f"shapes: {exc}") from exc
         wanted = change.model_dump(include=set(Puppet.model_fields), exclude_unset=True)
         lacks = sorted(key for key in stream.engine.lacks & wanted.keys() if wanted[key] and not change.engine)
         if lacks:
@@ -269,8 +272,7 @@ class Control:
         if change.clear_shapes:
             stream.poses.clear()
         if change.preset is not None:
-            wanted = switched(change.preset)
-            stream.poses.press(self.presets.get(wanted.name), wanted.on)
+            stream.poses.press(self.presets.get(change.preset.name), change.preset.on)
         if change.shapes is not None:
             stream.poses.hold(change.shapes)
         stream.intake.wake()  # a lane at rest waits for nothing else
