@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
+from pipeline.budget import FrameBudget
 from pipeline.errors import PuppetError
+from pipeline.lane import Lane, Screen
 from pipeline.shapes.ease import MOST_STEP_S, SETTLED, Easing, Hold
 from pipeline.shapes.names import REGIONS
 from pipeline.shapes.preset import Preset, shipped
+from pipeline.stage import AnimationStage
 from streamer.config import Portraits
 from streamer.control.presets import HOTKEYS, MAX_BYTES, MAX_COUNT, Presets
 from streamer.errors import BadPreset, CannotKeep, PresetsFull, UnknownPreset
 from streamer.stream.poses import Poses
+
+from ..fakes import REST, FakeEngine, FakePrepared, FakePuppeteer, ManualTime, camera_frame
 
 SMILE = {"version": 1, "shapes": {"mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}}
 FRAME_S = 1 / 30
@@ -113,6 +119,70 @@ def test_no_sequence_of_presses_makes_a_step_above_that_of_one_press():
             before = now
 
     check()
+
+
+@pytest.fixture
+def puppet():
+    """A lane that nobody drives yet, stepped by hand; a jaw that opens is bright."""
+    return Puppet()
+
+
+class Puppet:
+    def __init__(self) -> None:
+        self.time, self.poses, self.shown = ManualTime(), Poses(), list[int]()
+        self.stage = AnimationStage(FakeEngine(self.time), clock=self.time)
+        screen = Screen(FakePrepared(), lambda frame: self.shown.append(int(frame.yuv[0, 0])), self.time)
+        budget = FrameBudget(max_frames=60, clock=self.time)
+        self.lane = Lane(FakePuppeteer(), screen, budget, clock=self.time, easing=self.poses.easing)
+        self.lane.step(None)
+
+    def wait(self, seconds: float, level: int | None = None) -> list[int]:
+        """How bright the pictures of this time are. level: of a driver."""
+        before, end_s = len(self.shown), self.time() + seconds
+        while self.time() < end_s:
+            wait_s = FRAME_S if level is not None else self.lane.wait_s
+            if wait_s is None:
+                self.time.now = end_s
+            else:
+                self.time.sleep(wait_s)
+                work = self.lane.step(None if level is None else camera_frame(level, self.time()))
+                if work is not None:
+                    self.stage.offer(work)
+                    self.stage.step(self.stage.take())
+        return self.shown[before:]
+
+
+OPEN = Preset.read({"name": "open", "shapes": {"jawOpen": 1}, "ease_s": 0.4})
+
+
+def test_without_a_driver_a_preset_is_shown_and_then_nothing_more_is_made(puppet):
+    assert puppet.wait(5.0) == []
+    puppet.poses.press(OPEN)
+    levels = puppet.wait(3.0)
+    assert levels[-1] == REST + 100
+    assert levels == sorted(levels)
+    assert max(np.diff(levels)) <= 100 * most_step(1.0, FRAME_S, 0.4) + 1
+    assert len(levels) < 40, "a pose that stands still costs nothing"
+    assert puppet.lane.wait_s is None
+    puppet.poses.press(OPEN)
+    assert puppet.wait(3.0)[-1] == REST
+    assert puppet.lane.wait_s is None
+
+
+def test_a_pose_is_there_again_when_the_driver_has_gone(puppet):
+    puppet.poses.press(OPEN)
+    puppet.wait(3.0)
+    assert puppet.wait(3.0, level=REST)[-1] == REST + 100
+    levels = puppet.wait(6.0)
+    assert levels[-1] == REST + 100
+    assert puppet.lane.wait_s is None
+
+
+def test_an_engine_that_fails_at_a_pose_is_not_asked_for_ever(puppet, monkeypatch):
+    monkeypatch.setattr(puppet.lane.puppeteer, "at_rest", lambda time_s: 1 / 0)
+    puppet.poses.press(OPEN)
+    assert puppet.wait(3.0) == []
+    assert puppet.lane.wait_s is None
 
 
 def test_presets_are_there_after_a_restart_with_their_keys(opened):
