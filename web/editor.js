@@ -99,6 +99,7 @@ export class Editor {
   }
 
   show() {
+    $("pose-said").textContent = "";
     for (const output of document.querySelectorAll("[data-pose]")) {
       const name = output.dataset.pose;
       const value = this.value(name);
@@ -183,6 +184,7 @@ export class Editor {
 
   async save() {
     const name = $("pose-name").value.trim();
+    $("pose-said").textContent = "";
     if (!Object.keys(this.pose).length) throw new Error("The face is at rest: move a slider first.");
     const key = $("pose-key").value;
     const preset = { version: 1, shapes: this.pose, mode: $("pose-mode").value };

@@ -85,14 +85,24 @@ class Presets:
             raise BadPreset(f"preset '{name}' comes with the program and cannot be deleted")
         self._change(name, lambda: self._path(f"{name}.json").unlink(missing_ok=True))
         del self._own[name]
+        if name in self._hotkeys and name not in self.shipped:  # who had the key at first has it again
+            key = self._hotkeys.index(name)
+            first = self._first_hotkeys()[key]
+            self._set_hotkeys([*self._hotkeys[:key], "" if first in self._hotkeys else first, *self._hotkeys[key + 1 :]])
         self.changes += 1
         return self.shipped.get(name)
 
     def _assign(self, name: str, hotkey: int) -> None:
         keys = ["" if other == name else other for other in self._hotkeys]
         keys[hotkey - 1] = name
+        self._set_hotkeys(keys)
+
+    def _set_hotkeys(self, keys: list[str]) -> None:
         self._write(HOTKEYS, keys)
         self._hotkeys = keys
+
+    def _first_hotkeys(self) -> list[str]:
+        return [*self.shipped, *[""] * KEYS][:KEYS]
 
     def _path(self, name: str) -> Path:
         return (self._folder or Path()) / name
@@ -131,7 +141,7 @@ class Presets:
         return found
 
     def _read_hotkeys(self) -> list[str]:
-        default = [*self.shipped, *[""] * KEYS][:KEYS]
+        default = self._first_hotkeys()
         path = self._path(HOTKEYS)
         if self._folder is None or not path.exists():
             return default

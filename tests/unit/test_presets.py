@@ -193,6 +193,8 @@ def test_presets_are_there_after_a_restart_with_their_keys(opened):
     again = opened()
     assert again.get("Äh Kuß") == kept
     assert (again.hotkey("Äh Kuß"), again.hotkey("Smile"), again.is_own("Äh Kuß")) == (1, None, True)
+    again.delete("Äh Kuß")
+    assert opened().hotkey("Smile") == 1, "who had the key at first has it again"
     again.put("Smile", SMILE)
     assert opened().get("Smile").shapes["mouthSmileLeft"] == 0.6
     back = again.delete("Smile")
