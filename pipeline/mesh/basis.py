@@ -23,24 +23,23 @@ SLIT = CORNER[1]
 
 
 class Pull(NamedTuple):
-    """The face moves by `by` at `at`, less around it: reach is where it falls to 1/e along x and y. only: UPPER or LOWER."""
+    """The face moves by `by` at `at`, less around it: reach is where it falls to 1/e along x and y. only: UPPER or LOWER. stiff:
+    what is well within the reach keeps its form."""
 
     at: tuple[float, float]
     reach: tuple[float, float]
     by: tuple[float, float, float]
     only: str = ""
+    stiff: bool = False
 
 
 # Of the person's left, or of the middle.
 PULLS: dict[str, tuple[Pull, ...]] = {
-    "browInnerUp": (
-        Pull((0.26, -0.44), (0.34, 0.26), (0.0, -0.125, 0.0)),
-        Pull((-0.26, -0.44), (0.34, 0.26), (0.0, -0.125, 0.0)),
-    ),
-    "browOuterUpLeft": (Pull((0.74, -0.50), (0.34, 0.26), (0.0, -0.115, 0.0)),),
+    "browInnerUp": tuple(Pull((side * 0.26, -0.44), (0.28, 0.30), (0.0, -0.12, 0.0), stiff=True) for side in (1, -1)),
+    "browOuterUpLeft": (Pull((0.82, -0.48), (0.34, 0.30), (0.0, -0.11, 0.0), stiff=True),),
     "browDownLeft": (
-        Pull((0.28, -0.40), (0.28, 0.20), (-0.035, 0.075, 0.0)),
-        Pull((0.66, -0.48), (0.30, 0.20), (-0.015, 0.055, 0.0)),
+        Pull((0.24, -0.42), (0.28, 0.24), (-0.03, 0.07, 0.0), stiff=True),
+        Pull((0.78, -0.48), (0.34, 0.24), (-0.015, 0.05, 0.0), stiff=True),
     ),
     "cheekPuff": tuple(
         pull
@@ -76,8 +75,9 @@ PULLS: dict[str, tuple[Pull, ...]] = {
     "jawForward": (Pull((0.0, 1.42), (0.55, 0.40), (0.0, -0.01, -0.12), LOWER),),
 }
 # Eye openings that shapes of the lids add, and eye widths that a look goes: to the person's left and down.
-OPENED = {"eyeBlink": -1.0, "eyeSquint": -0.32, "eyeWide": 0.28}
-LOOK = (0.26, 0.10)
+OPENED = {"eyeBlink": -1.0, "eyeSquint": -0.32, "eyeWide": 0.2}
+LOOK = (0.21, 0.085)
+CLOSING = ("mouthPucker", "mouthClose", "cheekPuff", "mouthFrownLeft", "mouthPressLeft", "mouthRollLower")  # shut parted lips
 JAW_DOWN, JAW_BACK, JAW_ASIDE = 0.36, 0.10, 0.13
 HINGE, AHEAD = 0.90, 0.76  # depth at which the jaw turns, and how far the chin is before it
 
@@ -106,7 +106,8 @@ def mirrored(offsets: Array) -> Array:
 
 def _pulled(pull: Pull) -> Array:
     away = (canonical.face()[:, :2] - np.array(pull.at)) / pull.reach
-    near = np.exp(-np.square(away).sum(axis=1))
+    squared = np.square(away).sum(axis=1)
+    near = np.exp(-np.square(squared) if pull.stiff else -squared)
     if pull.only:
         near = near * (below_slit() if pull.only == LOWER else 1 - below_slit())
     return np.asarray(near[:, None] * np.array(pull.by), np.float32)

@@ -11,7 +11,7 @@ from ..face.motion import Motion, mouth_width, rest
 from ..follow.tuning import region_weights
 from ..shapes.names import ARKIT
 from ..shapes.shapes import Held, Shapes
-from .basis import LOOK, OPENED, basis
+from .basis import CLOSING, LOOK, OPENED, basis
 from .pose import LIPS, TURN_GAIN
 
 WIDEST_OPEN = 1.3
@@ -31,6 +31,7 @@ def motion_of(shapes: Shapes) -> Motion:
         openness=np.clip(opened, 0.0, WIDEST_OPEN).astype(np.float32),
         gaze=np.array([_gaze(shapes, side) for side in SIDES], np.float32),
         mouth_width=mouth_width(canonical.face()),
+        shut=max(shapes[name] for name in CLOSING),
     )
 
 
@@ -48,6 +49,7 @@ def posed(motion: Motion, held: Held) -> Motion:
         expression=own.expression + expression,
         openness=np.clip(own.openness + more.openness - 1.0, 0.0, WIDEST_OPEN),
         gaze=own.gaze + more.gaze,
+        shut=max(own.shut, more.shut),
     )
 
 
