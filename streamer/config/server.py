@@ -49,6 +49,11 @@ class Http(Section):
     max_body_kb: int = Field(
         64, ge=1, le=10_000, description="Largest body of a request, in KB. Pictures and clips have limits of their own."
     )
+    max_streams: int = Field(
+        32, ge=0, le=1000,
+        description="Largest number of streams up to which PUT /api/streams/NAME adds more; those of the config count, and are "
+        "never refused. 0 lets none be added.",
+    )  # fmt: skip
     max_uploads: int = Field(4, ge=1, le=100, description="Largest number of uploads under way at the same time.")
     max_listeners: int = Field(
         64, ge=1, le=10_000, description="Largest number of answers without an end, events and MJPEG, at the same time."

@@ -56,7 +56,7 @@ def asked(server):
         config = Config.model_validate(data)
         access = Access(config.auth, clock or ManualTime())
         server.control.supervisor._looked_s = float("inf")  # it does not run: after a few seconds it would count as stalled
-        app = create_app(server.control, server.sessions, server.sessions._ice, access, config)
+        app = create_app(server.control, server.sessions, server.sessions._ice, access, config, server.roster)
         return clients(app, address)
 
     return ask
