@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline import models, threads, wheel
+from pipeline.cores import whole
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
@@ -116,7 +116,7 @@ class Server:
         self._reloads: set[asyncio.Task[None]] = set()
         self._faces = faces = find_faces(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
-        settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
+        settings = replace(config.liveportrait.settings(), threads=max(whole(config.device.usable()) - 1, 1))
         device = config.device
         engines = Stages(
             lambda name: engine or open_engine(name, faces, settings), device.gather_ms / 1000, watch_s=device.watchdog_s
@@ -126,7 +126,7 @@ class Server:
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
         self._check_sources(len(config.streams) == 1)
         rtc = config.webrtc
-        ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc)
+        ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc, whole(config.device.usable()))
         outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
         outputs.check(config.streams)
         self._portraits = load_portraits(config, faces)

@@ -18,6 +18,7 @@ from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetE
 from pipeline.face.faces import Faces
 from pipeline.pictures.colours import Colour
 from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait, load_portrait
+from pipeline.stage import AnimationStage
 
 from .. import systemd
 from ..config import PICTURE, Config, Puppet
@@ -145,7 +146,7 @@ class Control:
 
     async def _warmed_up(self) -> None:
         """Without a stream, so that the first one that is added need not wait for the engine."""
-        stage = self._engines.open(self.config.engine.name)
+        stage = await self.stage()
         shown = await self.gallery.prepared(stage.engine, DEFAULT)
         await self._engines.started(stage, shown.prepared)
 
@@ -217,6 +218,10 @@ class Control:
     def states(self) -> list[StreamState]:
         """What all streams do now."""
         return [state_of(stream, self.outputs, self.gallery.changes) for stream in self.streams.values()]
+
+    async def stage(self) -> AnimationStage:
+        """That of streams that name no engine. PuppetError."""
+        return await self._engines.opened(self.config.engine.name)
 
     def devices(self) -> list[DeviceState]:
         """What animates."""

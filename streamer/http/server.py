@@ -23,7 +23,7 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, metrics, phone, pictures, portraits, recordings, streams, whip
+from . import api, last, load, metrics, phone, pictures, portraits, recordings, streams, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts
@@ -76,6 +76,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
     app.include_router(streams.router(control, roster))
+    app.include_router(load.router(control, sessions))
     app.include_router(phone.router(control, config))
     app.include_router(portraits.router(control.gallery))
     app.include_router(recordings.router(control.outputs.library))

@@ -112,6 +112,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def free(self) -> int:
+        """How many more there may be."""
+        return max(self._config.max_sessions - len(self._sessions), 0)
+
     async def publish(
         self, stream: Stream, offer: str, take_over: bool = False, caller: Caller = Caller()
     ) -> tuple[Session, str]:

@@ -68,6 +68,11 @@ async def test_a_stream_comes_and_goes_and_nothing_of_it_is_left(tmp_path):
             session = (await negotiate(http, viewer, "/live/live/whep")).headers["location"]
             await until(lambda: (state := server.control.state("live")).viewers and state.animated > 3)
             assert "live" in (await http.get("/metrics")).text
+            load = (await http.get("/api/load", params={"fps": 15})).json()
+            assert (load["sessions"], load["sessions_free"], load["takes"], load["why"]) == (1, 31, True, "")
+            told = load["streams"]["live"]
+            assert (told["driven"], told["viewers"], told["bitrate_kbps"]) == (True, 1, load["bitrate_kbps"])
+            assert load["share"] >= told["share"] >= 0 < load["free"] < 0.9 + told["cost"]
             assert (await http.delete("/api/streams/live")).status_code == 204
             assert (await http.head(session)).status_code == 404
         for method, path in (("GET", "/api/streams/live"), ("DELETE", "/api/streams/live"), ("POST", "/live/live/whep")):
