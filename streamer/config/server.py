@@ -43,8 +43,8 @@ class Http(Section):
     tls_key: Path | None = Field(None, description="Private key of tls_certificate, a PEM file.")
     trusted_proxies: list[str] = Field(
         default_factory=list,
-        description="IP addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. "
-        "If empty, none are.",
+        description="IP addresses or networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host "
+        "are believed. If empty, none are.",
     )
     max_body_kb: int = Field(
         64, ge=1, le=10_000, description="Largest body of a request, in KB. Pictures and clips have limits of their own."
