@@ -14,7 +14,7 @@ export class Recordings {
     this.running = false;
     this.load = attempt(async () => {
       const why = rights.lacks("control");
-      if (why) $("recordings-none").textContent = why;
+      if (why) $("recordings-none").textContent = `${why} Its recordings are for those who may.`;
       else this.show(await call("GET", "/api/recordings"));
     });
     this.delete = attempt(async (name) => {
