@@ -85,10 +85,10 @@ class Screen:
             self._begin_fade()
 
     def rest(self) -> None:
-        """Show the portrait at rest, and nothing that is still on its way."""
+        """Show the portrait at rest, a clip as it goes on, and nothing that is still on its way."""
         with self._showing:
             self.epoch += 1
-            yuv = planar(self.prepared.still)
+            yuv = planar(self.prepared.at(self._clock()).still)
             self._show(yuv, self._clock(), partial(self.prepared.cut_out, None, yuv))
 
     def animated(self, yuv: Image, captured_s: float, taken_s: float, epoch: int, cut: Callable[[], Image]) -> None:
@@ -144,6 +144,7 @@ class Lane:
         self._mirrored = mirrored
         self._clock = clock
         self._requests: deque[Callable[[], object]] = deque([screen.rest])  # done between two frames
+        self._rested_s = float("-inf")  # when a portrait that moves was shown without a driver
         self._driven_s: float | None = None  # when the last frame came; None at rest
         self._stands = False  # the engine failed, so the last picture stands still
 
@@ -159,6 +160,8 @@ class Lane:
             return 0.0
         if self._driven_s is not None:
             return max(self._driven_s + REST_AFTER_S - self._clock(), 0.0)
+        if self._screen.prepared.fps:
+            return max(self._rested_s + 1 / self._screen.prepared.fps - self._clock(), 0.0)
         return FADE_STEP_S if self._screen.fading else None
 
     def tune(self, tuning: Tuning) -> None:
@@ -192,7 +195,8 @@ class Lane:
             self._driven_s = now_s
             return self._follow(frame, now_s)
         if self._driven_s is None:
-            if self._screen.fading:
+            if self._screen.fading or self._screen.prepared.fps:
+                self._rested_s = now_s
                 self._screen.rest()
         elif now_s >= self._driven_s + REST_AFTER_S:
             self._driven_s = None

@@ -21,6 +21,7 @@ from .face.marks import problem
 from .face.motion import Array, eye_distance, eyes_look_shut
 from .face.search import find_faces
 from .frames import Image
+from .loop import Loop
 from .media.animated import is_motion_jpeg
 from .pictures.colours import GROUND, Colour
 from .pictures.decode import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode, decode_picture
@@ -52,7 +53,8 @@ class Picture:
 class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
     of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
-    puppet of many pictures; about: what a puppet file says of itself; title: what people call it, where that is another name."""
+    puppet of many pictures; about: what a puppet file says of itself; title: what people call it, where that is another name;
+    loop: the clip that it is, and `image` the one of its pictures that is most at rest."""
 
     name: str
     image: Image
@@ -61,6 +63,7 @@ class Portrait:
     more: tuple[Picture, ...] = ()
     about: puppetfile.About | None = None
     title: str = ""
+    loop: Loop | None = None
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""
@@ -71,6 +74,8 @@ class Portrait:
     def with_marks(self, marks: Array) -> Portrait:
         """The same picture, whose face that moves lies where five points (5, 2), in its pixels, place it. Points that are
         moved a little correct the landmarks; others were of something else. MarksError, PortraitError for a puppet."""
+        if self.loop is not None:
+            raise PortraitError(f"{self.name}: a clip; its face is followed through it, and is not placed by hand")
         if self.more:
             raise PortraitError(f"{self.name}: a puppet brings its face with it, in {1 + len(self.more)} pictures")
         _check_marks(self.name, self.image, marks)
@@ -84,6 +89,11 @@ class Portrait:
     def face(self) -> int:
         """Which of the faces moves, counted from the left."""
         return next((k for k, face in enumerate(self.others) if face is self.landmarks), 0)
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures of one face were given; a clip counts as one, as it is the same face going on."""
+        return 1 if self.loop is not None else 1 + len(self.more)
 
     @property
     def eyes_shut(self) -> bool:

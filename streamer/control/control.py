@@ -16,7 +16,8 @@ from pipeline.engine import AUTO, ENGINES, Engine
 from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.pictures.colours import Colour
-from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
+from pipeline.portrait import DEMO_CLIP, Portrait
+from pipeline.puppet.moving import load_any
 
 from .. import systemd
 from ..config import PICTURE, Config, Puppet
@@ -304,5 +305,5 @@ def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
 
 def _portrait_of(stream: StreamConfig, faces: Faces, ground: Colour) -> Portrait:
     marks = None if stream.marks is None else np.array(stream.marks, np.float32)
-    portrait = load_portrait(stream.portrait, faces, marks, ground)
+    portrait = load_any(stream.portrait, faces, marks, ground)
     return portrait if stream.face is None else portrait.with_face(stream.face)
