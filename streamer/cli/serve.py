@@ -33,7 +33,8 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, up to 65535; 0 takes a free one.")] = None,
     portrait: Annotated[
-        str | None, typer.Option(help="Portrait of the stream 'live': name of a bundled portrait, a picture or a .puppet file.")
+        str | None,
+        typer.Option(help="Portrait of the stream 'live': name of a bundled portrait, a picture, a .puppet file or a clip."),
     ] = None,
     marks: Marks = None,
     face: Face = None,

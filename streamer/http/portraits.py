@@ -65,7 +65,7 @@ def router(gallery: Gallery) -> APIRouter:
     async def portraits() -> list[PortraitInfo]:
         return await gallery.infos()
 
-    @api.post("", status_code=201, summary="Upload a portrait: a picture, or a .puppet file")
+    @api.post("", status_code=201, summary="Upload a portrait: a picture, a .puppet file, or a clip that goes on moving")
     @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def upload(
         file: Annotated[UploadFile, File()],
