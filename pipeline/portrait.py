@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -215,8 +216,19 @@ def load_portrait(where: str, faces: Faces, marks: Array | None = None, ground: 
     """A bundled portrait by name, or a picture or puppet file by path. See `read_portrait`."""
     path = find_portrait(where)
     if path is not None:
-        return read_portrait(path.name, read_bytes(path), faces, marks, ground)
+        with named_as_given(path.name, where):
+            return read_portrait(path.name, read_bytes(path), faces, marks, ground)
     return bundled(where) if marks is None else make_portrait(where, bundled(where).image, faces, marks)
+
+
+@contextmanager
+def named_as_given(name: str, where: str) -> Iterator[None]:
+    """What is wrong with a file that goes by `name` is told under the path that was given."""
+    try:
+        yield
+    except PortraitError as exc:
+        said = str(exc)
+        raise type(exc)(where + said.removeprefix(name) if said.startswith(f"{name}:") else said) from exc
 
 
 def find_portrait(where: str) -> Path | None:

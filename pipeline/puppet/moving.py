@@ -23,7 +23,7 @@ from ..media.animated import is_motion_jpeg
 from ..pictures.colours import GROUND, Colour
 from ..pictures.decode import MAX_PIXELS
 from ..pictures.formats import DAMAGED, moves, opened
-from ..portrait import Picture, Portrait, find_portrait, load_portrait
+from ..portrait import Picture, Portrait, find_portrait, load_portrait, named_as_given
 from ..puppetfile import is_puppet
 from .make import Look, assemble, face_of, select
 
@@ -78,7 +78,8 @@ def load_any(where: str, faces: Faces, marks: Array | None = None, ground: Colou
     path = find_portrait(where)
     if path is None or marks is not None or not is_moving(path):
         return load_portrait(where, faces, marks, ground)
-    return moving(path, path.name, faces, told(path.name))
+    with named_as_given(path.name, where):
+        return moving(path, path.name, faces, told(path.name))
 
 
 def told(name: str) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +17,7 @@ from pipeline.face.faces import Faces
 from pipeline.follow.tuning import Tuning
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.animate import check_paths, is_clip
-from pipeline.offline.batch import Job, are_several
+from pipeline.offline.batch import Job, are_several, beside
 from pipeline.offline.formats import parse_size
 from pipeline.offline.mux import Result, Sound
 from pipeline.pictures.colours import Colour, parse_colour
@@ -75,7 +74,7 @@ from .console import (
     tidy_end,
     warn,
 )
-from .files import STANDARD, plan, read_standard_input, run_all, standard_streams, write_standard_output
+from .files import STANDARD, in_words, plan, read_standard_input, run_all, standard_streams, write_standard_output
 
 MOSTLY = 0.5  # share of the frames in which a face should be followed
 # Options that are given by their opposite.
@@ -173,7 +172,7 @@ def animate(
 
         tell = partial(_tell, engine=opened, folder=folder)
         if are_several(drivers):
-            run_all(jobs, check, run, tell, folder)
+            run_all(jobs, check, run, tell, folder, beside(drivers))
             return
         with bar(drivers[0].name) as progress:
             result = run(jobs[0], progress)
@@ -184,15 +183,14 @@ def animate(
 
 def _tell(job: Job, result: Result, engine: Engine, folder: Path) -> None:
     """What became of a driver."""
-    driver = job.driver.name if job.driver.parent == folder else job.driver
+    driver, out = (in_words(str(path), folder) for path in (job.driver, job.out))
     if not result.tracked:
         warn(f"no face was followed in {driver}; the portrait rests throughout")
     elif result.tracked < MOSTLY * result.frames:
         warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
     for note in result.notes:
-        warn(note.replace(f"{folder}{os.sep}", ""))
+        warn(in_words(note, folder))
     followed = f"followed in {result.tracked} of {result.frames} frames"
-    out = job.out.name if job.out.parent == folder else job.out
     console.print(f"{out}: {followed}, engine {engine.name}, tracker {result.tracker}")
 
 
