@@ -1,5 +1,7 @@
-"""What presses of presets look like: the largest step of a landmark after each, against the driving clip's own steps.
+"""What presses of presets look like: how far a landmark goes from frame to frame, against the driving clip's own steps.
 
+p99_own: of the clip's steps without presses. added: the largest step of the difference that a preset makes, coming or going;
+largest: the largest step of all while it comes, is there and goes, in frames where the clip's own one is no larger than p99.
 `python -m bench.presses CLIP [PORTRAIT]`; lengths are pixels at 512², as `bench stability` has them.
 """
 
@@ -63,15 +65,13 @@ def main(clip: str, portrait: str = "astronaut") -> None:
     bench = Bench(open_engine("mesh", faces), load_portrait(portrait, faces), model)
     there = [picture(frame) for frame in islice(pictures(open_clip(Path(clip))), 240)]
     frames = list(islice(cycle([*there, *there[-2:0:-1]]), 2 * EACH * len(PRESETS)))
-    own = _steps(bench.landmarks(animated(bench, frames, False)))
-    pressed = _steps(bench.landmarks(animated(bench, frames, True)))
-    out = {"clip": Path(clip).name, "portrait": portrait, "p99_own": round(float(np.percentile(own, 99)), 2)}
+    own, pressed = (bench.landmarks(animated(bench, frames, on)) for on in (False, True))
+    p99 = float(np.percentile(_steps(own), 99))
+    added, steps = _steps(pressed - own), np.where(_steps(own) <= p99, _steps(pressed), 0.0)
+    out = {"clip": Path(clip).name, "portrait": portrait, "p99_own": round(p99, 2)}
     for number, preset in enumerate(PRESETS):
-        on, off = (slice(at, at + EACH) for at in (2 * number * EACH, (2 * number + 1) * EACH))
-        out[preset.name] = {
-            "on": round(float(pressed[on].max()), 2), "off": round(float(pressed[off].max()), 2),
-            "without": round(float(max(own[on].max(), own[off].max())), 2),
-        }  # fmt: skip
+        both = slice(2 * number * EACH, 2 * (number + 1) * EACH)
+        out[preset.name] = {"added": round(float(added[both].max()), 2), "largest": round(float(steps[both].max()), 2)}
     print(json.dumps(out, indent=1))
 
 
