@@ -14,21 +14,24 @@ import numpy as np
 from pipeline.clips import Progress
 from pipeline.face import topology as topo
 from pipeline.face.mediapipe import landmarks_of_each
-from pipeline.face.motion import Array, Motion, Neutral
+from pipeline.face.motion import Array, Neutral
 from pipeline.liveportrait.files import is_installed
 from pipeline.mesh.pose import LIPS
 from pipeline.mesh.posing import motion_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import Portrait
-from pipeline.shapes.names import SLIDERS, slider_range
+from pipeline.shapes.names import REGION, SLIDERS, slider_range
 from pipeline.shapes.parse import parse
 from pipeline.shapes.shapes import Held, Shapes
 
 SIDE = 1024
 SHARE = 0.6  # of a slider's most
 TURN = 12.0  # degrees, of the head's
-BROWS = [*topo.RIGHT_BROW, *topo.LEFT_BROW]
-MOUTH = [*LIPS, *topo.JAW]
+POINTS = {
+    "gaze": [iris[0] for iris in topo.IRISES],
+    "brows": [*topo.RIGHT_BROW, *topo.LEFT_BROW],
+    "mouth": [*LIPS, *topo.JAW],
+}
 
 
 def measure(portraits: Sequence[Portrait], model: Path, progress: Progress) -> dict[str, Any]:
@@ -41,26 +44,38 @@ def measure(portraits: Sequence[Portrait], model: Path, progress: Progress) -> d
         pictures = [prepared.still, *(prepared.render(motion_of(parse(values))) for values in tries.values())]
         rest, *posed = [faces[0] for faces in landmarks_of_each(pictures, model)]
         for name, landmarks in zip(tries, posed, strict=True):
-            found[name].append(regions(Neutral.of(rest).motion(landmarks)))
+            found[name].append(regions(rest, landmarks, _region(name)))
     progress(len(portraits), len(portraits))
-    mesh = {name: {region: round(median(row[region] for row in rows), 3) for region in rows[0]} for name, rows in found.items()}
+    mesh = {name: {key: round(median(row[key] for row in rows), 3) for key in rows[0]} for name, rows in found.items()}
     return {"portraits": len(portraits), "mesh": mesh} | ({"liveportrait": _keypoints(tries)} if is_installed() else {})
 
 
-def regions(motion: Motion) -> dict[str, float]:
-    """How far a face's parts have moved. head: degrees; gaze: eye widths; eyes: of an opening; brows, mouth: mean way of their
-    landmarks in eye distances, in the head's own axes."""
+def regions(rest: Array, posed: Array, region: str) -> dict[str, float]:
+    """How far (478, 3) landmarks have gone. inside, outside: mean way of the landmarks of a slider's region, and the largest one
+    of another region, in eye distances, in the head's own axes; of the head itself, all landmarks in the picture; of the eyes,
+    the middle of the upper lid that moves more. turn: the
+    head's largest angle in degrees; gaze: eye widths; lids: the change of the more moved eye's opening, 1 for all of it."""
+    neutral = Neutral.of(rest)
+    motion = neutral.motion(posed)
+    ways = {name: _way(motion.expression[points]) for name, points in POINTS.items()}
+    ways["eyes"] = max(_way(motion.expression[list(upper[3:6])]) for upper, _ in topo.EYES)
+    ways["head"] = _way(posed - rest) / neutral.eye_distance
+    others = [way for name, way in ways.items() if name not in (region, "head")]
     return {
-        "head": float(np.degrees(np.abs(motion.pose[:3])).max()),
+        "inside": ways[region],
+        "outside": max(others),
+        "turn": float(np.degrees(np.abs(motion.pose[:3])).max()),
         "gaze": float(np.linalg.norm(motion.gaze, axis=1).mean()),
-        "eyes": float(np.abs(motion.openness - 1).max()),
-        "brows": _mean_way(motion.expression, BROWS),
-        "mouth": _mean_way(motion.expression, MOUTH),
+        "lids": float(np.abs(motion.openness - 1).max()),
     }
 
 
-def _mean_way(expression: Array, points: list[int]) -> float:
-    return float(np.linalg.norm(expression[points, :2], axis=1).mean())
+def _way(offsets: Array) -> float:
+    return float(np.linalg.norm(offsets[:, :2], axis=1).mean())
+
+
+def _region(name: str) -> str:
+    return REGION[next(iter(SLIDERS[name.split()[0]]))]
 
 
 def _ends(name: str) -> list[tuple[str, float]]:
@@ -91,9 +106,12 @@ def _keypoints(tries: dict[str, dict[str, float]]) -> dict[str, str]:
 
 def table(figures: dict[str, Any]) -> str:
     """In Markdown."""
-    names = ("head", "gaze", "eyes", "brows", "mouth")
-    lines = ["| Slider | " + " | ".join(names) + " | LivePortrait moves |", "|---|" + "---:|" * len(names) + "---|"]
+    lines = [
+        "| Slider | region | inside | outside | turn | gaze | lids | LivePortrait moves |",
+        "|---|---|" + "---:|" * 5 + "---|",
+    ]
     for name, row in figures["mesh"].items():
-        cells = [f"{row[n]:.1f}°" if n == "head" else f"{row[n]:.3f}" for n in names]
-        lines.append(f"| {name} | {' | '.join(cells)} | {figures.get('liveportrait', {}).get(name, '')} |")
+        ways = " | ".join(f"{row[key]:.3f}" for key in ("inside", "outside"))
+        rest = f"{row['turn']:.1f}° | {row['gaze']:.3f} | {row['lids']:.2f}"
+        lines.append(f"| {name} | {_region(name)} | {ways} | {rest} | {figures.get('liveportrait', {}).get(name, '')} |")
     return "\n".join(lines)

@@ -38,8 +38,8 @@ PULLS: dict[str, tuple[Pull, ...]] = {
     "browInnerUp": tuple(Pull((side * 0.26, -0.44), (0.28, 0.30), (0.0, -0.12, 0.0), stiff=True) for side in (1, -1)),
     "browOuterUpLeft": (Pull((0.82, -0.48), (0.34, 0.30), (0.0, -0.11, 0.0), stiff=True),),
     "browDownLeft": (
-        Pull((0.24, -0.42), (0.28, 0.24), (-0.03, 0.07, 0.0), stiff=True),
-        Pull((0.78, -0.48), (0.34, 0.24), (-0.015, 0.05, 0.0), stiff=True),
+        Pull((0.24, -0.42), (0.28, 0.24), (-0.035, 0.095, 0.0), stiff=True),
+        Pull((0.78, -0.48), (0.34, 0.24), (-0.015, 0.07, 0.0), stiff=True),
     ),
     "cheekPuff": tuple(
         pull
