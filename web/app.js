@@ -15,6 +15,7 @@ import { showPhones } from "./phones.js";
 import { Presets } from "./presets.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
+import { Rights } from "./rights.js";
 import { watch } from "./rtc.js";
 import { loadSchema } from "./schema.js";
 import { shortcuts } from "./shortcuts.js";
@@ -46,7 +47,9 @@ const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
-const recordings = new Recordings(attempt);
+const rights = new Rights();
+control.lacks = (need) => rights.lacks(need);
+const recordings = new Recordings(attempt, rights);
 const background = new Background(control, attempt);
 const last = new Last(live, attempt);
 const calls = new Calls(control, attempt);
@@ -80,18 +83,33 @@ function render() {
   calls.render(state);
   presets.render(state);
   stats.render(state);
+  rights.render();
 }
 
-// Watching: again and again, ever more slowly, for as long as the page is open.
-async function keepWatching(delay = 500) {
+// What this page may do; without an answer, each thing is tried, and refused by itself.
+async function learn() {
   try {
-    const link = await watch(`${live}/whep`, $("puppet"), () => setTimeout(keepWatching, 500));
-    control.use(link.channel);
+    await rights.load();
   } catch (problem) {
-    if (!(problem instanceof TypeError)) page.error = words(problem);
-    if (refusal(problem)) return refuse(refusal(problem));
-    setTimeout(keepWatching, delay, Math.min(delay * 1.6, 8000));
+    if (problem instanceof TypeError) setTimeout(learn, 2000);
   }
+  render();
+}
+
+// Watching: again and again for as long as the page is open, soon where nobody answers, ever more slowly where the answer is no.
+async function keepWatching(delay = 500, told = "") {
+  const driven = () => !control.state || control.state.publisher; // at rest nothing new comes; without news something is wrong
+  try {
+    const link = await watch(`${live}/whep`, $("puppet"), () => keepWatching(), driven);
+    control.use(link.channel);
+    if (told && page.error === told) page.error = "";
+  } catch (problem) {
+    const away = problem instanceof TypeError;
+    if (!away) page.error = told = words(problem);
+    if (refusal(problem)) return refuse(refusal(problem));
+    setTimeout(keepWatching, delay, Math.min(delay * 1.6, away ? 1000 : 8000), told);
+  }
+  render();
 }
 
 // Nothing on the page would work: what is wrong is all that it says.
@@ -161,7 +179,7 @@ shortcuts({
 // The microphone is switched by command; one that was not asked for at the start needs a new start.
 async function switchMicrophone() {
   const muted = !$("microphone").checked;
-  await control.send({ muted });
+  if (!rights.lacks("control")) await control.send({ muted });
   if (camera.on && !muted && !camera.hasSound) await camera.restart();
 }
 
@@ -209,6 +227,7 @@ addEventListener("hashchange", () => location.reload()); // another link: anothe
 addEventListener("pagehide", () => camera.stop());
 
 navigator.mediaDevices?.enumerateDevices().then(() => camera.list()).catch(() => {});
+learn();
 describe();
 keepWatching();
 attempt(() => gallery.load())();
