@@ -16,7 +16,7 @@ BREATH_S = 4.6
 BREATH = {"headY": 0.006, "headZ": 0.0025, "headPitch": 0.25}
 DRIFT = {"headYaw": (1.3, 9.1, 5.3), "headPitch": (0.7, 7.7, 4.7), "headRoll": (0.6, 11.3, 6.1)}  # degrees, periods in s
 GLANCE_S, GLANCE, TURN_S = (1.2, 4.0), (0.16, 0.08), 0.12  # between glances; how far across and up; how long one takes
-CALM_S, QUICK_S = 0.1, 0.04  # between pictures
+CALM_S, QUICK_S = 0.125, 0.04  # between pictures
 
 
 class Glance(NamedTuple):

@@ -37,6 +37,7 @@ from pipeline.offline.mux import Output, Sound
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled, load_portrait, read_picture
 
 from ..conftest import run_server
+from ..faces import assert_at_rest
 
 CPU = torch.device("cpu")
 FACE_MODEL = models.find(models.FACE_LANDMARKER)  # None in a clone without it: the cascade tracker then follows
@@ -186,6 +187,10 @@ def test_at_the_reference_the_portrait_rests(tiny, short):
             assert not np.array_equal(picture, source.still)
         assert np.array_equal(puppeteer.render(source, itself._replace(rest=1.0)), source.still)
         puppeteer.close()
+
+
+def test_a_portrait_posed_by_nothing_is_itself(engine, tmp_path):
+    assert_at_rest(engine, tmp_path / "out.png")
 
 
 @pytest.mark.slow
