@@ -36,12 +36,13 @@ class IdleLife:
         self._level, self._time_s = 0.0, math.nan
         self._blink = self._glance_end = math.nan
         self._blink_s = 0.0
+        self._ends = False
         self._glance = Glance(0.0, (0.0, 0.0), (0.0, 0.0))
 
     def __call__(self, time_s: float, driven: bool) -> Shapes:
         """What it adds at `time_s`; nothing once a driver has been there for a moment."""
         step_s = 0.0 if math.isnan(self._time_s) else max(time_s - self._time_s, 0.0)
-        self._time_s = time_s
+        self._time_s, self._ends = time_s, driven
         change = -step_s / FALL_S if driven else min(step_s, 2 * CALM_S) / RISE_S  # what was not asked for was not shown
         self._level = min(max(self._level + change, 0.0), 1.0)
         if not self._level:
@@ -52,8 +53,15 @@ class IdleLife:
         return Shapes({name: value * share for name, value in values.items()})
 
     @property
+    def shows(self) -> bool:
+        """Whether any of it is shown still."""
+        return self._level > 0
+
+    @property
     def wait_s(self) -> float:
-        """How long the next picture may be waited for: calm ones come seldom, those of a blink do not."""
+        """How long the next picture may be waited for: calm ones come seldom, those of a blink do not, nor when it ends."""
+        if self._level and self._ends:
+            return QUICK_S
         to_blink_s = self._blink - self._time_s if self._level else CALM_S
         return min(max(to_blink_s, QUICK_S), CALM_S)
 

@@ -108,6 +108,7 @@ class Stream:
         self.puppet = puppet
         self._set_limits()
         self.lane.tune(puppet.tuning())
+        self.intake.wake()  # a lane at rest waits for nothing else
 
     def limit(self, limits: Budget) -> None:
         """Keep to another frame rate and age, where the puppet has none of its own."""

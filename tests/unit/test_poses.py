@@ -176,4 +176,7 @@ def test_a_puppet_that_nobody_drives_shows_what_is_held_and_lives_where_it_shoul
     assert puppeteer.idle_s is not None
     assert puppeteer.idle_s >= QUICK_S
     puppeteer.tune(Tuning(idle=True, paused=True))
+    ended = [puppeteer.at_rest(8 + k * QUICK_S) for k in range(20)]
+    assert ended[0] is not None, "it goes away little by little"
+    assert ended[-1] is None
     assert puppeteer.idle_s is None
