@@ -16,6 +16,7 @@ import numpy as np
 from .budget import FrameBudget
 from .clock import Clock, steady
 from .engine import Prepared, Puppeteer
+from .face.motion import Neutral
 from .fade import Fade
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
@@ -184,6 +185,10 @@ class Lane:
     def reset(self) -> None:
         """Come to rest and take a new neutral: another driver."""
         self._requests.append(self.puppeteer.reset)
+
+    def go_on(self, neutral: Neutral) -> None:
+        """Measure against a neutral that was taken before."""
+        self._requests.append(lambda: self.puppeteer.go_on(neutral))
 
     def next_face(self) -> None:
         """Follow the next face that the driver shows."""

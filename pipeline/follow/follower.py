@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..face.motion import Array
+from ..face.motion import Array, Neutral
 from ..face.tracker import Tracker
 from ..frames import Image
 from ..shapes.shapes import NOTHING, Held
@@ -75,6 +75,13 @@ class Follower:
             return self._shapes
         alive = self._idle(time_s, driven or not self._lives)
         return replace(self._shapes, shapes=self._shapes.shapes.plus(alive)) if alive.values else self._shapes
+
+    @property
+    def neutral(self) -> Neutral | None:
+        return None
+
+    def go_on(self, neutral: Neutral) -> None:
+        """No effect: an engine that measures against more than landmarks takes its own."""
 
     def recalibrate(self) -> None:
         """Take a new neutral; the present one goes on until then."""
