@@ -8,9 +8,13 @@ StreamerError
 ├── UnknownPortrait      no portrait has that name
 ├── GalleryFull          another upload needs room (`goes` says which would go for it)
 ├── CannotKeep           an upload cannot be written or deleted on disk
+├── UnknownPreset        no preset has that name
+├── BadPreset            a preset cannot be understood, or not be kept under that name
+├── PresetsFull          there are as many presets as are kept
 ├── NothingKept          the last seconds of a stream cannot be had
 ├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
+├── TooManyStreams       the limit of streams that can be added is reached
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
 ├── TakenOver            the session was ended for another publisher's
@@ -92,6 +96,18 @@ class UnknownRecording(StreamerError):
     """No recording of that name."""
 
 
+class UnknownPreset(StreamerError):
+    """No preset has that name."""
+
+
+class BadPreset(StreamerError):
+    """A preset cannot be understood, or not be kept under that name."""
+
+
+class PresetsFull(StreamerError):
+    """There are as many presets as are kept."""
+
+
 class NothingKept(StreamerError):
     """The last seconds of a stream are not kept, or there are none yet."""
 
@@ -102,6 +118,10 @@ class BadCommand(StreamerError):
 
 class StreamBusy(StreamerError):
     """The stream already has a publisher."""
+
+
+class TooManyStreams(StreamerError):
+    """The limit of streams that can be added while the server runs is reached."""
 
 
 class Overloaded(StreamerError):

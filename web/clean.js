@@ -5,6 +5,7 @@ import { CutOut } from "./cutout.js";
 import { authorized, watch, withToken } from "./rtc.js";
 
 const LEAST_MS = 500;
+const AWAY_MS = 1000; // where nobody answers
 const MOST_MS = 8000;
 const $ = (id) => document.getElementById(id);
 const live = `/live/${location.pathname.split("/")[2]}`;
@@ -49,12 +50,12 @@ function sound() {
 // Again and again, ever more slowly, for as long as the page is open. Meanwhile the last picture stays.
 async function keepWatching(url, delay = LEAST_MS) {
   try {
-    await watch(url, $("puppet"), () => setTimeout(keepWatching, LEAST_MS, url));
+    await watch(url, $("puppet"), () => keepWatching(url));
     tell(null);
     sound();
   } catch (problem) {
     tell(problem instanceof TypeError ? null : problem);
-    setTimeout(keepWatching, delay, url, Math.min(delay * 1.6, MOST_MS));
+    setTimeout(keepWatching, delay, url, Math.min(delay * 1.6, problem instanceof TypeError ? AWAY_MS : MOST_MS));
   }
 }
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    field_validator,
+)
 
 from pipeline.engine import AUTO, ENGINES
 
@@ -17,6 +28,19 @@ from ..jsontext import read_json
 MAX_COMMAND = 16 * 1024  # characters
 # Checked by who knows the stream; the schema tells the choices.
 EngineName = Annotated[str, WithJsonSchema({"type": "string", "enum": [AUTO, *ENGINES]})]
+
+
+class PresetSwitch(BaseModel):
+    """A preset to switch on or off; without `on` it is switched over."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    on: StrictBool | None = None
+
+
+def _by_name(preset: Any) -> Any:
+    return {"name": preset} if isinstance(preset, str) else preset
 
 
 class Actions(BaseModel):
@@ -42,6 +66,16 @@ class Actions(BaseModel):
     virtual_microphone: bool | None = Field(
         None, description="true gives the delayed sound as a microphone of the server's machine, for calls; false ends that."
     )
+    preset: Annotated[PresetSwitch, BeforeValidator(_by_name)] | None = Field(
+        None,
+        description='Toggles a preset by its name; {"name": "Smile", "on": true} switches it on. GET /api/presets lists them.',
+    )
+    shapes: dict[str, StrictFloat] | None = Field(
+        None,
+        description='Holds these shapes instead of the driver\'s motion in their regions, such as {"smile": 0.6, "headYaw": 10}; '
+        "0 names a region that rests, {} lets go. GET /api/shapes lists them.",
+    )
+    clear_shapes: Literal[True] | None = Field(None, description="Switches all presets off and lets go of held shapes.")
     demo: bool | None = Field(None, description="true drives the puppet with the built-in clip, false ends that.")
 
 

@@ -146,10 +146,20 @@ class Gallery:
     def put(self, where: str, portrait: Portrait, changed: bool = False) -> str:
         """Take a portrait that the config names, by a bundled one's name or a file's; its id, which tells nobody where the file
         lies. changed: it is not as it would be found again under that name."""
-        key = where if where in bundled_names() else _key_of_own(portrait)
+        key = where if where in bundled_names() or self.has(where) else _key_of_own(portrait)
         if changed or key != where:
             self._own.setdefault(key, portrait)
         return key
+
+    def has(self, key: str) -> bool:
+        """Whether an upload has that id."""
+        return self._shelf.about(key) is not None
+
+    def let_go(self, key: str) -> None:
+        """The config names it no more; a stream that shows it goes on with it."""
+        if key not in bundled_names() and key not in self._in_use():
+            self._own.pop(key, None)
+            self._preparing.forget(key)
 
     async def thumbnail(self, key: str) -> bytes:
         """A small JPEG around the face; UnknownPortrait."""
