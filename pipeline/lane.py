@@ -151,7 +151,7 @@ class Lane:
         self._held: tuple[Hold, ...] = ()  # what is held in the last picture without a driver
         self._resting = True  # that is the portrait at rest
         self._requests: deque[Callable[[], object]] = deque([screen.rest])  # done between two frames
-        self._lived_s = float("-inf")  # when a portrait that moves was shown without a driver
+        self._rested_s = float("-inf")  # when a portrait that moves was shown without a driver
         self._driven_s: float | None = None  # when the last frame came; None at rest
         self._stands = False  # the engine failed, so the last picture stands still
 
@@ -169,7 +169,9 @@ class Lane:
             return max(self._driven_s + REST_AFTER_S - self._clock(), 0.0)
         moves = self._screen.fading or self._easing.moving or self._easing.holds != self._held
         fps = self._screen.prepared.fps
-        lives_s = max(self._lived_s + 1 / fps - self._clock(), 0.0) if fps else self.puppeteer.idle_s  # a clip needs no idle life
+        lives_s = (
+            max(self._rested_s + 1 / fps - self._clock(), 0.0) if fps else self.puppeteer.idle_s
+        )  # a clip needs no idle life
         waits = [FADE_STEP_S if moves else None, lives_s]
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
@@ -217,7 +219,7 @@ class Lane:
 
     def _at_rest(self, now_s: float) -> Work | None:
         """Without a driver: what is held, idle life, or else the portrait itself."""
-        self._held, self._lived_s = self._easing.holds, now_s
+        self._held, self._rested_s = self._easing.holds, now_s
         plays = bool(self._screen.prepared.fps) and not self._held and not self._easing.moving
         try:
             self.puppeteer.pose(self._easing.at(now_s) or NOTHING)
@@ -226,7 +228,7 @@ class Lane:
             self._failed(self._clock() - now_s)
             return None
         if seen is None:
-            if self._screen.fading or not self._resting or plays:
+            if self._screen.fading or plays or not self._resting:
                 self._resting = True
                 self._screen.rest()
             return None

@@ -25,7 +25,7 @@ from .control.roster import Roster
 from .errors import ConfigError, SourceError, StreamerError
 from .http.access import Access
 from .http.server import create_app
-from .http.tokens import closed
+from .http.tokens import closed, is_open
 from .http.web import WebServer, address_for, listen
 from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
@@ -40,6 +40,8 @@ from .webrtc.sessions import Sessions
 from .webrtc.whip_push import WhipPush
 
 log = logging.getLogger(__name__)
+
+LONG_TOKEN = 16  # characters: it is not to be guessed, however many are tried
 
 # An end takes at most both of these, and some tenths of a second.
 REQUESTS_S = 1.5  # for requests that are being answered
@@ -111,6 +113,8 @@ class Server:
         read: Callable[[], Config] | None = None,
     ) -> None:
         config, self.is_token_new = closed(config)
+        if is_open(config) and len(config.auth.token) < LONG_TOKEN:
+            log.warning("auth.token can be guessed: others reach this server; give it %d characters or more", LONG_TOKEN)
         self._read = read
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()

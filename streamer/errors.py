@@ -6,6 +6,7 @@ StreamerError
 ├── SinkError            an output cannot be opened or written
 ├── UnknownStream        no stream has that name
 ├── UnknownPortrait      no portrait has that name
+├── BadBackground        a picture cannot be a stream's background
 ├── GalleryFull          another upload needs room (`goes` says which would go for it)
 ├── CannotKeep           an upload cannot be written or deleted on disk
 ├── UnknownPreset        no preset has that name
@@ -27,7 +28,9 @@ StreamerError
 ├── TooSlow              the body of a request did not come in time
 ├── ForeignPage          a page of another site asks, and may not
 ├── UnknownHost          the request is for a name that this server does not go by
-├── Unauthorized         a token is missing or wrong
+├── Unauthorized         a token is missing
+│   └── UnknownToken     the token is wrong, or no longer good
+├── Forbidden            the token is good, and lacks the right
 ├── TooManyRequests      one address asks too often
 └── TooManySessions      the server's limit is reached
 """
@@ -74,6 +77,10 @@ class UnknownPortrait(StreamerError):
 
 class UnknownBackground(StreamerError):
     """No picture was uploaded as a stream's background."""
+
+
+class BadBackground(StreamerError):
+    """A picture cannot be a stream's background."""
 
 
 class GalleryFull(StreamerError):
@@ -173,7 +180,15 @@ class ForeignPage(StreamerError):
 
 
 class Unauthorized(StreamerError):
-    """A token is missing or wrong."""
+    """A token is missing."""
+
+
+class UnknownToken(Unauthorized):
+    """The token is wrong, or no longer good: which of both is not told."""
+
+
+class Forbidden(StreamerError):
+    """The token is good, and lacks the right."""
 
 
 class TooManyRequests(StreamerError):

@@ -15,6 +15,7 @@ import { showPhones } from "./phones.js";
 import { Presets } from "./presets.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
+import { Rights } from "./rights.js";
 import { watch } from "./rtc.js";
 import { loadSchema } from "./schema.js";
 import { shortcuts } from "./shortcuts.js";
@@ -46,7 +47,9 @@ const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
-const recordings = new Recordings(attempt);
+const rights = new Rights();
+control.lacks = (need) => rights.lacks(need);
+const recordings = new Recordings(attempt, rights);
 const background = new Background(control, attempt);
 const last = new Last(live, attempt);
 const calls = new Calls(control, attempt);
@@ -80,6 +83,17 @@ function render() {
   calls.render(state);
   presets.render(state);
   stats.render(state);
+  rights.render();
+}
+
+// What this page may do; without an answer, each thing is tried, and refused by itself.
+async function learn() {
+  try {
+    await rights.load();
+  } catch (problem) {
+    if (problem instanceof TypeError) setTimeout(learn, 2000);
+  }
+  render();
 }
 
 // Watching: again and again for as long as the page is open, soon where nobody answers, ever more slowly where the answer is no.
@@ -165,7 +179,7 @@ shortcuts({
 // The microphone is switched by command; one that was not asked for at the start needs a new start.
 async function switchMicrophone() {
   const muted = !$("microphone").checked;
-  await control.send({ muted });
+  if (!rights.lacks("control")) await control.send({ muted });
   if (camera.on && !muted && !camera.hasSound) await camera.restart();
 }
 
@@ -213,6 +227,7 @@ addEventListener("hashchange", () => location.reload()); // another link: anothe
 addEventListener("pagehide", () => camera.stop());
 
 navigator.mediaDevices?.enumerateDevices().then(() => camera.list()).catch(() => {});
+learn();
 describe();
 keepWatching();
 attempt(() => gallery.load())();

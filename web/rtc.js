@@ -38,7 +38,8 @@ async function negotiate(pc, url) {
     body: pc.localDescription.sdp,
   });
   if (reply.status !== 201) {
-    throw new Error((await reply.json().catch(() => ({}))).detail || `the server answered ${reply.status}`);
+    const { detail, code } = await reply.json().catch(() => ({}));
+    throw Object.assign(new Error(detail || `the server answered ${reply.status}`), { code });
   }
   await pc.setRemoteDescription({ type: "answer", sdp: await reply.text() });
   return new URL(reply.headers.get("Location"), reply.url).href; // it may have been redirected

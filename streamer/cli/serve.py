@@ -117,10 +117,11 @@ def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
     link = f"{url}/#token={quote(token, safe='')}" if token else url
     console.print(Text.assemble("puppetcast is ready: ", (link if server.is_token_new else url, "bold"), "  (Ctrl+C ends it)"))
     if server.is_token_new:
-        console.print("others can reach this server, so a token was made; the link above has it, and is shown this once")
-    elif token:
+        console.print("others can reach this server, so a token was made; the link above has it")
+    if token:
         console.print(
-            f"a token is needed: 'puppetcast token --address {url}' shows the link; with --view STREAM it makes one for a while",
+            f"a token is needed: 'puppetcast token --address {url}' shows the link at any time; with --view STREAM it makes one "
+            "for a while",
             soft_wrap=True,
         )
     if lan:

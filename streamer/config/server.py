@@ -118,8 +118,8 @@ class Auth(Section):
         10,
         ge=1,
         le=1000,
-        description="Number of different wrong tokens from one IP address (IPv6: one /64 network) after which it has to wait a "
-        "minute.",
+        description="Number of different wrong tokens in a minute from one IP address (IPv6: one /64 network) after which "
+        "further ones are answered 429. Who has a good one is let in from there all the same.",
     )
     streams: dict[str, StreamAuth] = Field(default_factory=dict, description="Tokens for one stream alone, by the stream's name.")
 

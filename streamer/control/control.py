@@ -48,6 +48,7 @@ from .workshop import Workshop
 
 log = logging.getLogger(__name__)
 
+Told = Callable[[StreamState], StreamState]
 OF_A_FRAME = 0.45  # of a frame's time goes into its picture at most; the rest is for the tracker and the encoder
 
 
@@ -258,7 +259,7 @@ class Control:
         return self.state(name)
 
     async def put_background(self, name: str, data: bytes) -> StreamState:
-        """Take another picture as a stream's background, and show it where that is what is behind the person. PortraitError,
+        """Take another picture as a stream's background, and show it where that is what is behind the person. BadBackground,
         CannotKeep."""
         stream = self.stream(name)
         await asyncio.to_thread(self.backgrounds.put, name, data)
@@ -273,21 +274,22 @@ class Control:
         shown = await self.gallery.prepared(engine, key or stream.shown.id)
         return await self.backgrounds.behind(stream.name, (puppet or stream.puppet).background, shown)
 
-    async def answer(self, name: str, change: Any, number: Any = None) -> dict[str, Any]:
-        """Do a command that came as JSON data: {"id": …, "state": {…}}, or "error" and "code" instead of the state."""
+    async def answer(self, name: str, change: Any, number: Any = None, told: Told = lambda state: state) -> dict[str, Any]:
+        """Do a command that came as JSON data: {"id": …, "state": {…}}, or "error" and "code" instead of the state. told: what
+        of the state is for whoever commands."""
         try:
             state = await self.apply(name, read_change(change))
         except (StreamerError, PuppetError) as exc:
             return refusal(number, exc)
-        return {"id": number, "state": state.model_dump(mode="json")}
+        return {"id": number, "state": told(state).model_dump(mode="json")}
 
-    async def answer_text(self, name: str, text: str) -> str:
+    async def answer_text(self, name: str, text: str, told: Told = lambda state: state) -> str:
         """`answer` for a transport that carries texts: see `read_envelope`."""
         try:
             number, change = read_envelope(text)
         except BadCommand as exc:
             return json.dumps(refusal(None, exc))
-        return json.dumps(await self.answer(name, change, number))
+        return json.dumps(await self.answer(name, change, number, told))
 
     def _checked(self, stream: Stream, change: Actions) -> Puppet:
         """What the puppet is to be; raises before anything is done."""

@@ -47,8 +47,8 @@ class DriverState(BaseModel):
 
 
 class RecordingState(BaseModel):
-    """The last recording of a stream. file: that is written, or was last, with its whole path for those
-    who may control; detail: why it ended, for them."""
+    """The last recording of a stream. file: that is written, or was last, with its whole path for those who may control the
+    server; detail: why it ended, for those who may control the stream."""
 
     running: bool
     file: str
@@ -136,12 +136,18 @@ class StreamState(BaseModel):
     stage_p95_ms: float | None
 
     def for_viewers(self) -> Self:
-        """The same without where on this machine recordings lie, which those who may only watch are not to know."""
+        """The same without where on this machine recordings lie, and why one ended."""
+        return self._without("")
+
+    def for_guests(self, folder: Path) -> Self:
+        """The same without where on this machine recordings lie, `folder`: for those who may control this stream alone."""
+        return self._without(self.recording.detail.replace(f"{folder}: ", "") if self.recording else "")
+
+    def _without(self, detail: str) -> Self:
         if self.recording is None:
             return self
-        return self.model_copy(
-            update={"recording": self.recording.model_copy(update={"file": Path(self.recording.file).name, "detail": ""})}
-        )
+        update = {"file": Path(self.recording.file).name, "detail": detail}
+        return self.model_copy(update={"recording": self.recording.model_copy(update=update)})
 
 
 # What says how it goes, and changes all the time; the rest changes when something happens.

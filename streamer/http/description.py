@@ -9,7 +9,7 @@ from fastapi import FastAPI, Response
 WORDS = {
     "400": "The body cannot be read, or is an offer that cannot be used",
     "401": "A token is missing or wrong",
-    "403": "A page of another site asks",
+    "403": "The token lacks the right, or a page of another site asks",
     "404": "There is none of that name",
     "408": "The body did not come in time",
     "409": "Something else is in the way",
@@ -25,8 +25,8 @@ WORDS = {
     "503": "There is no room now, or nothing to show yet; Retry-After says when to ask again",
     "507": "It cannot be put on the disk",
 }
-# Of every operation; of those that change something, whose path has a name, that take something.
-ALWAYS, CHANGES, NAMED, BODY = ("401", "421", "429"), ("403",), ("404",), ("408", "413", "422")
+# Of every operation; of those whose path has a name, that take something.
+ALWAYS, NAMED, BODY = ("401", "403", "421", "429"), ("404",), ("408", "413", "422")
 OFFERS = ("400", "408", "409", "413", "415", "503")
 # What only some operations answer.
 MORE: dict[str, tuple[str, ...]] = {
@@ -50,7 +50,6 @@ PROBLEM = {
         "code": {"type": "string", "description": "The name of the error, for programs."},
     },
 }  # fmt: skip
-SAFE = ("get", "head", "options")
 
 
 def gives(media: str = "", status: int = 200) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def describe(app: FastAPI) -> None:
 def _refusals(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     takes = "requestBody" in operation or "422" in operation["responses"] or method in ("post", "patch")
     known = {"421"} if path == "/healthz" else set(ALWAYS)
-    known |= {*(CHANGES if method not in SAFE else ()), *(NAMED if "{" in path else ()), *(BODY if takes else ())}
+    known |= {*(NAMED if "{" in path else ()), *(BODY if takes else ())}
     known |= set(MORE.get(f"{method} {path}", ()))
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     words = {status: WORDS[status] for status in sorted(known)} | {"default": REST}

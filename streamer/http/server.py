@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -23,10 +24,10 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, load, metrics, phone, pictures, portraits, presets, recordings, streams, whip
+from . import api, last, load, me, metrics, phone, pictures, portraits, presets, recordings, streams, whip
 from .access import Access, retry_after
 from .description import describe
-from .front import Front, Hosts
+from .front import Front, Hosts, Proxies
 from .rights import ANY, SERVER, VIEW, Guarded, free, needs
 from .seats import Seats
 
@@ -46,11 +47,13 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownRecording: 404,
     errors.NothingKept: 409,
     errors.BadCommand: 422,
+    errors.BadBackground: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
     errors.TooLarge: 413,
     errors.TooSlow: 408,
     errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.TooManyRequests: 429,
     errors.NoRestart: 409,
     errors.PreconditionFailed: 412,
@@ -84,6 +87,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(portraits.router(control.gallery))
     app.include_router(presets.router(control))
     app.include_router(recordings.router(control.outputs.library))
+    app.include_router(me.router(control))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
 
@@ -157,9 +161,19 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         the portrait. A token goes into the address as for the main page, and opens what it has the right to."""
         return FileResponse(folder("web") / "clean.html")
 
+    @app.get("/view", include_in_schema=False)
+    @app.get("/view/", include_in_schema=False)
+    @app.get("/view/{name}/", include_in_schema=False)
+    @free
+    async def view_slash(request: Request, name: str = "live") -> RedirectResponse:
+        """To the page, of the stream that the main page shows unless another is named."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"/view/{quote(name, safe='')}{query}", 307)
+
     describe(app)
     app.mount("/", StaticFiles(directory=folder("web"), html=True))
-    app.add_middleware(Front, hosts=Hosts(config), origins=config.http.allowed_origins)
+    proxies = Proxies(config.http.trusted_proxies)
+    app.add_middleware(Front, hosts=Hosts(config), proxies=proxies, origins=config.http.allowed_origins)
     return app
 
 
@@ -167,7 +181,10 @@ def _handler(status: int):  # type: ignore[no-untyped-def]
     def handle(request: Request, exc: Exception) -> JSONResponse:
         headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
         if isinstance(exc, errors.Unauthorized):
-            headers["WWW-Authenticate"] = "Bearer"
+            # RFC 6750 §3
+            headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if isinstance(exc, errors.UnknownToken) else "Bearer"
+        elif isinstance(exc, errors.Forbidden):
+            headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
         elif isinstance(exc, errors.TooManyRequests):
             headers["Retry-After"] = retry_after(exc)
         more = {"goes": exc.goes} if isinstance(exc, errors.GalleryFull) else {}
