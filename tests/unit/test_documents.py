@@ -47,6 +47,7 @@ EXPECTED: dict[str, str] = {
     "puppetcast token": "says: auth: there is no token, and on a loopback address none is needed",
     "puppetcast animate face.jpg talk.mp4 -o out.mp4": "makes: out.mp4",
     "puppetcast animate face.jpg clips/ -o puppets/ --format gif --fps 15 --size 480": "makes: puppets/short.gif",
+    "puppetcast pose face.jpg -o posed.png --yaw 10 --smile 0.6": "builds: posed.png",
     "puppetcast puppet make talk.mp4 -o me.puppet": "builds: me.puppet",
     "puppetcast animate me.puppet talk.mp4 --engine mesh -o puppet.mp4": "makes: puppet.mp4",
     "puppetcast models list": "ends",
