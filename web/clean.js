@@ -2,7 +2,7 @@
 
 import { words } from "./control.js";
 import { CutOut } from "./cutout.js";
-import { watch, withToken } from "./rtc.js";
+import { authorized, watch, withToken } from "./rtc.js";
 
 const LEAST_MS = 500;
 const AWAY_MS = 1000; // where nobody answers
@@ -19,6 +19,16 @@ function behind() {
   if (wanted === "picture") return `#000 url("${withToken(`${live}/background.jpg`)}") center / cover no-repeat`;
   if (/^#?[0-9a-f]{6}$/i.test(wanted)) return `#${wanted.slice(-6)}`;
   throw new Error(`background=${wanted}: transparent, original, picture or a colour such as %2300ff00 is expected.`);
+}
+
+// Said once in each session, and never burnt into a picture that goes on: OBS's own browser has it in its console alone.
+async function tellWithoutMatte() {
+  const reply = await fetch(`/api/streams/${location.pathname.split("/")[2]}`, { headers: authorized() });
+  const { matte } = reply.ok ? await reply.json() : { matte: true };
+  if (matte) return;
+  const text = "This portrait cannot be told from its background, so it keeps it.";
+  console.warn(text);
+  if (!window.obsstudio) $("note").textContent = text;
 }
 
 function tell(problem) {
@@ -57,6 +67,7 @@ try {
   }
   $("cut").hidden = ground === null;
   $("puppet").hidden = ground !== null;
+  if (ground !== null) tellWithoutMatte().catch(() => {});
   keepWatching(ground === null ? `${live}/whep` : `${live}/whep?cut_out=true`);
 } catch (problem) {
   tell(problem);

@@ -17,7 +17,8 @@ from pipeline.engine import AUTO, ENGINES, Engine
 from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.pictures.colours import Colour
-from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait, load_portrait
+from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait
+from pipeline.puppet.moving import load_any
 from pipeline.shapes.parse import parse
 from pipeline.shapes.preset import Preset
 from pipeline.stage import AnimationStage
@@ -414,5 +415,5 @@ def check_portraits(config: Config) -> None:
 
 def _portrait_of(stream: StreamConfig, faces: Faces, ground: Colour) -> Portrait:
     marks = None if stream.marks is None else np.array(stream.marks, np.float32)
-    portrait = load_portrait(stream.portrait, faces, marks, ground)
+    portrait = load_any(stream.portrait, faces, marks, ground)
     return portrait if stream.face is None else portrait.with_face(stream.face)

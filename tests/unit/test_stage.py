@@ -469,6 +469,17 @@ def test_a_lane_at_rest_shows_the_portrait_and_waits_for_nothing_else() -> None:
     assert rig.lane.face is FaceState.NO_FACE
 
 
+def test_a_portrait_that_moves_goes_on_while_nobody_drives_and_after() -> None:
+    rig = Rig()
+    rig.screen.prepared.fps = 16.0  # type: ignore[misc]
+    rig.drive(1.0, None)
+    assert len(rig.shown) == pytest.approx(17, abs=1)
+    rig.drive(0.5, lambda s: 100)
+    driven = len(rig.shown)
+    rig.drive(REST_AFTER_S + FADE_S + 1.0, None)
+    assert len(rig.shown) - driven > 16
+
+
 def test_pictures_are_numbered_and_as_old_as_their_drivers() -> None:
     rig = Rig()
     rig.drive(2.0, lambda s: 100)
