@@ -28,7 +28,7 @@ Landmarks = NDArray[np.float32]
 class Faces:
     """A tracker whose faces the test sets."""
 
-    name, faces, blink = "test", 1, None
+    name, faces, lopsided, blink = "test", 1, False, None
 
     def __init__(self, face: Landmarks | None) -> None:
         self.face = face

@@ -179,6 +179,7 @@ class FakeTracker:
 
     name = "fake"
     faces = 1
+    lopsided = False
     blink = None
 
     def __init__(self) -> None:

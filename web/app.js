@@ -185,7 +185,7 @@ async function switchMicrophone() {
 
 // A portrait, a puppet or a clip that was chosen or dropped.
 async function take(files) {
-  if (files.length > 1) throw new Error("Several files: one at a time, please.");
+  if (files.length > 1) throw new Error("One file at a time, please.");
   if (!isClip(files[0])) await gallery.upload(files[0]);
   else if (puppets.busy) throw new Error("A puppet is being made already; try again when it is done.");
   else studio.ofClip(files[0]);

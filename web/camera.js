@@ -6,12 +6,12 @@ const FIRST_MS = 250; // before a lost connection is made again; then ever more 
 const AWAY_MS = 1000; // at most, where nobody answers
 const LAST_MS = 8000;
 const PLAIN = {
-  NotAllowedError: "The browser may not use the camera. Allow it in the address bar and start again.",
+  NotAllowedError: "The browser was not allowed to use the camera. Allow it in the address bar, then start again.",
   NotFoundError: "No camera was found. Plug one in, or try the demo.",
   NotReadableError: "The camera is in use by another program.",
   OverconstrainedError: "That camera is gone. Choose another one.",
 };
-export const LOST = "The camera was unplugged or taken away.";
+export const LOST = "The camera was unplugged, or another program took it.";
 const TAKEN = "Another page or program has taken over; your camera is off.";
 const LIVE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 const TAKE_OVER = "?take_over=true";
@@ -51,7 +51,7 @@ export class Camera {
 
   // The chosen camera's stream; it is the caller's to end. size: constraints.
   async ask(size, audio) {
-    if (!navigator.mediaDevices) throw new Error("The browser gives a camera only to https or localhost pages.");
+    if (!navigator.mediaDevices) throw new Error("Browsers allow the camera only on https or localhost pages.");
     const deviceId = $("cameras").value;
     try {
       return await navigator.mediaDevices.getUserMedia({

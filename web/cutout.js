@@ -36,7 +36,7 @@ export class CutOut {
 
   prepare() {
     const gl = this.canvas.getContext("webgl", { premultipliedAlpha: true, preserveDrawingBuffer: true });
-    if (!gl) throw new Error("This browser has no WebGL, which a background other than the portrait's own needs.");
+    if (!gl) throw new Error("This browser has no WebGL; without it, only the portrait's own background can be shown.");
     const program = gl.createProgram();
     gl.attachShader(program, shader(gl, gl.VERTEX_SHADER, VERTEX));
     gl.attachShader(program, shader(gl, gl.FRAGMENT_SHADER, FRAGMENT));

@@ -57,7 +57,7 @@ export class Details {
   async remove() {
     const { portrait, gallery } = this;
     const shown = gallery.control.state?.portrait === portrait.id;
-    const stays = shown ? " It is on show, and stays there until another one is chosen." : "";
+    const stays = shown ? " It stays on screen until you choose another." : "";
     if (!(await ask(`Delete “${portrait.name}” for good?${stays}`, "Delete it"))) return;
     await call("DELETE", urlOf(portrait, ""));
     await gallery.load();

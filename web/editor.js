@@ -59,7 +59,7 @@ export class Editor {
     const { least, most } = this.sliders[name];
     label.className = "slider";
     label.htmlFor = input.id = `pose-${name}`;
-    label.title = "Double click, or the Delete key: back to the middle, or to nothing";
+    label.title = "Double-click, or press Delete, to reset";
     text.textContent = title;
     value.ariaLive = "off"; // the slider itself is read aloud
     value.dataset.pose = name;
@@ -198,7 +198,7 @@ export class Editor {
 
   async delete() {
     const name = $("pose-from").value;
-    if (!(await ask(`Delete the expression “${name}”? It cannot be brought back.`, "Delete it"))) return;
+    if (!(await ask(`Delete the expression “${name}”? This cannot be undone.`, "Delete it"))) return;
     await call("DELETE", at(name));
     await this.presets.load();
     await this.reset();

@@ -99,7 +99,7 @@ export class Gallery {
       wait *= 2;
     });
     button.append(image);
-    const shut = portrait.eyes_shut && "its eyes are shut in the picture and stay shut";
+    const shut = portrait.eyes_shut && "the eyes are closed in the picture, and stay closed";
     button.title = [portrait.name, portrait.label, shut].filter(Boolean).join(": ");
     button.dataset.portrait = portrait.id;
     button.addEventListener("click", this.attempt(() => this.show(portrait.id)));
@@ -131,7 +131,7 @@ export class Gallery {
   async withdraw(added, before) {
     const ids = this.portraits.map(({ id }) => id);
     if (before.includes(added.id)) return;
-    if (!before.every((id) => ids.includes(id))) throw new Error(`“${added.name}” is kept in the gallery, and not shown.`);
+    if (!before.every((id) => ids.includes(id))) throw new Error(`“${added.name}” was added to the gallery, but is not shown.`);
     await call("DELETE", urlOf(added, ""));
     await this.load();
   }
@@ -149,7 +149,7 @@ export class Gallery {
       if (!goes.length) throw problem;
       const names = goes.map(([, name]) => `“${name}”`).join(", ");
       const one = goes.length === 1;
-      const text = `The gallery is full. ${names} would be deleted for this one.`;
+      const text = `The gallery is full. Adding this one deletes ${names}.`;
       const yes = await ask(text, one ? "Delete it" : "Delete them");
       return yes ? this.added(file, { marks, going: goes.map(([id]) => id) }) : null;
     }

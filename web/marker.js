@@ -55,9 +55,9 @@ export function mark(title, picture, given = [], problem = "") {
   return asked(title, picture, ({ say, redraw, done, cursor }) => {
     const tell = () => {
       const { length } = points;
-      say(taken !== null ? `Point ${taken + 1}, ${POINTS[taken]}: arrows move the cross, Enter puts it there.`
+      say(taken !== null ? `Point ${taken + 1}, ${POINTS[taken]}: arrow keys move the cross, Enter places it.`
         : length < POINTS.length ? `${length + 1} of ${POINTS.length}: click ${POINTS[length]}.`
-          : "Do all five lie where they belong? Drag one, or click where it should be.");
+          : "Are all five in the right place? Drag any that is not, or click where it should be.");
       $("undo").disabled = !before.length;
       $("anew").disabled = !length;
       $("marked").disabled = length < POINTS.length;
@@ -81,7 +81,7 @@ export function mark(title, picture, given = [], problem = "") {
     $("marker-problem").textContent = plain(problem);
     return {
       shown: given,
-      keys: "Arrows move a cross, Enter places a point, 1 to 5 take one up, Backspace takes the last step back.",
+      keys: "Arrow keys move the cross, Enter places a point, 1 to 5 pick one up, Backspace undoes the last step.",
       draw: (context, at) => drawPoints(context, points.map(at), taken),
       pick: (point) => change(place(point)),
       grab: (from, reach) => {
@@ -113,9 +113,9 @@ export function chooseFace(title, picture, faces, now) {
     [x * picture.width, y * picture.height, width * picture.width, height * picture.height]);
   let chosen = now;
   return asked(title, picture, ({ say, redraw, done }) => {
-    say("Click the face that is to move.");
+    say("Click the face you want to move.");
     return {
-      keys: "Left and right go from face to face, Enter takes one.",
+      keys: "Left and right move between faces, Enter picks one.",
       draw: (context, at) => boxes.forEach((box, k) => drawBox(context, at, box, k === chosen, k + 1)),
       pick: (point) => done(nearest(boxes, point)),
       key: ({ key }) => {
@@ -123,7 +123,7 @@ export function chooseFace(title, picture, faces, now) {
         if (key === "Enter") done(chosen);
         else if (step) {
           chosen = (chosen + step + boxes.length) % boxes.length;
-          say(`Face ${chosen + 1} of ${boxes.length}; Enter takes it.`);
+          say(`Face ${chosen + 1} of ${boxes.length}; Enter picks it.`);
           redraw();
         }
         return key === "Enter" || Boolean(step);

@@ -198,7 +198,7 @@ export class Panel {
     if (state && this.schema) this.renderPresets(puppet);
     const grey = this.inputs.some((input) => state?.lacks.includes(input.dataset.key) && input.disabled);
     document.getElementById("lacks").hidden = !grey;
-    if (grey) document.getElementById("lacks").textContent = `What is grey, the engine “${state.engine}” cannot do.`;
+    if (grey) document.getElementById("lacks").textContent = `The engine “${state.engine}” cannot do what is greyed out.`;
   }
 
   show(input, value) {

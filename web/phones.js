@@ -15,10 +15,10 @@ export async function showPhones() {
 
 function shown({ url, code }, minutes) {
   const secure = url.startsWith("https:");
-  const warning = secure ? " A certificate that this server made itself makes the phone warn once: go on." : "";
+  const warning = secure ? " The phone will warn you once about this server's own certificate: go on." : "";
   const link = Object.assign(document.createElement("a"), { href: url, textContent: url });
   return [picture(code), paragraph(`Scan this with the phone, and press Start camera there.${warning}`),
-    paragraph(`It holds for ${minutes / 60} hours, for this stream alone: `, link)];
+    paragraph(`The link works for ${minutes / 60} hours, and for this stream only: `, link)];
 }
 
 // Of networks that the first address is not in.
@@ -31,7 +31,7 @@ function others(links) {
     details.append(summary, picture(code));
     return details;
   });
-  return [paragraph("Where the phone is in another network of this computer:"), ...each];
+  return [paragraph("If the phone is on another of this computer's networks:"), ...each];
 }
 
 function paragraph(...parts) {

@@ -113,7 +113,7 @@ export class Puppets {
     if (state === "receiving") return `${Math.round((100 * done) / total)} % of ${(total / 1e6).toFixed(1)} MB`;
     if (state === "making" && !done) return "getting ready…";
     if (isLookedAt(making)) return "choosing the key pictures…";
-    if (state === "making") return `picture ${done}${total ? ` of ${total}` : ""} looked at`;
+    if (state === "making") return `picture ${done}${total ? ` of ${total}` : ""} checked`;
     const { pictures } = this.gallery.portraits.find(({ id }) => id === portrait) ?? {};
     return pictures ? `${pictures} key pictures; nothing else was kept` : "";
   }

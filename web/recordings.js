@@ -18,7 +18,7 @@ export class Recordings {
       else this.show(await call("GET", "/api/recordings"));
     });
     this.delete = attempt(async (name) => {
-      if (!(await ask(`Delete ${name}? It cannot be brought back.`, "Delete it"))) return;
+      if (!(await ask(`Delete ${name}? This cannot be undone.`, "Delete it"))) return;
       await call("DELETE", at(name));
       $("saved").hidden = true; // it may be of this one
       await this.load();

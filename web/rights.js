@@ -10,9 +10,9 @@ const WHY = {
   owner: "Only the owner of the server may do that.",
 };
 const ABOUT = {
-  view: "This link lets you watch. What is grey needs another link; the server's owner makes one.",
-  publish: "This link lets you watch, and drive with your camera. What is grey needs another link; the server's owner makes one.",
-  control: "This link is for this stream alone. What is grey is left to the server's owner.",
+  view: "This link lets you watch. For what is greyed out, ask the server's owner for another link.",
+  publish: "This link lets you watch, and drive with your camera. For what is greyed out, ask the server's owner for another link.",
+  control: "This link is for this stream only. What is greyed out is up to the server's owner.",
 };
 const CONTROLS = ":is(button, input, select, label)";
 

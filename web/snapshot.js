@@ -21,7 +21,7 @@ export async function takePicture(camera) {
       listen($("snapshot-take"), "click", take);
       listen($("snapshot-cancel"), "click", () => resolve(null));
       listen(dialog, "cancel", () => resolve(null));
-      listen(stream.getVideoTracks()[0], "ended", () => reject(new Error("The camera was unplugged or taken away.")));
+      listen(stream.getVideoTracks()[0], "ended", () => reject(new Error("The camera was unplugged, or another program took it.")));
     });
   } finally {
     ended.abort();

@@ -30,7 +30,7 @@ const CLIP = {
   title: "A puppet from a clip",
   what: "Pictures of the person in the clip become a puppet, and viewers will see them. This server looks at the first "
     + "minute, and keeps a few dozen key pictures and nothing else.",
-  yes: "That is me, or the person agrees that viewers see it",
+  yes: "It is me, or the person agrees to be seen by viewers",
   go: "Make the puppet",
   consent: "Whoever brought the clip said that the person shown agrees that viewers see these pictures.",
 };
@@ -101,7 +101,7 @@ export class Studio {
       const stream = this.camera.stream ?? (await this.camera.ask(SIZE, false));
       if (this.turn !== turn) return this.letGo(stream); // closed while the browser asked
       this.stream = $("mirror-picture").srcObject = stream;
-      this.cue("Look straight ahead, your face in the oval");
+      this.cue("Look straight ahead, with your face in the oval");
       this.recording(false);
       this.show("studio-mirror");
       $("begin").focus();

@@ -8,19 +8,17 @@ const $ = (id) => document.getElementById(id);
 const INVITATION = "This face follows yours, and nobody sees your own.";
 const ROUGH = "face tracking is rough here; “puppetcast models fetch” gets the better one";
 
-function noticeText({ control, camera, error }) {
+function noticeText({ control, error }) {
   const { state, puppet } = control;
   if (control.refused) return control.refused;
   if (control.removed) return "This stream was ended by its owner. The page goes on when it is there again.";
   if (error) return error;
-  if (!state) return "The server is gone. Trying again…";
+  if (!state) return "Lost the server. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
   if (puppet.paused) return "Paused: the puppet rests.";
-  if (state.publisher && state.face === "no_face") {
-    return camera.on ? "No face in view: the puppet rests." : "No face is seen: the puppet rests.";
-  }
-  if (state.stalled) return "The puppet stands still by a fault of the server, which tries to go on. Its log says more.";
-  if (state.problem) return "The graphics device does not answer. The puppet is made more simply until the server is restarted.";
+  if (state.publisher && state.face === "no_face") return "No face in view: the puppet rests.";
+  if (state.stalled) return "The puppet is stuck: something failed on the server, which is trying to recover. Its log says more.";
+  if (state.problem) return "The graphics card has stopped answering. Until the server is restarted, a simpler engine draws the puppet.";
   return "";
 }
 
@@ -46,7 +44,7 @@ export function renderDriver(page) {
   const other = otherDriver(page);
   $("camera").hidden = !camera.on;
   $("start").textContent = camera.on ? "Stop" : starting ? "Starting…" : other ? "Take over" : "Start camera";
-  $("start").title = other && "Ends what drives now, and starts your camera";
+  $("start").title = other && "Starts your camera in place of what drives now";
   $("start").classList.toggle("primary", !camera.on && !other);
   $("start").disabled = starting;
   $("driver").textContent = other;

@@ -99,6 +99,7 @@ class CascadeTracker:
     """See `pipeline.face.tracker.Tracker`."""
 
     name = "cascade"
+    lopsided = False
     blink: None = None
 
     def __init__(self) -> None:

@@ -150,6 +150,7 @@ class LitertTracker:
     """See `pipeline.face.tracker.Tracker`. Each picture starts from the landmarks in the one before."""
 
     name = "litert"
+    lopsided = True
     blink: None = None
 
     def __init__(self, folder: Path) -> None:

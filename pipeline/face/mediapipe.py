@@ -33,6 +33,7 @@ class MediaPipeTracker:
     """Video mode: each frame starts from the faces found in the one before."""
 
     name = "mediapipe"
+    lopsided = False
 
     def __init__(self, model: Path) -> None:
         self._landmarker = _landmarker(model, vision.RunningMode.VIDEO, MAX_FACES, blinks=True)

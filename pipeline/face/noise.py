@@ -81,6 +81,10 @@ class CalmTracker:
         self.name = tracker.name
 
     @property
+    def lopsided(self) -> bool:
+        return self._tracker.lopsided
+
+    @property
     def faces(self) -> int:
         return self._tracker.faces
 

@@ -15,6 +15,10 @@ class Tracker(Protocol):
     name: str
 
     @property
+    def lopsided(self) -> bool:
+        """Whether it sees the two sides of a face differ by more than they do: `pair.level` mends that."""
+
+    @property
     def faces(self) -> int:
         """How many are seen."""
 

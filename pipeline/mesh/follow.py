@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..face.motion import Array, Motion, Neutral, rest
+from ..face.pair import level
 from ..face.tracker import Tracker
 from ..follow.blend import Presence
 from ..follow.calibration import Calibration
@@ -122,7 +123,8 @@ class MeshPuppeteer(Follower):
                 self._measure(neutral)
         if not self.keeper.calibrated or self._neutral is None:
             return self._last.toward_rest(1.0 - self.keeper.presence(time_s, False, math.inf))
-        smooth = self._smooth(self._neutral.motion(landmarks, self.tracker.blink), time_s, self.tuning.smoothing)
+        motion = self._neutral.motion(landmarks, self.tracker.blink)
+        smooth = self._smooth(level(motion) if self.tracker.lopsided else motion, time_s, self.tuning.smoothing)
         centred = replace(smooth, pose=self._recentre(smooth.pose, time_s, self.tuning.recentre_s))
         self._last = tuned(centred, self.tuning)
         return self._last.toward_rest(1.0 - self.keeper.presence(time_s, True))

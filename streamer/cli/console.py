@@ -25,6 +25,7 @@ from pipeline.liveportrait.options import Compile, Precision
 from ..errors import StreamerError
 from ..signals import ending_signals
 
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # MediaPipe brings it along, and it tells of its fonts
 LP = "liveportrait"  # engine, model and panel of --help
 Checkpoints = Annotated[
     Path | None,

@@ -16,7 +16,7 @@ import typer
 from pipeline import models
 from pipeline.engine import choose, cuda_device
 from pipeline.face.faces import faces_by
-from pipeline.liveportrait.files import is_installed, missing_files
+from pipeline.liveportrait.files import FILES, is_installed, missing_files
 
 from ..config import Config, load_config
 from ..errors import ConfigError
@@ -89,7 +89,8 @@ def _liveportrait(config: Config) -> Finding:
     here = f"PyTorch {version('torch')}, {cuda_device() or 'no CUDA device'}"
     folder = config.liveportrait.settings().checkpoints or models.folder()
     if missing := missing_files(folder):
-        what = f"{here}; {len(missing)} of five checkpoint files are not in {folder}"
+        of = "its checkpoint files" if len(missing) == len(FILES) else ", ".join(missing)
+        what = f"{here}; {of} {'is' if len(missing) == 1 else 'are'} not in {folder}"
         return Finding(name, None, what, "puppetcast models fetch liveportrait (520 MB)")
     return Finding(name, True, f"{here}; checkpoints in {folder}")
 

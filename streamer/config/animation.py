@@ -44,8 +44,9 @@ class LivePortrait(Section):
     )
     device: str | None = Field(
         Settings.device,
-        description="Torch device to run on, such as cuda:1, cpu, mps (Apple) or xpu (Intel). If not set, CUDA's first, or the "
-        "processor. Nobody has tried mps and xpu yet; they run in fp32 unless precision says otherwise, and without graphs.",
+        description="Torch device to run on, such as cuda:1, cpu, mps (Apple) or xpu (Intel). If not set, the first CUDA "
+        "device, or the processor. mps and xpu are untested; they run in fp32 unless precision says otherwise, and without "
+        "graphs.",
     )
     precision: Precision | None = Field(
         Settings.precision,
@@ -68,12 +69,12 @@ class LivePortrait(Section):
     )
     still_px: float = Field(
         Settings.still_px, ge=0, le=2,
-        description="A frame shows the picture before again while no keypoint of the face has moved further than so many pixels "
-        "of the 512² crop since that was painted, which saves most of the work. 0 paints every frame.",
+        description="While no keypoint of the face has moved further than this many pixels of the 512² crop, the last "
+        "picture is shown again, which saves most of the work. 0 paints every frame.",
     )  # fmt: skip
     relative: bool = Field(
         MotionOptions.relative,
-        description="true adds the driver's motion to the portrait's own pose and expression, false puts it in their place.",
+        description="true adds the driver's motion to the portrait's own pose and expression; false replaces them with it.",
     )
     multiplier: float = Field(
         MotionOptions.multiplier, ge=0, le=3, description="Strength of all motion; 1 is as strong as the driver's."
@@ -119,31 +120,31 @@ class Device(Section):
 
     cores: float = Field(
         0, ge=0, le=1024,
-        description="Processor cores that are counted on. 0 takes those that this process may use, by its affinity and its "
-        "container's quota.",
+        description="Number of processor cores to plan with. 0 means those that this process may use, by its affinity and "
+        "its container's quota.",
     )  # fmt: skip
     min_fps: float = Field(
         10, gt=0, le=120,
-        description="Lowest frame rate, in frames per second, that driven streams keep: a driver that comes later and would "
-        "leave each of them less is refused (HTTP 503).",
+        description="Lowest frame rate, in frames per second, that driven streams keep: a new driver that would take them "
+        "below it is refused (HTTP 503).",
     )  # fmt: skip
     max_streams: int = Field(
         0, ge=0, le=1000, description="Largest number of streams driven at the same time. 0 leaves the decision to min_fps alone."
     )
     max_busy: float = Field(
         0.9, gt=0, le=1,
-        description="Share of the device's and the processor's time, from 0 to 1, that is counted on when a new driver is "
-        "checked against min_fps.",
+        description="Share of the device's and the processor's time, from 0 to 1, that may be planned with when a new "
+        "driver is checked against min_fps.",
     )  # fmt: skip
     watchdog_s: float = Field(
         default_of(AnimationStage, "watch_s"), ge=0, le=600,
-        description="Longest time, in seconds, that a device other than the processor may take for a batch of frames before it "
-        "is taken to be lost. 0 waits for ever.",
+        description="Longest time, in seconds, that a device other than the processor may take for a batch of frames before "
+        "it counts as lost. 0 waits for ever.",
     )  # fmt: skip
     on_loss: Literal["mesh", "exit"] = Field(
         "mesh",
-        description="What happens when the device is lost: mesh lets its streams go on with the mesh engine until the next "
-        "start, exit ends the process with exit code 75, for a supervisor that starts it again.",
+        description="What happens when the device is lost: mesh continues its streams with the mesh engine until the next "
+        "start; exit ends the process with exit code 75, so that a supervisor can restart it.",
     )
     gather_ms: float = Field(
         1000 * default_of(AnimationStage, "gather_s"),

@@ -34,8 +34,8 @@ class Http(Section):
     )
     names: list[str] = Field(
         default_factory=list,
-        description="Names by which this server is reached, such as puppet.example.org. Requests for others than these, "
-        "localhost and this machine's own addresses are refused.",
+        description="Names by which this server is reached, such as puppet.example.org. Requests for any other name are "
+        "refused, except localhost and this machine's own addresses.",
     )
     tls_certificate: Path | None = Field(
         None, description="Certificate to serve https with, a PEM file with all of its chain. Its key is tls_key."
@@ -51,24 +51,29 @@ class Http(Section):
     )
     max_streams: int = Field(
         32, ge=0, le=1000,
-        description="Largest number of streams up to which PUT /api/streams/NAME adds more; those of the config count, and are "
-        "never refused. 0 lets none be added.",
+        description="Largest number of streams, up to which PUT /api/streams/NAME may add more. Those in this file count, "
+        "but are never refused. With 0, none can be added.",
     )  # fmt: skip
-    max_uploads: int = Field(4, ge=1, le=100, description="Largest number of uploads under way at the same time.")
+    max_uploads: int = Field(4, ge=1, le=100, description="Largest number of uploads at the same time.")
     max_listeners: int = Field(
-        64, ge=1, le=10_000, description="Largest number of answers without an end, events and MJPEG, at the same time."
+        64, ge=1, le=10_000, description="Largest number of endless answers (events and MJPEG) at the same time."
     )
     max_listeners_per_address: int = Field(
         16, ge=1, le=10_000, description="Largest number of them to one IP address (IPv6: one /64 network)."
     )
     header_timeout_s: float = Field(
-        10, gt=0, le=300, description="Time in which a request's head has to have come, in seconds, from the connection's begin."
+        10,
+        gt=0,
+        le=300,
+        description="Longest time, in seconds from the start of the connection, that a request's head may take to arrive.",
     )
     body_timeout_s: float = Field(
         10, gt=0, le=300,
-        description="Time in which a request's body has to have come, in seconds, or be coming at 16 KB/s at least.",
+        description="Longest time, in seconds, that a request's body may take to arrive, unless it comes at 16 KB/s or more.",
     )  # fmt: skip
-    keep_alive_s: float = Field(5, gt=0, le=300, description="Time without a request, in seconds, after which a connection ends.")
+    keep_alive_s: float = Field(
+        5, gt=0, le=300, description="Time without a request, in seconds, after which a connection is closed."
+    )
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -104,7 +109,7 @@ class Auth(Section):
     )
     token_file: Path | None = Field(
         None,
-        description="File in which a token that was made is kept. If not set, 'token' in the user's data folder.",
+        description="File that keeps a token made by the server. If not set, 'token' in the user's data folder.",
     )
     view_token: str = Field(
         "",
@@ -119,7 +124,7 @@ class Auth(Section):
         ge=1,
         le=1000,
         description="Number of different wrong tokens in a minute from one IP address (IPv6: one /64 network) after which "
-        "further ones are answered 429. Who has a good one is let in from there all the same.",
+        "further ones are answered 429. Those with a good one are still let in from there.",
     )
     streams: dict[str, StreamAuth] = Field(default_factory=dict, description="Tokens for one stream alone, by the stream's name.")
 
@@ -176,9 +181,9 @@ class WebRtc(Section):
     max_connecting_per_address: int = Field(
         4, ge=1, le=1000, description="Largest number of sessions from one IP address that have not connected yet."
     )
-    max_channels: int = Field(4, ge=1, le=64, description="Largest number of data channels of a viewer that are listened to.")
+    max_channels: int = Field(4, ge=1, le=64, description="Largest number of data channels read from one viewer.")
     max_candidates: int = Field(
-        16, ge=1, le=64, description="Largest number of addresses that one session's candidates may name; others are passed over."
+        16, ge=1, le=64, description="Largest number of addresses that one session's candidates may name; the rest are ignored."
     )
     max_offer_lines: int = Field(1500, ge=100, le=10000, description="Largest number of lines of an offer.")
     max_codecs: int = Field(64, ge=8, le=128, description="Largest number of payload types of each medium of an offer.")
@@ -241,7 +246,7 @@ class Mqtt(Section):
     username: str = Field("", description="User name for the MQTT broker.")
     password: str = Field("", description="Password for the MQTT broker.")
     ca_file: Path | None = Field(
-        None, description="Certificates that vouch for the broker, for mqtts:// and wss://. If not set, those of the system."
+        None, description="CA certificates to check the broker's with, for mqtts:// and wss://. If not set, the system's."
     )
     cert_file: Path | None = Field(
         None, description="Client certificate to show to the broker, for mqtts:// and wss://. Its key is key_file."
@@ -256,26 +261,28 @@ class Mqtt(Section):
     )
     response_topics: list[str] = Field(
         default_factory=list,
-        description="First parts of topics, beside base_topic/…/result, to which answers go where a command asks for it.",
+        description="First parts of further topics, besides base_topic/…/result, to which a command may have its answer sent.",
     )
     telemetry_s: float = Field(1, ge=0.2, le=3600, description="Time between telemetry messages, in seconds.")
     picture_s: float = Field(10, ge=0, le=3600, description="Time between JPEG pictures, in seconds. 0 sends none.")
-    discovery: bool = Field(True, description="Whether Home Assistant is told of the streams, so that they appear there.")
+    discovery: bool = Field(True, description="Whether the streams are announced to Home Assistant, so that they appear there.")
     discovery_prefix: Topic = Field(
         "homeassistant", description="First part of the topics where Home Assistant looks for devices."
     )
 
 
 class Persistence(Section):
-    """Settings changed while live, kept for the next start."""
+    """Whether settings that are changed while live survive a restart."""
 
-    file: Path | None = Field(None, description="JSON file that keeps changed settings. If not set, they are lost at the end.")
+    file: Path | None = Field(
+        None, description="JSON file that keeps changed settings. If not set, they are lost when the server stops."
+    )
 
 
 class Portraits(Section):
     """Uploaded portraits and puppets."""
 
-    keep: bool = Field(True, description="Whether uploads are there again at the next start.")
+    keep: bool = Field(True, description="Whether uploads survive a restart.")
     folder: Path | None = Field(
         None, description="Folder of the uploads that are kept. If not set, 'portraits' in the user's data folder."
     )
@@ -283,15 +290,18 @@ class Portraits(Section):
         200,
         ge=1,
         le=2000,
-        description="Largest number of uploads. When it is reached, one more has to name those that go for it.",
+        description="Largest number of uploads. Once it is reached, a new upload must name those that it replaces.",
     )
     max_mb: int = Field(
-        1000, ge=64, le=1_000_000, description="Largest size of all uploads together, in MB. Reached, it is the same."
+        1000,
+        ge=64,
+        le=1_000_000,
+        description="Largest size of all uploads together, in MB. Once it is reached, the same applies.",
     )
     max_megapixels: float = Field(
         16, ge=0.1, le=40,
-        description="Largest picture that is uploaded, in millions of pixels; each takes up to ten bytes of memory for a moment. "
-        "JPEGs may have 250, HEIC pictures 50.",
+        description="Largest picture that may be uploaded, in millions of pixels; each needs up to ten bytes of memory for "
+        "a moment. JPEGs may have 250, HEIC pictures 50.",
     )  # fmt: skip
     background: str = Field(to_text(GROUND), description="Colour behind the transparent parts of a picture.")
 
@@ -310,7 +320,7 @@ class Portraits(Section):
 
 
 class Downloads(Section):
-    """Model files. Their folder is named by the variable PUPPETCAST_MODELS."""
+    """Model files. The variable PUPPETCAST_MODELS sets their folder."""
 
     fetch: bool = Field(
         True,
@@ -318,5 +328,5 @@ class Downloads(Section):
         "the litert tracker, with pip.",
     )
     timeout_s: float = Field(
-        4, gt=0, le=600, description="Time without an answer, in seconds, after which a download is given up."
+        4, gt=0, le=600, description="Time without an answer, in seconds, after which a download is abandoned."
     )

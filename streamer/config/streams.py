@@ -27,7 +27,7 @@ class Puppet(Section):
 
     mirror: bool = Field(False, description="Whether the driver's left and right are swapped.")
     paused: bool = Field(Tuning.paused, description="Whether the driver's picture is ignored, so that the puppet rests.")
-    muted: bool = Field(False, description="Whether the driver's sound is left out.")
+    muted: bool = Field(False, description="Whether the driver's sound is muted.")
     pose_gain: Gain = Field(Tuning.pose_gain, description="Strength of head motion; 1 is as strong as the driver's.")
     expression_gain: Gain = Field(
         Tuning.expression_gain, description="Strength of the whole expression; 1 is as strong as the driver's."
@@ -43,7 +43,7 @@ class Puppet(Section):
     )
     wrinkles_gain: float = Field(
         Tuning.wrinkles_gain, ge=0, le=3, json_schema_extra=SLIDER,
-        description="Strength of the folds that smile, frown and raised brows shade on the skin; 0 leaves them out. "
+        description="Strength of the wrinkles drawn by a smile, a frown or raised brows; 0 draws none. "
         "Mesh engine only.",
     )  # fmt: skip
     region: Region = Field(
@@ -67,23 +67,25 @@ class Puppet(Section):
     )
     recalibrate_after_s: float = Field(
         Tuning.recalibrate_after_s, ge=0, le=3600,
-        description="A face that comes back after this many seconds is calibrated anew. 0 never does that.",
+        description="A face that comes back after this many seconds is calibrated again. 0 turns this off.",
     )  # fmt: skip
     recentre_s: float = Field(
         Tuning.recentre_s, ge=0, le=3600, json_schema_extra={STEP: 1},
-        description="Time constant, in seconds, with which a lasting change of the head's size is taken for its rest; of its "
-        "place, four times as long. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in "
+        description="Time constant, in seconds, with which the head returns to its usual size after the driver has leant "
+        "back or forward; for its place, four times as long. 0 turns this off. Mesh engine only; the liveportrait engine "
+        "follows its driver in "
         "20 seconds.",
     )  # fmt: skip
     idle: bool = Field(
         Tuning.idle,
-        description="Whether the puppet blinks, breathes and looks about a little while nobody drives it. It then animates eight "
-        "pictures a second, more in a blink, for as long.",
+        description="Whether the puppet blinks, breathes and looks about a little while nobody drives it. While it does, eight "
+        "pictures a second are animated, more in a blink.",
     )
     background: Annotated[str, BACKGROUND] = Field(
         ORIGINAL,
         description='What is behind the person, in all outputs: original, a colour in quotes such as "#00ff00", or picture (the '
-        "one that PUT /api/streams/{name}/background took). A portrait that cannot be told from its background keeps it. Mesh "
+        "one that PUT /api/streams/{name}/background took). A portrait whose person cannot be separated from the background "
+        "keeps it. Mesh "
         "engine only.",
     )
     max_fps: int | None = Field(
@@ -91,7 +93,8 @@ class Puppet(Section):
     )
     max_age_ms: float | None = Field(
         None, gt=0, le=5000, json_schema_extra={STEP: 10},
-        description="Age, in milliseconds since capture, beyond which a driving frame is skipped. If not set, budget.max_age_ms.",
+        description="Age, in milliseconds since capture, beyond which a driving frame is skipped. If not set, "
+        "budget.max_age_ms.",
     )  # fmt: skip
 
     def tuning(self) -> Tuning:
@@ -133,23 +136,27 @@ class Recording(Section):
     """Recordings of the animated picture."""
 
     folder: Path = Field(Path("recordings"), description="Folder for recordings.")
-    max_minutes: float = Field(60, gt=0, le=1440, description="Length, in minutes, at which a recording goes on in a new file.")
-    max_mb: float = Field(2000, gt=0, le=100000, description="Size, in megabytes, at which a recording goes on in a new file.")
+    max_minutes: float = Field(
+        60, gt=0, le=1440, description="Length, in minutes, after which a recording continues in a new file."
+    )
+    max_mb: float = Field(
+        2000, gt=0, le=100000, description="Size, in megabytes, after which a recording continues in a new file."
+    )
     max_total_mb: float = Field(
         0, ge=0,
-        description="Size, in megabytes, of all recordings, beyond which the oldest are deleted, and named in the log. With 0, "
-        "the default, nothing is deleted but by hand.",
+        description="Total size of all recordings, in megabytes, above which the oldest are deleted and named in the log. "
+        "With 0, the default, none is deleted automatically.",
     )  # fmt: skip
     max_days: float = Field(
         0,
         ge=0,
-        description="Age, in days, beyond which recordings are deleted, and named in the log. With 0, the default, none is.",
+        description="Age, in days, after which recordings are deleted and named in the log. With 0, the default, none is.",
     )
     last_s: int = Field(
         0, ge=0, le=60,
-        description="The last so many seconds of each stream are kept, coded, in memory, and can be saved as GIF, WebM or MP4 "
-        "after they were seen: on the page, or from /live/STREAM/last.gif. A second takes about 0.2 MB of memory, and coding it "
-        "some 5 to 10 % of a core. With 0, the default, nothing is kept.",
+        description="Keeps the last seconds of each stream, this many, encoded in memory, so that they can be saved as GIF, "
+        "WebM or MP4 afterwards: on the page, or from /live/STREAM/last.gif. Each second takes about 0.2 MB of memory; "
+        "encoding takes 5 to 10 % of a core. With 0, the default, nothing is kept.",
     )  # fmt: skip
 
 
@@ -165,8 +172,9 @@ class Stream(Section):
     )  # fmt: skip
     marks: tuple[Point, Point, Point, Point, Point] | None = Field(
         None,
-        description="Places the portrait's face by hand, where it is not found or found wrongly: five [x, y] in pixels of the "
-        "picture, of the eye on the left, the eye on the right, the tip of the nose, the left and the right corner of the mouth.",
+        description="Places the portrait's face by hand, if it is not found or found in the wrong place: five points [x, y] "
+        "in pixels of the picture: the eye on the left, the eye on the right, the tip of the nose, the left and the right "
+        "corner of the mouth.",
     )
     engine: str = Field("", description="Animation engine: auto, mesh or liveportrait. If empty, that of engine.name.")
     source: Literal["browser", "network", "file", "webcam", "pattern"] = Field(
@@ -187,12 +195,12 @@ class Stream(Section):
         Timeouts.read_s, gt=0, le=60, description="Longest time, in seconds, that a network source may send nothing."
     )
     stale_after_s: float = Field(
-        STALE_AFTER_S, gt=0, le=600, description="A source that has given no frame for this many seconds is opened again."
+        STALE_AFTER_S, gt=0, le=600, description="A source that has sent no frame for this many seconds is reopened."
     )
     fps: int = Field(30, ge=1, le=120, description="Frame rate of a webcam or of the test pattern, in frames per second.")
     size: tuple[int, int] = Field((640, 480), description="Width and height asked of a webcam, in pixels.")
     puppet: Puppet = Puppet()
-    sinks: list[Sink] = Field(default_factory=list, description="Outputs, in addition to viewers, that begin with the server.")
+    sinks: list[Sink] = Field(default_factory=list, description="Outputs, in addition to viewers, that start with the server.")
 
     @model_validator(mode="after")
     def _has_a_path(self) -> Self:

@@ -14,10 +14,10 @@ from .rights import CONTROL, SERVER, Guarded, Right, needs
 from .tokens import Tokens, is_open
 
 HOLDS_MIN = 12 * 60  # a phone that loses its page in an evening's show must come back by the same link
-NOT_OPEN = "Only this machine reaches the server. Start it with “puppetcast serve --lan”, and a phone does too."
-NO_NETWORK = "This machine is in no network."
+NOT_OPEN = "Only this computer can reach the server. To let phones in, start it with “puppetcast serve --lan”."
+NO_NETWORK = "This computer is not connected to a network."
 NO_CAMERA = (
-    "Phones give their camera to https pages alone. Start the server with “puppetcast serve --lan”, or give it a certificate."
+    "Phones allow the camera only on https pages. Start the server with “puppetcast serve --lan”, or give it a certificate."
 )
 
 

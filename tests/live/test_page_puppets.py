@@ -201,7 +201,7 @@ def test_a_camera_that_is_not_given_is_told_of_in_the_dialog(opened):
     opened.click("#yourself")
     agree(opened)
     expect(opened.locator("#studio-problem")).to_have_text(
-        "The browser may not use the camera. Allow it in the address bar and start again."
+        "The browser was not allowed to use the camera. Allow it in the address bar, then start again."
     )
     expect(opened.locator("#studio-go")).to_be_focused()
 
@@ -212,7 +212,9 @@ def test_a_camera_that_is_lost_while_recording_is_told_of(opened, http, camera):
     opened.click("#begin")
     expect(opened.locator("#finish")).to_be_focused()
     opened.evaluate("tracks[0].stop()")
-    expect(opened.locator("#studio-problem")).to_have_text("The camera was unplugged or taken away.", timeout=PATIENCE_MS)
+    expect(opened.locator("#studio-problem")).to_have_text(
+        "The camera was unplugged, or another program took it.", timeout=PATIENCE_MS
+    )
     assert http.get("/api/puppets").json() == []
 
 
@@ -282,7 +284,7 @@ def test_a_puppet_file_is_shown_and_downloaded(opened, http, puppet, tmp_path, w
 
 def test_only_one_file_is_taken_at_a_time(opened):
     opened.evaluate(DROP, [["a.png", "b.png"], 1])
-    expect(opened.locator("#notice")).to_have_text("Several files: one at a time, please.")
+    expect(opened.locator("#notice")).to_have_text("One file at a time, please.")
     expect(opened.locator("#drop")).to_be_hidden()
 
 

@@ -14,9 +14,9 @@ from pipeline.face import topology as topo
 from pipeline.face.choice import place
 from pipeline.face.faces import TRACKERS, Faces, faces_if_here
 from pipeline.face.mediapipe import MediaPipeTracker
-from pipeline.face.motion import eye_distance, eye_gaze, eye_openness
+from pipeline.face.motion import eye_distance, eye_gaze, eye_openness, rest
 from pipeline.face.noise import Denoiser
-from pipeline.face.pair import alike, paired
+from pipeline.face.pair import ASKEW, alike, level, paired
 from pipeline.face.tracker import Tracker
 from pipeline.face.units import in_pixels
 from pipeline.face.views import tiles
@@ -249,3 +249,33 @@ def test_brows_are_a_pair_but_for_one_that_is_raised_alone(tilt):
         both = mesh.copy()
         both[[*right, *left]] += np.array([0, -raised, 0], np.float32) @ turn
         assert alike(both, mesh, right, left) == pytest.approx(both, abs=1e-3), "as a pair they move freely"
+
+
+def levelled(move: dict[int, tuple[float, float]]) -> np.ndarray:
+    """What is left of a motion, x and y of some points in eye distances: (478, 2)."""
+    motion = rest()
+    for point, offset in move.items():
+        motion.expression[point, :2] = offset
+    return level(motion).expression[:, :2]
+
+
+CHEEK, OTHER_CHEEK = 205, 425
+
+
+def test_small_moves_of_one_side_are_no_turn_of_the_head_and_those_of_both_are_free():
+    left = levelled({CHEEK: (0.03, 0.02)})
+    assert left[CHEEK] == pytest.approx((0.015, 0.02)), "half of it is taken for a smile, which both sides do"
+    assert left[OTHER_CHEEK] == pytest.approx((-0.015, 0.0))
+    both = {CHEEK: (0.03, 0.02), OTHER_CHEEK: (-0.03, 0.02), **dict.fromkeys(topo.RIGHT_BROW + topo.LEFT_BROW, (0.0, -0.05))}
+    assert levelled(both) == pytest.approx(levelled({}) + [both.get(k, (0.0, 0.0)) for k in range(topo.COUNT)])
+
+
+def test_a_brow_raised_alone_a_one_sided_smile_and_a_wink_come_through():
+    brow = levelled({topo.RIGHT_BROW[2]: (0.0, -0.2)})
+    assert brow[topo.RIGHT_BROW[2]] == pytest.approx((0.0, -0.2))
+    corner, other = topo.MOUTH_CORNERS
+    smile = levelled({corner: (-0.1, -0.06)})
+    assert smile[corner] == pytest.approx((-0.05 - 0.05 * ASKEW, -0.06), abs=1e-6)
+    assert smile[other] == pytest.approx((0.05 - 0.05 * ASKEW, 0.0), abs=1e-6)
+    lid = topo.RIGHT_UPPER_LID[4]
+    assert levelled({lid: (0.0, 0.05)})[lid] == pytest.approx((0.0, 0.05))
