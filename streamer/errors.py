@@ -9,6 +9,9 @@ StreamerError
 ├── BadBackground        a picture cannot be a stream's background
 ├── GalleryFull          another upload needs room (`goes` says which would go for it)
 ├── CannotKeep           an upload cannot be written or deleted on disk
+├── UnknownPreset        no preset has that name
+├── BadPreset            a preset cannot be understood, or not be kept under that name
+├── PresetsFull          there are as many presets as are kept
 ├── NothingKept          the last seconds of a stream cannot be had
 ├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
@@ -97,6 +100,18 @@ class UnknownPuppet(StreamerError):
 
 class UnknownRecording(StreamerError):
     """No recording of that name."""
+
+
+class UnknownPreset(StreamerError):
+    """No preset has that name."""
+
+
+class BadPreset(StreamerError):
+    """A preset cannot be understood, or not be kept under that name."""
+
+
+class PresetsFull(StreamerError):
+    """There are as many presets as are kept."""
 
 
 class NothingKept(StreamerError):

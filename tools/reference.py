@@ -99,6 +99,10 @@ def _kind(annotation: Any) -> str:
         return " or ".join(_kind(a) for a in args)
     if origin is list:
         return f"list of {_kind(args[0])}"
+    if origin is dict:
+        return f"{_kind(args[1])}s by name"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"{{{', '.join(annotation.model_fields)}}}"
     if origin is tuple:
         return f"list of {len(args)} × {_kind(args[0])}"
     if args:  # Literal

@@ -5,12 +5,14 @@ import { Calls } from "./calls.js";
 import { Camera } from "./camera.js";
 import { Control, name, refusal, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
+import { Editor } from "./editor.js";
 import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
 import { Last } from "./last.js";
 import { Panel } from "./panel.js";
 import { showPhones } from "./phones.js";
+import { Presets } from "./presets.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
 import { Rights } from "./rights.js";
@@ -51,6 +53,8 @@ const recordings = new Recordings(attempt, rights);
 const background = new Background(control, attempt);
 const last = new Last(live, attempt);
 const calls = new Calls(control, attempt);
+const presets = new Presets(control, attempt);
+const editor = new Editor(control, presets, live, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -77,6 +81,7 @@ function render() {
   recordings.render(state);
   last.render(state);
   calls.render(state);
+  presets.render(state);
   stats.render(state);
   rights.render();
 }
@@ -148,7 +153,8 @@ const work = {
 };
 for (const [id, task] of Object.entries(work)) $(id).addEventListener("click", task);
 
-const numbered = (k) => ["Portrait by its place in the gallery", attempt(() => gallery.choose(k))];
+const DIGITS = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+const numbered = (prefix, text, choose) => Object.fromEntries(DIGITS.map((k) => [`${prefix}${k}`, [text, attempt(() => choose(k))]]));
 shortcuts({
   C: ["Calibrate", work.calibrate],
   " ": ["Pause and resume", work.pause],
@@ -161,7 +167,9 @@ shortcuts({
   S: ["Show and hide how it runs", () => ($("stats").open = !$("stats").open)],
   "[": ["Less smoothing", attempt(() => panel.nudge("smoothing", -1))],
   "]": ["More smoothing", attempt(() => panel.nudge("smoothing", 1))],
-  ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8, 9].map((k) => [String(k), numbered(k)])),
+  ...numbered("", "Expression, on and off", (k) => presets.press(k)),
+  0: ["All expressions off", attempt(() => presets.clear())],
+  ...numbered("Shift+", "Portrait by its place in the gallery", (k) => gallery.choose(k)),
 });
 
 // The microphone is switched by command; one that was not asked for at the start needs a new start.
@@ -219,4 +227,5 @@ learn();
 describe();
 keepWatching();
 attempt(() => gallery.load())();
+attempt(() => presets.load())();
 attempt(() => puppets.resume())();

@@ -20,9 +20,10 @@ from ..clock import steady
 from ..errors import DeviceLost, PuppetError
 from ..face.faces import Faces
 from ..follow.moment import Moment
+from ..follow.neutral import FaceState
 from ..frames import Driving, Image, planar
 from ..portrait import Portrait, fit
-from . import template
+from . import editor, template
 from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
 from .follow import Given, MotionFollower, Sight, driving_input, ratios_of
 from .motion import Face, FaceMotion
@@ -49,6 +50,7 @@ class LivePortraitEngine:
     name = "liveportrait"
     by_size = False
     lacks: frozenset[str] = frozenset()
+    unseen = editor.UNSEEN
 
     def __init__(self, faces: Faces, settings: Settings = Settings(), beside: Beside = start) -> None:
         """beside: lets something run while frames go on, such as building another way through the networks."""
@@ -107,9 +109,9 @@ class LivePortraitEngine:
         self.max_batch = self._live.max_batch
         return frame_s or self._painted_s
 
-    def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | None]]) -> Callable[[], list[Image]]:
+    def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | Given | None]]) -> Callable[[], list[Image]]:
         """As in `pipeline.engine.Engine`. DeviceLost, also from the result, where the device does not answer any more."""
-        moving = [(prepared, sight) for prepared, sight in work if sight is not None and sight.rest < 1]
+        moving = [(prepared, sight) for prepared, sight in work if sight is not None and sight.moves]
         with self._asking():
             collect = self._worker.frames(lambda: self._live.submit(self._lowered or self.runtime, moving))
         self._follow_up()
@@ -118,7 +120,7 @@ class LivePortraitEngine:
             with self._asking():
                 moved = iter(collect())
             return [
-                planar(prepared.still) if sight is None or sight.rest >= 1 else self._picture(prepared, sight.row, *next(moved))
+                planar(prepared.still) if sight is None or not sight.moves else self._picture(prepared, sight.row, *next(moved))
                 for prepared, sight in work
             ]
 
@@ -161,7 +163,7 @@ class LivePortraitEngine:
 
     def render(self, prepared: LivePortraitPrepared, sight: Sight | Given | None) -> Image:
         """One picture in RGB, at once; rendered again where a precision fails."""
-        if sight is None or sight.rest >= 1:
+        if sight is None or not sight.moves:
             return prepared.still
         height, width = prepared.still.shape[:2]
         self._single.grow(max(height, width))
@@ -226,6 +228,7 @@ class LivePortraitPuppeteer(MotionFollower):
 
     def __init__(self, engine: LivePortraitEngine, faces: Faces, row: int) -> None:
         self._engine, self._row = engine, row
+        self._still = editor.still_face(engine.runtime.device)
         super().__init__(faces.open_tracker, engine.extract)
 
     @property
@@ -233,9 +236,16 @@ class LivePortraitPuppeteer(MotionFollower):
         return self
 
     @torch.inference_mode()
-    def follow(self, driving: Driving) -> Sight | None:
+    def follow(self, driving: Driving) -> Sight | Given | None:
         seen, reference = self.see(driving.image, driving.time_s), self.reference
-        return None if seen is None or reference is None else Sight(driving, seen, reference, self._row, self.tuning)
+        if seen is None or reference is None:
+            return self.at_rest(driving.time_s)
+        held = self.holding(driving.time_s, driven=self.keeper.state is not FaceState.NO_FACE)
+        return Sight(driving, seen, reference, self._row, self.tuning, held)
+
+    def at_rest(self, time_s: float) -> Given | None:
+        held = self.holding(time_s, driven=False)
+        return Given(self._still, self._still, self._row, self.tuning, 1.0, held) if held.shapes.values else None
 
     def render(self, source: LivePortraitPrepared, seen: Sight | Given | None) -> Image:
         return self._engine.render(source, seen)

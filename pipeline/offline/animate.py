@@ -83,11 +83,11 @@ def animate(
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
         if isinstance(source, Portrait) and is_picture(driver):
-            return _write_picture(_prepared(engine, source, output), next(drive.steps), output, puppeteer)
+            return _write_picture(prepared_for(engine, source, output), next(drive.steps), output, puppeteer)
         clips = [] if drive.clip is None else [drive.clip]
         shown: Iterator[tuple[Step, Any]]
         if isinstance(source, Portrait):
-            prepared = _prepared(engine, source, output)
+            prepared = prepared_for(engine, source, output)
             shown = ((step, prepared) for step in drive.steps)
         else:
             check_clips_as_source(engine, puppeteer, source)
@@ -101,7 +101,8 @@ def animate(
         return replace(result, notes=(*result.notes, *(clip.cut for clip in clips if clip.cut)))
 
 
-def _prepared(engine: Engine, portrait: Portrait, output: Output) -> Any:
+def prepared_for(engine: Engine, portrait: Portrait, output: Output) -> Any:
+    """The portrait in the size that `output` needs."""
     side = MAX_SIDE if output.size is None else max(output.size)
     prepared = engine.prepare(portrait, side, side)
     if output.transparent and not prepared.has_matte:

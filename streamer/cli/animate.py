@@ -197,7 +197,7 @@ def animate(
 
         config = load_config()
         faces = find_faces(config)
-        source = _source(portrait, where, faces, marks, face, _ground(background, config))
+        source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
         motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
         tuning = Tuning(
             pose_gain, expression_gain, mouth_gain, eyes_gain, brows_gain, region, smoothing, scale_lock, eye_retargeting,
@@ -209,7 +209,7 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, _size(size), transparent)
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent)
 
         def run(job: Job, progress: Progress) -> Result:
             made = replace(output, path=job.out)
@@ -240,14 +240,14 @@ def _tell(job: Job, result: Result, engine: Engine, folder: Path) -> None:
     console.print(f"{out}: {followed}, engine {engine.name}, tracker {result.tracker}")
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str | None) -> tuple[int, int] | None:
     try:
         return None if text is None else parse_size(text)
     except ValueError as exc:
         raise PuppetError(f"--size: {exc}") from exc
 
 
-def _source(
+def source_of(
     portrait: str, where: Path | None, faces: Faces, marks: Sequence[str] | None, face: int | None, ground: Colour
 ) -> Portrait | Path:
     """A portrait, or the path of a clip; PuppetError."""
@@ -263,7 +263,7 @@ def _source(
     return source if face is None else source.with_face(face)
 
 
-def _ground(background: str | None, config: Config) -> Colour:
+def ground_of(background: str | None, config: Config) -> Colour:
     try:
         return parse_colour(background or config.portraits.background)
     except ValueError as exc:

@@ -122,11 +122,16 @@ def _folder_for(drivers: Sequence[Path], out: Path | None) -> Path:
     return out
 
 
-def _standard_output(driver: Path, kind: Kind | None, still: bool, folder: Path) -> Path:
+def standard_output(folder: Path, kind: Kind = Kind.PNG) -> Path:
+    """Where it is put together; PuppetError for a terminal."""
     if sys.stdout.isatty():
         raise PuppetError("-: standard output is the terminal here; pipe it somewhere, or name a file")
+    return folder / f"standard output.{kind}"
+
+
+def _standard_output(driver: Path, kind: Kind | None, still: bool, folder: Path) -> Path:
     one = still and is_picture(driver)
-    path = folder / f"standard output.{kind or (Kind.PNG if one else Kind.MP4)}"
+    path = standard_output(folder, kind or (Kind.PNG if one else Kind.MP4))
     if is_sequence(path) and not one:
         raise PuppetError("--format png: a picture for each frame is several files; name one, such as -o out-%05d.png")
     return path

@@ -75,6 +75,11 @@ class Puppet(Section):
         "place, four times as long. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in "
         "20 seconds.",
     )  # fmt: skip
+    idle: bool = Field(
+        Tuning.idle,
+        description="Whether the puppet blinks, breathes and looks about a little while nobody drives it. Then it animates ten "
+        "pictures a second for as long.",
+    )
     background: Annotated[str, BACKGROUND] = Field(
         ORIGINAL,
         description='What is behind the person, in all outputs: original, a colour in quotes such as "#00ff00", or picture (the '

@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
+    StrictFloat,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
@@ -52,6 +55,19 @@ class Given(BaseModel):
     _kinds = field_validator("*", mode="wrap")(_of_its_kind)
 
 
+class PresetSwitch(BaseModel):
+    """A preset to switch on or off; without `on` it is switched over."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    on: StrictBool | None = None
+
+
+def _by_name(preset: Any) -> Any:
+    return {"name": preset} if isinstance(preset, str) else preset
+
+
 class Actions(Given):
     """A command: what is to be changed; what is not named stays. All of it is checked before any of it is done."""
 
@@ -73,6 +89,16 @@ class Actions(Given):
     virtual_microphone: bool | None = Field(
         None, description="true gives the delayed sound as a microphone of the server's machine, for calls; false ends that."
     )
+    preset: Annotated[PresetSwitch, BeforeValidator(_by_name)] | None = Field(
+        None,
+        description='Toggles a preset by its name; {"name": "Smile", "on": true} switches it on. GET /api/presets lists them.',
+    )
+    shapes: dict[str, StrictFloat] | None = Field(
+        None,
+        description='Holds these shapes instead of the driver\'s motion in their regions, such as {"smile": 0.6, "headYaw": 10}; '
+        "0 names a region that rests, {} lets go. GET /api/shapes lists them.",
+    )
+    clear_shapes: Literal[True] | None = Field(None, description="Switches all presets off and lets go of held shapes.")
     demo: bool | None = Field(None, description="true drives the puppet with the built-in clip, false ends that.")
 
 

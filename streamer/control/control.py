@@ -17,6 +17,8 @@ from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetE
 from pipeline.face.faces import Faces
 from pipeline.pictures.colours import Colour
 from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
+from pipeline.shapes.parse import parse
+from pipeline.shapes.preset import Preset
 
 from .. import systemd
 from ..config import PICTURE, Config, Puppet
@@ -28,6 +30,7 @@ from ..sources.driver import Driver
 from ..sources.file import FileSource
 from ..stream.admission import Admission
 from ..stream.background import Background
+from ..stream.poses import Poses
 from ..stream.stages import Stages
 from ..stream.stream import Shown, Stream
 from ..stream.supervisor import Supervisor
@@ -36,6 +39,7 @@ from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Events
 from .gallery import Gallery
 from .persistence import Memory
+from .presets import Presets
 from .state import DeviceState, StreamState, device_of, is_demo, state_of
 from .workshop import Workshop
 
@@ -65,6 +69,7 @@ class Control:
         self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits)
         self.workshop = Workshop(self.gallery)
         self.backgrounds = Backgrounds(config.portraits)
+        self.presets = Presets(config.portraits)
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
@@ -155,11 +160,11 @@ class Control:
 
     def state(self, name: str) -> StreamState:
         """What a stream does now."""
-        return state_of(self.stream(name), self.outputs, self.gallery.changes)
+        return state_of(self.stream(name), self.outputs, self.gallery.changes, self.presets.changes)
 
     def states(self) -> list[StreamState]:
         """What all streams do now."""
-        return [state_of(stream, self.outputs, self.gallery.changes) for stream in self.streams.values()]
+        return [self.state(name) for name in self.streams]
 
     def devices(self) -> list[DeviceState]:
         """What animates."""
@@ -233,6 +238,13 @@ class Control:
             raise BadCommand(f"engine: '{change.engine}' is not known; engines: {AUTO}, {', '.join(ENGINES)}")
         if getattr(change, "background", None) == PICTURE:
             self.backgrounds.get(stream.name)
+        if change.preset is not None:
+            self.presets.get(change.preset.name)
+        if change.shapes is not None:
+            try:
+                parse(change.shapes)
+            except PuppetError as exc:
+                raise BadCommand(f"shapes: {exc}") from exc
         wanted = change.model_dump(include=set(Puppet.model_fields), exclude_unset=True)
         lacks = sorted(key for key in stream.engine.lacks & wanted.keys() if wanted[key] and not change.engine)
         if lacks:
@@ -249,6 +261,7 @@ class Control:
             stream.lane.recalibrate()
         if change.next_face:
             stream.lane.next_face()
+        self._pose(stream, change)
         if change.recording:
             self.outputs.record(stream)
         elif change.recording is False:
@@ -256,6 +269,32 @@ class Control:
         for kind in SWITCHED:
             if (on := getattr(change, kind)) is not None:
                 await self.outputs.switch(stream, kind, on)
+
+    def _pose(self, stream: Stream, change: Actions) -> None:
+        if change.clear_shapes:
+            stream.poses.clear()
+        if change.preset is not None:
+            stream.poses.press(self.presets.get(change.preset.name), change.preset.on)
+        if change.shapes is not None:
+            stream.poses.hold(change.shapes)
+        stream.intake.wake()  # a lane at rest waits for nothing else
+
+    async def put_preset(self, name: str, data: Any, hotkey: int | None = None) -> Preset:
+        """Keep a preset, and show it where the one before it is on. BadPreset, PresetsFull, CannotKeep."""
+        preset = await asyncio.to_thread(self.presets.put, name, data, hotkey)
+        self._presets_changed(lambda poses: poses.take(preset))
+        return preset
+
+    async def delete_preset(self, name: str) -> None:
+        """Delete a preset of the user's own, and let go of it where it is on. UnknownPreset, BadPreset, CannotKeep."""
+        await asyncio.to_thread(self.presets.delete, name)
+        self._presets_changed(lambda poses: poses.drop(name))
+
+    def _presets_changed(self, tell: Callable[[Poses], None]) -> None:
+        for stream in self.streams.values():
+            tell(stream.poses)
+            stream.intake.wake()
+        self.events.happened()
 
     def _keep(self, stream: Stream) -> None:
         """What is not as the config has it is kept, if anything is."""

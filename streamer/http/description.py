@@ -34,10 +34,12 @@ MORE: dict[str, tuple[str, ...]] = {
     "patch /live/{name}/sessions/{session}": ("400", "408", "409", "410", "412", "413", "415", "428"),
     **{f"{method} /live/{{name}}/sessions/{{session}}": ("410",) for method in ("get", "head", "options")},
     "get /live/{name}/snapshot.jpg": ("503",), "head /live/{name}/snapshot.jpg": ("503",),
-    "get /live/{name}/mjpeg": ("503",), "head /live/{name}/mjpeg": ("503",), "get /api/events": ("503",),
+    "get /live/{name}/snapshot.png": ("503",), "get /api/events": ("503",),
+    "get /live/{name}/mjpeg": ("503",), "head /live/{name}/mjpeg": ("503",),
     "patch /api/streams/{name}": ("409", "503"),
     "post /api/portraits": ("400", "409", "503", "507"), "post /api/portraits/preview": ("400", "503"),
     "patch /api/portraits/{key}": ("409", "507"), "put /api/portraits/{key}/face": ("409", "507"),
+    "put /api/presets/{name}": ("409", "507"), "delete /api/presets/{name}": ("422", "507"),
     "post /api/puppets": ("503", "507"), "get /api/recordings/{name}": ("400", "416"),
 }  # fmt: skip
 REST = "Any other refusal"

@@ -23,7 +23,7 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, me, metrics, phone, pictures, portraits, recordings, whip
+from . import api, last, me, metrics, phone, pictures, portraits, presets, recordings, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts, Proxies
@@ -38,6 +38,9 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
     errors.UnknownBackground: 404,
+    errors.UnknownPreset: 404,
+    errors.BadPreset: 422,
+    errors.PresetsFull: 409,
     errors.GalleryFull: 409,
     errors.CannotKeep: 507,
     errors.UnknownRecording: 404,
@@ -76,6 +79,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(api.router(control))
     app.include_router(phone.router(control, config))
     app.include_router(portraits.router(control.gallery))
+    app.include_router(presets.router(control))
     app.include_router(recordings.router(control.outputs.library))
     app.include_router(me.router(control))
     for kind, status in STATUS.items():

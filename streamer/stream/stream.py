@@ -23,6 +23,7 @@ from ..errors import StreamBusy
 from .admission import Admission
 from .audio import AudioLine
 from .intake import Intake
+from .poses import Poses
 from .stages import Run, Running
 from .status import Drives, Named, Part, Sink, Supervised
 
@@ -80,6 +81,7 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: AnimatedFrame | None = None
+        self.poses = Poses()
         self.audio = AudioLine(self.age_s, clock)
         self.intake = Intake(self.audio.put)
         self.budget = FrameBudget(**limits.model_dump(), clock=clock)
@@ -154,7 +156,7 @@ class Stream:
         return f"no frame could be animated for more than {limit_s:g} s; the log says why"
 
     def _lane(self, puppeteer: Puppeteer) -> Lane:
-        lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock)
+        lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock, self.poses.easing)
         lane.tune(self.puppet.tuning())
         return lane
 
