@@ -49,6 +49,8 @@ def text(result: dict[str, Any], note: str) -> str:
         f"{name} {result['ways'].get(f'{name}: leaked', 0)} of {result['ways'].get(f'{name}: compared', 0)}" for name in names
     )
     rows = "\n".join(_row(row) for row in result["rows"])
+    later = (f"{', '.join(each['rows'])}: {each['date']}, at commit {each['commit']}." for each in result.get("later", []))
+    note = " ".join([note, *later]).strip()
     return TEXT.format(**result | {"rows": rows, "ways": ways}, note=note, gap=GAP_S, fps=FPS, share=LEAKED)
 
 
