@@ -49,11 +49,12 @@ def main(
     result = {**about, **result}
     if before is not None:
         result = merged(before, result, [fault.name for fault in FAULTS])
+    result["note"] = note or result.get("note", "")
     path = out or (None if quick or (only and not rest) else RESULT)
     if path is not None:
         path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     if path == RESULT:
-        report.write(result, note)
+        report.write(result)
     failed = [row["name"] for row in result["rows"] if row["broken"] or row["leaked"]]
     typer.echo(f"{len(result['rows'])} faults; promises broken: {', '.join(failed) or 'none'}; {result['ways']}")
     raise typer.Exit(bool(failed))

@@ -167,7 +167,7 @@ def test_forty_faults_have_names_places_and_insides() -> None:
 def test_the_page_of_faults_says_what_was_not_kept() -> None:
     row = Row("a fault", "a promise", [0.0, 2.0], [1, 5], 10, 0, Counter({"told": 2}), ["AssertionError: broken"])
     machine = {"date": "2026-01-01", "commit": "abc", "cpu": "a processor", "cores": 2, "times": 2}
-    page = text({**machine, "rows": [row.figures()], "ways": {"view: compared": 10, "view: leaked": 0}}, "A note.")
+    page = text({**machine, "rows": [row.figures()], "ways": {"view: compared": 10, "view: leaked": 0}})
     assert "| a fault | a promise | 2 | 1.0, 1.9 | 3, 5 | 0 of 10 | told; **1 of 2 not kept**: AssertionError: broken |" in page
     assert "view 0 of 10." in page
 
@@ -183,4 +183,4 @@ def test_rows_of_a_later_run_take_their_places_and_are_told() -> None:
     both = merged(result("abc", 7, a=5, b=2, c=5), result("def", 3, b=5, a=1, c=1, d=1), ["a", "d", "b", "c"])
     assert [(row["name"], row["times"]) for row in both["rows"]] == [("a", 5), ("d", 1), ("b", 5), ("c", 1)]
     assert (both["commit"], both["ways"]) == ("abc", {"view: compared": 10, "view: leaked": 0})
-    assert "A note. b, c, d: 2026-01-01, at commit def." in text(both, "A note.")
+    assert "A note. b, c, d: 2026-01-01, at commit def." in text({**both, "note": "A note."})
