@@ -35,6 +35,13 @@ class Prepared(Protocol):
     def has_matte(self) -> bool:
         """Whether the person is known apart from the background."""
 
+    @property
+    def fps(self) -> float:
+        """How many pictures a second it shows while nobody drives; 0 for a portrait that stands still."""
+
+    def at(self, time_s: float) -> Self:
+        """What it is at a time on any steady clock: itself, but for a portrait that moves."""
+
     def over(self, background: Image) -> Self:
         """The same before another background (h, w, 3), of the size of `still`; itself without a matte."""
 

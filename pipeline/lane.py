@@ -88,10 +88,10 @@ class Screen:
             self._begin_fade()
 
     def rest(self) -> None:
-        """Show the portrait at rest, and nothing that is still on its way."""
+        """Show the portrait at rest, a clip as it goes on, and nothing that is still on its way."""
         with self._showing:
             self.epoch += 1
-            yuv = planar(self.prepared.still)
+            yuv = planar(self.prepared.at(self._clock()).still)
             self._show(yuv, self._clock(), partial(self.prepared.cut_out, None, yuv))
 
     def animated(self, yuv: Image, captured_s: float, taken_s: float, epoch: int, cut: Callable[[], Image]) -> None:
@@ -151,6 +151,7 @@ class Lane:
         self._held: tuple[Hold, ...] = ()  # what is held in the last picture without a driver
         self._resting = True  # that is the portrait at rest
         self._requests: deque[Callable[[], object]] = deque([screen.rest])  # done between two frames
+        self._rested_s = float("-inf")  # when a portrait that moves was shown without a driver
         self._driven_s: float | None = None  # when the last frame came; None at rest
         self._stands = False  # the engine failed, so the last picture stands still
 
@@ -168,6 +169,8 @@ class Lane:
             return max(self._driven_s + REST_AFTER_S - self._clock(), 0.0)
         moves = self._screen.fading or self._easing.moving or self._easing.holds != self._held
         waits = [FADE_STEP_S if moves else None, self.puppeteer.idle_s]
+        if self._screen.prepared.fps:
+            waits.append(max(self._rested_s + 1 / self._screen.prepared.fps - self._clock(), 0.0))
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def tune(self, tuning: Tuning) -> None:
@@ -214,7 +217,7 @@ class Lane:
 
     def _at_rest(self, now_s: float) -> Work | None:
         """Without a driver: what is held, idle life, or else the portrait itself."""
-        self._held = self._easing.holds
+        self._held, self._rested_s = self._easing.holds, now_s
         try:
             self.puppeteer.pose(self._easing.at(now_s) or NOTHING)
             seen = self.puppeteer.at_rest(now_s)
@@ -222,7 +225,7 @@ class Lane:
             self._failed(self._clock() - now_s)
             return None
         if seen is None:
-            if self._screen.fading or not self._resting:
+            if self._screen.fading or self._screen.prepared.fps or not self._resting:
                 self._resting = True
                 self._screen.rest()
             return None

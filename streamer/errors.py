@@ -15,6 +15,7 @@ StreamerError
 ├── NothingKept          the last seconds of a stream cannot be had
 ├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
+├── TooManyStreams       the limit of streams that can be added is reached
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
 ├── TakenOver            the session was ended for another publisher's
@@ -124,6 +125,10 @@ class BadCommand(StreamerError):
 
 class StreamBusy(StreamerError):
     """The stream already has a publisher."""
+
+
+class TooManyStreams(StreamerError):
+    """The limit of streams that can be added while the server runs is reached."""
 
 
 class Overloaded(StreamerError):

@@ -150,6 +150,10 @@ class FakePrepared:
     """A portrait of one grey, 16 by 16 pixels. name: for logs."""
 
     has_matte = False
+    fps = 0.0
+
+    def at(self, time_s: float) -> FakePrepared:
+        return self
 
     def __init__(self, name: str = "", grey: int = GREY) -> None:
         self.name = name

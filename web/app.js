@@ -96,16 +96,20 @@ async function learn() {
   render();
 }
 
-// Watching: again and again, ever more slowly, for as long as the page is open.
-async function keepWatching(delay = 500) {
+// Watching: again and again for as long as the page is open, soon where nobody answers, ever more slowly where the answer is no.
+async function keepWatching(delay = 500, told = "") {
+  const driven = () => !control.state || control.state.publisher; // at rest nothing new comes; without news something is wrong
   try {
-    const link = await watch(`${live}/whep`, $("puppet"), () => setTimeout(keepWatching, 500));
+    const link = await watch(`${live}/whep`, $("puppet"), () => keepWatching(), driven);
     control.use(link.channel);
+    if (told && page.error === told) page.error = "";
   } catch (problem) {
-    if (!(problem instanceof TypeError)) page.error = words(problem);
+    const away = problem instanceof TypeError;
+    if (!away) page.error = told = words(problem);
     if (refusal(problem)) return refuse(refusal(problem));
-    setTimeout(keepWatching, delay, Math.min(delay * 1.6, 8000));
+    setTimeout(keepWatching, delay, Math.min(delay * 1.6, away ? 1000 : 8000), told);
   }
+  render();
 }
 
 // Nothing on the page would work: what is wrong is all that it says.

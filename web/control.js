@@ -46,6 +46,7 @@ export class Control {
     this.state = null;
     this.onchange = onchange;
     this.channel = null;
+    this.removed = false; // the stream, by its owner
     this.lacks = () => ""; // why this page may not, in words: see rights.js
     this.refused = ""; // why, in words; each further try would count against this address
     this.sent = 0;
@@ -66,6 +67,11 @@ export class Control {
       const state = JSON.parse(event.data);
       if (state.name === name) this.take(state);
     };
+    events.addEventListener("gone", (event) => {
+      if (JSON.parse(event.data).name !== name) return;
+      [this.state, this.removed] = [null, true];
+      this.onchange();
+    });
     events.addEventListener("state", take);
     events.addEventListener("telemetry", take);
     events.addEventListener("error", () => {
@@ -77,6 +83,7 @@ export class Control {
   }
 
   take(state) {
+    this.removed = false;
     if (!(state.serial < this.state?.serial)) this.state = state; // events and answers overtake each other
     this.onchange();
   }

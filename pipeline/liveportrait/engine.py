@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..clips import Progress
 from ..clock import steady
-from ..errors import DeviceLost, PuppetError
+from ..errors import DeviceLost, PortraitError, PuppetError
 from ..face.faces import Faces
 from ..follow.moment import Moment
 from ..follow.neutral import FaceState
@@ -78,6 +78,10 @@ class LivePortraitEngine:
         """The first portrait is rendered too, so that a precision that fails is found before a stream starts.
         max_crop has no effect: the networks' crop is always 512². From any thread: what the device has to do for it is
         done between frames, in steps that take no longer than one of those."""
+        if portrait.loop is not None:
+            raise PortraitError(
+                f"{portrait.name}: a clip as portrait moves live with the engine mesh alone; choose that engine, or a picture"
+            )
         crop = cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop())
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side)
         self._live.grow(max(max_side, *still.shape[:2]) if self._paste_back else SIDE)

@@ -42,7 +42,7 @@ class MeshEngine:
     def warm_up(self, prepared: MeshPrepared, progress: Progress) -> float:
         start_s = self._clock()
         for done in range(WARM_UP):
-            prepared.render(rest())
+            prepared.at(done).render(rest())
             progress(done + 1, WARM_UP)
         return (self._clock() - start_s) / WARM_UP
 

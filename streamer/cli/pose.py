@@ -21,7 +21,8 @@ from pipeline.shapes.preset import Preset, regions_of
 from pipeline.shapes.shapes import Shapes
 
 from ..config import load_config
-from .animate import DEFAULT_BACKGROUND, ground_of, size_of, source_of
+from .animate import ground_of, size_of, source_of
+from .animate_options import Background
 from .console import (
     ENGINE_HELP,
     LP,
@@ -108,9 +109,7 @@ def pose(
     transparent: Annotated[
         bool, typer.Option("--transparent", help="Leave the background out, of a portrait that stands out from it: .png, .webp.")
     ] = False,
-    background: Annotated[
-        str | None, typer.Option(help="What shows where the portrait is transparent. " + DEFAULT_BACKGROUND, show_default=False)
-    ] = None,
+    background: Background = None,
     marks: Marks = None,
     face: Face = None,
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",

@@ -156,7 +156,9 @@ class Recording(Section):
 class Stream(Section):
     """One stream: a portrait, what drives it, and where it goes."""
 
-    portrait: str = Field(DEFAULT, description="Name of a bundled portrait, or path of a picture or .puppet file.")
+    portrait: str = Field(
+        DEFAULT, description="Name of a bundled portrait, or path of a picture, a .puppet file, or a clip, which goes on moving."
+    )
     face: int | None = Field(
         None, ge=0,
         description="Which face of the portrait moves, if it shows several: 0 is the one on the left. If not set, the largest.",

@@ -58,6 +58,12 @@ class Backgrounds:
             self._write(self._path(stream), jpeg)
         self._pictures[stream] = jpeg
 
+    def forget(self, stream: str) -> None:
+        """Let go of a stream's picture, and delete it."""
+        self._pictures.pop(stream, None)
+        if self._folder is not None:
+            self._path(stream).unlink(missing_ok=True)
+
     async def behind(self, stream: str, wanted: str, shown: Shown) -> Shown:
         """A portrait before what a stream wants behind it; as it is where it has no matte, or the picture is not there."""
         if wanted == ORIGINAL or not shown.prepared.has_matte:

@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
     StrictFloat,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -55,13 +54,13 @@ class Given(BaseModel):
     _kinds = field_validator("*", mode="wrap")(_of_its_kind)
 
 
-class PresetSwitch(BaseModel):
+class PresetSwitch(Given):
     """A preset to switch on or off; without `on` it is switched over."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    on: StrictBool | None = None
+    on: bool | None = None
 
 
 def _by_name(preset: Any) -> Any:

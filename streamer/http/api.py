@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -55,7 +56,8 @@ def router(control: Control) -> APIRouter:
     )  # fmt: skip
     @needs(VIEW, ANY)
     async def events(request: Request) -> Endless:
-        """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
+        """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state.
+        "gone" names a stream that was removed."""
         return Endless(request, _events(control, request), EVENTS)
 
     @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")
@@ -99,6 +101,9 @@ def router(control: Control) -> APIRouter:
 async def _events(control: Control, request: Request) -> AsyncIterator[str]:
     async for news in control.events.listen():
         if not may(request, Right.VIEW, news.state.name):
+            continue
+        if news.gone:
+            yield f"event: gone\ndata: {json.dumps({'name': news.state.name})}\n\n"
             continue
         kind = "state" if news.changed else "telemetry"
         yield f"event: {kind}\ndata: {seen(news.state, request, control).model_dump_json()}\n\n"

@@ -75,8 +75,8 @@ def router(gallery: Gallery) -> APIRouter:
         return await gallery.infos()
 
     @api.post(
-        "", status_code=201, summary="Upload a portrait: a picture, or a .puppet file, whose bytes are the body",
-        openapi_extra=TAKES_FILE,
+        "", status_code=201, openapi_extra=TAKES_FILE,
+        summary="Upload a portrait: a picture, a .puppet file, or a clip that goes on moving, whose bytes are the body",
     )  # fmt: skip
     @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def upload(

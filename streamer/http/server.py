@@ -19,11 +19,12 @@ from .. import errors
 from ..config import Config
 from ..control.commands import explain
 from ..control.control import Control
+from ..control.roster import Roster
 from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, me, metrics, phone, pictures, portraits, presets, recordings, whip
+from . import api, last, load, me, metrics, phone, pictures, portraits, presets, recordings, streams, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts, Proxies
@@ -58,6 +59,9 @@ STATUS: dict[type[Exception], int] = {
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
     errors.Overloaded: 503,
+    errors.TooManyStreams: 503,
+    errors.ConfigError: 422,
+    errors.SourceError: 422,
     errors.TooManySessions: 503,
     LandmarksNeeded: 422,
     DeviceLost: 503,
@@ -67,7 +71,7 @@ RETRY_AFTER_S = 10
 Responses = dict[int | str, dict[str, Any]]
 
 
-def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access, config: Config) -> FastAPI:
+def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access, config: Config, roster: Roster) -> FastAPI:
     """Everything that is served over HTTP."""
     # FastAPI's own pages of documentation load scripts from elsewhere, and its description of the interface asks for no token.
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None, openapi_url=None)
@@ -77,6 +81,8 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
+    app.include_router(streams.router(control, roster))
+    app.include_router(load.router(control, sessions))
     app.include_router(phone.router(control, config))
     app.include_router(portraits.router(control.gallery))
     app.include_router(presets.router(control))
@@ -114,11 +120,16 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         response.status_code = 503 if stalled else 200
         return {"status": "stalled" if stalled else "ok"}  # in words only for those who may view: /readyz
 
-    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device", responses=unready_too)
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="Whether it has started, and every stream has a picture and a device",
+        responses=unready_too,
+    )
     @needs(VIEW, ANY)
     async def readyz(response: Response) -> dict[str, bool | dict[str, str]]:
         problems = unready(control.streams)
-        ready = bool(control.streams) and not problems
+        ready = control.started and not problems
         response.status_code = 200 if ready else 503
         return {"ready": ready} if ready else {"ready": ready, "problems": problems}
 

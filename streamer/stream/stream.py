@@ -19,7 +19,7 @@ from pipeline.lane import Lane, Screen
 from pipeline.stage import AnimationStage
 
 from ..config import Budget, Puppet
-from ..errors import StreamBusy
+from ..errors import StreamBusy, UnknownStream
 from .admission import Admission
 from .audio import AudioLine
 from .intake import Intake
@@ -61,6 +61,8 @@ class Stream:
         clock: Clock = steady,
     ) -> None:
         self.name = name
+        self.turn = asyncio.Lock()  # of its commands: the second finds the first one done
+        self.removed = False
         self.stage = stage
         self.puppet = puppet
         self.before: str | None = None  # the portrait that was on show before
@@ -184,8 +186,14 @@ class Stream:
         self.driver = driver
         self.lane.reset()
 
+    def check_there(self) -> None:
+        """UnknownStream once it is being removed, for whoever had to wait since they looked it up."""
+        if self.removed:
+            raise UnknownStream(f"stream '{self.name}' has just been removed")
+
     def check_claim(self, named: bool = False) -> None:
         """What `claim` raises, for a driver that is not there yet."""
+        self.check_there()
         if self.driver is not None:
             raise StreamBusy(
                 f"stream '{self.name}' already has a publisher; end that one first, or take over (POST …/whip?take_over=true)"

@@ -56,7 +56,7 @@ def asked(server):
         config = Config.model_validate(data)
         access = Access(config.auth, clock or ManualTime())
         server.control.supervisor._looked_s = float("inf")  # it does not run: after a few seconds it would count as stalled
-        app = create_app(server.control, server.sessions, server.sessions._ice, access, config)
+        app = create_app(server.control, server.sessions, server.sessions._ice, access, config, server.roster)
         return clients(app, address)
 
     return ask
@@ -560,6 +560,48 @@ def test_no_proxy_is_believed_by_default():
     trusting = config.model_copy(update={"trusted_proxies": ["10.0.0.0/24"]})
     web = WebServer(None, 1, trusting).config  # type: ignore[arg-type]
     assert (web.proxy_headers, web.forwarded_allow_ips) == (True, ["10.0.0.0/24"])
+
+
+def proxied(app: Any, **forwarded: str) -> Any:
+    """A proxy at 10.0.0.2: it asks with a Host of its own, and appends to what says for whom."""
+
+    async def proxy(scope: Any, receive: Any, send: Any) -> None:
+        client, host = scope["client"][0], dict(scope["headers"])[b"host"].decode()
+        kept = [(key, value) for key, value in scope["headers"] if key not in (b"host", b"x-forwarded-host")]
+        added = {"host": "127.0.0.1:8080", "x-forwarded-for": client, "x-forwarded-proto": "https", "x-forwarded-host": host}
+        headers = [*kept, *((key.encode(), value.encode()) for key, value in (added | forwarded).items())]
+        await app({**scope, "client": ("10.0.0.2", 5), "scheme": "http", "headers": headers}, receive, send)
+
+    return proxy
+
+
+async def test_behind_a_proxy_everybody_is_who_they_are(server, asked):
+    """It does not keep the Host: who is limited, and what a page is of, is the client's all the same."""
+    public = {"Origin": "https://puppet.example", "Host": "puppet.example"} | bearer("rule")
+    http = {"names": ["puppet.example"], "trusted_proxies": ["10.0.0.0/24"]}
+    async with asked(auth=TOKENS | {"requests_per_minute": 2}, **http) as inner:
+        app = proxied(WebServer(inner._transport.app, 1, Config.model_validate({"http": http}).http).config.loaded_app)
+        one, other, spoofing = (clients(app, address) for address in ("192.0.2.7", "192.0.2.8", "192.0.2.9"))
+        spoofing.headers["X-Forwarded-For"] = "192.0.2.7"
+        codes = [(await one.post("/live/live/whip", headers=public)).status_code for _ in range(3)]
+        assert codes == [404, 404, 429]
+        assert (await other.post("/live/live/whip", headers=public)).status_code == 404, "not held against others"
+        assert (await spoofing.post("/live/live/whip", headers=public)).status_code == 404, "who says to be another is not"
+        foreign = await other.post("/live/live/whip", headers=public | {"Origin": "https://evil.example"})
+        assert foreign.json()["code"] == "ForeignPage"
+        lured = await other.get("/readyz", headers={"Host": "evil.example"})
+        assert (lured.status_code, lured.json()["code"]) == (421, "UnknownHost")
+
+
+async def test_a_phones_link_through_a_proxy_is_the_public_address(phones, asked):
+    http = {"names": ["puppet.example"], "trusted_proxies": ["10.0.0.2"]}
+    async with asked(**http) as inner:
+        web = WebServer(inner._transport.app, 1, Config.model_validate({"http": http}).http)
+        client = clients(proxied(web.config.loaded_app), "192.0.2.7")
+        reply = await client.post("/api/streams/live/phone", headers=bearer("rule") | {"Host": "puppet.example"})
+        assert [link["url"].partition("/?")[0] for link in reply.json()["links"]] == ["https://puppet.example"]
+        stranger = proxied(web.config.loaded_app, **{"x-forwarded-host": "evil.example"})
+        assert (await clients(stranger, "192.0.2.7").get("/healthz")).status_code == 421
 
 
 def test_the_token_command(tmp_path):
