@@ -113,10 +113,10 @@ gpu-report:
 image-check: setup
 	$(BIN)/python -m tests.run_image Dockerfile.cpu
 
-# Some sixty faults, five times each, in a quarter of an hour; writes docs/reliability.md. ONLY=engine, or QUICK=1, tries some,
-# or all once, and writes nothing. Wants 'make peers', and root for hosts of their own and a small disk.
+# Some sixty faults, five times each, in half an hour; writes docs/reliability.md. ONLY=engine, or QUICK=1, tries some, or all
+# once, and writes nothing; REST=1 tries those that the last run had no time for, and puts their rows into its results. Wants 'make peers', and root for hosts of their own and a small disk.
 faults: setup
-	$(BIN)/python -m bench.faults $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick) $(if $(NOTE),--note '$(NOTE)')
+	$(BIN)/python -m bench.faults $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick) $(if $(REST),--rest) $(if $(NOTE),--note '$(NOTE)')
 
 # The processor image by buildah (root, Debian), run without any right, watched, scraped and ended. BASE=debian makes the base
 # image of Debian's packages, where no registry is.

@@ -33,14 +33,14 @@ Under systemd (`docker/puppetcast.service`) the process says when it is ready, r
 """
 
 
-def write(result: dict[str, Any], note: str) -> None:
-    """Both files. note: what the figures are to be read with."""
-    (DOCS / "reliability.md").write_text(text(result, note), "utf-8")
+def write(result: dict[str, Any]) -> None:
+    """Both files."""
+    (DOCS / "reliability.md").write_text(text(result), "utf-8")
     draw(result, DOCS / "images" / "reliability.svg")
 
 
-def text(result: dict[str, Any], note: str) -> str:
-    """The page."""
+def text(result: dict[str, Any]) -> str:
+    """The page. Of a result, "note" is what its figures are to be read with."""
     from .house import FPS, GAP_S
     from .mark import LEAKED
 
@@ -49,7 +49,9 @@ def text(result: dict[str, Any], note: str) -> str:
         f"{name} {result['ways'].get(f'{name}: leaked', 0)} of {result['ways'].get(f'{name}: compared', 0)}" for name in names
     )
     rows = "\n".join(_row(row) for row in result["rows"])
-    return TEXT.format(**result | {"rows": rows, "ways": ways}, note=note, gap=GAP_S, fps=FPS, share=LEAKED)
+    later = (f"{', '.join(each['rows'])}: {each['date']}, at commit {each['commit']}." for each in result.get("later", []))
+    note = " ".join([result.get("note", ""), *later]).strip()
+    return TEXT.format(**result | {"rows": rows, "ways": ways, "note": note}, gap=GAP_S, fps=FPS, share=LEAKED)
 
 
 def _row(row: dict[str, Any]) -> str:

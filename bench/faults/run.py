@@ -78,12 +78,15 @@ async def run(faults: list[Fault], times: int, seconds: float, say: Say) -> dict
     aiortc_patches.install(LOOPBACK)
     rows: dict[str, Row] = {fault.name: Row(fault.name, fault.promise) for fault in faults}
     ways: Counter[str] = Counter()
+    left = len(faults)
     for place in dict.fromkeys(fault.place for fault in faults):
         with TemporaryDirectory() as folder:
             here = [fault for fault in faults if fault.place == place]
-            end_s = time.monotonic() + seconds * len(here) / len(faults)
+            begin_s = time.monotonic()
             try:
                 async with opened(place, Path(folder)) as house:
+                    begin_s = time.monotonic()
+                    end_s = begin_s + seconds * len(here) / left  # what one place does not take, the next ones have
                     for time_ in range(times):  # so that a moment at which the machine is busy does not meet one of them alone
                         for fault in here:
                             if time.monotonic() > end_s:
@@ -97,6 +100,7 @@ async def run(faults: list[Fault], times: int, seconds: float, say: Say) -> dict
                 for fault in here:
                     if len(rows[fault.name].recovery_s) < times:
                         rows[fault.name].broken.append(f"not tried: {exc}")
+            seconds, left = seconds - (time.monotonic() - begin_s), left - len(here)
             for way, file in (("recording", "*.mp4"), ("push by RTSP", "*.mkv")):
                 for path in sorted(Path(folder).rglob(file)):
                     ways.update(of_file(path, way))

@@ -17,7 +17,7 @@ from .inside import SIDE, serve
 LOOPBACK = ["127.0.0.1"]
 
 
-TOKEN = "rule"
+TOKEN = "rule-of-the-house"
 
 
 RULE = {"Authorization": f"Bearer {TOKEN}"}

@@ -12,12 +12,13 @@ import httpx
 from PIL import Image as Pillow
 
 from .house import House, fresh_connection, negotiate
+from .server import TOKEN
 
 ATTACKER = "127.0.0.2"  # another address than that of the viewer, who is not to pay for it
 GUESSER = "127.0.0.9"  # has to wait afterwards
 
 
-def attacker(house: House, token: str = "rule", address: str = ATTACKER) -> httpx.AsyncClient:
+def attacker(house: House, token: str = TOKEN, address: str = ATTACKER) -> httpx.AsyncClient:
     """A client from another address."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     transport = httpx.AsyncHTTPTransport(local_address=address, limits=httpx.Limits(max_connections=100))

@@ -299,6 +299,7 @@ def test_no_step_of_a_key_is_lost(page, http):
 
 def test_a_refused_slider_goes_back_to_what_the_server_has(blank, server, http):
     http.patch("/api/streams/live", json={"mouth_gain": 1}).raise_for_status()
+    blank.route("**/api/me", lambda route: route.abort())  # it does not know yet what it may not
     page = opened(blank, f"{server.url}/#token={VIEW_TOKEN}")
     expect(page.locator("output[data-for=mouth_gain]")).to_have_text("1.00")
     watch(page)
@@ -309,6 +310,11 @@ def test_a_refused_slider_goes_back_to_what_the_server_has(blank, server, http):
     assert page.wait_for_function(refused, timeout=60_000).json_value() == [1, WRONG_TOKEN]
     assert shown.input_value() == "1"
     assert http.get("/api/streams/live").json()["puppet"]["mouth_gain"] == 1
+    page.unroute("**/api/me")
+    expect(shown).to_be_disabled()
+    assert shown.get_attribute("title") == "This link does not let you control the stream."
+    expect(page.locator("#rights")).to_have_text(re.compile("This link lets you watch"))
+    expect(page.locator("#start")).to_be_disabled()
 
 
 def test_the_switch_of_the_virtual_camera_says_how_it_is(page, http, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,6 +17,7 @@ import pytest
 
 from bench.check import LIMITS, compare, unlike
 from bench.faults import mark
+from bench.faults.__main__ import merged
 from bench.faults.places import PLACES
 from bench.faults.report import text
 from bench.faults.run import Row
@@ -165,6 +167,20 @@ def test_forty_faults_have_names_places_and_insides() -> None:
 def test_the_page_of_faults_says_what_was_not_kept() -> None:
     row = Row("a fault", "a promise", [0.0, 2.0], [1, 5], 10, 0, Counter({"told": 2}), ["AssertionError: broken"])
     machine = {"date": "2026-01-01", "commit": "abc", "cpu": "a processor", "cores": 2, "times": 2}
-    page = text({**machine, "rows": [row.figures()], "ways": {"view: compared": 10, "view: leaked": 0}}, "A note.")
+    page = text({**machine, "rows": [row.figures()], "ways": {"view: compared": 10, "view: leaked": 0}})
     assert "| a fault | a promise | 2 | 1.0, 1.9 | 3, 5 | 0 of 10 | told; **1 of 2 not kept**: AssertionError: broken |" in page
     assert "view 0 of 10." in page
+
+
+def test_rows_of_a_later_run_take_their_places_and_are_told() -> None:
+    """Those that were injected more often, or for another promise; the others stay as they were."""
+    machine = {"date": "2026-01-01", "commit": "abc", "cpu": "a processor", "cores": 2, "times": 5}
+
+    def result(commit: str, compared: int, **times: int) -> dict[str, Any]:
+        rows = [Row(name, f"{name} {commit if name == 'c' else ''}", [0.0] * n).figures() for name, n in times.items()]
+        return {**machine, "commit": commit, "rows": rows, "ways": {"view: compared": compared, "view: leaked": 0}}
+
+    both = merged(result("abc", 7, a=5, b=2, c=5), result("def", 3, b=5, a=1, c=1, d=1), ["a", "d", "b", "c"])
+    assert [(row["name"], row["times"]) for row in both["rows"]] == [("a", 5), ("d", 1), ("b", 5), ("c", 1)]
+    assert (both["commit"], both["ways"]) == ("abc", {"view: compared": 10, "view: leaked": 0})
+    assert "A note. b, c, d: 2026-01-01, at commit def." in text({**both, "note": "A note."})
