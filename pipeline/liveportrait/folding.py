@@ -43,7 +43,7 @@ class Folding:
         return replace(folding, kernels=_kernels_agree(device)) if folding.kernels else folding
 
 
-FOLDINGS = {"cuda": Folding(align=8, gather=True, kernels=True)}
+FOLDINGS = {"cuda": Folding(align=8, gather=True, kernels=True), "mps": Folding(gather=True), "xpu": Folding(gather=True)}
 
 
 @cache

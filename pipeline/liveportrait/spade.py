@@ -190,7 +190,7 @@ class PhasedModulation(nn.Module):
                 part = F.conv2d(shifted[down, across], next(weights), self.bias, stride=3, padding=before)
                 gain, shift = part.chunk(2, dim=1)
                 at = normal[:, :, y * step // self.SCALE :: step, x * step // self.SCALE :: step]
-                whole[:, :, y, :, x] = torch.addcmul(shift, at.to(gain.dtype), gain).permute(0, 2, 3, 1)
+                torch.addcmul(shift, at.to(gain.dtype), gain, out=whole[:, :, y, :, x].permute(0, 3, 1, 2))
         return whole.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
