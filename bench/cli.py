@@ -293,6 +293,21 @@ def bench_stability(
     _report(figures, out, "stability" if check else None)
 
 
+@app.command("sliders")
+def bench_sliders(
+    portraits: Annotated[list[str] | None, typer.Argument(help="Bundled portraits or picture files; all bundled ones.")] = None,
+    out: _Result = None,
+) -> None:
+    """What each slider of 'puppetcast pose' moves: the landmarks of its region and no others. A table on stderr, too."""
+    from bench.sliders import measure, table
+
+    with one_line_errors(), bar("portraits") as progress:
+        model = _face_model_to_measure()
+        figures = measure([load_portrait(name, faces_by(model)) for name in portraits or bundled_names()], model, progress)
+    console.print(table(figures))
+    _report(figures, out)
+
+
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)

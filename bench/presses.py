@@ -30,7 +30,7 @@ from streamer.stream.poses import Poses
 
 from .stability import CALIBRATION, FPS, SIDE, Bench, _rgb, _steps
 
-EACH = 24  # frames on, and as many off
+EACH = 30  # frames on, and as many off
 PRESETS = shipped()
 
 

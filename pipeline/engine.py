@@ -11,6 +11,7 @@ from . import models
 from .clips import Progress
 from .errors import PuppetError
 from .face.faces import Faces
+from .face.motion import Neutral
 from .follow.calibration import Calibrating
 from .follow.moment import Moment
 from .follow.neutral import FaceState
@@ -107,6 +108,13 @@ class Puppeteer(Protocol):
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the neutral from driving frames that are known before the first is animated."""
+
+    @property
+    def neutral(self) -> Neutral | None:
+        """What motion is measured against; None where there is none yet, or the engine measures otherwise."""
+
+    def go_on(self, neutral: Neutral) -> None:
+        """Measure against a neutral that was taken before, of the same face; no effect where the engine measures otherwise."""
 
     def recalibrate(self) -> None:
         """Take a new neutral from the frames to come; the present one goes on until then, and nothing leaps."""

@@ -16,6 +16,7 @@ import numpy as np
 from .budget import FrameBudget
 from .clock import Clock, steady
 from .engine import Prepared, Puppeteer
+from .face.motion import Neutral
 from .fade import Fade
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
@@ -168,9 +169,11 @@ class Lane:
         if self._driven_s is not None:
             return max(self._driven_s + REST_AFTER_S - self._clock(), 0.0)
         moves = self._screen.fading or self._easing.moving or self._easing.holds != self._held
-        waits = [FADE_STEP_S if moves else None, self.puppeteer.idle_s]
-        if self._screen.prepared.fps:
-            waits.append(max(self._rested_s + 1 / self._screen.prepared.fps - self._clock(), 0.0))
+        fps = self._screen.prepared.fps
+        lives_s = (
+            max(self._rested_s + 1 / fps - self._clock(), 0.0) if fps else self.puppeteer.idle_s
+        )  # a clip needs no idle life
+        waits = [FADE_STEP_S if moves else None, lives_s]
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def tune(self, tuning: Tuning) -> None:
@@ -184,6 +187,10 @@ class Lane:
     def reset(self) -> None:
         """Come to rest and take a new neutral: another driver."""
         self._requests.append(self.puppeteer.reset)
+
+    def go_on(self, neutral: Neutral) -> None:
+        """Measure against a neutral that was taken before."""
+        self._requests.append(lambda: self.puppeteer.go_on(neutral))
 
     def next_face(self) -> None:
         """Follow the next face that the driver shows."""
@@ -218,14 +225,15 @@ class Lane:
     def _at_rest(self, now_s: float) -> Work | None:
         """Without a driver: what is held, idle life, or else the portrait itself."""
         self._held, self._rested_s = self._easing.holds, now_s
+        plays = bool(self._screen.prepared.fps) and not self._held and not self._easing.moving
         try:
             self.puppeteer.pose(self._easing.at(now_s) or NOTHING)
-            seen = self.puppeteer.at_rest(now_s)
+            seen = None if plays else self.puppeteer.at_rest(now_s)
         except Exception:  # whatever an engine does, the stream goes on with its last frame
             self._failed(self._clock() - now_s)
             return None
         if seen is None:
-            if self._screen.fading or self._screen.prepared.fps or not self._resting:
+            if self._screen.fading or plays or not self._resting:
                 self._resting = True
                 self._screen.rest()
             return None

@@ -8,11 +8,16 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from bench.fidelity import MEASURES, measures
+from pipeline.engine import Engine
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Neutral
+from pipeline.offline.mux import Output
+from pipeline.offline.still import write_posed
 from pipeline.portrait import bundled
+from pipeline.shapes.parse import parse
 
 from .media import CLIP_FPS
 
@@ -69,3 +74,12 @@ def thumbnail(image: Picture) -> NDArray[np.float64]:
 def alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Correlation of two thumbnails."""
     return float((a * b).mean())
+
+
+def assert_at_rest(engine: Engine, out: Path) -> None:
+    """`pose` with every slider at 0 writes the portrait, to the pixel, and another picture where one is not."""
+    own = bundled("drawing").image
+    for values, moves in (({}, False), ({"smile": 0}, False), ({"smile": 0.6}, True)):
+        write_posed(engine, bundled("drawing"), parse(values), Output(out))
+        with Pillow.open(out) as picture:
+            assert (np.asarray(picture) != own).any() == moves, (engine.name, values)

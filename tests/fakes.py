@@ -14,7 +14,7 @@ from pipeline.clips import Progress
 from pipeline.engine import Engine
 from pipeline.face import canonical
 from pipeline.face.faces import faces_by
-from pipeline.face.motion import Array
+from pipeline.face.motion import Array, Neutral
 from pipeline.follow.follower import Follower
 from pipeline.follow.neutral import FaceState
 from pipeline.frames import Driving, Image, TimedFrame, opaque, planar
@@ -204,6 +204,10 @@ class FakePuppeteer(Follower):
     def __init__(self) -> None:
         super().__init__(FakeTracker())
         self._neutral = self._last = self._shown = self._offset = 0.0
+        self.given: Neutral | None = None  # by somebody who took it elsewhere
+
+    def go_on(self, neutral: Neutral) -> None:
+        self.given = neutral
 
     def follow(self, driving: Driving) -> int:
         level, keeper, time_s = int(driving.image[0, 0, 0]), self.keeper, driving.time_s

@@ -228,7 +228,10 @@ def mqtt() -> str:
     )
     out += [
         "| Topic | | |", "|---|---|---|",
-        "| `puppetcast/availability` | retained, QoS 1 | `online`, or `offline` (the last will, too) |",
+        "| `puppetcast/availability` | retained, QoS 1 | `online`, or `offline` (the last will, too); with `mqtt.server`: "
+        "`puppetcast/servers/SERVER/availability` |",
+        "| `puppetcast/STREAM/availability` | retained, QoS 1 | `online`, or `offline` when the server has ended, nothing when "
+        "the stream was removed |",
         "| `puppetcast/STREAM/state` | retained, QoS 1 | the state as JSON, whenever something has happened |",
         f"| `puppetcast/STREAM/telemetry` | QoS 0, every `telemetry_s` | {told} |",
         "| `puppetcast/STREAM/picture` | QoS 0, every `picture_s` | JPEG |",

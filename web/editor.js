@@ -118,9 +118,10 @@ export class Editor {
     if (this.busy) return;
     this.busy = true;
     setTimeout(this.attempt(async () => {
-      this.waiting = false;
       try {
-        await this.send();
+        const wanted = this.waiting; // else the puppet was let go meanwhile
+        this.waiting = false;
+        if (wanted) await this.send();
       } finally {
         this.busy = false;
         if (this.waiting) this.hold();

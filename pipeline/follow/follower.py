@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..face.motion import Array
+from ..face.motion import Array, Neutral
 from ..face.tracker import Tracker
 from ..frames import Image
 from ..shapes.shapes import NOTHING, Held
@@ -54,21 +54,34 @@ class Follower:
 
     def tune(self, tuning: Tuning) -> None:
         self.tuning = tuning
-        self._idle = (self._idle or IdleLife()) if tuning.idle else None
+        if tuning.idle and self._idle is None:
+            self._idle = IdleLife()
 
     def pose(self, held: Held) -> None:
         self._shapes = held
 
     @property
     def idle_s(self) -> float | None:
-        return None if self._idle is None or self.tuning.paused else self._idle.wait_s
+        return None if self._idle is None or not (self._lives or self._idle.shows) else self._idle.wait_s
+
+    @property
+    def _lives(self) -> bool:
+        """Whether there is to be idle life while nobody drives."""
+        return self.tuning.idle and not self.tuning.paused
 
     def holding(self, time_s: float, driven: bool) -> Held:
-        """What is shown beside the driver's motion: what is held, and idle life unless somebody drives, or has paused it."""
+        """What is shown beside the driver's motion: what is held, and idle life while nobody drives."""
         if self._idle is None:
             return self._shapes
-        alive = self._idle(time_s, driven or self.tuning.paused)
+        alive = self._idle(time_s, driven or not self._lives)
         return replace(self._shapes, shapes=self._shapes.shapes.plus(alive)) if alive.values else self._shapes
+
+    @property
+    def neutral(self) -> Neutral | None:
+        return None
+
+    def go_on(self, neutral: Neutral) -> None:
+        """No effect: an engine that measures against more than landmarks takes its own."""
 
     def recalibrate(self) -> None:
         """Take a new neutral; the present one goes on until then."""

@@ -16,7 +16,7 @@ BREATH_S = 4.6
 BREATH = {"headY": 0.006, "headZ": 0.0025, "headPitch": 0.25}
 DRIFT = {"headYaw": (1.3, 9.1, 5.3), "headPitch": (0.7, 7.7, 4.7), "headRoll": (0.6, 11.3, 6.1)}  # degrees, periods in s
 GLANCE_S, GLANCE, TURN_S = (1.2, 4.0), (0.16, 0.08), 0.12  # between glances; how far across and up; how long one takes
-CALM_S, QUICK_S = 0.1, 0.04  # between pictures
+CALM_S, QUICK_S = 0.125, 0.04  # between pictures
 
 
 class Glance(NamedTuple):
@@ -36,12 +36,13 @@ class IdleLife:
         self._level, self._time_s = 0.0, math.nan
         self._blink = self._glance_end = math.nan
         self._blink_s = 0.0
+        self._ends = False
         self._glance = Glance(0.0, (0.0, 0.0), (0.0, 0.0))
 
     def __call__(self, time_s: float, driven: bool) -> Shapes:
         """What it adds at `time_s`; nothing once a driver has been there for a moment."""
         step_s = 0.0 if math.isnan(self._time_s) else max(time_s - self._time_s, 0.0)
-        self._time_s = time_s
+        self._time_s, self._ends = time_s, driven
         change = -step_s / FALL_S if driven else min(step_s, 2 * CALM_S) / RISE_S  # what was not asked for was not shown
         self._level = min(max(self._level + change, 0.0), 1.0)
         if not self._level:
@@ -52,8 +53,15 @@ class IdleLife:
         return Shapes({name: value * share for name, value in values.items()})
 
     @property
+    def shows(self) -> bool:
+        """Whether any of it is shown still."""
+        return self._level > 0
+
+    @property
     def wait_s(self) -> float:
-        """How long the next picture may be waited for: calm ones come seldom, those of a blink do not."""
+        """How long the next picture may be waited for: calm ones come seldom, those of a blink do not, nor when it ends."""
+        if self._level and self._ends:
+            return QUICK_S
         to_blink_s = self._blink - self._time_s if self._level else CALM_S
         return min(max(to_blink_s, QUICK_S), CALM_S)
 

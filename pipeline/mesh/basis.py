@@ -38,8 +38,8 @@ PULLS: dict[str, tuple[Pull, ...]] = {
     "browInnerUp": tuple(Pull((side * 0.26, -0.44), (0.28, 0.30), (0.0, -0.12, 0.0), stiff=True) for side in (1, -1)),
     "browOuterUpLeft": (Pull((0.82, -0.48), (0.34, 0.30), (0.0, -0.11, 0.0), stiff=True),),
     "browDownLeft": (
-        Pull((0.24, -0.42), (0.28, 0.24), (-0.03, 0.07, 0.0), stiff=True),
-        Pull((0.78, -0.48), (0.34, 0.24), (-0.015, 0.05, 0.0), stiff=True),
+        Pull((0.24, -0.42), (0.28, 0.24), (-0.035, 0.095, 0.0), stiff=True),
+        Pull((0.78, -0.48), (0.34, 0.24), (-0.015, 0.07, 0.0), stiff=True),
     ),
     "cheekPuff": tuple(
         pull
@@ -79,6 +79,7 @@ OPENED = {"eyeBlink": -1.0, "eyeSquint": -0.32, "eyeWide": 0.2}
 LOOK = (0.21, 0.085)
 CLOSING = ("mouthPucker", "mouthClose", "cheekPuff", "mouthFrownLeft", "mouthPressLeft", "mouthRollLower")  # shut parted lips
 JAW_DOWN, JAW_BACK, JAW_ASIDE = 0.36, 0.10, 0.13
+AT_CORNERS = 0.38  # of the jaw's way, that the corners of the mouth go
 HINGE, AHEAD = 0.90, 0.76  # depth at which the jaw turns, and how far the chin is before it
 
 
@@ -130,9 +131,9 @@ def _jaw() -> Array:
     aside = _smooth((np.abs(face[:, 0]) - 0.3) / 0.35)
     start = SLIT - 0.34 * aside
     out = _smooth((face[:, 1] - start) / (1.28 - start)) * np.clip((HINGE - face[:, 2]) / AHEAD, 0.0, 1.0)
-    out[list(topo.UPPER_LIP)] = 0.0
-    out[list(topo.LOWER_LIP)] = np.sqrt(np.maximum(1.0 - np.square(face[list(topo.LOWER_LIP), 0] / 0.47), 0.0)) * 0.55 + 0.45
-    out[[*topo.MOUTH_CORNERS, 78, 308]] = 0.40
+    arch = np.minimum(np.square(face[:, 0] / CORNER[0]), 1.0)  # 0 in the middle of a lip, 1 at the corners
+    for lip, middle in ((topo.UPPER_LIP, 0.0), (topo.LOWER_LIP, 1.0), ((*topo.MOUTH_CORNERS, 78, 308), AT_CORNERS)):
+        out[list(lip)] = (middle + (AT_CORNERS - middle) * arch)[list(lip)]
     return np.asarray(out, np.float32)
 
 

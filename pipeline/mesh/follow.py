@@ -48,6 +48,13 @@ class MeshPuppeteer(Follower):
     def drivers(self) -> MeshPuppeteer:
         return self
 
+    @property
+    def neutral(self) -> Neutral | None:
+        return self._neutral if self.keeper.calibrated else None
+
+    def go_on(self, neutral: Neutral) -> None:
+        self._measure(neutral)
+
     def follow(self, driving: Driving) -> Followed:
         """The motion of the face; rest where there is none. What is held goes beside it."""
         motion = self._motion(driving.image, driving.time_s)
@@ -112,14 +119,18 @@ class MeshPuppeteer(Follower):
         if self.keeper.calibration is not None:
             neutral = self.keeper.calibration.add(landmarks, time_s, self.tracker.blink)
             if neutral is not None:
-                self._neutral, self._smooth, self._recentre = neutral, MotionSmoother(), Recentring()
-                self.keeper.done()
+                self._measure(neutral)
         if not self.keeper.calibrated or self._neutral is None:
             return self._last.toward_rest(1.0 - self.keeper.presence(time_s, False, math.inf))
         smooth = self._smooth(self._neutral.motion(landmarks, self.tracker.blink), time_s, self.tuning.smoothing)
         centred = replace(smooth, pose=self._recentre(smooth.pose, time_s, self.tuning.recentre_s))
         self._last = tuned(centred, self.tuning)
         return self._last.toward_rest(1.0 - self.keeper.presence(time_s, True))
+
+    def _measure(self, neutral: Neutral) -> None:
+        """Against this one from now on."""
+        self._neutral, self._smooth, self._recentre = neutral, MotionSmoother(), Recentring()
+        self.keeper.done()
 
     def _blended(self, target: Motion, time_s: float) -> Motion:
         now, share = self.keeper.leap(time_s)

@@ -26,16 +26,18 @@ from ..follow.tuning import Tuning
 from ..frames import Image, planar
 from ..outfile import finished
 from ..portrait import PICTURES, Portrait, is_picture, is_portrait
+from ..puppet.moving import moving
 from .drivers import (
     MAX_SIDE,
     TEMPLATES,
     Step,
     at_rate,
     at_source_times,
-    check_clips_as_source,
+    frame_by_frame,
     open_driver,
     paired,
     prepared_frames,
+    through,
 )
 from .formats import FORMATS, SUFFIXES, check_size, holds_alpha, is_sequence, numbered, rate_of, step_of
 from .mux import Output, Result, sound_of, write_clip
@@ -76,7 +78,8 @@ def animate(
     """Write `output`, a file of one of `formats.SUFFIXES` with the driver's times, or one picture if both source and driver are
     one.
 
-    source: a portrait, or a clip, whose frames are then driven at the driver's times until the shorter of both ends.
+    source: a portrait, or a clip: its frames are driven at the driver's times until the shorter of both ends, or, by an engine
+    that does not do that, go on as those of a portrait that moves for as long as the driver lasts.
     mirror: swap left and right of the driver. calibrate_s: from when on the driver's neutral face is looked for; it is known
     before the first frame, which is already animated. A try that fails leaves no file, and what was at `output.path` stays.
     PuppetError.
@@ -88,22 +91,26 @@ def animate(
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
-        if isinstance(source, Portrait) and is_picture(driver):
+        given = source
+        if isinstance(source, Path) and not frame_by_frame(engine, puppeteer, source):
+            source = moving(source, str(source), engine.faces)
+        loop = source.loop if isinstance(source, Portrait) else None
+        if isinstance(source, Portrait) and is_picture(driver) and loop is None:
             return _write_picture(prepared_for(engine, source, output), next(drive.steps), output, puppeteer)
         clips = [] if drive.clip is None else [drive.clip]
         shown: Iterator[tuple[Step, Any]]
         if isinstance(source, Portrait):
             prepared = prepared_for(engine, source, output)
-            shown = ((step, prepared) for step in drive.steps)
+            steps = through(loop, drive.steps) if loop is not None and is_picture(driver) else drive.steps
+            shown = ((step, prepared) for step in steps)
         else:
-            check_clips_as_source(engine, puppeteer, source)
             clips.append(stack.enter_context(open_clip(source)))
             pair = at_source_times if is_picture(driver) else paired
             shown = pair(drive.steps, prepared_frames(engine, clips[-1], stack))
-        rate = drive.rate or (clips[-1].rate if clips else Fraction(30))
+        rate = drive.rate or (clips[-1].rate if clips else Fraction(30 if loop is None else loop.fps).limit_denominator(1001))
         shown, rate, total = _paced(shown, rate, drive.total, output)
         frames = _animated(shown, puppeteer, output, total, progress)
-        result = write_clip(frames, output, rate, sound_of(source, driver, output.sound), puppeteer)
+        result = write_clip(frames, output, rate, sound_of(given, driver, output.sound), puppeteer)
         return replace(result, notes=(*result.notes, *(clip.cut for clip in clips if clip.cut)))
 
 
@@ -168,7 +175,7 @@ def _animated(
             image = puppeteer.render(source, step.seen)
             image = alone(source, step.seen, image) if output.transparent else image
             last = step.seen, source, image
-        beside = [step.image, source.still] if output.side_by_side else []
+        beside = [step.image, source.at(step.time_s or 0.0).still] if output.side_by_side else []
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)
         fitted = np.hstack([_fitted(i, *size) for i, size in zip(images, sizes, strict=True)])

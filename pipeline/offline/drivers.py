@@ -19,6 +19,7 @@ from ..face.units import in_pixels
 from ..follow.neutral import FaceState
 from ..follow.tuning import Tuning
 from ..frames import Driving, Image
+from ..loop import Loop
 from ..portrait import Portrait, is_picture, read_picture
 
 MAX_SIDE = 1280
@@ -57,13 +58,17 @@ def more_drivers(engine: Engine, puppeteer: Puppeteer, what: str) -> Drivers:
     return puppeteer.drivers
 
 
-def check_clips_as_source(engine: Engine, puppeteer: Puppeteer, source: Path) -> None:
-    """PuppetError where the engine does not drive the face in a clip."""
-    if not more_drivers(engine, puppeteer, f"{source}: a clip as source").clips_as_source:
-        raise PuppetError(
-            f"{source}: a clip as source needs '--engine liveportrait'; for the engine {engine.name}, "
-            "'puppetcast puppet make' makes a portrait of it"
-        )
+def frame_by_frame(engine: Engine, puppeteer: Puppeteer, source: Path) -> bool:
+    """Whether the engine drives a clip frame by frame, or else as a portrait that moves; PuppetError where it does neither."""
+    return more_drivers(engine, puppeteer, f"{source}: a clip as source").clips_as_source
+
+
+def through(loop: Loop, steps: Iterator[Step]) -> Iterator[Step]:
+    """A driver that has no times, at those of a clip, once."""
+    times = (k / loop.fps for k in range(len(loop)))
+    return (
+        replace(step, time_s=time_s, seen=replace(step.seen, time_s=time_s)) for time_s, step in zip(times, steps, strict=False)
+    )
 
 
 def open_driver(

@@ -111,7 +111,7 @@ def loop_pictures(path: Path, name: str) -> tuple[float, Array]:
         fps = min(float(clip.rate), FASTEST)
         length = min(clip.seconds or LONGEST_S, LONGEST_S)
         most = MOST_PIXELS / max(length * fps, 1.0)
-        yuv = [planar(_small(image, most)) for image in _evenly(timed(clip), fps)]
+        yuv = [planar(_small(image, most, name)) for image in _evenly(timed(clip), fps)]
     if len(yuv) < FEWEST:
         raise PortraitError(f"{name}: {len(yuv)} pictures; a clip that is a portrait has at least {FEWEST}")
     if len({each.shape for each in yuv}) > 1:
@@ -133,11 +133,11 @@ def _evenly(pictures: Iterator[tuple[float, Image]], fps: float) -> Iterator[Ima
         yield last
 
 
-def _small(image: Image, most: float) -> Image:
+def _small(image: Image, most: float, name: str) -> Image:
     """With even sides, of so many pixels and LONGEST_SIDE at most."""
     height, width = image.shape[:2]
     if height * width > MAX_PIXELS:
-        raise PortraitError(f"{height * width / 1e6:.0f} megapixels; at most {MAX_PIXELS // 1_000_000} are taken")
+        raise PortraitError(f"{name}: {height * width / 1e6:.0f} megapixels; at most {MAX_PIXELS // 1_000_000} are taken")
     factor = min(LONGEST_SIDE / max(height, width), (most / (height * width)) ** 0.5, 1.0)
     size = tuple(max(int(side * factor) // 2 * 2, 2) for side in (width, height))
     return image if size == (width, height) else np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -133,7 +133,8 @@ def animate(
 
         cat talk.mp4 | puppetcast animate face.jpg - -o - | ffplay -
 
-    A clip as portrait needs --engine liveportrait.
+    A clip as portrait: liveportrait takes its frames one by one until it ends; mesh takes its first ten seconds, as live, and
+    goes through them for as long as the driver lasts.
     """
     from pipeline.engine import open_engine
     from pipeline.offline.animate import animate as animate_file

@@ -249,6 +249,11 @@ class Mqtt(Section):
     key_file: Path | None = Field(None, description="Private key of cert_file.")
     protocol: Literal["5", "3.1.1"] = Field("5", description="Version of MQTT: 5 or 3.1.1.")
     base_topic: Topic = Field("puppetcast", description="First part of all topics.")
+    server: Annotated[str, written(r"[A-Za-z0-9_.-]{0,64}", "a name has up to 64 letters, digits, '-', '_' and '.'")] = Field(
+        "",
+        description="Name of this server, where several with different streams share a broker: each then says for itself whether "
+        "it is there, and only the one that has a stream answers its commands. If empty, this server is the only one.",
+    )
     response_topics: list[str] = Field(
         default_factory=list,
         description="First parts of topics, beside base_topic/…/result, to which answers go where a command asks for it.",

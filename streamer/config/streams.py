@@ -77,8 +77,8 @@ class Puppet(Section):
     )  # fmt: skip
     idle: bool = Field(
         Tuning.idle,
-        description="Whether the puppet blinks, breathes and looks about a little while nobody drives it. Then it animates ten "
-        "pictures a second for as long.",
+        description="Whether the puppet blinks, breathes and looks about a little while nobody drives it. It then animates eight "
+        "pictures a second, more in a blink, for as long.",
     )
     background: Annotated[str, BACKGROUND] = Field(
         ORIGINAL,

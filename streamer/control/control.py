@@ -43,6 +43,7 @@ from .events import Events
 from .gallery import Gallery
 from .persistence import Memory
 from .presets import Presets
+from .spec import Spec, spec_of
 from .state import DeviceState, StreamState, device_of, is_demo, state_of
 from .workshop import Workshop
 
@@ -121,6 +122,18 @@ class Control:
         self._let_go(name)
         self.events.gone(last)
         log.info("stream '%s' has been removed", name)
+
+    def spec(self, name: str) -> Spec:
+        """What a stream does, as another server can go on with it. UnknownStream."""
+        return spec_of(self.stream(name), self.outputs)
+
+    async def go_on(self, name: str, spec: Spec) -> None:
+        """Have a stream do what another did. UnknownPortrait, UnknownPreset, BadCommand, PuppetError."""
+        for command in spec.commands():
+            await self.apply(name, read_change(command))
+        stream = self.stream(name)
+        if spec.neutral is not None and spec.neutral.tracker == stream.lane.puppeteer.tracker_name:
+            stream.give(spec.neutral.neutral())
 
     def _use_streams(self, streams: dict[str, StreamConfig]) -> None:
         self.config = self.outputs.config = self.config.model_copy(update={"streams": streams})

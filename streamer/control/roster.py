@@ -7,14 +7,19 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
+from pipeline.errors import PuppetError
 from pipeline.face.faces import Faces
 
 from .. import reload
 from ..config import Config, with_stream
-from ..errors import BadCommand, TooManyStreams
+from ..config.section import in_words
+from ..errors import BadCommand, StreamerError, TooManyStreams
 from ..stream.stream import Stream
 from .control import Control
 from .reload import change, follow, planned
+from .spec import Spec
 
 
 class Roster:
@@ -27,21 +32,36 @@ class Roster:
         self._put: set[str] = set()  # that no config has
         self._turn = asyncio.Lock()
 
-    async def put(self, name: str, settings: Any) -> bool:
+    async def put(self, name: str, settings: dict[str, Any]) -> bool:
         """Begin a stream by the settings that a config has for one, or let one that runs go by others; whether it is new.
-        ConfigError, PuppetError, SourceError, TooManyStreams; BadCommand for what cannot change while it runs."""
+        settings: "spec" among them is what it is to go on with. ConfigError, PuppetError, SourceError, TooManyStreams; BadCommand
+        for what cannot change while it runs."""
+        settings = dict(settings)
+        spec = _spec_of(settings.pop("spec", None))
         async with self._turn:
-            control = self._control
-            config = with_stream(control.config, name, settings)
-            if name in control.streams:
-                await self._change(name, config)
-                return False
-            if len(control.streams) >= config.http.max_streams:
-                raise TooManyStreams(f"there are {len(control.streams)} streams, the limit (http.max_streams); delete one")
-            plan = await planned(control, config, (), self._faces)
-            await control.add(name, config.streams[name], plan.portraits[name], plan.sources[name])
-            self._put.add(name)
-            return True
+            new = await self._put_one(name, settings)
+            try:
+                if spec is not None:
+                    await self._control.go_on(name, spec)
+            except (StreamerError, PuppetError):
+                if new:
+                    await self._control.remove(name, self._leave)
+                    self._put.discard(name)
+                raise
+            return new
+
+    async def _put_one(self, name: str, settings: dict[str, Any]) -> bool:
+        control = self._control
+        config = with_stream(control.config, name, settings)
+        if name in control.streams:
+            await self._change(name, config)
+            return False
+        if len(control.streams) >= config.http.max_streams:
+            raise TooManyStreams(f"there are {len(control.streams)} streams, the limit (http.max_streams); delete one")
+        plan = await planned(control, config, (), self._faces)
+        await control.add(name, config.streams[name], plan.portraits[name], plan.sources[name])
+        self._put.add(name)
+        return True
 
     async def _change(self, name: str, config: Config) -> None:
         control, changed = self._control, set(reload.changes(self._control.config, config))
@@ -71,3 +91,11 @@ class Roster:
             plan = await planned(self._control, config, live, self._faces)
             await follow(self._control, replace(plan, config=use(config)), self._leave)
             return sorted(live), sorted(changed - live)
+
+
+def _spec_of(data: Any) -> Spec | None:
+    try:
+        return None if data is None else Spec.model_validate(data)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        raise BadCommand(f"spec.{'.'.join(str(part) for part in error['loc'])}: {in_words(error)}") from exc

@@ -6,13 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-from ..config import Stream
 from ..control.control import Control
 from ..control.roster import Roster
+from ..control.spec import Spec
 from ..control.state import StreamState
 from .rights import CONTROL, SERVER, Guarded, needs
-
-SETTINGS = Stream.model_json_schema()
 
 
 def router(control: Control, roster: Roster) -> APIRouter:
@@ -29,6 +27,14 @@ def router(control: Control, roster: Roster) -> APIRouter:
         ends; reading the config anew leaves it alone."""
         response.status_code = 201 if await roster.put(name, settings) else 200
         return control.state(name)
+
+    @api.get("/{name}/spec", summary="What a stream does, as another server can go on with it")
+    @needs(CONTROL, SERVER)
+    async def spec(name: str) -> Spec:
+        """Given as "spec" in the settings of PUT, here or elsewhere, it brings a stream there: portrait, engine, puppet, presets,
+        a recording that runs, and, with the mesh engine, the neutral that its driver, who has half a minute to come again, is
+        measured against. Sources and outputs are not in it, as their addresses may have passwords."""
+        return control.spec(name)
 
     @api.delete("/{name}", status_code=204, summary="End a stream, and all that is of it")
     @needs(CONTROL, SERVER)

@@ -1,6 +1,6 @@
 """Control and telemetry over MQTT.
 
-Topics below the base topic: `availability`; for each stream `state` (retained), `telemetry`, `picture` (JPEG),
+Topics below the base topic: `availability`; for each stream `availability`, `state` (retained), `telemetry`, `picture` (JPEG),
 `cmd/NAME` with the value of one setting or action, or `cmd/change` with several, and `cmd/NAME/result` with the answer.
 A broker that is away is looked for again and again, and never holds anything up.
 """
@@ -96,7 +96,7 @@ class Bridge:
             username=config.username or user,
             password=config.password or password,
             protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
-            will=aiomqtt.Will(self._topic("availability"), "offline", qos=1, retain=True),
+            will=aiomqtt.Will(homeassistant.availability(config), "offline", qos=1, retain=True),
             transport="websockets" if websockets else "tcp",
             websocket_path=address.path or "/mqtt" if websockets else None,
             tls_context=self._tls,
@@ -132,7 +132,7 @@ class Bridge:
             await client.subscribe(self._topic("+", "cmd", "+"), qos=1)
             if self._config.discovery:
                 await client.subscribe(f"{self._config.discovery_prefix}/status", qos=1)
-            await client.publish(self._topic("availability"), "online", qos=1, retain=True)
+            await client.publish(homeassistant.availability(self._config), "online", qos=1, retain=True)
             session = _Session(client, self._config, self._control)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -141,7 +141,8 @@ class Bridge:
                     if self._config.picture_s:
                         group.create_task(session.show())
             except asyncio.CancelledError:  # the server ends, and says so itself: a will is for the others
-                await client.publish(self._topic("availability"), "offline", qos=1, retain=True)
+                for topic in (*session.streams(), homeassistant.availability(self._config)):
+                    await client.publish(topic, "offline", qos=1, retain=True)
                 raise
 
 
@@ -161,9 +162,14 @@ class _Session:
     config: Mqtt
     control: Control
     described: dict[str, str] = field(default_factory=dict)
+    there: set[str] = field(default_factory=set)  # streams that were said to be
 
     def topic(self, *parts: str) -> str:
         return "/".join((self.config.base_topic, *parts))
+
+    def streams(self) -> list[str]:
+        """Where streams were said to be there."""
+        return [self.topic(stream, "availability") for stream in self.there]
 
     async def tell(self) -> None:
         """States as they change, telemetry at a bounded rate."""
@@ -174,6 +180,9 @@ class _Session:
                 await self._forget(state.name)
                 due.pop(state.name, None)
                 continue
+            if state.name not in self.there:
+                self.there.add(state.name)
+                await self.client.publish(self.topic(state.name, "availability"), "online", qos=1, retain=True)
             if news.changed:
                 await self._describe(state)
                 lasting = state.model_dump_json(exclude=set(TELEMETRY))
@@ -196,7 +205,8 @@ class _Session:
     async def _forget(self, stream: str) -> None:
         """An empty retained message lets the broker, and Home Assistant, forget a stream that was removed."""
         self.described.pop(stream, None)
-        topics = [self.topic(stream, "state")]
+        self.there.discard(stream)
+        topics = [self.topic(stream, "state"), self.topic(stream, "availability")]
         if self.config.discovery:
             topics.append(homeassistant.topic(self.config, stream))
         for topic in topics:
@@ -231,6 +241,8 @@ class _Session:
 
     async def _do(self, message: aiomqtt.Message) -> None:
         command = read(str(message.topic).split("/")[-3:], bytes(message.payload or b""), message.properties)
+        if self.config.server and command.stream not in self.control.streams:
+            return  # another server may have it, and answers
         change = command.value if command.name == "change" else {command.name: _value(command)}
         answer = await self.control.answer(command.stream, change, command.number)
         properties = None

@@ -33,6 +33,11 @@ SENSORS: dict[str, tuple[str, str, dict[str, str]]] = {
 }  # fmt: skip
 
 
+def availability(config: Mqtt) -> str:
+    """Where this server says whether it is there."""
+    return f"{config.base_topic}/{f'servers/{config.server}/' if config.server else ''}availability"
+
+
 def topic(config: Mqtt, stream: str) -> str:
     """Where the discovery of a stream goes."""
     return f"{config.discovery_prefix}/device/{_id(config, stream)}/config"
@@ -76,9 +81,17 @@ def device(config: Mqtt, state: StreamState, portraits: list[str], version: str)
         "device": {"identifiers": [own], "name": f"puppetcast {state.name}", "manufacturer": "puppetcast",
                    "model": state.engine, "sw_version": version},
         "origin": {"name": "puppetcast", "sw_version": version},
-        "availability_topic": f"{config.base_topic}/availability",
+        **_available(config, state.name),
         "components": parts,
     }  # fmt: skip
+
+
+def _available(config: Mqtt, stream: str) -> dict[str, Any]:
+    """Of several servers, the one that has the stream has to be there, and to have it still."""
+    if not config.server:
+        return {"availability_topic": availability(config)}
+    topics = availability(config), f"{config.base_topic}/{stream}/availability"
+    return {"availability": [{"topic": each} for each in topics], "availability_mode": "all"}
 
 
 def _part(platform: str, name: str, **more: Any) -> dict[str, Any]:

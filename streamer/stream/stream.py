@@ -14,6 +14,7 @@ from statistics import median
 from pipeline.budget import FrameBudget
 from pipeline.clock import Clock, steady
 from pipeline.engine import Engine, Prepared, Puppeteer
+from pipeline.face.motion import Neutral
 from pipeline.frames import AnimatedFrame
 from pipeline.lane import Lane, Screen
 from pipeline.stage import AnimationStage
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SAMPLES = 300
 AGE_SAMPLES = 30
+GIVEN_S = 30.0  # a driver who comes later than that may be somebody else
 UNKNOWN_AGE_S = 0.04  # of a picture, before any was sent
 
 
@@ -71,6 +73,7 @@ class Stream:
         self.problem = ""  # why it is not animated by the engine that it had, in words
         self.stalled = ""  # why it stands still, in words; whoever looks after it writes that
         self.driver: Drives | None = None
+        self._given: tuple[float, Neutral] | None = None  # when, and what the next driver is measured against
         self.named: Named | None = None  # drives again when another that took over has ended
         self._evicting = False
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
@@ -108,6 +111,7 @@ class Stream:
         self.puppet = puppet
         self._set_limits()
         self.lane.tune(puppet.tuning())
+        self.intake.wake()  # a lane at rest waits for nothing else
 
     def limit(self, limits: Budget) -> None:
         """Keep to another frame rate and age, where the puppet has none of its own."""
@@ -185,6 +189,17 @@ class Stream:
         self.check_claim(named)
         self.driver = driver
         self.lane.reset()
+        given, self._given = self._given, None
+        if given is not None and self._clock() - given[0] < GIVEN_S:
+            self.lane.go_on(given[1])
+
+    def give(self, neutral: Neutral) -> None:
+        """Have the driver measured against a neutral that was taken elsewhere, or the next one if it comes soon: a driver whose
+        server is gone comes again at once."""
+        if self.driver is not None:
+            self.lane.go_on(neutral)
+        else:
+            self._given = self._clock(), neutral
 
     def check_there(self) -> None:
         """UnknownStream once it is being removed, for whoever had to wait since they looked it up."""

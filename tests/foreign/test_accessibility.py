@@ -62,6 +62,9 @@ def test_axe_finds_nothing_in_any_state_of_the_page(opened, http, camera):
     camera("d14", 60)
     found = violations(opened, "first look")
     opened.evaluate(UNFOLD)
+    opened.click("[data-expression=Smile]")
+    expect(opened.locator("[data-expression=Smile]")).to_have_attribute("aria-pressed", "true")
+    opened.wait_for_selector("#pose-smile")
     found += violations(opened, "all sections open")
     opened.click("#start")
     until_state(http, lambda state: state["face"] == "tracking")
@@ -128,6 +131,7 @@ def test_the_interface_is_described_by_nothing_but_the_server_itself(page, serve
 
 def test_every_control_is_reached_by_tab(opened):
     opened.evaluate(UNFOLD)
+    opened.wait_for_selector("#pose-smile")
     wanted = set(opened.evaluate(CONTROLS))
     assert len(wanted) > 40
     reached = set()

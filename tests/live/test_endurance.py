@@ -148,7 +148,9 @@ def test_of_every_route_a_stranger_on_another_host_gets_what_the_document_says(t
     config.write_text(
         f"http: {{host: 0.0.0.0}}\nauth: {{token_file: {token}}}\ndownloads: {{fetch: false}}\nportraits: {{keep: false}}\n"
     )
-    parts: Any = SimpleNamespace(gallery=None, outputs=SimpleNamespace(library=None))  # its routes alone are looked at
+    parts: Any = SimpleNamespace(
+        gallery=None, presets=None, outputs=SimpleNamespace(library=None)
+    )  # its routes alone are looked at
     app = create_app(parts, parts, parts, Access(Auth()), Config(), parts)
     serve = [sys.executable, "-m", "streamer", "serve", "--config", str(config)]
     try:

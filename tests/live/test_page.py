@@ -483,6 +483,16 @@ def test_a_camera_that_is_stopped_while_it_reconnects_stays_away(page, http):
     assert any(not state["publisher"] for state in states(http))
 
 
+def test_a_session_that_the_server_has_no_more_is_posted_anew(page, http):
+    """The picture stands still while something drives: the server is asked, long before ICE notices anything."""
+    page.route("**/sessions/*", lambda route: route.fulfill(status=404) if route.request.method == "HEAD" else route.fallback())
+    page.evaluate("puppet.getVideoPlaybackQuality = () => ({ totalVideoFrames: 1 })")
+    with page.expect_request(lambda request: request.url.endswith("/whep") and request.method == "POST", timeout=60_000):
+        http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
+    page.unroute("**/sessions/*")
+    http.patch("/api/streams/live", json={"demo": False}).raise_for_status()
+
+
 def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
     watching = httpx.get(f"{server.url}/api/recordings", headers={"Authorization": f"Bearer {VIEW_TOKEN}"})
     assert watching.status_code == 403, "who may watch now may not see what was recorded"

@@ -34,8 +34,8 @@ from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, m
 from pipeline.liveportrait.device import DevicePath, finishing
 from pipeline.liveportrait.engine import LivePortraitEngine, LivePortraitPuppeteer
 from pipeline.liveportrait.follow import BETA, MIN_CUTOFF_HZ, Given, MotionFollower, Seen, Sight, driving_input
-from pipeline.liveportrait.motion import Face, FaceMotion, Gains, Ratios, drive
-from pipeline.liveportrait.networks import PortraitFeatures
+from pipeline.liveportrait.motion import BROWS, EYES, LIPS, Controllers, Face, FaceMotion, Gains, Ratios, drive
+from pipeline.liveportrait.networks import KEYPOINTS, PortraitFeatures
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import to_bytes, to_nearest_bytes
 from pipeline.liveportrait.planes import FROM_YUV, PLANES, TO_YUV, corner, cut_planes, plane_encoder, planes_of, to_planes
@@ -45,6 +45,8 @@ from pipeline.liveportrait.runtime import Runtime
 from pipeline.liveportrait.steps import Step
 from pipeline.liveportrait.still import MOVED
 from pipeline.portrait import DEMO_CLIP, Portrait, bundled, fit
+from pipeline.shapes.parse import parse
+from pipeline.shapes.shapes import Held
 
 from ..faces import Faces
 from ..simple_device import controllers, face
@@ -189,6 +191,57 @@ def test_a_face_that_is_lost_comes_to_rest():
     value, reference = (flat(Face(face(generator, 1), portrait.face.ratios)) for _ in range(2))
     keypoints, _ = composed(portrait, value, reference, columns(rest=1.0))
     assert torch.allclose(keypoints, portrait.resting)
+
+
+@torch.inference_mode()
+def test_each_slider_moves_its_keypoints_and_nothing_held_moves_none():
+    generator, nothing = torch.Generator().manual_seed(1), torch.zeros(1, 1)
+    still = editor.still_face(torch.device("cpu"))
+    face = still._replace(motion=still.motion._replace(canonical=torch.randn(1, KEYPOINTS, 3, generator=generator)))
+    face.motion.canonical[0, 11, 0], face.motion.canonical[0, 15, 0] = -0.2, 0.2  # the person's right, and left
+    resting = face.motion.keypoints()
+    portrait = DevicePortrait(PortraitFeatures(*[nothing] * 4), face, resting, nothing, nothing, nothing)
+
+    def network(points: tuple[int, ...]):
+        """Moves some points, whatever it is asked."""
+        out = torch.zeros(KEYPOINTS, 3)
+        out[list(points)] = 0.1
+        return lambda asked: out.flatten().expand(len(asked), -1)
+
+    simple = Controllers(lambda asked: asked.new_zeros(len(asked), 65), network(LIPS), network(EYES))
+
+    def moved(**values: float) -> set[int]:
+        held = torch.tensor([editor.holding(Held(parse(values)))])
+        out = editor.edited(portrait, resting, held, simple, MotionOptions())
+        return set((out != resting)[0].any(dim=1).nonzero()[:, 0].tolist())
+
+    mouth = {*LIPS, 3, 7}
+    assert moved() == set()
+    assert len(moved(yaw=10)) == KEYPOINTS
+    assert moved(brows=1) == moved(brows=-1) == set(BROWS)
+    for name in ("smile", "frown", "mouthOpen", "pucker"):
+        assert set() < moved(**{name: 0.6}) <= mouth, name
+    assert moved(blinkRight=1) == {11, 13}
+    assert moved(blinkLeft=1) == {15, 16}
+    assert moved(blinkLeft=1, blinkRight=1) == set(EYES)
+    assert moved(gazeX=1) == {11, 15}
+    assert moved(gazeY=-1) == {11, 13, 15, 16}
+    assert {"tongueOut", "cheekPuff"} <= editor.UNSEEN
+    assert not editor.UNSEEN & {"jawOpen", "eyeBlinkLeft", "mouthSmileLeft"}
+
+
+@torch.inference_mode()
+def test_what_is_held_outlasts_the_driver():
+    generator = torch.Generator().manual_seed(3)
+    portrait = on_device(generator, 1)
+    value, reference = (flat(Face(face(generator, 1), portrait.face.ratios)) for _ in range(2))
+    held = editor.holding(Held(parse({"yaw": 10, "smile": 1})))
+    for rest in (0.0, 1.0):
+        plain, blend = composed(portrait, value, reference, columns(rest=rest))
+        shown, kept = composed(portrait, value, reference, columns(rest=rest, held=held))
+        assert not torch.allclose(shown, plain)
+        assert torch.equal(shown, editor.edited(portrait, plain, torch.tensor([held]), controllers(), MotionOptions()))
+        assert torch.equal(kept, blend), "a leap is the driver's"
 
 
 @torch.inference_mode()

@@ -439,6 +439,26 @@ async def test_a_push_gives_its_token_to_no_other_server():
     assert await redirected("http://a.example/whip", home) == [("http://a.example/whip", ours), (home, None)]
 
 
+async def test_a_push_asks_the_first_address_again_when_a_redirects_target_is_gone():
+    """It may have been one worker of many, and the front knows another."""
+    home, targets, asked = "https://a.example/whip", iter(["https://b.example/", "https://c.example/"]), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        if request.url.host == "b.example":
+            raise httpx.ConnectError("refused")
+        return (
+            httpx.Response(307, headers={"Location": next(targets)}) if request.url.host == "a.example" else httpx.Response(201)
+        )
+
+    push = WhipPush(Broadcasts(WebRtc()), IceServers([]), home, "key")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        with pytest.raises(httpx.ConnectError):
+            await push._post(http, "offer")
+        assert (await push._post(http, "offer")).status_code == 201
+    assert asked == ["a.example", "b.example", "a.example", "c.example"]
+
+
 @pytest.mark.parametrize(
     "place", ["http://a.example/whip", "http://b.example/", "ftp://a.example/", "file:///etc/passwd", "https://[/"]
 )

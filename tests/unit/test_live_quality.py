@@ -23,6 +23,7 @@ from pipeline.frames import Driving, planar
 from pipeline.mesh.follow import MeshPuppeteer
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import bundled, make_portrait
+from streamer.control.spec import NeutralSpec
 
 from ..faces import Faces, two_faces
 
@@ -251,6 +252,25 @@ def test_a_recalibration_moves_on_meanwhile(face):
     assert abs(after[-1].pose[4]) < 0.01, "the new neutral is where the face is now"
     steps = np.abs(np.diff([m.pose[4] for m in [*during[-1:], *after]]))
     assert steps.max() < 0.08 * before[-1].pose[4]
+
+
+def test_a_neutral_that_was_taken_elsewhere_is_gone_on_with(face):
+    """As JSON, from one puppeteer to another: the face moves the portrait at once, as it did, without a calibration."""
+    face = face / 512  # as trackers tell it
+    tracker = Faces(face)
+    one, other = (MeshPuppeteer(lambda: tracker) for _ in range(2))
+    assert one.neutral is None
+    _, now = run(one, 2.0, 0.0)
+    tracker.face = face + np.array([0.06, 0, 0], np.float32)
+    before, _ = run(one, 1.0, now)
+    assert one.neutral is not None
+    told = NeutralSpec.of("cascade", one.neutral)
+    other.go_on(NeutralSpec.model_validate_json(told.model_dump_json()).neutral())
+    after, _ = run(other, 1.0, 0.0)
+    assert other.keeper.state is FaceState.TRACKING
+    assert np.allclose(after[-1].pose, before[-1].pose, atol=0.01)
+    with pytest.raises(ValueError, match="the eyes lie in one place"):
+        NeutralSpec(tracker="x", landmarks=[(0.5, 0.5, 0.0)] * 478)
 
 
 @pytest.mark.parametrize("fps", [1, 2, 5, 10, 30])

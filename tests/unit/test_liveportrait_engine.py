@@ -37,6 +37,7 @@ from pipeline.offline.mux import Output, Sound
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled, load_portrait, read_picture
 
 from ..conftest import run_server
+from ..faces import assert_at_rest
 
 CPU = torch.device("cpu")
 FACE_MODEL = models.find(models.FACE_LANDMARKER)  # None in a clone without it: the cascade tracker then follows
@@ -188,6 +189,10 @@ def test_at_the_reference_the_portrait_rests(tiny, short):
         puppeteer.close()
 
 
+def test_a_portrait_posed_by_nothing_is_itself(engine, tmp_path):
+    assert_at_rest(engine, tmp_path / "out.png")
+
+
 @pytest.mark.slow
 def test_every_kind_of_driver_and_source(engine, short, tmp_path, tiny, shell):
     portrait = bundled("astronaut")
@@ -232,12 +237,11 @@ def test_no_face_anywhere(engine, faceless, short, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["rest.mp4"]
 
 
-def test_the_mesh_engine_says_what_needs_the_other(short, tmp_path):
+def test_the_mesh_engine_goes_through_a_clip_that_a_picture_drives_once(short, tmp_path):
     mesh = open_engine("mesh", faces_by(FACE_MODEL))
-    with pytest.raises(
-        PuppetError, match="a clip as source needs '--engine liveportrait'; for the engine mesh, 'puppetcast puppet"
-    ):
-        animate(mesh, short, short, Output(tmp_path / "x.mp4"))
+    assert animate(mesh, short, BUNDLED / "astronaut.jpg", Output(tmp_path / "y.mp4")).frames == 12  # type: ignore[arg-type]
+    first, last = (list(timed(open_clip(tmp_path / "y.mp4")))[k][1].astype(int) for k in (0, -1))
+    assert np.abs(first - last).max() > 20
 
 
 def test_auto_says_which_engine_and_why(tmp_path, tiny):

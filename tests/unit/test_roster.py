@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 from pipeline.face.canonical import five_points
 from pipeline.portrait import BUNDLED, DEFAULT, bundled
@@ -30,7 +31,7 @@ async def serving(
     folder: Path, read: Callable[[], Config] | None = None, **sections: Any
 ) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
     """A server without streams, in this loop, and a client of it that needs no network."""
-    server = Server(config(folder, **sections), FakeEngine(WallTime()), read=read)
+    server = Server(config(folder, **sections), FakeEngine(WallTime(), name="mesh"), read=read)
     ready = asyncio.Event()
     running = asyncio.create_task(server.serve(lambda url: ready.set()))
     await asyncio.wait_for(ready.wait(), LIMIT_S)
@@ -131,6 +132,37 @@ async def test_what_a_stream_may_be_is_checked_as_in_a_config(tmp_path):
             422,
             "sinks: cannot change while the stream runs; delete the stream first",
         )
+
+
+async def test_what_a_stream_does_is_taken_and_given(tmp_path):
+    """What it shows, how, and for its driver, who comes again soon, the neutral; of a spec that cannot be, nothing is left."""
+    async with serving(tmp_path) as (server, http):
+        await http.put("/api/streams/live", json={})
+        change = {"portrait": "drawing", "pose_gain": 0.5, "preset": {"name": "Smile", "on": True}, "recording": True}
+        assert (await http.patch("/api/streams/live", json=change)).status_code == 200
+        spec = (await http.get("/api/streams/live/spec")).json()
+        assert (spec["version"], spec["portrait"], spec["presets"], spec["recording"]) == (1, "drawing", ["Smile"], True)
+        face = ((bundled("drawing").landmarks - 256) / 512).tolist()
+        spec["neutral"] = {"tracker": "fake", "landmarks": face, "blink": None}
+        come = await http.put("/api/streams/more", json={"spec": spec})
+        assert come.status_code == 201, come.text
+        one, other = (server.control.state(name) for name in ("live", "more"))
+        for key in ("portrait", "engine", "puppet", "presets", "shapes"):
+            assert getattr(one, key) == getattr(other, key), key
+        assert (await http.get("/api/streams/more/spec")).json() == {**spec, "neutral": None}
+        await http.patch("/api/streams/more", json={"demo": True})
+        puppeteer: Any = server.control.stream("more").lane.puppeteer
+        await until(lambda: puppeteer.given is not None)
+        assert np.allclose(puppeteer.given.landmarks, face)
+        for wrong, code, words in (
+            ({"portrait": "nobody"}, 404, "no portrait 'nobody'"),
+            ({"version": 2}, 422, "spec.version: input should be 1"),
+            ({"presets": ["Nobody"]}, 404, "no preset 'Nobody'"),
+            ({"puppet": {"pose_gain": 9}}, 422, "spec.puppet.pose_gain"),
+        ):
+            refused = await http.put("/api/streams/third", json={"spec": spec | wrong})
+            assert (refused.status_code, words in refused.json()["detail"]) == (code, True), refused.text
+            assert server.control.streams.keys() == {"live", "more"}
 
 
 async def test_a_config_that_is_read_anew_leaves_alone_what_was_put(tmp_path):

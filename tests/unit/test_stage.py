@@ -19,6 +19,7 @@ from pipeline.engine import Engine
 from pipeline.errors import DeviceLost
 from pipeline.fade import FADE_S
 from pipeline.follow.neutral import FaceState
+from pipeline.follow.tuning import Tuning
 from pipeline.frames import AnimatedFrame, Image, planar
 from pipeline.lane import FADE_STEP_S, REST_AFTER_S, Lane, Screen
 from pipeline.runners import StageThread
@@ -478,6 +479,19 @@ def test_a_portrait_that_moves_goes_on_while_nobody_drives_and_after() -> None:
     driven = len(rig.shown)
     rig.drive(REST_AFTER_S + FADE_S + 1.0, None)
     assert len(rig.shown) - driven > 16
+
+
+def test_idle_life_costs_few_pictures_while_nobody_drives_and_none_when_it_is_off() -> None:
+    rig = Rig()
+    rig.lane.tune(Tuning(idle=True))
+    rig.drive(10.0, None)
+    assert 78 < len(rig.shown) < 120
+    rig.drive(1.0, lambda s: 100)
+    rig.drive(REST_AFTER_S + 5.0, None)
+    rig.lane.tune(Tuning())
+    rig.drive(2.0, None)
+    assert rig.lane.wait_s is None, "nothing is waited for"
+    assert rig.levels[-1] == REST
 
 
 def test_pictures_are_numbered_and_as_old_as_their_drivers() -> None:

@@ -79,7 +79,7 @@ class House:
                 stream.intake.put(camera_frame(100, self.time()))
 
 
-CONTROL: Any = SimpleNamespace(started=True, gallery=None, outputs=SimpleNamespace(library=None))
+CONTROL: Any = SimpleNamespace(started=True, gallery=None, presets=None, outputs=SimpleNamespace(library=None))
 
 
 @cache

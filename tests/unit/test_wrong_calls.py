@@ -36,6 +36,7 @@ FILES = {
     "text.mp4": "text",
     "text.puppet": "PK\x03\x04text",
     "any.safetensors": "",
+    "later.json": '{"version": 2, "name": "later"}',
 }
 FACE = ["animate", "face.jpg", DEMO, "--marks"]
 # Arguments with files of the desk, and what the line says.
@@ -48,6 +49,16 @@ TABLE: list[tuple[list[str], str]] = [
     (["animate", "drawing"], "missing argument 'DRIVER…'; see 'puppetcast animate --help'"),
     (["puppet", "make", "-o", "x.puppet"], "missing argument 'SOURCE…'"),
     (["bench", "nothing"], "no such command 'nothing'; see 'puppetcast bench --help'"),
+    # Poses
+    (["pose", "drawing", "--smile", "2"], "invalid value for '--smile': input should be less than or equal to 1"),
+    (["pose", "drawing", "--shape", "smirk=1"], "shape 'smirk' is not known; sliders: yaw, pitch, roll,"),
+    (["pose", "drawing", "--shape", "jawOpen"], "--shape: 'jawOpen': a name and a number are expected, such as jawOpen=0.4"),
+    (["pose", "drawing", "-o", "x.gif"], "x.gif: choose a name that ends in .png or .jpg"),
+    (["pose", DEMO, "-o", "x.png"], "a clip; 'puppetcast pose' takes a picture or a puppet"),
+    (["pose", "drawing", "--preset", "later.json", "-o", "x.png"], "later.json: preset: version: this program reads version 1"),
+    (["pose", "drawing", "--preset", "text.jpg", "-o", "x.png"], "text.jpg: no preset: it is no JSON"),
+    (["pose", "drawing", "--save-preset", "a+.b.json"], "preset: name: 1 to 24 letters, digits"),
+    (["pose", "drawing", "-o", "x.jpg", "--transparent"], "x.jpg: such a file is never transparent; choose .png or .webp"),
     # The config
     (["serve", "--config", "none.yaml"], "none.yaml: No such file or directory"),
     (["serve", "--config", "folder"], "folder: Is a directory"),
