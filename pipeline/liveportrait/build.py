@@ -21,6 +21,8 @@ from torch import nn
 from ..errors import ModelError
 from .folding import DTYPES, Folding, cast, fold
 from .options import BATCHES, Build, Compile, Precision
+from .spade import FoldedGenerator
+from .streams import Fork, streams_of
 from .weights import Networks
 
 log = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ def complete(build: Build, device: torch.device) -> Build:
     compiling = (Compile.AUTO if cuda else Compile.OFF) if build.compile is None else build.compile
     return replace(
         build,
-        channels_last=cuda if build.channels_last is None else build.channels_last,
+        channels_last=device.type in ("cuda", "cpu") if build.channels_last is None else build.channels_last,
         compile=compiling,
         graph=cuda if build.graph is None else build.graph,
     )
@@ -78,12 +80,23 @@ def apply(build: Build, networks: Networks, precision: Precision, device: torch.
     if build.channels_last:
         channels_last(networks)
     networks.to(device)
-    roots: list[nn.Module] = [networks.warping]
-    if device.type != "cpu":  # a processor takes M's many small steps and G's phases faster as they are, and starts sooner
-        roots += [networks.generator, networks.motion]
-    for root in roots:
-        root.forward = compiled(root.forward, build.compile)  # type: ignore[method-assign]
+    if device.type == "cpu":  # it takes M's many small steps and G's phases faster as they are, and starts sooner
+        _compile(networks.warping, build.compile)
+        return networks
+    generator = networks.generator
+    if build.graph and isinstance(generator, FoldedGenerator):  # a compiled function is of one queue, so it becomes three
+        generator.fork = Fork(streams_of(device))
+        _compile(generator, build.compile, "begin", "look", "end")
+    else:
+        _compile(generator, build.compile)
+    _compile(networks.warping, build.compile)
+    _compile(networks.motion, build.compile)
     return networks
+
+
+def _compile(root: nn.Module, compile_: Compile | None, *methods: str) -> None:
+    for name in methods or ("forward",):
+        setattr(root, name, compiled(getattr(root, name), compile_))
 
 
 def uncompiled(networks: Networks) -> Networks:

@@ -18,7 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .networks import MOTIONS, DenseMotion, Hourglass, PortraitFeatures, ResBlock3d, SpadeGenerator
 from .options import Precision
-from .spade import FoldedGenerator, PhaseConv
+from .separable import sparse_motions
+from .spade import FoldedGenerator, PhaseConv, PhasedModulation
 from .weights import Networks
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -29,7 +30,8 @@ DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precisio
 class Folding:
     """What pays on one kind of device alone. align: W's wide maps get channels of zeros up to a multiple of this, as matrix units
     want them; processors do not mind. gather: W and G have the fewest steps instead of the fewest multiplications.
-    kernels: what W's hourglass is given, and what becomes of its result, is made by Triton kernels, see `kernels`."""
+    kernels: what W's hourglass is given, what becomes of its result, and the end of G's SPADEs are made by Triton kernels, see
+    `kernels` and `spade_kernels`."""
 
     align: int = 1
     gather: bool = False
@@ -41,7 +43,7 @@ class Folding:
         return replace(folding, kernels=_kernels_agree(device)) if folding.kernels else folding
 
 
-FOLDINGS = {"cuda": Folding(align=8, gather=True, kernels=True)}
+FOLDINGS = {"cuda": Folding(align=8, gather=True, kernels=True), "mps": Folding(gather=True), "xpu": Folding(gather=True)}
 
 
 @cache
@@ -66,7 +68,7 @@ def fold(networks: Networks, folding: Folding) -> Networks:
                 module.compress, module.norm = _folded(module.compress, module.norm), nn.Identity()  # type: ignore[assignment]
     networks.warping.dense_motion_network = FoldedDenseMotion(networks.warping.dense_motion_network, folding)
     assert isinstance(networks.generator, SpadeGenerator)
-    return replace(networks, generator=FoldedGenerator(networks.generator, folding.gather))
+    return replace(networks, generator=FoldedGenerator(networks.generator, folding.gather, folding.kernels))
 
 
 def fold_spectral(root: nn.Module) -> None:
@@ -82,7 +84,7 @@ def cast(networks: Networks, precision: Precision) -> Networks:
     face = [networks.appearance, networks.motion] if precision is Precision.FP16 else []
     for root in [*face, networks.warping, networks.generator]:
         for module in root.modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+            if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear, PhaseConv, PhasedModulation)):
                 module.to(DTYPES[precision])
     return networks
 
@@ -99,12 +101,13 @@ class FoldedDenseMotion(DenseMotion):
         self.compress, self.norm = plain.compress, plain.norm
         self.hourglass = plain.hourglass if folding.gather else PhasedHourglass(plain.hourglass)
         self.register_buffer("grid", plain.grid, persistent=False)
-        first, last = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0")), conv_of(self.hourglass.decoder)
+        first, last = self.hourglass.first, conv_of(self.hourglass.decoder)
         self._kernels: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
         if folding.kernels:
-            from .kernels import sample, sparse_motions
+            from . import kernels
 
-            self._kernels = sparse_motions, sample
+            self._kernels = kernels.sparse_motions, kernels.sample
+        self._separable = not folding.gather  # the fewest steps are the kernels', or else the plain ones
         self._zeros: int = -first.in_channels % folding.align
         widen(first, first.in_channels + self._zeros, first.out_channels)
         wide = last.out_channels + -last.out_channels % folding.align
@@ -116,10 +119,12 @@ class FoldedDenseMotion(DenseMotion):
 
     def sparse_motions(self, portrait: PortraitFeatures, driving: Tensor, shifts: Tensor) -> Tensor:
         """(B, 112, D, H, W)"""
+        first = self.hourglass.first
+        given = portrait.compressed, portrait.keypoints, driving
         if self._kernels is not None:
-            first = conv_of(self.hourglass.encoder["down_blocks"].get_submodule("0"))
-            out = self._kernels[0](portrait.compressed, portrait.keypoints, driving, first.in_channels, first.weight.dtype)
-            return out.permute(0, 4, 1, 2, 3)
+            return self._kernels[0](*given, first.in_channels, first.weight.dtype).permute(0, 4, 1, 2, 3)
+        if self._separable:
+            return sparse_motions(*given, first.weight.dtype)
         x = super().sparse_motions(portrait, driving, shifts)
         return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self._zeros)) if self._zeros else x
 
@@ -143,6 +148,11 @@ class PhasedHourglass(Hourglass):
         self.channels, self.encoder, self.decoder = plain.channels, plain.encoder, plain.decoder
         blocks = self.decoder["up_blocks"].children()
         self.decoder["up_blocks"] = nn.ModuleList(PhaseConv(conv_of(block), 2) for block in blocks)
+
+    def halved(self, x: Tensor) -> Tensor:
+        """Slice by slice, which leaves the channels last; PyTorch's pooling of volumes would put them first, and back."""
+        slices = F.avg_pool2d(x.transpose(1, 2).flatten(0, 1), 2)
+        return slices.view(len(x), -1, *slices.shape[1:]).transpose(1, 2)
 
     def enlarged(self, block: nn.Module, x: Tensor) -> Tensor:
         out: Tensor = block(x)

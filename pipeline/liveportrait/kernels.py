@@ -1,4 +1,4 @@
-"""Own Triton kernels, for CUDA devices: imported only where Triton is. `networks` is what they are held against."""
+"""Own Triton kernels for W, for CUDA devices: imported only where Triton is. `networks` is what they are held against."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .networks import KEYPOINT_VARIANCE, KEYPOINTS, MOTIONS, TINY, DenseMotion, PortraitFeatures
+from .spade_kernels import tail_difference
 
 log = logging.getLogger(__name__)
 BLOCK = 16  # voxels of one program
@@ -150,7 +151,7 @@ def _(volume: Tensor, mask: Tensor, shifts: Tensor, dtype: torch.dtype) -> Tenso
 def agree(device: torch.device) -> bool:
     """Whether the kernels can be made on `device` and compute there what PyTorch does; a warning says why not."""
     try:
-        error = max(difference(device), sample_difference(device))
+        error = max(difference(device), sample_difference(device), tail_difference(device))
     except Exception as exc:  # Triton, its compiler and the driver have errors of their own
         log.warning("the Triton kernels cannot be used (%s); going on without, more slowly", str(exc).splitlines()[:1])
         return False

@@ -254,11 +254,22 @@ class Hourglass(nn.Module):
         """(B, 110, D, H, W) -> (B, 142, D, H, W)."""
         skips = [x]
         for block in self.encoder["down_blocks"].children():
-            skips.append(F.avg_pool3d(F.relu(apply(block, skips[-1])), (1, 2, 2)))
+            skips.append(self.halved(F.relu(apply(block, skips[-1]))))
         x = skips.pop()  # B, 1024, 16, 2, 2
         for block in self.decoder["up_blocks"].children():
             x = torch.cat([self.enlarged(block, x), skips.pop()], dim=1)
         return F.relu(apply(self.decoder, x))
+
+    @property
+    def first(self) -> nn.Conv3d:
+        """What it begins with."""
+        conv = self.encoder["down_blocks"].get_submodule("0.conv")
+        assert isinstance(conv, nn.Conv3d)
+        return conv
+
+    def halved(self, x: Tensor) -> Tensor:
+        """(B, C, D, 2 · H, 2 · W) -> (B, C, D, H, W)"""
+        return F.avg_pool3d(x, (1, 2, 2))
 
     def enlarged(self, block: nn.Module, x: Tensor) -> Tensor:
         """(B, I, D, H, W) -> (B, O, D, 2 · H, 2 · W)"""

@@ -6,37 +6,63 @@ more; the statistics of a picture that two of them normalise are taken once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .networks import Spade, SpadeBlock, SpadeGenerator
 
+SLOPE = 0.2  # of the activation behind a SPADE
 Taps = tuple[tuple[int, ...], ...]  # of a kernel's axis: those that are summed into each of another
+Maps = tuple[Tensor, ...]
+Both = Callable[[Callable[[], Any], Callable[[], Any]], tuple[Any, Any]]  # does two things of which neither needs the other
+
+
+def in_turn(one: Callable[[], Any], other: Callable[[], Any]) -> tuple[Any, Any]:
+    """See `streams.Fork`."""
+    return one(), other()
 
 
 class FoldedGenerator(nn.Module):
     """`networks.SpadeGenerator`."""
 
-    def __init__(self, plain: SpadeGenerator, gather: bool) -> None:
+    def __init__(self, plain: SpadeGenerator, gather: bool, kernels: bool = False) -> None:
+        """gather: see `GatheredConv`; kernels: see `TritonBlock`."""
         super().__init__()
         blocks = {name: block for name, block in plain.named_children() if isinstance(block, SpadeBlock)}
         up_0, up_1 = blocks.pop("up_0"), blocks.pop("up_1")
         self.fc, self.conv_img = plain.fc, plain.conv_img
-        self.middle = Blocks(list(blocks.values()), 1, gather)
-        self.up_0, self.up_1 = Blocks([up_0], 2, gather), Blocks([up_1], 4, gather)
+        self.middle = Blocks(list(blocks.values()), 1, gather, kernels)
+        self.up_0, self.up_1 = (Blocks([up], scale, gather, kernels) for up, scale in ((up_0, 2), (up_1, 4)))
+        self.fork: Both = in_turn
 
     def forward(self, seg: Tensor) -> Tensor:
         """(B, 256, 64, 64) -> (B, 3, 512, 512) RGB in 0..1."""
-        x = self.up_1(self.up_0(self.middle(self.fc(seg), seg), seg), seg)
-        return torch.sigmoid(self.conv_img(F.leaky_relu(x, 0.2)))
+        x, maps = self.fork(lambda: self.begin(seg), lambda: self.look(seg))
+        return self.end(x, *maps)
+
+    def begin(self, seg: Tensor) -> Tensor:
+        """(B, 256, 64, 64) -> (B, 512, 64, 64)"""
+        return self.middle(self.fc(seg), self.middle.maps(seg))
+
+    def look(self, seg: Tensor) -> tuple[Maps, Maps]:
+        """What the SPADEs of both enlargements see, which the picture before them has no part in."""
+        return self.up_0.maps(seg), self.up_1.maps(seg)
+
+    def end(self, x: Tensor, first: Maps, second: Maps) -> Tensor:
+        """(B, 512, 64, 64) -> (B, 3, 512, 512)"""
+        x = self.up_1(self.up_0(x, first), second)
+        return torch.sigmoid(self.conv_img(F.leaky_relu(x, SLOPE)))
 
 
 class Blocks(nn.Module):
     """SPADE blocks one after another, of pictures `scale` times larger than seg; unless that is 1, they enlarge what they are
-    given to twice its size. gather: see `GatheredConv`."""
+    given to twice its size. gather, kernels: see `FoldedGenerator`."""
 
-    def __init__(self, blocks: list[SpadeBlock], scale: int, gather: bool) -> None:
+    def __init__(self, blocks: list[SpadeBlock], scale: int, gather: bool, kernels: bool = False) -> None:
         super().__init__()
         spades = [part for block in blocks for part in block.children() if isinstance(part, Spade)]
         shared = joined(*(conv for spade in spades for conv in spade.mlp_shared if isinstance(conv, nn.Conv2d)))
@@ -45,14 +71,19 @@ class Blocks(nn.Module):
         if scale > 1:
             self.seen = GatheredConv(shared, scale, self.parts) if gather else PhaseConv(shared, scale)
         self.gather = gather
-        self.blocks = nn.ModuleList(FoldedBlock(block, scale, gather) for block in blocks)
+        kind = TritonBlock if kernels else FoldedBlock
+        self.blocks = nn.ModuleList(kind(block, scale, gather) for block in blocks)
 
-    def forward(self, x: Tensor, seg: Tensor) -> Tensor:
+    def maps(self, seg: Tensor) -> Maps:
+        """What each of the SPADEs sees of seg."""
         seen = self.seen(seg)
-        maps = iter(seen if isinstance(seen, tuple) else self._apart(seen))
+        return seen if isinstance(seen, tuple) else self._apart(seen)
+
+    def forward(self, x: Tensor, maps: Maps) -> Tensor:
+        left = iter(maps)
         for block in self.blocks:
             assert isinstance(block, FoldedBlock)
-            x = block(x, *(next(maps) for _ in range(block.spades)))
+            x = block(x, *(next(left) for _ in range(block.spades)))
         return x
 
     def _apart(self, seen: Tensor) -> tuple[Tensor, ...]:
@@ -81,10 +112,30 @@ class FoldedBlock(nn.Module):
         normal = self.normal(x)  # the same before as after an enlargement, which repeats pixels
         if self.enlarge and not self.phased:  # that enlarges by itself
             normal = F.interpolate(normal, scale_factor=2)
-        h = self.conv_0(F.leaky_relu(self.norm_0(normal, first), 0.2))
-        h = self.conv_1(F.leaky_relu(self.norm_1(self.normal(h), second), 0.2))
+        h = self.conv_0(F.leaky_relu(self.norm_0(normal, first), SLOPE, inplace=True))
+        h = self.conv_1(F.leaky_relu(self.norm_1(self.normal(h), second), SLOPE, inplace=True))
         if self.learned_shortcut:
             return h + self.conv_s(self.norm_s(normal, shortcut))
+        return h + (F.interpolate(x, scale_factor=2) if self.enlarge else x)
+
+
+class TritonBlock(FoldedBlock):
+    """`FoldedBlock` whose SPADEs end in own kernels, see `spade_kernels`."""
+
+    def __init__(self, plain: SpadeBlock, scale: int, gather: bool) -> None:
+        super().__init__(plain, scale, gather)
+        from .spade_kernels import spade_tail
+
+        self._tail, self._scale = spade_tail, 2 if scale > 1 else 1
+
+    def forward(self, x: Tensor, first: Tensor, second: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        spades = [(self.norm_0, first), *([(self.norm_s, shortcut)] if self.learned_shortcut else [])]
+        maps = [spade.get_submodule("gain_shift")(seen) for spade, seen in spades]
+        h, *rest = (out.permute(0, 3, 1, 2) for out in self._tail(x, maps, self._scale))
+        [h] = self._tail(self.conv_0(h), [self.norm_1.get_submodule("gain_shift")(second)], 1)
+        h = self.conv_1(h.permute(0, 3, 1, 2))
+        if rest:
+            return h + self.conv_s(rest[0])
         return h + (F.interpolate(x, scale_factor=2) if self.enlarge else x)
 
 
@@ -139,7 +190,7 @@ class PhasedModulation(nn.Module):
                 part = F.conv2d(shifted[down, across], next(weights), self.bias, stride=3, padding=before)
                 gain, shift = part.chunk(2, dim=1)
                 at = normal[:, :, y * step // self.SCALE :: step, x * step // self.SCALE :: step]
-                whole[:, :, y, :, x] = torch.addcmul(shift, at.to(gain.dtype), gain).permute(0, 2, 3, 1)
+                torch.addcmul(shift, at.to(gain.dtype), gain, out=whole[:, :, y, :, x].permute(0, 3, 1, 2))
         return whole.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 

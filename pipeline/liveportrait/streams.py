@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -80,6 +81,25 @@ class InTurn(AtOnce):
 
     def synchronize(self) -> None:
         synchronize(self._device)
+
+
+class Fork:
+    """Does two things at once that need nothing of each other, on the current queue and on one beside it, which are joined
+    before and after. Used by one thread."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._beside = streams.beside()
+
+    def __call__(self, one: Callable[[], Any], other: Callable[[], Any]) -> tuple[Any, Any]:
+        """What they return. Memory of the second is not given out again before the next fork, which is after all that reads
+        it."""
+        self._streams.wait(self._beside, None)
+        with self._streams.on(self._beside):
+            second = other()
+        first = one()
+        self._streams.wait(None, self._beside)
+        return first, second
 
 
 def streams_of(device: torch.device) -> Streams:

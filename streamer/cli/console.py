@@ -60,7 +60,7 @@ Face = Annotated[
 ChannelsLast = Annotated[
     bool | None,
     typer.Option(
-        help="Use the channels-last memory layout for convolutions. Default: where it is faster, on CUDA.", rich_help_panel=LP
+        help="Use the channels-last memory layout for convolutions. Default: on CUDA and on a processor.", rich_help_panel=LP
     ),
 ]
 CompileOption = Annotated[

@@ -24,10 +24,11 @@ from pipeline.liveportrait.crop import SIDE, FaceBox, mask_in_picture
 from pipeline.liveportrait.files import BASE, RETARGETING
 from pipeline.liveportrait.folding import Folding, fold, fold_spectral
 from pipeline.liveportrait.motion import Controllers, Face, FaceMotion, Gains, Ratios
-from pipeline.liveportrait.networks import TINY, DenseMotion, SpadeBlock, SpadeGenerator
+from pipeline.liveportrait.networks import TINY, DenseMotion, PortraitFeatures, SpadeBlock, SpadeGenerator
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import PasteBack, pasted, to_nearest_bytes
 from pipeline.liveportrait.runtime import Runtime
+from pipeline.liveportrait.separable import sparse_motions
 from pipeline.liveportrait.spade import Blocks, GatheredConv, PhaseConv
 from pipeline.liveportrait.weights import Networks, load_networks, read_state
 
@@ -124,7 +125,8 @@ def test_the_compiler_s_own_kernels_compute_it_too(monkeypatch):
     fold_spectral(block)
     blocks = Blocks([block], 2, gather=True)
     x, seg = torch.rand(1, 8, 8, 8), torch.rand(1, TINY.warped, 8, 8)
-    assert torch.allclose(compiled(blocks, Compile.ON)(x, seg), blocks(x, seg), atol=1e-5)
+    run = lambda x, seg: blocks(x, blocks.maps(seg))  # noqa: E731
+    assert torch.allclose(compiled(run, Compile.ON)(x, seg), run(x, seg), atol=1e-5)
 
 
 def test_a_convolution_of_an_upsampled_map_is_computed_at_its_size():
@@ -149,7 +151,22 @@ def test_blocks_enlarge_what_they_are_given(gather):
         seg = torch.randn(batch, TINY.warped, 5, 6, dtype=torch.float64)
         x = torch.randn(batch, 8, 5 * scale // 2, 6 * scale // 2, dtype=torch.float64)
         wanted = block(torch.nn.functional.interpolate(x, scale_factor=2), seg)
-        assert torch.allclose(Blocks([block], scale, gather)(x, seg), wanted, atol=1e-12)
+        blocks = Blocks([block], scale, gather)
+        assert torch.allclose(blocks(x, blocks.maps(seg)), wanted, atol=1e-12)
+
+
+def test_what_w_is_given_can_be_computed_axis_by_axis():
+    """Also of places outside, and by itself in mixed precision."""
+    torch.manual_seed(1)
+    dense = DenseMotion(TINY)
+    resting, driven = torch.rand(1, 21, 3) * 2 - 1, torch.rand(2, 21, 3) * 2 - 1
+    volume = torch.rand(1, TINY.compressed, TINY.volume[1], TINY.side, TINY.side)
+    portrait = PortraitFeatures(volume, volume, resting, dense.heat(resting))
+    wanted = dense.sparse_motions(portrait, driven, torch.nn.functional.pad(resting - driven, (0, 0, 1, 0)))
+    with torch.autocast("cpu", torch.bfloat16):
+        got = sparse_motions(volume, resting, driven, torch.float32)
+    assert torch.allclose(got, wanted, atol=1e-6)
+    assert got.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def computed(networks: Networks) -> list[torch.Tensor]:

@@ -11,8 +11,13 @@ from pipeline.liveportrait.compose import TURN
 from pipeline.liveportrait.follow import Given
 from pipeline.liveportrait.host import Host, Turn
 from pipeline.liveportrait.motion import Face
+from pipeline.liveportrait.networks import TINY, SpadeGenerator
+from pipeline.liveportrait.options import Build, Compile, Precision
+from pipeline.liveportrait.spade import FoldedGenerator, in_turn
+from pipeline.liveportrait.streams import Fork
+from pipeline.liveportrait.weights import MAKERS, Networks
 
-from ..happens_before import HappensBefore
+from ..happens_before import DEVICE, HappensBefore
 from ..simple_device import Graphs, Rendered, Shown, Simple, Streets, face
 
 
@@ -60,6 +65,41 @@ ORDERS = [("ahead", "up"), ("compute", "ahead"), ("ahead", "compute"), ("down", 
 @pytest.mark.parametrize("forgets", ORDERS, ids="-".join)
 def test_an_order_that_is_forgotten_is_found(forgets):
     assert flight(HappensBefore(forgets))
+
+
+@torch.inference_mode()
+def painted(checked: HappensBefore) -> list[str]:
+    """Two pictures of G, each with its two branches at once: the races."""
+    generator = FoldedGenerator(SpadeGenerator(TINY).eval(), gather=True)
+    seg = [torch.rand(1, TINY.warped, 4, 4) for _ in range(2)]
+    wanted = [generator(given) for given in seg]
+    generator.fork = Fork(checked)
+    with checked:
+        got = [generator(given.to(DEVICE, copy=True) * 1) for given in seg]
+    assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+    return checked.races
+
+
+def test_g_s_branches_are_joined():
+    assert painted(HappensBefore()) == []
+
+
+@pytest.mark.parametrize("forgets", [("up", "compute"), ("compute", "up")], ids="-".join)
+def test_a_branch_that_is_not_joined_is_found(forgets):
+    """The first queue that is asked for is called so."""
+    assert painted(HappensBefore(forgets))
+
+
+def test_branches_are_captured_and_elsewhere_done_in_turn(monkeypatch):
+    made = []
+    monkeypatch.setattr(build, "compiled", lambda function, compile_: made.append(function.__name__) or function)
+    for graph in (True, False):
+        with torch.device("meta"):
+            modules = [make(TINY).eval() for _, make in MAKERS.values()]
+        networks = build.apply(Build(True, True, Compile.ON, graph), Networks(*modules), Precision.FP16, torch.device("meta"))
+        assert (networks.generator.fork is not in_turn) is graph
+    captured = ["begin", "look", "end", "forward", "forward"]
+    assert made == [*captured, "forward", "forward", "forward"], "a compiled function is of one queue"
 
 
 def test_faces_are_seen_while_the_pictures_before_are_painted(monkeypatch):
