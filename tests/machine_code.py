@@ -6,6 +6,7 @@ A program of its own, as Triton's interpreter, once chosen, stays in a process.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import triton
 
@@ -14,15 +15,16 @@ from pipeline.liveportrait import kernels, spade_kernels
 CAPABILITIES = (75, 80, 90)  # a T4, an A100, an H100
 
 
-def machine_code(kernel, capability: int, types: list[str], numbers: list[float]) -> bytes:
+def machine_code(kernel: Any, capability: int, types: list[str], numbers: list[float]) -> bytes:
     """types: of the arguments that are given at each launch; numbers: the others, in order."""
     target = importlib.import_module("triton.backends.compiler").GPUTarget("cuda", capability, 32)
     signature = dict(zip(kernel.arg_names, types + ["constexpr"] * len(numbers), strict=True))
     constants = {(len(types) + k,): value for k, value in enumerate(numbers)}
-    return triton.compile(triton.compiler.ASTSource(kernel, signature, constants), target=target).asm["cubin"]
+    code: bytes = triton.compile(triton.compiler.ASTSource(kernel, signature, constants), target=target).asm["cubin"]
+    return code
 
 
-def cases(kind: str) -> list[tuple[object, list[str], list[float]]]:
+def cases(kind: str) -> list[tuple[Any, list[str], list[float]]]:
     """As the networks of full size launch them, in the type `kind`."""
     f32 = "*fp32"
     chunks, pixels, channels = spade_kernels.CHUNKS, spade_kernels.PIXELS, spade_kernels.CHANNELS

@@ -26,7 +26,7 @@ from ..conftest import ROOT  # noqa: E402
 def test_the_kernels_compute_what_pytorch_does():
     assert kernels.difference(torch.device("cpu")) < 1e-6
     assert kernels.sample_difference(torch.device("cpu")) < 1e-5
-    assert kernels.tail_difference(torch.device("cpu")) < 5e-5
+    assert spade_kernels.tail_difference(torch.device("cpu")) < 5e-5
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -52,8 +52,8 @@ def test_networks_with_the_kernels_are_traced_whole(tiny):
         portrait = warping.prepare(torch.rand(1, *TINY.volume, TINY.side, TINY.side), resting)
         traced = torch.compile(warping.forward, backend="aot_eager", fullgraph=True, dynamic=False)
         results.append(traced(portrait, moved))
-        traced = torch.compile(networks.generator.forward, backend="aot_eager", fullgraph=True, dynamic=False)
-        pictures.append(traced(results[0]))
+        drawn = torch.compile(networks.generator.forward, backend="aot_eager", fullgraph=True, dynamic=False)
+        pictures.append(drawn(results[0]))
     assert torch.allclose(results[0], results[1], atol=1e-5)
     assert torch.allclose(pictures[0], pictures[1], atol=1e-4)
 
