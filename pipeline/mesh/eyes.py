@@ -29,6 +29,7 @@ NOTICED = (0.015, 0.05)
 LEAST = 0.005  # of an opening in eye widths: between lids that are nearer nothing shows
 BRIGHTER, DIMMER = 1.08, 0.86  # a ball's middle and its sides, against what is seen of it
 PALE = 60  # percent of what is bright beside the iris that is its white, the palest
+LIGHTER = 1.15  # than what is seen of an animal's eyeball is what was hidden: its iris can be told from it
 RIM, ALIEN = 4, 1.3  # sixths of an iris's radius from where what is so much brighter than the rest is none of it
 SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches down the eyeball, and how dark it is at the lid
 
@@ -129,8 +130,12 @@ def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain, animal: boo
 def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray, grain: Grain, animal: bool) -> Array:
     """The eyeball with iris and lids filled in from what is seen of its white, with the picture's grain."""
     known = visible & beside_iris
-    if animal or known.sum() < 4:  # an eye that is all iris: a white a little darker than the usual
+    if known.sum() < 4:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
+    if animal:  # all iris, too: in its hue, and what is bright there is the lids' rim
+        hue = patch[visible].mean(axis=0)
+        light = LIGHTER * float(np.median(patch[known] @ LUMA)) / max(float(hue @ LUMA), 1.0)
+        return grain.on(np.full((*patch.shape[:2], 3), light * hue, np.float32))
     if known.sum() < 12:  # a tiny eye
         return grain.on(np.full((*patch.shape[:2], 3), np.median(patch[known], axis=0), np.float32))
     luma = patch @ LUMA
