@@ -39,12 +39,13 @@ __all__ = [
 
 
 def open_portrait(where: str | Path) -> Portrait:
-    """A bundled portrait by name (`bundled_names()`), or a picture or .puppet file; PuppetError otherwise."""
-    from pipeline.portrait import bundled, load_portrait
+    """A bundled portrait by name (`bundled_names()`), or a picture, .puppet file or clip by path; PuppetError otherwise."""
+    from pipeline.portrait import bundled
+    from pipeline.puppet.moving import load_any
     from streamer.app import find_faces
     from streamer.config import load_config
 
-    return bundled(str(where)) if where in bundled_names() else load_portrait(str(where), find_faces(load_config()))
+    return bundled(str(where)) if where in bundled_names() else load_any(str(where), find_faces(load_config()))
 
 
 def animate(

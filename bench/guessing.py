@@ -65,7 +65,7 @@ async def main() -> None:
                 answers, guessed_s, took_s = await attack
                 before, beside = rate(begin_s, QUIET_S), rate(guessed_s, took_s)
                 print(
-                    f"{answers[401]} of {TOKENS} wrong tokens looked at, {answers[429]} refused unseen, in {took_s:.1f} s; "
+                    f"{answers[401]} of {TOKENS} wrong tokens got 401, {answers[429]} got 429, in {took_s:.1f} s; "
                     f"viewer: {before:.1f} pictures a second before, {beside:.1f} beside it ({beside / before:.2f})"
                 )
             task.cancel()

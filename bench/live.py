@@ -57,7 +57,7 @@ class StampedEngine:
 
     def __init__(self, engine: Engine, extra_s: float) -> None:
         self.name, self.max_batch, self.on_cpu, self.lacks = engine.name, engine.max_batch, engine.on_cpu, engine.lacks
-        self.faces = engine.faces
+        self.faces, self.unseen = engine.faces, engine.unseen
         self.prepare, self.warm_up = engine.prepare, engine.warm_up
         self._engine, self._extra_s = engine, extra_s
 

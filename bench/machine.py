@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+
+from pipeline.cores import available, whole
 
 RESULTS = Path(__file__).parent / "results"
 MODULES = {"opencv-contrib-python": "cv2"}
@@ -32,7 +33,7 @@ def machine() -> dict[str, Any]:
         "date": date.today().isoformat(),
         "commit": commit or "unknown",
         "cpu": _processor(),
-        "cores": os.cpu_count(),
+        "cores": whole(available()),
         "python": platform.python_version(),
         "versions": {p: version(p) for p in PACKAGES if find_spec(MODULES.get(p, p)) is not None},
     }

@@ -19,6 +19,7 @@ from .frames import Driving, Image
 from .liveportrait.files import is_installed, missing_files, need_extra
 from .liveportrait.options import Settings
 from .portrait import Portrait
+from .shapes.shapes import Held
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,13 @@ class Prepared(Protocol):
     @property
     def has_matte(self) -> bool:
         """Whether the person is known apart from the background."""
+
+    @property
+    def fps(self) -> float:
+        """How many pictures a second it shows while nobody drives; 0 for a portrait that stands still."""
+
+    def at(self, time_s: float) -> Self:
+        """What it is at a time on any steady clock: itself, but for a portrait that moves."""
 
     def over(self, background: Image) -> Self:
         """The same before another background (h, w, 3), of the size of `still`; itself without a matte."""
@@ -74,8 +82,18 @@ class Puppeteer(Protocol):
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next picture on."""
 
+    def pose(self, held: Held) -> None:
+        """Show named shapes beside the driver's motion, from the next picture on; `shapes.NOTHING` for none."""
+
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""
+
+    def at_rest(self, time_s: float) -> Any | None:
+        """What `Engine.submit` needs where nobody drives: what is held, and idle life. None for the portrait at rest."""
+
+    @property
+    def idle_s(self) -> float | None:
+        """How long the next `at_rest` may be waited for; None for as long as nothing else is held."""
 
     @property
     def drivers(self) -> Drivers | None:
@@ -108,7 +126,7 @@ class Engine(Protocol):
 
     max_batch: streams in one call. overlaps: `submit` returns while the device still works. on_cpu: the device is the
     processor itself. by_size: a frame of a larger picture takes longer. lacks: names of what in `Tuning` has no effect.
-    faces: how drivers' faces are found.
+    unseen: names of shapes that move nothing. faces: how drivers' faces are found.
     """
 
     name: str
@@ -117,6 +135,7 @@ class Engine(Protocol):
     on_cpu: bool
     by_size: bool
     lacks: frozenset[str]
+    unseen: frozenset[str]
     faces: Faces
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Prepared:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from .fade import Fade
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
 from .frames import _SEAL, AnimatedFrame, Driving, Image, TimedFrame, planar
+from .shapes.ease import Easing, Hold
+from .shapes.shapes import NOTHING
 from .stage import Turn, Work
 
 log = logging.getLogger(__name__)
@@ -85,10 +88,10 @@ class Screen:
             self._begin_fade()
 
     def rest(self) -> None:
-        """Show the portrait at rest, and nothing that is still on its way."""
+        """Show the portrait at rest, a clip as it goes on, and nothing that is still on its way."""
         with self._showing:
             self.epoch += 1
-            yuv = planar(self.prepared.still)
+            yuv = planar(self.prepared.at(self._clock()).still)
             self._show(yuv, self._clock(), partial(self.prepared.cut_out, None, yuv))
 
     def animated(self, yuv: Image, captured_s: float, taken_s: float, epoch: int, cut: Callable[[], Image]) -> None:
@@ -126,7 +129,7 @@ class Lane:
     """One stream's driver, budget and requests. `step` belongs to one thread, everything else to any.
 
     A failing engine or tracker never stops a lane and never shows the camera: viewers keep the last frame.
-    mirrored: whether the driver is seen as in a mirror, asked for each frame.
+    mirrored: whether the driver is seen as in a mirror, asked for each frame. easing: what of shapes is held.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class Lane:
         budget: FrameBudget,
         mirrored: Callable[[], bool] = lambda: False,
         clock: Clock = steady,
+        easing: Easing | None = None,
     ) -> None:
         self.puppeteer = puppeteer
         self.turn = Turn()
@@ -143,7 +147,11 @@ class Lane:
         self._budget = budget
         self._mirrored = mirrored
         self._clock = clock
+        self._easing = easing or Easing()
+        self._held: tuple[Hold, ...] = ()  # what is held in the last picture without a driver
+        self._resting = True  # that is the portrait at rest
         self._requests: deque[Callable[[], object]] = deque([screen.rest])  # done between two frames
+        self._rested_s = float("-inf")  # when a portrait that moves was shown without a driver
         self._driven_s: float | None = None  # when the last frame came; None at rest
         self._stands = False  # the engine failed, so the last picture stands still
 
@@ -159,7 +167,11 @@ class Lane:
             return 0.0
         if self._driven_s is not None:
             return max(self._driven_s + REST_AFTER_S - self._clock(), 0.0)
-        return FADE_STEP_S if self._screen.fading else None
+        moves = self._screen.fading or self._easing.moving or self._easing.holds != self._held
+        waits = [FADE_STEP_S if moves else None, self.puppeteer.idle_s]
+        if self._screen.prepared.fps:
+            waits.append(max(self._rested_s + 1 / self._screen.prepared.fps - self._clock(), 0.0))
+        return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next frame on."""
@@ -192,13 +204,35 @@ class Lane:
             self._driven_s = now_s
             return self._follow(frame, now_s)
         if self._driven_s is None:
-            if self._screen.fading:
-                self._screen.rest()
-        elif now_s >= self._driven_s + REST_AFTER_S:
+            return self._at_rest(now_s)
+        if now_s >= self._driven_s + REST_AFTER_S:
             self._driven_s = None
             self._screen.fade()
-            self._screen.rest()
+            self._rest()
         return None
+
+    def _rest(self) -> None:
+        self._held, self._resting = (), True
+        self._screen.rest()
+
+    def _at_rest(self, now_s: float) -> Work | None:
+        """Without a driver: what is held, idle life, or else the portrait itself."""
+        self._held, self._rested_s = self._easing.holds, now_s
+        try:
+            self.puppeteer.pose(self._easing.at(now_s) or NOTHING)
+            seen = self.puppeteer.at_rest(now_s)
+        except Exception:  # whatever an engine does, the stream goes on with its last frame
+            self._failed(self._clock() - now_s)
+            return None
+        if seen is None:
+            if self._screen.fading or self._screen.prepared.fps or not self._resting:
+                self._resting = True
+                self._screen.rest()
+            return None
+        if self._budget.admit(now_s) is not None:
+            return None
+        self._resting = False
+        return self._work(now_s, now_s, lambda: seen)
 
     def _try(self, request: Callable[[], object]) -> None:
         try:
@@ -209,8 +243,12 @@ class Lane:
     def _follow(self, frame: TimedFrame, taken_s: float) -> Work | None:
         if self._budget.admit(frame.captured_s) is not None:
             return None
+        self.puppeteer.pose(self._easing.at(taken_s) or NOTHING)
+        return self._work(frame.captured_s, taken_s, lambda: self.puppeteer.follow(driving(frame, self._mirrored())))
+
+    def _work(self, captured_s: float, taken_s: float, follow: Callable[[], Any]) -> Work | None:
         try:
-            seen = self.puppeteer.follow(driving(frame, self._mirrored()))
+            seen = follow()
         except Exception:  # whatever a tracker does, the stream goes on with its last frame
             self._failed(self._clock() - taken_s)
             return None
@@ -221,7 +259,7 @@ class Lane:
             if self._stands and not self._screen.fading:
                 self._screen.fade()  # the driver has gone on meanwhile
             self._stands = False
-            self._screen.animated(yuv, frame.captured_s, taken_s, epoch, partial(prepared.cut_out, seen, yuv))
+            self._screen.animated(yuv, captured_s, taken_s, epoch, partial(prepared.cut_out, seen, yuv))
 
         def failed(spent_s: float) -> None:
             self._stands = True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,7 @@ from .face.marks import problem
 from .face.motion import Array, eye_distance, eyes_look_shut
 from .face.search import find_faces
 from .frames import Image
+from .loop import Loop
 from .media.animated import is_motion_jpeg
 from .pictures.colours import GROUND, Colour
 from .pictures.decode import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode, decode_picture
@@ -52,7 +54,8 @@ class Picture:
 class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
     of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
-    puppet of many pictures; about: what a puppet file says of itself; title: what people call it, where that is another name."""
+    puppet of many pictures; about: what a puppet file says of itself; title: what people call it, where that is another name;
+    loop: the clip that it is, and `image` the one of its pictures that is most at rest."""
 
     name: str
     image: Image
@@ -61,6 +64,7 @@ class Portrait:
     more: tuple[Picture, ...] = ()
     about: puppetfile.About | None = None
     title: str = ""
+    loop: Loop | None = None
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""
@@ -71,6 +75,8 @@ class Portrait:
     def with_marks(self, marks: Array) -> Portrait:
         """The same picture, whose face that moves lies where five points (5, 2), in its pixels, place it. Points that are
         moved a little correct the landmarks; others were of something else. MarksError, PortraitError for a puppet."""
+        if self.loop is not None:
+            raise PortraitError(f"{self.name}: a clip; its face is followed through it, and is not placed by hand")
         if self.more:
             raise PortraitError(f"{self.name}: a puppet brings its face with it, in {1 + len(self.more)} pictures")
         _check_marks(self.name, self.image, marks)
@@ -84,6 +90,11 @@ class Portrait:
     def face(self) -> int:
         """Which of the faces moves, counted from the left."""
         return next((k for k, face in enumerate(self.others) if face is self.landmarks), 0)
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures of one face were given; a clip counts as one, as it is the same face going on."""
+        return 1 if self.loop is not None else 1 + len(self.more)
 
     @property
     def eyes_shut(self) -> bool:
@@ -205,8 +216,19 @@ def load_portrait(where: str, faces: Faces, marks: Array | None = None, ground: 
     """A bundled portrait by name, or a picture or puppet file by path. See `read_portrait`."""
     path = find_portrait(where)
     if path is not None:
-        return read_portrait(path.name, read_bytes(path), faces, marks, ground)
+        with named_as_given(path.name, where):
+            return read_portrait(path.name, read_bytes(path), faces, marks, ground)
     return bundled(where) if marks is None else make_portrait(where, bundled(where).image, faces, marks)
+
+
+@contextmanager
+def named_as_given(name: str, where: str) -> Iterator[None]:
+    """What is wrong with a file that goes by `name` is told under the path that was given."""
+    try:
+        yield
+    except PortraitError as exc:
+        said = str(exc)
+        raise type(exc)(where + said.removeprefix(name) if said.startswith(f"{name}:") else said) from exc
 
 
 def find_portrait(where: str) -> Path | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from statistics import median
 from typing import Any
@@ -27,12 +26,27 @@ SAMPLES = 60  # so few that a device that becomes slow is known to be within sec
 @dataclass(eq=False)
 class Turn:
     """A lane's place among the others. served_s: when the device last worked for it; number: the how manieth frame of all
-    that was; closed: it is served no more; picture: its last one."""
+    that was; closed: it is served no more; picture: its last one; device_s, follow_s: seconds that its
+    last frames took."""
 
     served_s: float = float("-inf")
     number: int = 0
     closed: bool = False
     picture: Image | None = None
+    device_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    follow_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one frame, in seconds. device_s: of what animates; cores_s: of the processor's cores."""
+
+    device_s: float
+    cores_s: float
+
+    def share(self, fps: float, cores: float) -> float:
+        """Of the device, or of that many cores, whichever `fps` frames a second fill more; 1 is all."""
+        return fps * max(self.device_s, self.cores_s / cores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,18 +98,14 @@ class AnimationStage:
         self._frame_s: deque[float] = deque(maxlen=SAMPLES)  # seconds of the device for one frame
         self._follow_s: deque[float] = deque(maxlen=SAMPLES)
 
-    def fps(self, count: int, max_busy: float) -> float | None:
-        """Frames per second that each of `count` streams would get; None before any measurement.
-
-        The device, and the processor's cores that follow (and animate, where they are the device), may be busy for
-        `max_busy` of the time.
-        """
-        frame_s = self.frame_s()
-        if frame_s is None:
+    def cost(self, turn: Turn | None = None) -> Cost | None:
+        """What a frame takes lately, the median: of a lane's, once it has been served, or of all; None before any measurement.
+        The cores follow, and animate where they are the device."""
+        device_s, follow_s = (turn.device_s, turn.follow_s) if turn and turn.device_s else (self._frame_s, self._follow_s)
+        if not device_s:
             return None
-        cpu_s = median(self._follow_s or [0.0]) + (frame_s if self.engine.on_cpu else 0.0)
-        cores = os.cpu_count() or 1
-        return min(max_busy / (count * frame_s), cores * max_busy / (count * cpu_s) if cpu_s else float("inf"))
+        frame_s = median(tuple(device_s))
+        return Cost(frame_s, median(tuple(follow_s) or [0.0]) + (frame_s if self.engine.on_cpu else 0.0))
 
     def frame_s(self) -> float | None:
         """Seconds of the device for one frame, lately; None before any measurement."""
@@ -216,6 +226,9 @@ class AnimationStage:
         self._follow_s.extend(work.follow_s for work in batch.works)
         sharing = self._sharing()
         for work, yuv in zip(batch.works, pictures, strict=True):
+            if yuv is not work.turn.picture:
+                work.turn.device_s.append(each)
+            work.turn.follow_s.append(work.follow_s)
             work.turn.picture = yuv
             work.done(yuv, each * sharing)
         return []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,18 +13,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline import models, threads, wheel
+from pipeline.cores import whole
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
 
-from . import reload, signals, systemd
+from . import signals, systemd
 from .config import Config
 from .control.control import Control, load_portraits
-from .control.reload import follow, planned
+from .control.roster import Roster
 from .errors import ConfigError, SourceError, StreamerError
 from .http.access import Access
 from .http.server import create_app
-from .http.tokens import closed
+from .http.tokens import closed, is_open
 from .http.web import WebServer, address_for, listen
 from .mqtt.bridge import Bridge
 from .sinks.outputs import Outputs
@@ -40,6 +40,8 @@ from .webrtc.sessions import Sessions
 from .webrtc.whip_push import WhipPush
 
 log = logging.getLogger(__name__)
+
+LONG_TOKEN = 16  # characters: it is not to be guessed, however many are tried
 
 # An end takes at most both of these, and some tenths of a second.
 REQUESTS_S = 1.5  # for requests that are being answered
@@ -111,13 +113,14 @@ class Server:
         read: Callable[[], Config] | None = None,
     ) -> None:
         config, self.is_token_new = closed(config)
-        self.config = config
+        if is_open(config) and len(config.auth.token) < LONG_TOKEN:
+            log.warning("auth.token can be guessed: others reach this server; give it %d characters or more", LONG_TOKEN)
         self._read = read
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._faces = faces = find_faces(config)
         # Where the processor is the device, one core is left to following, encoding and the network.
-        settings = replace(config.liveportrait.settings(), threads=max((os.cpu_count() or 2) - 1, 1))
+        settings = replace(config.liveportrait.settings(), threads=max(whole(config.device.usable()) - 1, 1))
         device = config.device
         engines = Stages(
             lambda name: engine or open_engine(name, faces, settings), device.gather_ms / 1000, watch_s=device.watchdog_s
@@ -125,13 +128,14 @@ class Server:
         self._sources = {n: s for n, c in config.streams.items() if (s := make_source(n, c)) is not None} | dict(sources or {})
         if unknown := self._sources.keys() - config.streams.keys():
             raise ConfigError(f"no stream '{', '.join(unknown)}' to drive; streams: {', '.join(config.streams)}")
-        self._check_sources()
+        self._check_sources(len(config.streams) == 1)
         rtc = config.webrtc
-        ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc)
+        ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc, whole(config.device.usable()))
         outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
-        outputs.check()
+        outputs.check(config.streams)
         self._portraits = load_portraits(config, faces)
-        for name in dict.fromkeys(stream.engine or config.engine.name for stream in config.streams.values()):
+        names = [stream.engine or config.engine.name for stream in config.streams.values()]
+        for name in dict.fromkeys(names or [config.engine.name]):
             engines.open(name)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         decoders.install(rtc.max_frame_pixels)
@@ -139,21 +143,27 @@ class Server:
         self.control = Control(config, engines, faces, outputs, self._end_with)
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
+        self.roster = Roster(self.control, faces, self.sessions.close_of)
         self._listener = listen(config.http.host, config.http.port)
         self.url = address_for(config, self._listener.getsockname()[1])
         self._access = Access(config.auth)
-        self.http = create_app(self.control, self.sessions, ice, self._access, config)
+        self.http = create_app(self.control, self.sessions, ice, self._access, config, self.roster)
         self._web = WebServer(self.http, REQUESTS_S, config.http)
         self._starting: asyncio.Task[None] | None = None
         self._open: Counter[str] | None = None  # what was, when the end began
 
-    def _check_sources(self) -> None:
+    @property
+    def config(self) -> Config:
+        """As it is now: streams come and go, and it may have been read anew."""
+        return self.control.config
+
+    def _check_sources(self, alone: bool) -> None:
         """A source that cannot be opened is its own stream's problem; where there is no other stream, it is the start's."""
         for name, source in self._sources.items():
             try:
                 source.check()
             except SourceError as exc:
-                if len(self.config.streams) == 1:
+                if alone:
                     raise
                 log.error("streams.%s.path: %s; the other streams go on", name, exc)
 
@@ -211,17 +221,16 @@ class Server:
 
     async def _follow(self, given: Config) -> None:
         fresh, _ = closed(given)
-        changed = set(reload.changes(self.config, fresh))
-        config, _ = closed(reload.followed(self.config, fresh))  # an address that stays open needs a token, whatever comes later
-        live = {key for key in changed if reload.is_live(key)}
-        plan = await planned(config, live, self._faces)
+        live, later = await self.roster.follow(fresh, self._use)
+        log.info("reloaded: %s", ", ".join(live) or "nothing to change")
+        if later:
+            log.warning("not before a restart: %s", ", ".join(later))
+
+    def _use(self, config: Config) -> Config:
+        config, _ = closed(config)  # an address that stays open needs a token, whatever comes later
         self._access.use(config.auth)
         self.sessions.use(config.webrtc)
-        self.config = config
-        await follow(self.control, plan)
-        log.info("reloaded: %s", ", ".join(sorted(live)) or "nothing to change")
-        if changed - live:
-            log.warning("not before a restart: %s", ", ".join(sorted(changed - live)))
+        return config
 
     def _hang_up(self) -> None:
         """Begin with what would never end by itself, and with what takes longest."""

@@ -6,11 +6,16 @@ StreamerError
 ├── SinkError            an output cannot be opened or written
 ├── UnknownStream        no stream has that name
 ├── UnknownPortrait      no portrait has that name
+├── BadBackground        a picture cannot be a stream's background
 ├── GalleryFull          another upload needs room (`goes` says which would go for it)
 ├── CannotKeep           an upload cannot be written or deleted on disk
+├── UnknownPreset        no preset has that name
+├── BadPreset            a preset cannot be understood, or not be kept under that name
+├── PresetsFull          there are as many presets as are kept
 ├── NothingKept          the last seconds of a stream cannot be had
 ├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
+├── TooManyStreams       the limit of streams that can be added is reached
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
 ├── TakenOver            the session was ended for another publisher's
@@ -23,7 +28,9 @@ StreamerError
 ├── TooSlow              the body of a request did not come in time
 ├── ForeignPage          a page of another site asks, and may not
 ├── UnknownHost          the request is for a name that this server does not go by
-├── Unauthorized         a token is missing or wrong
+├── Unauthorized         a token is missing
+│   └── UnknownToken     the token is wrong, or no longer good
+├── Forbidden            the token is good, and lacks the right
 ├── TooManyRequests      one address asks too often
 └── TooManySessions      the server's limit is reached
 """
@@ -72,6 +79,10 @@ class UnknownBackground(StreamerError):
     """No picture was uploaded as a stream's background."""
 
 
+class BadBackground(StreamerError):
+    """A picture cannot be a stream's background."""
+
+
 class GalleryFull(StreamerError):
     """There is no room for another upload. goes: ids and names of those that would have to go, the oldest first."""
 
@@ -92,6 +103,18 @@ class UnknownRecording(StreamerError):
     """No recording of that name."""
 
 
+class UnknownPreset(StreamerError):
+    """No preset has that name."""
+
+
+class BadPreset(StreamerError):
+    """A preset cannot be understood, or not be kept under that name."""
+
+
+class PresetsFull(StreamerError):
+    """There are as many presets as are kept."""
+
+
 class NothingKept(StreamerError):
     """The last seconds of a stream are not kept, or there are none yet."""
 
@@ -102,6 +125,10 @@ class BadCommand(StreamerError):
 
 class StreamBusy(StreamerError):
     """The stream already has a publisher."""
+
+
+class TooManyStreams(StreamerError):
+    """The limit of streams that can be added while the server runs is reached."""
 
 
 class Overloaded(StreamerError):
@@ -153,7 +180,15 @@ class ForeignPage(StreamerError):
 
 
 class Unauthorized(StreamerError):
-    """A token is missing or wrong."""
+    """A token is missing."""
+
+
+class UnknownToken(Unauthorized):
+    """The token is wrong, or no longer good: which of both is not told."""
+
+
+class Forbidden(StreamerError):
+    """The token is good, and lacks the right."""
 
 
 class TooManyRequests(StreamerError):

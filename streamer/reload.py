@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -22,11 +23,12 @@ LIVE = (
     *(f"streams.*.{key}" for key in (
         "source", "path", "transport", "open_timeout_s", "read_timeout_s", "stale_after_s", "fps", "size")),
 )  # fmt: skip
+STREAM = re.compile(r"streams\.[^.]+")  # one that comes or goes
 
 
 def is_live(key: str) -> bool:
     """Whether a key, such as streams.live.portrait, is followed while the server runs."""
-    return any(fnmatchcase(key, pattern) for pattern in LIVE)
+    return STREAM.fullmatch(key) is not None or any(fnmatchcase(key, pattern) for pattern in LIVE)
 
 
 def changes(old: BaseModel, new: BaseModel, at: str = "") -> Iterator[str]:
@@ -56,7 +58,7 @@ def _followed(old: M, new: M, at: str) -> M:
             update[name] = _followed(before, after, f"{at}{name}.")
         elif isinstance(old, Config):
             update[name] = {
-                key: _followed(one, after[key], f"streams.{key}.") if key in after else one for key, one in before.items()
+                key: _followed(before[key], one, f"streams.{key}.") if key in before else one for key, one in after.items()
             }
         elif before != after and is_live(f"{at}{name}"):
             update[name] = after

@@ -22,6 +22,7 @@ from pipeline.heartbeat import Heartbeat
 from pipeline.lane import Lane
 from pipeline.portrait import Portrait
 from pipeline.runners import Feed
+from pipeline.shapes.shapes import Held
 from pipeline.stage import AnimationStage, Work
 from streamer.stream.intake import Intake
 
@@ -90,6 +91,7 @@ class FakeEngine:
     on_cpu = True
     by_size = False
     lacks: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
     faces = faces_by(None)
 
     def __init__(
@@ -111,7 +113,7 @@ class FakeEngine:
         self._free_s = float("-inf")
         self.puppeteers: list[Any] = []
         if engine is not None:
-            self.lacks = engine.lacks
+            self.lacks, self.unseen = engine.lacks, engine.unseen
 
     def prepare(self, portrait: Portrait, max_side: int, max_crop: int) -> Any:
         return FakePrepared() if self._engine is None else self._engine.prepare(portrait, max_side, max_crop)
@@ -148,6 +150,10 @@ class FakePrepared:
     """A portrait of one grey, 16 by 16 pixels. name: for logs."""
 
     has_matte = False
+    fps = 0.0
+
+    def at(self, time_s: float) -> FakePrepared:
+        return self
 
     def __init__(self, name: str = "", grey: int = GREY) -> None:
         self.name = name
@@ -216,7 +222,15 @@ class FakePuppeteer(Follower):
         if now:
             self._offset = self._shown - target
         self._shown = target + self._offset * share
-        return round(min(max(REST + self._shown, 0), 255))
+        return self._level(self._shown, self.holding(time_s, keeper.state is not FaceState.NO_FACE))
+
+    def at_rest(self, time_s: float) -> int | None:
+        held = self.holding(time_s, driven=False)
+        return self._level(0.0, held) if held.shapes.values else None
+
+    @staticmethod
+    def _level(shown: float, held: Held) -> int:
+        return round(min(max(REST + shown + 100 * held.shapes["jawOpen"], 0), 255))
 
     def animate(self, prepared: FakePrepared, image: Image, time_s: float) -> Image:
         return np.full_like(prepared.still, self.follow(Driving(image, time_s)))

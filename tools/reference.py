@@ -99,6 +99,10 @@ def _kind(annotation: Any) -> str:
         return " or ".join(_kind(a) for a in args)
     if origin is list:
         return f"list of {_kind(args[0])}"
+    if origin is dict:
+        return f"{_kind(args[1])}s by name"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"{{{', '.join(annotation.model_fields)}}}"
     if origin is tuple:
         return f"list of {len(args)} × {_kind(args[0])}"
     if args:  # Literal
@@ -125,7 +129,9 @@ def http(app: FastAPI) -> str:
     out.append(
         "A running server has the same with schemas at `/docs` and `/openapi.json`. Errors are JSON: `detail` says in one "
         "line what is wrong and what helps, `code` names the kind. With `auth.token` set, requests need "
-        "`Authorization: Bearer TOKEN` or `?token=TOKEN`; [which right each needs](security.md#rights).\n"
+        "`Authorization: Bearer TOKEN` or `?token=TOKEN`; [which right each needs](security.md#rights). Without a token, or with "
+        "one that is not known, the answer is 401; with one that lacks the right it is 403, and says which right is missing. "
+        "`GET /api/me` tells what a token is good for.\n"
     )
     rows = ["| | | |", "|---|---|---|"]
     for route in _routes(app.routes):
@@ -142,6 +148,17 @@ def http(app: FastAPI) -> str:
         "    curl -X PATCH localhost:8080/api/streams/live -H 'Content-Type: application/json' -d '{\"smoothing\": 0.7}'\n"
     )
     out += [*commands(), ""]
+    out.append('JSON is taken by the letter: true is no 1 and no "yes", and a number in quotes is none.\n')
+    out.append("## Uploads\n")
+    out.append(
+        "A file's bytes are the body, whatever its `Content-Type`: of a portrait, a background, a clip. What else there is to "
+        "say stands in the address. Portraits are taken as forms (`multipart/form-data`, field `file`), too.\n"
+    )
+    out.append(
+        "    curl --data-binary @me.jpg 'localhost:8080/api/portraits?name=me'\n"
+        "    curl --data-binary @wall.jpg -X PUT localhost:8080/api/streams/live/background\n"
+        "    curl --data-binary @talk.mp4 'localhost:8080/api/puppets?name=me'\n"
+    )
     out.append("## The picture alone\n")
     out.append(
         "`/view/{stream}` is a page with the picture and its sound and nothing else, for OBS's browser source, a window that is "

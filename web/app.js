@@ -5,14 +5,17 @@ import { Calls } from "./calls.js";
 import { Camera } from "./camera.js";
 import { Control, name, refusal, words } from "./control.js";
 import { onDrop, onPaste } from "./drop.js";
+import { Editor } from "./editor.js";
 import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
 import { Last } from "./last.js";
 import { Panel } from "./panel.js";
 import { showPhones } from "./phones.js";
+import { Presets } from "./presets.js";
 import { isClip, Puppets } from "./puppets.js";
 import { Recordings } from "./recordings.js";
+import { Rights } from "./rights.js";
 import { watch } from "./rtc.js";
 import { loadSchema } from "./schema.js";
 import { shortcuts } from "./shortcuts.js";
@@ -44,10 +47,14 @@ const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt);
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
-const recordings = new Recordings(attempt);
+const rights = new Rights();
+control.lacks = (need) => rights.lacks(need);
+const recordings = new Recordings(attempt, rights);
 const background = new Background(control, attempt);
 const last = new Last(live, attempt);
 const calls = new Calls(control, attempt);
+const presets = new Presets(control, attempt);
+const editor = new Editor(control, presets, live, attempt);
 const stats = new Stats();
 let sought = null; // the portrait on show that was last looked for in the gallery
 
@@ -74,19 +81,35 @@ function render() {
   recordings.render(state);
   last.render(state);
   calls.render(state);
+  presets.render(state);
   stats.render(state);
+  rights.render();
 }
 
-// Watching: again and again, ever more slowly, for as long as the page is open.
-async function keepWatching(delay = 500) {
+// What this page may do; without an answer, each thing is tried, and refused by itself.
+async function learn() {
   try {
-    const link = await watch(`${live}/whep`, $("puppet"), () => setTimeout(keepWatching, 500));
-    control.use(link.channel);
+    await rights.load();
   } catch (problem) {
-    if (!(problem instanceof TypeError)) page.error = words(problem);
-    if (refusal(problem)) return refuse(refusal(problem));
-    setTimeout(keepWatching, delay, Math.min(delay * 1.6, 8000));
+    if (problem instanceof TypeError) setTimeout(learn, 2000);
   }
+  render();
+}
+
+// Watching: again and again for as long as the page is open, soon where nobody answers, ever more slowly where the answer is no.
+async function keepWatching(delay = 500, told = "") {
+  const driven = () => !control.state || control.state.publisher; // at rest nothing new comes; without news something is wrong
+  try {
+    const link = await watch(`${live}/whep`, $("puppet"), () => keepWatching(), driven);
+    control.use(link.channel);
+    if (told && page.error === told) page.error = "";
+  } catch (problem) {
+    const away = problem instanceof TypeError;
+    if (!away) page.error = told = words(problem);
+    if (refusal(problem)) return refuse(refusal(problem));
+    setTimeout(keepWatching, delay, Math.min(delay * 1.6, away ? 1000 : 8000), told);
+  }
+  render();
 }
 
 // Nothing on the page would work: what is wrong is all that it says.
@@ -134,7 +157,8 @@ const work = {
 };
 for (const [id, task] of Object.entries(work)) $(id).addEventListener("click", task);
 
-const numbered = (k) => ["Portrait by its place in the gallery", attempt(() => gallery.choose(k))];
+const DIGITS = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+const numbered = (prefix, text, choose) => Object.fromEntries(DIGITS.map((k) => [`${prefix}${k}`, [text, attempt(() => choose(k))]]));
 shortcuts({
   C: ["Calibrate", work.calibrate],
   " ": ["Pause and resume", work.pause],
@@ -147,13 +171,15 @@ shortcuts({
   S: ["Show and hide how it runs", () => ($("stats").open = !$("stats").open)],
   "[": ["Less smoothing", attempt(() => panel.nudge("smoothing", -1))],
   "]": ["More smoothing", attempt(() => panel.nudge("smoothing", 1))],
-  ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8, 9].map((k) => [String(k), numbered(k)])),
+  ...numbered("", "Expression, on and off", (k) => presets.press(k)),
+  0: ["All expressions off", attempt(() => presets.clear())],
+  ...numbered("Shift+", "Portrait by its place in the gallery", (k) => gallery.choose(k)),
 });
 
 // The microphone is switched by command; one that was not asked for at the start needs a new start.
 async function switchMicrophone() {
   const muted = !$("microphone").checked;
-  await control.send({ muted });
+  if (!rights.lacks("control")) await control.send({ muted });
   if (camera.on && !muted && !camera.hasSound) await camera.restart();
 }
 
@@ -201,7 +227,9 @@ addEventListener("hashchange", () => location.reload()); // another link: anothe
 addEventListener("pagehide", () => camera.stop());
 
 navigator.mediaDevices?.enumerateDevices().then(() => camera.list()).catch(() => {});
+learn();
 describe();
 keepWatching();
 attempt(() => gallery.load())();
+attempt(() => presets.load())();
 attempt(() => puppets.resume())();

@@ -2,7 +2,8 @@
 
 import { publish } from "./rtc.js";
 
-const FIRST_MS = 700; // before a lost connection is made again; then ever more slowly
+const FIRST_MS = 250; // before a lost connection is made again; then ever more slowly
+const AWAY_MS = 1000; // at most, where nobody answers
 const LAST_MS = 8000;
 const PLAIN = {
   NotAllowedError: "The browser may not use the camera. Allow it in the address bar and start again.",
@@ -73,7 +74,7 @@ export class Camera {
       else link.end();
     } catch (problem) {
       if (delay) {
-        again(Math.min(delay * 1.6, LAST_MS));
+        again(Math.min(delay * 1.6, problem instanceof TypeError ? AWAY_MS : LAST_MS));
         return;
       }
       if (this.stream === stream) this.stop();

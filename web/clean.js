@@ -2,9 +2,10 @@
 
 import { words } from "./control.js";
 import { CutOut } from "./cutout.js";
-import { watch, withToken } from "./rtc.js";
+import { authorized, watch, withToken } from "./rtc.js";
 
 const LEAST_MS = 500;
+const AWAY_MS = 1000; // where nobody answers
 const MOST_MS = 8000;
 const $ = (id) => document.getElementById(id);
 const live = `/live/${location.pathname.split("/")[2]}`;
@@ -18,6 +19,16 @@ function behind() {
   if (wanted === "picture") return `#000 url("${withToken(`${live}/background.jpg`)}") center / cover no-repeat`;
   if (/^#?[0-9a-f]{6}$/i.test(wanted)) return `#${wanted.slice(-6)}`;
   throw new Error(`background=${wanted}: transparent, original, picture or a colour such as %2300ff00 is expected.`);
+}
+
+// Said once in each session, and never burnt into a picture that goes on: OBS's own browser has it in its console alone.
+async function tellWithoutMatte() {
+  const reply = await fetch(`/api/streams/${location.pathname.split("/")[2]}`, { headers: authorized() });
+  const { matte } = reply.ok ? await reply.json() : { matte: true };
+  if (matte) return;
+  const text = "This portrait cannot be told from its background, so it keeps it.";
+  console.warn(text);
+  if (!window.obsstudio) $("note").textContent = text;
 }
 
 function tell(problem) {
@@ -39,12 +50,12 @@ function sound() {
 // Again and again, ever more slowly, for as long as the page is open. Meanwhile the last picture stays.
 async function keepWatching(url, delay = LEAST_MS) {
   try {
-    await watch(url, $("puppet"), () => setTimeout(keepWatching, LEAST_MS, url));
+    await watch(url, $("puppet"), () => keepWatching(url));
     tell(null);
     sound();
   } catch (problem) {
     tell(problem instanceof TypeError ? null : problem);
-    setTimeout(keepWatching, delay, url, Math.min(delay * 1.6, MOST_MS));
+    setTimeout(keepWatching, delay, url, Math.min(delay * 1.6, problem instanceof TypeError ? AWAY_MS : MOST_MS));
   }
 }
 
@@ -56,6 +67,7 @@ try {
   }
   $("cut").hidden = ground === null;
   $("puppet").hidden = ground !== null;
+  if (ground !== null) tellWithoutMatte().catch(() => {});
   keepWatching(ground === null ? `${live}/whep` : `${live}/whep?cut_out=true`);
 } catch (problem) {
   tell(problem);

@@ -3,9 +3,9 @@
 
 import { authorized, withToken } from "./rtc.js";
 
-const REFUSED = /^a token is needed/;
 const NO_TOKEN = "This server asks for a token. Open the page by the link that its owner gave you; it ends in #token=…";
-const WRONG_TOKEN = "The token in this page's address does not allow that. Ask the server's owner for another link.";
+const FORBIDDEN = "The token in this page's address does not allow that. Ask the server's owner for another link.";
+const UNKNOWN = "The server does not know the token in this page's address. Ask its owner for another link.";
 const ANEW = "Scan a new code: “Phone as camera” on the server's own page shows it.";
 const CHANGED = `This link does not hold any more: the server's token was changed. ${ANEW}`;
 const ENDED = `This link has expired. ${ANEW}`;
@@ -28,18 +28,17 @@ export const failure = (text, code) => Object.assign(new Error(text), { code });
 // A problem as one line; `fetch` tells by a TypeError that nobody answers.
 export function words(problem) {
   if (problem instanceof TypeError) return "The server does not answer.";
-  if (REFUSED.test(problem.message)) return authorized().Authorization ? WRONG_TOKEN : NO_TOKEN;
-  return problem.message;
+  return { Unauthorized: NO_TOKEN, UnknownToken: UNKNOWN, Forbidden: FORBIDDEN }[problem.code] ?? problem.message;
 }
 
-// Why this page may not even watch, in words; "" where it is not for its token. A link for a while says itself when it ends:
-// link.RIGHT.STREAM.SECONDS.SIGNATURE
+// Why this page may not even watch, in words; "" where it is for another reason. A link for a while says itself what it is for, and
+// when it ends: link.RIGHT.STREAM.SECONDS.SIGNATURE
 export function refusal(problem) {
-  const { Authorization: sent } = authorized();
-  if (!sent || !REFUSED.test(problem.message)) return "";
-  const [, stream, until] = sent.match(/^Bearer link\.\w+\.([\w-]+)\.(\d+)\./) ?? [];
-  if (stream !== name) return WRONG_TOKEN; // of another one, or no link for a while
-  return Date.now() > until * 1000 ? ENDED : CHANGED;
+  const [, stream, until] = authorized().Authorization?.match(/^Bearer link\.\w+\.([\w-]+)\.(\d+)\./) ?? [];
+  if (problem.code === "UnknownToken") return !stream ? UNKNOWN : Date.now() > until * 1000 ? ENDED : CHANGED;
+  if (problem.code === "Forbidden") return stream ? `This link is for the stream “${stream}”, and this address asks for “${name}”.` : FORBIDDEN;
+  if (problem.code === "UnknownStream") return `There is no stream “${name}” here (${problem.message}).`;
+  return "";
 }
 
 export class Control {
@@ -47,6 +46,8 @@ export class Control {
     this.state = null;
     this.onchange = onchange;
     this.channel = null;
+    this.removed = false; // the stream, by its owner
+    this.lacks = () => ""; // why this page may not, in words: see rights.js
     this.refused = ""; // why, in words; each further try would count against this address
     this.sent = 0;
     this.waiting = new Map(); // number of a command -> what takes its answer
@@ -66,6 +67,11 @@ export class Control {
       const state = JSON.parse(event.data);
       if (state.name === name) this.take(state);
     };
+    events.addEventListener("gone", (event) => {
+      if (JSON.parse(event.data).name !== name) return;
+      [this.state, this.removed] = [null, true];
+      this.onchange();
+    });
     events.addEventListener("state", take);
     events.addEventListener("telemetry", take);
     events.addEventListener("error", () => {
@@ -77,6 +83,7 @@ export class Control {
   }
 
   take(state) {
+    this.removed = false;
     if (!(state.serial < this.state?.serial)) this.state = state; // events and answers overtake each other
     this.onchange();
   }
@@ -100,6 +107,8 @@ export class Control {
 
   // Do a command; the state after it.
   async send(change) {
+    const why = this.lacks("control");
+    if (why) throw new Error(why);
     const number = this.want(change);
     try {
       const answered = this.channel?.readyState === "open" && (await this.byChannel(number, change));

@@ -10,9 +10,13 @@ const megabytes = (size) => `${(size / 1e6).toFixed(size < 1e7 ? 1 : 0)} MB`;
 export const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
 export class Recordings {
-  constructor(attempt) {
+  constructor(attempt, rights) {
     this.running = false;
-    this.load = attempt(async () => this.show(await call("GET", "/api/recordings")));
+    this.load = attempt(async () => {
+      const why = rights.lacks("control");
+      if (why) $("recordings-none").textContent = `${why} Its recordings are for those who may.`;
+      else this.show(await call("GET", "/api/recordings"));
+    });
     this.delete = attempt(async (name) => {
       if (!(await ask(`Delete ${name}? It cannot be brought back.`, "Delete it"))) return;
       await call("DELETE", at(name));
@@ -22,6 +26,7 @@ export class Recordings {
     });
     $("recordings").addEventListener("toggle", () => $("recordings").open && this.load());
     $("player").addEventListener("close", () => $("player-video").removeAttribute("src"));
+    $("player-video").addEventListener("error", () => ($("player-title").textContent = "This recording cannot be played."));
   }
 
   // What has just been recorded is shown, and where it lies.

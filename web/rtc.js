@@ -1,5 +1,7 @@
 // WHIP (RFC 9725) and WHEP: one POST with the offer, the answer comes back, DELETE ends the session, PATCH restarts ICE.
 
+import { Watchdog } from "./watchdog.js";
+
 const GOODBYE_MS = 3000; // a server that is gone has nothing to say
 const RESTART_MS = 6000; // for a connection to come back after an ICE restart
 const AGAIN_MS = 500;
@@ -15,10 +17,10 @@ export const authorized = (headers = {}) => (token ? { ...headers, Authorization
 export const linked = (page) => (token ? `${page}#token=${encodeURIComponent(token)}` : page);
 export const withToken = (url) => (token ? `${url}${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : url);
 
-// TURN and STUN servers that the server names (RFC 9725 §4.6).
+// TURN and STUN servers that the server names (RFC 9725 §4.6). Where nobody answers no offer need be made.
 async function iceServers(url) {
-  const reply = await fetch(url, { headers: authorized() }).catch(() => null);
-  return [...(reply?.headers.get("Link") || "").matchAll(/<([^>]+)>;([^<]*)/g)]
+  const reply = await fetch(url, { headers: authorized() });
+  return [...(reply.headers.get("Link") || "").matchAll(/<([^>]+)>;([^<]*)/g)]
     .filter(([, , rest]) => rest.includes("ice-server"))
     .map(([, urls, rest]) => ({
       urls,
@@ -36,7 +38,8 @@ async function negotiate(pc, url) {
     body: pc.localDescription.sdp,
   });
   if (reply.status !== 201) {
-    throw new Error((await reply.json().catch(() => ({}))).detail || `the server answered ${reply.status}`);
+    const { detail, code } = await reply.json().catch(() => ({}));
+    throw Object.assign(new Error(detail || `the server answered ${reply.status}`), { code });
   }
   await pc.setRemoteDescription({ type: "answer", sdp: await reply.text() });
   return new URL(reply.headers.get("Location"), reply.url).href; // it may have been redirected
@@ -131,8 +134,21 @@ class Link {
     }
   }
 
+  // Ask the server what has become of the session as soon as `progress` stands still.
+  watch(progress, suspicious) {
+    this.headers = authorized();
+    this.watchdog = new Watchdog(this, progress, suspicious, () => this.ended || this.onlost(this.end()));
+  }
+
+  // Bytes that the other side has sent, if only reports: what a camera hears of the server.
+  async heard() {
+    const pairs = [...(await this.pc.getStats()).values()].filter(({ type }) => type === "candidate-pair");
+    return pairs.reduce((sum, { bytesReceived = 0 }) => sum + bytesReceived, 0);
+  }
+
   end() {
     this.ended = true;
+    this.watchdog?.end();
     this.pc.close();
     const goodbye = { method: "DELETE", headers: authorized(), keepalive: true, signal: AbortSignal.timeout(GOODBYE_MS) };
     const said = this.location && fetch(this.location, goodbye).then((reply) => reply.json());
@@ -147,10 +163,12 @@ export async function publish(url, stream, onlost, query = "") {
     link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
   }
   await link.open(url + query);
+  link.watch(() => link.heard(), () => true);
   return link;
 }
 
-export async function watch(url, video, onlost) {
+// suspicious: whether silence means anything now, for one who knows more of the stream.
+export async function watch(url, video, onlost, suspicious = () => true) {
   const link = new Link(onlost, await iceServers(url));
   const transceiver = link.pc.addTransceiver("video", { direction: "recvonly" });
   if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
@@ -162,5 +180,6 @@ export async function watch(url, video, onlost) {
     if (video.srcObject !== shown) video.srcObject = shown;
   });
   await link.open(url);
+  link.watch(() => video.getVideoPlaybackQuality().totalVideoFrames, suspicious);
   return link;
 }

@@ -10,7 +10,9 @@ const ROUGH = "face tracking is rough here; “puppetcast models fetch” gets t
 
 function noticeText({ control, camera, error }) {
   const { state, puppet } = control;
-  if (control.refused || error) return control.refused || error;
+  if (control.refused) return control.refused;
+  if (control.removed) return "This stream was ended by its owner. The page goes on when it is there again.";
+  if (error) return error;
   if (!state) return "The server is gone. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
   if (puppet.paused) return "Paused: the puppet rests.";

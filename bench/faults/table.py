@@ -84,7 +84,7 @@ FAULTS = [
     Fault("data channel: unreadable JSON", "the next command is done", peers.deep_channel),
     Fault("data channel: 1,000 commands", OTHERS, peers.command_flood),
     Fault("300 data channels of one viewer", "four are listened to", peers.many_channels),
-    Fault("300 wrong tokens", "ten are looked at; " + OTHERS, strangers.wrong_tokens),
+    Fault("300 wrong tokens", "429 after ten; " + OTHERS, strangers.wrong_tokens),
     Fault("other names, foreign pages, paths", "refused", strangers.not_allowed),
     Fault("300 idle connections", OTHERS, strangers.idle_connections),
     Fault("100 listeners that never read", OTHERS, strangers.never_read),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..face.motion import Array
 from ..face.tracker import Tracker
 from ..frames import Image
+from ..shapes.shapes import NOTHING, Held
 from .calibration import Calibrating
 from .framing import Framing
+from .idle import IdleLife
 from .neutral import FaceState, NeutralKeeper
 from .tuning import Tuning
 
@@ -24,6 +28,8 @@ class Follower:
         self.tuning = Tuning()
         self.keeper = NeutralKeeper(calibrated)
         self.framing = Framing()
+        self._shapes = NOTHING
+        self._idle: IdleLife | None = None
 
     @property
     def state(self) -> FaceState:
@@ -48,6 +54,21 @@ class Follower:
 
     def tune(self, tuning: Tuning) -> None:
         self.tuning = tuning
+        self._idle = (self._idle or IdleLife()) if tuning.idle else None
+
+    def pose(self, held: Held) -> None:
+        self._shapes = held
+
+    @property
+    def idle_s(self) -> float | None:
+        return None if self._idle is None or self.tuning.paused else self._idle.wait_s
+
+    def holding(self, time_s: float, driven: bool) -> Held:
+        """What is shown beside the driver's motion: what is held, and idle life unless somebody drives, or has paused it."""
+        if self._idle is None:
+            return self._shapes
+        alive = self._idle(time_s, driven or self.tuning.paused)
+        return replace(self._shapes, shapes=self._shapes.shapes.plus(alive)) if alive.values else self._shapes
 
     def recalibrate(self) -> None:
         """Take a new neutral; the present one goes on until then."""

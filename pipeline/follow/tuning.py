@@ -34,7 +34,7 @@ class Tuning:
     mouth, eyes, brows: times expression_gain. retargeting: open eyes and lips as far as the driver's, whatever the
     portrait's own opening; not in every engine. paused: the driver is not looked at. recalibrate_after_s: a face that
     comes back after so long gets a new neutral; 0 for never. recentre_s: see `recentre.Recentring`. wrinkles_gain: of the
-    folds that an expression shades; both of the mesh engine.
+    folds that an expression shades; both of the mesh engine. idle: see `idle.IdleLife`.
     """
 
     pose_gain: float = 1.0
@@ -51,6 +51,7 @@ class Tuning:
     recalibrate_after_s: float = 10.0
     recentre_s: float = 30.0
     wrinkles_gain: float = 1.0
+    idle: bool = False
 
     @property
     def pose(self) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..follow.smoothing import one_euro
 from .columns import Columns
+from .editor import edited
 from .follow import BETA, MIN_CUTOFF_HZ
 from .motion import Controllers, Face, FaceMotion, Gains, Ratios, drive, smooth_turn
 from .networks import KEYPOINTS
@@ -48,7 +49,8 @@ def compose(
     offset = torch.where(columns.leap > 0, blend[0].nan_to_num() - (target - portrait.resting).flatten(1), blend[1])
     back = torch.where(columns.left > 0, offset * columns.left, torch.zeros_like(offset))
     shown = target + back.reshape(-1, KEYPOINTS, 3)
-    return shown, torch.stack([(shown - portrait.resting).flatten(1), offset])
+    kept = torch.stack([(shown - portrait.resting).flatten(1), offset])
+    return edited(portrait, shown, columns.held, controllers, options), kept
 
 
 def flat(face: Face) -> Tensor:

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from ..clips import Progress
 from ..clock import steady
-from ..errors import DeviceLost, PuppetError
+from ..errors import DeviceLost, PortraitError, PuppetError
 from ..face.faces import Faces
 from ..follow.moment import Moment
+from ..follow.neutral import FaceState
 from ..frames import Driving, Image, planar
 from ..portrait import Portrait, fit
-from . import template
+from . import editor, template
 from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
 from .follow import Given, MotionFollower, Sight, driving_input, ratios_of
 from .motion import Face, FaceMotion
@@ -49,6 +50,7 @@ class LivePortraitEngine:
     name = "liveportrait"
     by_size = False
     lacks: frozenset[str] = frozenset()
+    unseen = editor.UNSEEN
 
     def __init__(self, faces: Faces, settings: Settings = Settings(), beside: Beside = start) -> None:
         """beside: lets something run while frames go on, such as building another way through the networks."""
@@ -76,6 +78,10 @@ class LivePortraitEngine:
         """The first portrait is rendered too, so that a precision that fails is found before a stream starts.
         max_crop has no effect: the networks' crop is always 512². From any thread: what the device has to do for it is
         done between frames, in steps that take no longer than one of those."""
+        if portrait.loop is not None:
+            raise PortraitError(
+                f"{portrait.name}: a clip as portrait moves live with the engine mesh alone; choose that engine, or a picture"
+            )
         crop = cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop())
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side)
         self._live.grow(max(max_side, *still.shape[:2]) if self._paste_back else SIDE)
@@ -107,9 +113,9 @@ class LivePortraitEngine:
         self.max_batch = self._live.max_batch
         return frame_s or self._painted_s
 
-    def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | None]]) -> Callable[[], list[Image]]:
+    def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | Given | None]]) -> Callable[[], list[Image]]:
         """As in `pipeline.engine.Engine`. DeviceLost, also from the result, where the device does not answer any more."""
-        moving = [(prepared, sight) for prepared, sight in work if sight is not None and sight.rest < 1]
+        moving = [(prepared, sight) for prepared, sight in work if sight is not None and sight.moves]
         with self._asking():
             collect = self._worker.frames(lambda: self._live.submit(self._lowered or self.runtime, moving))
         self._follow_up()
@@ -118,7 +124,7 @@ class LivePortraitEngine:
             with self._asking():
                 moved = iter(collect())
             return [
-                planar(prepared.still) if sight is None or sight.rest >= 1 else self._picture(prepared, sight.row, *next(moved))
+                planar(prepared.still) if sight is None or not sight.moves else self._picture(prepared, sight.row, *next(moved))
                 for prepared, sight in work
             ]
 
@@ -161,7 +167,7 @@ class LivePortraitEngine:
 
     def render(self, prepared: LivePortraitPrepared, sight: Sight | Given | None) -> Image:
         """One picture in RGB, at once; rendered again where a precision fails."""
-        if sight is None or sight.rest >= 1:
+        if sight is None or not sight.moves:
             return prepared.still
         height, width = prepared.still.shape[:2]
         self._single.grow(max(height, width))
@@ -226,6 +232,7 @@ class LivePortraitPuppeteer(MotionFollower):
 
     def __init__(self, engine: LivePortraitEngine, faces: Faces, row: int) -> None:
         self._engine, self._row = engine, row
+        self._still = editor.still_face(engine.runtime.device)
         super().__init__(faces.open_tracker, engine.extract)
 
     @property
@@ -233,9 +240,16 @@ class LivePortraitPuppeteer(MotionFollower):
         return self
 
     @torch.inference_mode()
-    def follow(self, driving: Driving) -> Sight | None:
+    def follow(self, driving: Driving) -> Sight | Given | None:
         seen, reference = self.see(driving.image, driving.time_s), self.reference
-        return None if seen is None or reference is None else Sight(driving, seen, reference, self._row, self.tuning)
+        if seen is None or reference is None:
+            return self.at_rest(driving.time_s)
+        held = self.holding(driving.time_s, driven=self.keeper.state is not FaceState.NO_FACE)
+        return Sight(driving, seen, reference, self._row, self.tuning, held)
+
+    def at_rest(self, time_s: float) -> Given | None:
+        held = self.holding(time_s, driven=False)
+        return Given(self._still, self._still, self._row, self.tuning, 1.0, held) if held.shapes.values else None
 
     def render(self, source: LivePortraitPrepared, seen: Sight | Given | None) -> Image:
         return self._engine.render(source, seen)

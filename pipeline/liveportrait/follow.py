@@ -19,6 +19,7 @@ from ..follow.framing import Framing, View
 from ..follow.neutral import NeutralKeeper
 from ..follow.tuning import Tuning
 from ..frames import Driving, Image
+from ..shapes.shapes import NOTHING, Held
 from .crop import DRIVING, DrivingBox, FaceBox, cut, mesh_box, mesh_ratios
 from .motion import Face, FaceMotion, Ratios
 from .networks import INPUT
@@ -55,11 +56,17 @@ class Sight(NamedTuple):
     reference: Face
     row: int
     tuning: Tuning = Tuning()
+    held: Held = NOTHING
 
     @property
     def rest(self) -> float:
         """How far the driver has come to rest, 0..1."""
         return self.seen.rest
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is anything but the portrait at rest."""
+        return self.rest < 1 or bool(self.held.shapes.values)
 
 
 class Given(NamedTuple):
@@ -70,6 +77,11 @@ class Given(NamedTuple):
     row: int
     tuning: Tuning = Tuning()
     rest: float = 0.0
+    held: Held = NOTHING
+
+    @property
+    def moves(self) -> bool:
+        return self.rest < 1 or bool(self.held.shapes.values)
 
 
 class MotionFollower(Follower):

@@ -66,7 +66,7 @@ class Turn:
             columns = columns_of_given(sight, still)
         else:
             crop = self._write_planes(slot, sight)
-            columns = columns_of(sight.seen, sight.tuning, crop, sight.row, anew, still)
+            columns = columns_of(sight.seen, sight.tuning, crop, sight.row, anew, still, sight.held)
         self._numbers[slot] = torch.tensor(numbers(columns))
 
     def _write_planes(self, slot: int, sight: Sight) -> list[float]:

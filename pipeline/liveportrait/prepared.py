@@ -46,6 +46,11 @@ class LivePortraitPrepared:
     paste: PasteBack
     has_matte = False  # what is generated has the background in it, and moves it a little
 
+    fps = 0.0
+
+    def at(self, time_s: float) -> Self:
+        return self
+
     def over(self, background: Image) -> Self:
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..face import topology as topo
@@ -42,6 +43,14 @@ class Crop:
     def cut(self, image: Image) -> Image:
         """The (side, side, 3) pixels of the crop."""
         return cut(image, self.x, self.y, self.side)
+
+    def quick(self, image: Image) -> Image:
+        """The same without blur beyond the border, for a picture of many."""
+        height, width = image.shape[:2]
+        rows, columns = self.inside(image)
+        before, after = (rows.start - self.y, columns.start - self.x), (self.y + self.side - height, self.x + self.side - width)
+        (top, left), (bottom, right) = before, (max(side, 0) for side in after)
+        return np.asarray(cv2.copyMakeBorder(image[rows, columns], top, bottom, left, right, cv2.BORDER_REFLECT_101), np.uint8)
 
     def beyond(self, image: Image) -> Array:
         """(side, side) how far a pixel of the crop lies outside the picture, in sides."""

@@ -10,6 +10,7 @@ from ..face.faces import Faces
 from ..face.motion import rest
 from ..frames import Image, planar
 from ..portrait import Portrait
+from ..shapes.names import UNSEEN
 from .follow import MeshPuppeteer
 from .followed import Followed
 from .prepared import MeshPrepared
@@ -26,6 +27,7 @@ class MeshEngine:
     on_cpu = True
     by_size = True
     lacks = frozenset({"eye_retargeting", "lip_retargeting"})  # lids and lips are relative to the portrait's own
+    unseen = UNSEEN
 
     def __init__(self, faces: Faces, clock: Clock = steady) -> None:
         self.faces = faces
@@ -40,7 +42,7 @@ class MeshEngine:
     def warm_up(self, prepared: MeshPrepared, progress: Progress) -> float:
         start_s = self._clock()
         for done in range(WARM_UP):
-            prepared.render(rest())
+            prepared.at(done).render(rest())
             progress(done + 1, WARM_UP)
         return (self._clock() - start_s) / WARM_UP
 

@@ -16,7 +16,7 @@ from ..follow.calibration import Calibration
 from ..follow.follower import Follower
 from ..follow.framing import Framing
 from ..follow.moment import Moment
-from ..follow.neutral import NeutralKeeper
+from ..follow.neutral import FaceState, NeutralKeeper
 from ..follow.recentre import Recentring
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
@@ -25,6 +25,7 @@ from . import template
 from .followed import Followed
 from .mixing import Mixer
 from .picture import motion_of
+from .posing import posed
 from .prepared import MeshPrepared
 
 
@@ -48,8 +49,17 @@ class MeshPuppeteer(Follower):
         return self
 
     def follow(self, driving: Driving) -> Followed:
-        """The motion of the face; rest where there is none."""
-        return self._at(driving.time_s, self._motion(driving.image, driving.time_s))
+        """The motion of the face; rest where there is none. What is held goes beside it."""
+        motion = self._motion(driving.image, driving.time_s)
+        held = self.holding(driving.time_s, driven=self.keeper.state is not FaceState.NO_FACE)
+        return self._at(driving.time_s, posed(motion, held))
+
+    def at_rest(self, time_s: float) -> Followed | None:
+        held = self.holding(time_s, driven=False)
+        if not held.shapes.values:
+            return None
+        self._shown = rest()  # whoever comes to drive begins there
+        return self._at(time_s, posed(rest(), held))
 
     def look(self, image: Image) -> Followed | None:
         """See `pipeline.engine.Drivers`."""

@@ -21,7 +21,7 @@ class Followed(Motion):
 
     def render(self, prepared: MeshPrepared) -> Image:
         """`prepared` under this motion; a stream's motions in their order."""
-        return prepared.render(self, lambda target: self.mixer(prepared, target, self.time_s), self.moved.append)
+        return prepared.at(self.time_s).render(self, lambda target: self.mixer(prepared, target, self.time_s), self.moved.append)
 
     def coverage(self) -> Image:
         """(side, side) the person's, once she has been rendered: see `MeshPrepared.cut_out`."""

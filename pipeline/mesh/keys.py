@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from ..frames import Image
 from ..portrait import Picture
 from .geometry import Geometry
 from .layers import Box
-from .mixing import Spaces, Weights, spaces
+from .mixing import FAR, Spaces, Weights, spaces
 from .pose import offsets
 from .regions import HAIRLINE, REGIONS, Region
 from .regions import features as features_of
@@ -75,6 +75,13 @@ class Keys:
         pictures = tuple(KeyPicture.of(p.image, p.landmarks, neutral, geometry, _reach(_around(p), around)) for p in more)
         widest = max((mouth_width(p.landmarks) for p in more), default=0.0)
         return cls(pictures, spaces([AT_REST, *(picture.features for picture in pictures)]), widest)
+
+    def for_clips(self) -> Keys:
+        """The same over a picture that has lips and eyes of its own: those of the key pictures take their place wherever they
+        can be bent to what is wanted, and never the face, which lives."""
+        known = spaces([{name: np.full_like(at, FAR) for name, at in AT_REST.items()}, *(p.features for p in self.pictures)])
+        known["face"][0], known["face"][1:] = AT_REST["face"], FAR
+        return replace(self, spaces=known)
 
 
 def eye_span(landmarks: Array) -> float:

@@ -21,8 +21,10 @@ from .finish import Grain, Wrinkles
 from .geometry import Geometry
 from .glasses import behind, with_lids_over, worn
 from .keys import Keys, lay_over, with_irises
+from .looped import PreparedLoop
 from .mixing import Weights, at_once, sparse, wanted
 from .mouth import Mouth, make_mouth
+from .own import Own
 from .pose import Pose, pose_of
 from .regions import features
 from .warp import warp
@@ -31,7 +33,8 @@ from .warp import warp
 @dataclass(frozen=True)
 class MeshPrepared:
     """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures;
-    glasses: whether the face wears some; cut: the person alone; background: what was put behind, (h, w, 3)."""
+    glasses: whether the face wears some; cut: the person alone; background: what was put behind, (h, w, 3); own: what one
+    picture of a clip does already; loop: the clip."""
 
     still: Image
     crop: Crop
@@ -45,6 +48,8 @@ class MeshPrepared:
     glasses: bool
     cut: CutOut
     background: Image | None = None
+    own: Own | None = None
+    loop: PreparedLoop | None = None
 
     @classmethod
     def of(cls, portrait: Portrait, max_side: int, max_crop: int) -> MeshPrepared:
@@ -54,13 +59,28 @@ class MeshPrepared:
         inside = with_whole_eyes(pixels, landmarks - np.array([crop.x, crop.y, 0], np.float32))
         geometry = Geometry.of(inside, crop.side, crop.free(still))
         grain = Grain.of(pixels)
-        backdrop = Backdrop.of(pixels, crop.coverage(still, landmarks), crop.beyond(still), grain)
+        coverage = crop.coverage(still, landmarks) if portrait.loop is None else None  # what is behind a clip moves, too
+        backdrop = Backdrop.of(pixels, coverage, crop.beyond(still), grain)
         wrinkles = Wrinkles.of(geometry, grain)
         eyes, mouth, glasses = make_eyes(pixels, geometry), make_mouth(pixels, geometry), worn(pixels, geometry.landmarks)
         eyes = with_lids_over(eyes) if glasses else eyes
         keys = Keys.of(portrait.more, Picture(still, landmarks), geometry)
         cut = CutOut(still, crop, backdrop, landmarks)
-        return cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses, cut)
+        made = cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses, cut)
+        if portrait.loop is None:
+            return made
+        loop = PreparedLoop.of(portrait.loop, still.shape[1::-1], crop, geometry)
+        return replace(made, loop=loop, keys=keys.for_clips(), wrinkles=None)
+
+    @property
+    def fps(self) -> float:
+        return 0.0 if self.loop is None else self.loop.clip.fps
+
+    def at(self, time_s: float) -> MeshPrepared:
+        if self.loop is None:
+            return self
+        still, crop, own = self.loop.at(time_s)
+        return replace(self, still=still, crop=crop, backdrop=Backdrop(crop.quick(still), None), own=own)
 
     @property
     def has_matte(self) -> bool:
@@ -81,11 +101,11 @@ class MeshPrepared:
     def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once, keep: Callable[[Image], object] = id) -> Image:
         """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it; keep: gets the
         person as the motion moves her, before any ground, see `Backdrop.head`."""
-        pose = pose_of(motion, self.geometry, self.keys.widest)
+        pose = self._pose(motion)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
         skin = behind(pose, motion, self.geometry) if self.glasses else pose
-        moved = warp(head, self.geometry, skin, skin.landmarks(self.geometry))
+        moved = warp(head, self.geometry, skin, skin.landmarks(self.geometry), self.own)
         keep(moved)
         patch = self.backdrop.behind(moved)
         draw_eyes(self.eyes, patch, self.geometry, pose, driven, motion)
@@ -98,7 +118,11 @@ class MeshPrepared:
 
     def weights(self, motion: Motion) -> Weights:
         """How much of each picture suits `motion`, the neutral first, by region."""
-        return self._wanted(motion, pose_of(motion, self.geometry, self.keys.widest))
+        return self._wanted(motion, self._pose(motion))
+
+    def _pose(self, motion: Motion) -> Pose:
+        pose = pose_of(motion, self.geometry, self.keys.widest)
+        return pose if self.own is None else self.own.under(pose)
 
     def _wanted(self, motion: Motion, pose: Pose) -> Weights:
         linear = pose.linear / np.cbrt(np.linalg.det(pose.linear))

@@ -14,19 +14,22 @@ from ..frames import Image
 from .backward import backward
 from .geometry import GRID, Geometry, Part
 from .layers import Box
+from .own import Own
 from .pose import Pose
 
 NO_MAP = np.empty(0, np.float32)  # both coordinates are in the first map
 SLITS = (*topo.EYES, (topo.UPPER_INNER_LIP, topo.LOWER_INNER_LIP))
 
 
-def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array) -> Image:
+def warp(crop: Image, geometry: Geometry, pose: Pose, driven: Array, own: Own | None = None) -> Image:
     """The crop (side, side, any channels) with the pose applied; the border row of pixels does not move.
 
-    driven: (478, 2) landmarks that `pose` gives, in crop pixels.
+    driven: (478, 2) landmarks that `pose` gives, in crop pixels. own: what the crop does already.
     """
     side = geometry.side
     inner, outer, face = backward(geometry, pose)
+    if own is not None:
+        inner, outer = own.onward(side, inner, outer)
     distance = np.zeros(inner.shape[:2], np.float32)
     distance[face] = _outward(geometry, face, pose, driven)
     joined = inner.copy()

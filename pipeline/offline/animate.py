@@ -37,7 +37,7 @@ from .drivers import (
     paired,
     prepared_frames,
 )
-from .formats import SUFFIXES, holds_alpha, is_sequence, numbered, rate_of
+from .formats import FORMATS, SUFFIXES, check_size, holds_alpha, is_sequence, numbered, rate_of, step_of
 from .mux import Output, Result, sound_of, write_clip
 
 
@@ -59,6 +59,11 @@ def check_paths(source: Path | None, driver: Path, out: Path, replace: bool = Tr
     """
     still = (source is None or not is_clip(source)) and is_picture(driver)
     first = out if still or not is_sequence(out) else numbered(out, 1)
+    if still and out.suffix.lower() in FORMATS and out.suffix.lower() not in PICTURES:
+        raise PuppetError(
+            f"{out}: portrait and driver are both pictures, so one picture comes out: choose a name that ends in "
+            f"{' or '.join(PICTURES)}, or a clip as driver"
+        )
     outfile.check(first, PICTURES if still else SUFFIXES, [driver] if source is None else [driver, source], replace)
     if driver.suffix not in TEMPLATES and not is_picture(driver):
         open_clip(driver).close()
@@ -77,17 +82,18 @@ def animate(
     PuppetError.
     """
     check_paths(source if isinstance(source, Path) else None, driver, output.path)
+    check_size(output.path, output.size)
     if output.transparent:
-        check_transparent(output, source)
+        check_transparent(output, source, isinstance(source, Portrait) and is_picture(driver))
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
         if isinstance(source, Portrait) and is_picture(driver):
-            return _write_picture(_prepared(engine, source, output), next(drive.steps), output, puppeteer)
+            return _write_picture(prepared_for(engine, source, output), next(drive.steps), output, puppeteer)
         clips = [] if drive.clip is None else [drive.clip]
         shown: Iterator[tuple[Step, Any]]
         if isinstance(source, Portrait):
-            prepared = _prepared(engine, source, output)
+            prepared = prepared_for(engine, source, output)
             shown = ((step, prepared) for step in drive.steps)
         else:
             check_clips_as_source(engine, puppeteer, source)
@@ -101,7 +107,8 @@ def animate(
         return replace(result, notes=(*result.notes, *(clip.cut for clip in clips if clip.cut)))
 
 
-def _prepared(engine: Engine, portrait: Portrait, output: Output) -> Any:
+def prepared_for(engine: Engine, portrait: Portrait, output: Output) -> Any:
+    """The portrait in the size that `output` needs."""
     side = MAX_SIDE if output.size is None else max(output.size)
     prepared = engine.prepare(portrait, side, side)
     if output.transparent and not prepared.has_matte:
@@ -114,10 +121,11 @@ def _prepared(engine: Engine, portrait: Portrait, output: Output) -> Any:
     return prepared
 
 
-def check_transparent(output: Output, source: Portrait | Path) -> None:
-    """Raise PuppetError where the person alone cannot be had."""
+def check_transparent(output: Output, source: Portrait | Path, still: bool) -> None:
+    """Raise PuppetError where the person alone cannot be had. still: whether one picture comes out."""
     if not holds_alpha(output.path):
-        raise PuppetError(f"{output.path}: such a file is never transparent; choose .webm, .gif, .webp or .png")
+        taken = ".webp or .png" if still else ".webm, .gif, .webp or .png"
+        raise PuppetError(f"{output.path}: such a file is never transparent; choose {taken}")
     if output.side_by_side or not isinstance(source, Portrait):
         raise PuppetError("--transparent: only of a portrait, and not side by side; leave one of them out")
 
@@ -164,17 +172,17 @@ def _animated(
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)
         fitted = np.hstack([_fitted(i, *size) for i, size in zip(images, sizes, strict=True)])
-        yield step.time_s or 0.0, straight(sized(np.asarray(fitted, np.uint8), output.size)), step.followed
+        yield step.time_s or 0.0, straight(sized(np.asarray(fitted, np.uint8), output.size, step_of(output.path))), step.followed
         progress(done, total)
 
 
-def sized(image: Image, size: tuple[int, int] | None) -> Image:
-    """The picture in the size that is wanted."""
+def sized(image: Image, size: tuple[int, int] | None, step: int = 2) -> Image:
+    """The picture in the size that is wanted. step: sides are multiples of it, where only one is given."""
     if size is None:
         return image
     height, width = image.shape[:2]
     share = size[0] / max(height, width)
-    return _fitted(image, *(size if size[1] else (max(round(side * share / 2) * 2, 2) for side in (width, height))))
+    return _fitted(image, *(size if size[1] else (max(round(side * share / step) * step, step) for side in (width, height))))
 
 
 def _side_by_side(images: list[Image]) -> list[tuple[int, int]]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from mimetypes import guess_type
 from pathlib import Path
 
-from ..errors import PuppetError
+from ..clips import open_clip
+from ..errors import ClipError, PuppetError
 from ..portrait import is_picture
+from .drivers import TEMPLATES
 from .formats import PNG
 
 
@@ -26,7 +30,7 @@ def are_several(drivers: Sequence[Path]) -> bool:
 
 
 def jobs_of(drivers: Sequence[Path], folder: Path, suffix: str, still: bool) -> list[Job]:
-    """Every driver, or file of a folder that drives, in the order of their names, and its output in `folder`.
+    """Every driver, or file of a folder that can drive, in the order of their names, and its output in `folder`.
 
     still: whether what is driven is a picture, so that a picture that drives makes a picture. PuppetError.
     """
@@ -42,11 +46,49 @@ def jobs_of(drivers: Sequence[Path], folder: Path, suffix: str, still: bool) -> 
     return jobs
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What lies in folders of drivers and drives nothing. folders: within them; files: what is wrong with each, in a line."""
+
+    folders: tuple[Path, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+NOTHING = Beside()
+
+
+def beside(drivers: Sequence[Path]) -> Beside:
+    """All that `jobs_of` passes over."""
+    inside = [path for driver in drivers if driver.is_dir() for path in _visible(driver)]
+    lines = [line for path in inside if path.is_file() and (line := _wrong(path))]
+    return Beside(tuple(path for path in inside if path.is_dir()), tuple(lines))
+
+
 def _files(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = [path for path in _visible(folder) if path.is_file()]
     if not files:
         raise PuppetError(f"{folder}: there is no file in this folder")
-    return files
+    found = [path for path in files if not _wrong(path)]
+    if not found:
+        raise PuppetError(f"{folder}: there is no clip, picture or motion template in this folder")
+    return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+@cache
+def _wrong(path: Path) -> str:
+    """Why a file is none that drives; "" where it is one, by its name or its content, whole or damaged."""
+    kind = guess_type(path.name)[0] or ""
+    if path.suffix in TEMPLATES or kind.startswith(("video/", "image/")) or is_picture(path):
+        return ""
+    try:
+        open_clip(path).close()
+    except ClipError as exc:
+        return str(exc)
+    return ""
 
 
 def _pictures(file: Path) -> bool:

@@ -52,6 +52,7 @@ FORMATS = {
         fastest=GIF_FASTEST,
     ),
 }  # fmt: skip
+ODD = (".gif", ".webp")  # whose sides may be odd
 SUFFIXES = (*FORMATS, PNG)  # of what moves; PNG: a file for each picture
 
 
@@ -95,6 +96,19 @@ def parse_size(text: str) -> tuple[int, int]:
         raise ValueError(f"'{text}': a size such as 1280x720, or the longer side, such as 720, is expected")
     width, height = int(match[1]), int(match[2] or 0)
     for side in (width, height) if match[2] else (width,):
-        if not SIDES[0] <= side <= SIDES[1] or side % 2:
-            raise ValueError(f"'{text}': {side} pixels; sides are even, from {SIDES[0]} to {SIDES[1]}")
+        if not SIDES[0] <= side <= SIDES[1]:
+            raise ValueError(f"'{text}': {side} pixels; sides are from {SIDES[0]} to {SIDES[1]}")
     return width, height
+
+
+def step_of(path: Path) -> int:
+    """Of how many pixels the sides of such files are multiples."""
+    kind = FORMATS.get(path.suffix.lower())
+    return 1 if kind is None or path.suffix.lower() in ODD else 2
+
+
+def check_size(path: Path, size: tuple[int, int] | None) -> None:
+    """PuppetError for a size that players of such files do not take."""
+    for side in size or ():
+        if side % step_of(path):
+            raise PuppetError(f"--size: {side} pixels; sides of {path.suffix} are even: {side - 1} or {side + 1}")

@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
-import typer
 
 from pipeline.clips import Progress
 from pipeline.engine import Engine
 from pipeline.errors import LandmarksNeeded, NoFaceError, PuppetError
 from pipeline.face.faces import Faces
-from pipeline.follow.tuning import Region, Tuning
+from pipeline.follow.tuning import Tuning
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.animate import check_paths, is_clip
-from pipeline.offline.batch import Job, are_several
-from pipeline.offline.formats import FASTEST, parse_size
+from pipeline.offline.batch import Job, are_several, beside
+from pipeline.offline.formats import parse_size
 from pipeline.offline.mux import Result, Sound
 from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
 
-from ..config import Config, Portraits, Puppet, load_config
+from ..config import Config, load_config
+from .animate_options import (
+    Audio,
+    Background,
+    BrowsGain,
+    CalibrateAt,
+    CloseLips,
+    Drivers,
+    EngineName,
+    ExpressionGain,
+    EyeRetargeting,
+    EyesGain,
+    Force,
+    Fps,
+    KindOption,
+    LipRetargeting,
+    MaxFrames,
+    Mirror,
+    MouthGain,
+    Multiplier,
+    Out,
+    PasteBack,
+    PortraitArgument,
+    PoseGain,
+    RecalibrateAfterS,
+    RecentreS,
+    RegionOption,
+    Relative,
+    ScaleLock,
+    SideBySide,
+    Size,
+    Smoothing,
+    Stitching,
+    Transparent,
+    WrinklesGain,
+)
 from .console import (
-    ENGINE_HELP,
     LP,
     Checkpoints,
     Device,
@@ -43,125 +74,49 @@ from .console import (
     tidy_end,
     warn,
 )
-from .files import STANDARD, Kind, plan, read_standard_input, run_all, standard_streams, write_standard_output
+from .files import STANDARD, in_words, plan, read_standard_input, run_all, standard_streams, write_standard_output
 
-
-def _gain(key: str) -> Any:
-    return typer.Option(min=0, max=3, help=Puppet.model_fields[key].description)
-
-
-def _seconds(key: str) -> Any:
-    return typer.Option(
-        f"--{key.removesuffix('_s').replace('_', '-')}", min=0, max=3600, help=Puppet.model_fields[key].description
-    )
-
-
-DEFAULT_BACKGROUND = f"Default: that of the configuration, {Portraits().background}."
 MOSTLY = 0.5  # share of the frames in which a face should be followed
 # Options that are given by their opposite.
 _OFF = {"relative": "--absolute"} | {n: f"--no-{n.replace('_', '-')}" for n in ("paste_back", "stitching", "close_lips")}
 
 
 def animate(
-    portrait: Annotated[
-        str, typer.Argument(help="Name of a bundled portrait, a picture, a .puppet file, or a clip whose face is animated.")
-    ],
-    drivers: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DRIVER…",
-            help="What the portrait follows: a clip, a picture, or a motion template; several of them, or folders, for a file "
-            "each; - for a clip by standard input.",
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="File to write: .mp4, .mov, .webm, .gif, .webp, or .png for a file each frame (out-%05d.png says where the "
-            "number goes); a picture (.png, .jpg, .webp) if portrait and driver are both pictures. For several drivers a folder, "
-            "which is made. - for standard output. Default: out.mp4, or the folder out.",
-            show_default=False,
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace what is there already, once the new file is whole.")
-    ] = False,
-    kind: Annotated[
-        Kind | None,
-        typer.Option("--format", help="What to write into a folder, or to standard output. Default: mp4.", show_default=False),
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(min=1, max=FASTEST, help="Even frames a second. Default: the driver's own times.", show_default=False),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH or N",
-            help="Size of the result: width and height, such as 1280x720, with bars where the shape is another; or its longer "
-            "side, such as 480. Default: the portrait's, up to 1280.",
-            show_default=False,
-        ),
-    ] = None,
-    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.", show_default=False)] = None,
-    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show driver, portrait and result side by side.")] = False,
-    transparent: Annotated[
-        bool,
-        typer.Option(
-            "--transparent", help="Leave the background out: .webm, .gif, .webp and .png, of a portrait that stands out from it."
-        ),
-    ] = False,
-    audio: Annotated[
-        Sound, typer.Option(help="Sound of the result: the driver's (the source's if it has none), the source's, or none.")
-    ] = Sound.DRIVER,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Swap the driver's left and right.")] = False,
-    region: Annotated[Region, typer.Option(help="Part of the driver's motion that is used.")] = Tuning.region,
-    pose_gain: Annotated[float, _gain("pose_gain")] = Tuning.pose_gain,
-    expression_gain: Annotated[float, _gain("expression_gain")] = Tuning.expression_gain,
-    mouth_gain: Annotated[float, _gain("mouth_gain")] = Tuning.mouth_gain,
-    eyes_gain: Annotated[float, _gain("eyes_gain")] = Tuning.eyes_gain,
-    brows_gain: Annotated[float, _gain("brows_gain")] = Tuning.brows_gain,
-    wrinkles_gain: Annotated[float, _gain("wrinkles_gain")] = Tuning.wrinkles_gain,
-    calibrate_at: Annotated[
-        float,
-        typer.Option(min=0, help="From when on, in seconds, the driver looks straight ahead for a moment with a closed mouth."),
-    ] = 0.0,
-    recalibrate_after_s: Annotated[float, _seconds("recalibrate_after_s")] = Tuning.recalibrate_after_s,
-    recentre_s: Annotated[float, _seconds("recentre_s")] = Tuning.recentre_s,
+    portrait: PortraitArgument,
+    drivers: Drivers,
+    out: Out = None,
+    force: Force = False,
+    kind: KindOption = None,
+    fps: Fps = None,
+    size: Size = None,
+    engine: EngineName = "auto",
+    max_frames: MaxFrames = None,
+    side_by_side: SideBySide = False,
+    transparent: Transparent = False,
+    audio: Audio = Sound.DRIVER,
+    mirror: Mirror = False,
+    region: RegionOption = Tuning.region,
+    pose_gain: PoseGain = Tuning.pose_gain,
+    expression_gain: ExpressionGain = Tuning.expression_gain,
+    mouth_gain: MouthGain = Tuning.mouth_gain,
+    eyes_gain: EyesGain = Tuning.eyes_gain,
+    brows_gain: BrowsGain = Tuning.brows_gain,
+    wrinkles_gain: WrinklesGain = Tuning.wrinkles_gain,
+    calibrate_at: CalibrateAt = 0.0,
+    recalibrate_after_s: RecalibrateAfterS = Tuning.recalibrate_after_s,
+    recentre_s: RecentreS = Tuning.recentre_s,
     marks: Marks = None,
     face: Face = None,
-    background: Annotated[
-        str | None, typer.Option(help="What shows where the portrait is transparent. " + DEFAULT_BACKGROUND)
-    ] = None,
-    smoothing: Annotated[float, typer.Option(min=0, max=1, help=Puppet.model_fields["smoothing"].description)] = Tuning.smoothing,
-    scale_lock: Annotated[
-        bool, typer.Option("--scale-lock", help="Keep the head's size when the driver moves closer or away.")
-    ] = Tuning.scale_lock,
-    paste_back: Annotated[
-        bool, typer.Option(help="Write the whole picture, or only the square of 512 pixels around the face.", rich_help_panel=LP)
-    ] = True,
-    relative: Annotated[
-        bool,
-        typer.Option(
-            "--relative/--absolute",
-            help="Add the driver's motion to the portrait's pose and expression, or replace them by it.",
-            rich_help_panel=LP,
-        ),
-    ] = MotionOptions.relative,
-    multiplier: Annotated[
-        float, typer.Option(min=0, max=3, help="Strength of all motion; 1 is as strong as the driver's.", rich_help_panel=LP)
-    ] = MotionOptions.multiplier,
-    stitching: Annotated[
-        bool, typer.Option(help="Keep shoulders and background in place while the head moves.", rich_help_panel=LP)
-    ] = MotionOptions.stitching,
-    eye_retargeting: Annotated[bool, typer.Option(help="Open the eyes as far as the driver's.", rich_help_panel=LP)] = False,
-    lip_retargeting: Annotated[bool, typer.Option(help="Open the lips as far as the driver's.", rich_help_panel=LP)] = False,
-    close_lips: Annotated[
-        bool, typer.Option(help="Close a mouth that is open in the portrait before animating it.", rich_help_panel=LP)
-    ] = True,
+    background: Background = None,
+    smoothing: Smoothing = Tuning.smoothing,
+    scale_lock: ScaleLock = Tuning.scale_lock,
+    paste_back: PasteBack = True,
+    relative: Relative = MotionOptions.relative,
+    multiplier: Multiplier = MotionOptions.multiplier,
+    stitching: Stitching = MotionOptions.stitching,
+    eye_retargeting: EyeRetargeting = False,
+    lip_retargeting: LipRetargeting = False,
+    close_lips: CloseLips = True,
     checkpoints: Checkpoints = None,
     device: Device = None,
     precision: PrecisionOption = None,
@@ -197,7 +152,7 @@ def animate(
 
         config = load_config()
         faces = find_faces(config)
-        source = _source(portrait, where, faces, marks, face, _ground(background, config))
+        source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
         motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
         tuning = Tuning(
             pose_gain, expression_gain, mouth_gain, eyes_gain, brows_gain, region, smoothing, scale_lock, eye_retargeting,
@@ -209,7 +164,7 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, _size(size), transparent)
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent)
 
         def run(job: Job, progress: Progress) -> Result:
             made = replace(output, path=job.out)
@@ -217,7 +172,7 @@ def animate(
 
         tell = partial(_tell, engine=opened, folder=folder)
         if are_several(drivers):
-            run_all(jobs, check, run, tell, folder)
+            run_all(jobs, check, run, tell, folder, beside(drivers))
             return
         with bar(drivers[0].name) as progress:
             result = run(jobs[0], progress)
@@ -228,26 +183,25 @@ def animate(
 
 def _tell(job: Job, result: Result, engine: Engine, folder: Path) -> None:
     """What became of a driver."""
-    driver = job.driver.name if job.driver.parent == folder else job.driver
+    driver, out = (in_words(str(path), folder) for path in (job.driver, job.out))
     if not result.tracked:
         warn(f"no face was followed in {driver}; the portrait rests throughout")
     elif result.tracked < MOSTLY * result.frames:
         warn(f"{driver}: no face was followed in most of its frames; the portrait rests in them")
     for note in result.notes:
-        warn(note.replace(f"{folder}{os.sep}", ""))
+        warn(in_words(note, folder))
     followed = f"followed in {result.tracked} of {result.frames} frames"
-    out = job.out.name if job.out.parent == folder else job.out
     console.print(f"{out}: {followed}, engine {engine.name}, tracker {result.tracker}")
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str | None) -> tuple[int, int] | None:
     try:
         return None if text is None else parse_size(text)
     except ValueError as exc:
         raise PuppetError(f"--size: {exc}") from exc
 
 
-def _source(
+def source_of(
     portrait: str, where: Path | None, faces: Faces, marks: Sequence[str] | None, face: int | None, ground: Colour
 ) -> Portrait | Path:
     """A portrait, or the path of a clip; PuppetError."""
@@ -263,7 +217,7 @@ def _source(
     return source if face is None else source.with_face(face)
 
 
-def _ground(background: str | None, config: Config) -> Colour:
+def ground_of(background: str | None, config: Config) -> Colour:
     try:
         return parse_colour(background or config.portraits.background)
     except ValueError as exc:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -63,7 +62,7 @@ def doctor(
 
 def _system(config: Config) -> Finding:
     about = f"puppetcast {version('puppetcast')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    return Finding("system", True, f"{about}, {os.cpu_count()} processor cores")
+    return Finding("system", True, f"{about}, {config.device.usable():g} processor cores")
 
 
 def _engine(config: Config) -> Finding:

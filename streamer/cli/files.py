@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from rich.text import Text
 from pipeline import outfile
 from pipeline.clips import Progress
 from pipeline.errors import OutputError, PuppetError
-from pipeline.offline.batch import Job, are_several, jobs_of
+from pipeline.offline.batch import NOTHING, Beside, Job, are_several, jobs_of
 from pipeline.offline.formats import SUFFIXES, is_sequence
 from pipeline.offline.mux import Result
 from pipeline.portrait import is_picture
@@ -48,7 +49,13 @@ def standard_streams() -> Iterator[Path]:
 
 
 def _worded(exc: PuppetError, folder: Path) -> str:
-    return str(exc).replace(f"{folder}{os.sep}", "")
+    """What is said of it, with `-` by its name in words."""
+    return in_words(str(exc), folder)
+
+
+def in_words(text: str, folder: Path) -> str:
+    """The same of any text: files in the folder of `standard_streams` are no files to whoever reads it."""
+    return re.sub(r"\b(standard output)\.\w+", r"\1", text.replace(f"{folder}{os.sep}", ""))
 
 
 def read_standard_input(given: Sequence[Path], folder: Path) -> list[Path]:
@@ -93,10 +100,11 @@ def run_all(
     run: Callable[[Job, Progress], Result],
     tell: Callable[[Job, Result], None],
     folder: Path,
+    left: Beside = NOTHING,
 ) -> None:
     """Each job, whatever becomes of the others; those that failed are told at the end, and by exit code 1. A disk that is full
-    ends it. folder: of `standard_streams`."""
-    failed = []
+    ends it. folder: of `standard_streams`. left: what lies beside the drivers; told at the end, too."""
+    failed: list[str] = []
     with bars(f"{len(jobs)} drivers", len(jobs)) as begin:
         for job in jobs:
             progress = begin(job.driver.name)
@@ -107,10 +115,12 @@ def run_all(
                 raise
             except PuppetError as exc:
                 failed.append(_worded(exc, folder))
-    for message in failed:
+    for within in left.folders:
+        console.print(f"{within}: a folder within a folder, passed over; name it to animate what is in it")
+    for message in (*failed, *left.files):
         console.print(Text.assemble(("error:", "red"), f" {message}"))
     console.print(f"{jobs[0].out.parent}: {len(jobs) - len(failed)} of {len(jobs)} drivers animated")
-    if failed:
+    if failed or left.files:
         raise typer.Exit(1)
 
 
@@ -122,11 +132,16 @@ def _folder_for(drivers: Sequence[Path], out: Path | None) -> Path:
     return out
 
 
-def _standard_output(driver: Path, kind: Kind | None, still: bool, folder: Path) -> Path:
+def standard_output(folder: Path, kind: Kind = Kind.PNG) -> Path:
+    """Where it is put together; PuppetError for a terminal."""
     if sys.stdout.isatty():
         raise PuppetError("-: standard output is the terminal here; pipe it somewhere, or name a file")
+    return folder / f"standard output.{kind}"
+
+
+def _standard_output(driver: Path, kind: Kind | None, still: bool, folder: Path) -> Path:
     one = still and is_picture(driver)
-    path = folder / f"standard output.{kind or (Kind.PNG if one else Kind.MP4)}"
+    path = standard_output(folder, kind or (Kind.PNG if one else Kind.MP4))
     if is_sequence(path) and not one:
         raise PuppetError("--format png: a picture for each frame is several files; name one, such as -o out-%05d.png")
     return path

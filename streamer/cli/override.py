@@ -10,7 +10,22 @@ from ..addresses import is_loopback
 from ..config import Config, Http, Stream, changed
 from ..errors import ConfigError
 
+KEYS = [  # of the config, and options that set them, or what comes of them
+    ("http.host", "--host"), ("http.port", "--port"), ("engine.name", "--engine"), ("streams.live.face", "--face"),
+    ("streams.live.marks", "--marks"), *(("streams.live.portrait", option) for option in ("--portrait", "--face", "--marks")),
+    *(("streams.live.path", option) for option in ("--clip", "--webcam", "--url")),
+]  # fmt: skip
+DRIVERS = {"--clip": "file", "--webcam": "webcam", "--url": "network"}
 Points = list[tuple[float, float]]
+
+
+def in_options(text: str, given: Sequence[str]) -> str:
+    """What is wrong with a key of the config, said of the option that has set it. given: the options, such as "--url"."""
+    for key, option in KEYS:
+        for said in (f"{key}: ", f"command line: {key.rpartition('.')[2]}: "):
+            if option in given and text.startswith(said):
+                return f"{option}: {text.removeprefix(said).removeprefix(f'{option}: ')}"
+    return text
 
 
 def override(
@@ -67,7 +82,9 @@ def _of_live(
     config: Config, clip: Path | None, webcam: str | None, url: str | None, others: dict[str, tuple[str, Any]]
 ) -> list[dict[str, Any]]:
     """What the options change in the stream 'live'; ConfigError where that cannot be done. others: key and value by option."""
-    drivers = {"--clip": ("file", clip), "--webcam": ("webcam", webcam), "--url": ("network", url)}
+    if url is not None and not url.strip():
+        raise ConfigError("--url: is empty; an address is expected, such as rtsp://camera/stream")
+    drivers = {option: (kind, path) for (option, kind), path in zip(DRIVERS.items(), (clip, webcam, url), strict=True)}
     given: dict[str, dict[str, Any]] = {
         option: {"source": kind, "path": str(path)} for option, (kind, path) in drivers.items() if path is not None
     }

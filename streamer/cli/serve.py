@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +13,10 @@ from urllib.parse import quote
 import typer
 from rich.text import Text
 
+from pipeline.errors import PuppetError
+
 from ..config import Config, load_config
+from ..errors import StreamerError
 from .console import (
     ENGINE_HELP,
     Face,
@@ -21,7 +26,7 @@ from .console import (
     one_line_errors,
     points_of,
 )
-from .override import override
+from .override import in_options, override
 from .phones import tell_phones
 
 if TYPE_CHECKING:
@@ -33,7 +38,8 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, up to 65535; 0 takes a free one.")] = None,
     portrait: Annotated[
-        str | None, typer.Option(help="Portrait of the stream 'live': name of a bundled portrait, a picture or a .puppet file.")
+        str | None,
+        typer.Option(help="Portrait of the stream 'live': name of a bundled portrait, a picture, a .puppet file or a clip."),
     ] = None,
     marks: Marks = None,
     face: Face = None,
@@ -81,7 +87,11 @@ def serve(
 
     log_to_console()
     sinks = [kind for kind, on in (("virtual_camera", virtual_camera), ("virtual_microphone", virtual_microphone)) if on]
-    with one_line_errors():
+    options = {
+        "--host": host, "--port": port, "--portrait": portrait, "--face": face, "--marks": marks, "--clip": clip,
+        "--webcam": webcam, "--url": url, "--engine": engine,
+    }  # fmt: skip
+    with one_line_errors(), _as_given([option for option, value in options.items() if value is not None]):
 
         def read() -> Config:
             points = points_of(marks)
@@ -91,16 +101,27 @@ def serve(
         run(server.serve(partial(_ready, open_, server, lan=lan)))
 
 
+@contextmanager
+def _as_given(options: Sequence[str]) -> Iterator[None]:
+    """What is wrong is said of the option that was given, not of a key of the config that it sets."""
+    try:
+        yield
+    except (PuppetError, StreamerError) as exc:
+        exc.args = (in_options(str(exc), options), *exc.args[1:])
+        raise
+
+
 def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
     """wanted: whether the page is to be opened. lan: whether phones are to be shown the way."""
     token = server.config.auth.token
     link = f"{url}/#token={quote(token, safe='')}" if token else url
     console.print(Text.assemble("puppetcast is ready: ", (link if server.is_token_new else url, "bold"), "  (Ctrl+C ends it)"))
     if server.is_token_new:
-        console.print("others can reach this server, so a token was made; the link above has it, and is shown this once")
-    elif token:
+        console.print("others can reach this server, so a token was made; the link above has it")
+    if token:
         console.print(
-            f"a token is needed: 'puppetcast token --address {url}' shows the link; with --view STREAM it makes one for a while",
+            f"a token is needed: 'puppetcast token --address {url}' shows the link at any time; with --view STREAM it makes one "
+            "for a while",
             soft_wrap=True,
         )
     if lan:

@@ -21,7 +21,7 @@ from .yamlfile import Key, Lines, line_of, read_yaml
 __all__ = [
     "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer",
     "LivePortrait", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed",
-    "load_config",
+    "load_config", "with_stream",
 ]  # fmt: skip
 
 Name = Annotated[
@@ -87,6 +87,19 @@ def changed(section: _S, options: dict[str, Any]) -> _S:
         return type(section).model_validate(section.model_dump() | options)
     except ValidationError as exc:
         raise ConfigError(_explain(exc, "command line", {})) from exc
+
+
+class _Streams(BaseModel):
+    streams: dict[Name, Stream]
+
+
+def with_stream(config: Config, name: str, settings: Any) -> Config:
+    """`config` with one more stream, or with another in its place; its settings are checked as those of a file, ConfigError."""
+    try:
+        named = _Streams.model_validate({"streams": {name: settings}})
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, "stream", {})) from exc
+    return config.model_copy(update={"streams": config.streams | named.streams})
 
 
 def _explain(exc: ValidationError, where: str, lines: Lines) -> str:

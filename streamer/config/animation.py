@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.budget import FrameBudget
+from pipeline.cores import available
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.stage import AnimationStage
 
@@ -116,6 +117,11 @@ class Budget(Section):
 class Device(Section):
     """The device that animates for all streams, and how many streams may be driven at the same time."""
 
+    cores: float = Field(
+        0, ge=0, le=1024,
+        description="Processor cores that are counted on. 0 takes those that this process may use, by its affinity and its "
+        "container's quota.",
+    )  # fmt: skip
     min_fps: float = Field(
         10, gt=0, le=120,
         description="Lowest frame rate, in frames per second, that driven streams keep: a driver that comes later and would "
@@ -145,3 +151,7 @@ class Device(Section):
         le=50,
         description="Longest time, in milliseconds, that a batch waits for frames of more streams.",
     )
+
+    def usable(self) -> float:
+        """Cores; may be no whole number."""
+        return self.cores or available()

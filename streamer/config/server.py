@@ -43,12 +43,17 @@ class Http(Section):
     tls_key: Path | None = Field(None, description="Private key of tls_certificate, a PEM file.")
     trusted_proxies: list[str] = Field(
         default_factory=list,
-        description="IP addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. "
-        "If empty, none are.",
+        description="IP addresses or networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host "
+        "are believed. If empty, none are.",
     )
     max_body_kb: int = Field(
         64, ge=1, le=10_000, description="Largest body of a request, in KB. Pictures and clips have limits of their own."
     )
+    max_streams: int = Field(
+        32, ge=0, le=1000,
+        description="Largest number of streams up to which PUT /api/streams/NAME adds more; those of the config count, and are "
+        "never refused. 0 lets none be added.",
+    )  # fmt: skip
     max_uploads: int = Field(4, ge=1, le=100, description="Largest number of uploads under way at the same time.")
     max_listeners: int = Field(
         64, ge=1, le=10_000, description="Largest number of answers without an end, events and MJPEG, at the same time."
@@ -113,8 +118,8 @@ class Auth(Section):
         10,
         ge=1,
         le=1000,
-        description="Number of different wrong tokens from one IP address (IPv6: one /64 network) after which it has to wait a "
-        "minute.",
+        description="Number of different wrong tokens in a minute from one IP address (IPv6: one /64 network) after which "
+        "further ones are answered 429. Who has a good one is let in from there all the same.",
     )
     streams: dict[str, StreamAuth] = Field(default_factory=dict, description="Tokens for one stream alone, by the stream's name.")
 

@@ -75,6 +75,11 @@ class Puppet(Section):
         "place, four times as long. 0 never does that. Mesh engine only; the liveportrait engine follows its driver in "
         "20 seconds.",
     )  # fmt: skip
+    idle: bool = Field(
+        Tuning.idle,
+        description="Whether the puppet blinks, breathes and looks about a little while nobody drives it. Then it animates ten "
+        "pictures a second for as long.",
+    )
     background: Annotated[str, BACKGROUND] = Field(
         ORIGINAL,
         description='What is behind the person, in all outputs: original, a colour in quotes such as "#00ff00", or picture (the '
@@ -151,7 +156,9 @@ class Recording(Section):
 class Stream(Section):
     """One stream: a portrait, what drives it, and where it goes."""
 
-    portrait: str = Field(DEFAULT, description="Name of a bundled portrait, or path of a picture or .puppet file.")
+    portrait: str = Field(
+        DEFAULT, description="Name of a bundled portrait, or path of a picture, a .puppet file, or a clip, which goes on moving."
+    )
     face: int | None = Field(
         None, ge=0,
         description="Which face of the portrait moves, if it shows several: 0 is the one on the left. If not set, the largest.",

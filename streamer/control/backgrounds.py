@@ -19,7 +19,7 @@ from pipeline.pictures.colours import parse_colour
 from pipeline.pictures.decode import decode
 
 from ..config import ORIGINAL, PICTURE, Portraits
-from ..errors import CannotKeep, UnknownBackground
+from ..errors import BadBackground, CannotKeep, UnknownBackground
 from ..stream.stream import Shown
 
 log = logging.getLogger(__name__)
@@ -48,12 +48,21 @@ class Backgrounds:
         return self._pictures[stream]
 
     def put(self, stream: str, data: bytes) -> None:
-        """Take another picture, as a file's bytes; PortraitError for what is none, CannotKeep where it cannot be written."""
-        picture = decode(data, "background", self._config.ground, round(self._config.max_megapixels * 1e6)).image
+        """Take another picture, as a file's bytes; BadBackground for what is none, CannotKeep where it cannot be written."""
+        try:
+            picture = decode(data, "background", self._config.ground, round(self._config.max_megapixels * 1e6)).image
+        except PortraitError as exc:
+            raise BadBackground(str(exc)) from exc
         jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
         if self._folder is not None:
             self._write(self._path(stream), jpeg)
         self._pictures[stream] = jpeg
+
+    def forget(self, stream: str) -> None:
+        """Let go of a stream's picture, and delete it."""
+        self._pictures.pop(stream, None)
+        if self._folder is not None:
+            self._path(stream).unlink(missing_ok=True)
 
     async def behind(self, stream: str, wanted: str, shown: Shown) -> Shown:
         """A portrait before what a stream wants behind it; as it is where it has no matte, or the picture is not there."""

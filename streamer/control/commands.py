@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    create_model,
+    field_validator,
+)
+from pydantic_core import PydanticKnownError
 
 from pipeline.engine import AUTO, ENGINES
 
@@ -19,12 +32,45 @@ MAX_COMMAND = 16 * 1024  # characters
 EngineName = Annotated[str, WithJsonSchema({"type": "string", "enum": [AUTO, *ENGINES]})]
 
 
-class Actions(BaseModel):
-    """A command: what is to be changed; what is not named stays. All of it is checked before any of it is done."""
+def _of_its_kind(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    taken = no_switch_for_a_number(value, check)
+    _compare(value, taken)
+    return taken
+
+
+def _compare(given: Any, taken: Any) -> None:
+    if isinstance(taken, tuple | list):
+        for pair in zip(given, taken, strict=True):
+            _compare(*pair)
+    elif isinstance(taken, bool) and not isinstance(given, bool):
+        raise PydanticKnownError("bool_type")
+    elif isinstance(taken, int | float) and not isinstance(given, int | float):
+        raise PydanticKnownError("int_type" if isinstance(taken, int) else "float_type")
+
+
+class Given(BaseModel):
+    """What is sent as JSON. What Pydantic would take for something else is refused: "yes" is not true, and "1" no number."""
+
+    _kinds = field_validator("*", mode="wrap")(_of_its_kind)
+
+
+class PresetSwitch(Given):
+    """A preset to switch on or off; without `on` it is switched over."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    _numbers = field_validator("*", mode="wrap")(no_switch_for_a_number)
+    name: str
+    on: bool | None = None
+
+
+def _by_name(preset: Any) -> Any:
+    return {"name": preset} if isinstance(preset, str) else preset
+
+
+class Actions(Given):
+    """A command: what is to be changed; what is not named stays. All of it is checked before any of it is done."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     portrait: str | None = Field(None, description="Id of the portrait to show; GET /api/portraits lists them.")
     previous_portrait: Literal[True] | None = Field(None, description="Shows the portrait that was shown before this one.")
@@ -42,6 +88,16 @@ class Actions(BaseModel):
     virtual_microphone: bool | None = Field(
         None, description="true gives the delayed sound as a microphone of the server's machine, for calls; false ends that."
     )
+    preset: Annotated[PresetSwitch, BeforeValidator(_by_name)] | None = Field(
+        None,
+        description='Toggles a preset by its name; {"name": "Smile", "on": true} switches it on. GET /api/presets lists them.',
+    )
+    shapes: dict[str, StrictFloat] | None = Field(
+        None,
+        description='Holds these shapes instead of the driver\'s motion in their regions, such as {"smile": 0.6, "headYaw": 10}; '
+        "0 names a region that rests, {} lets go. GET /api/shapes lists them.",
+    )
+    clear_shapes: Literal[True] | None = Field(None, description="Switches all presets off and lets go of held shapes.")
     demo: bool | None = Field(None, description="true drives the puppet with the built-in clip, false ends that.")
 
 
@@ -76,15 +132,26 @@ def explain(errors: Sequence[Any]) -> str:
         key = ".".join(str(p) for p in error["loc"] if p != "body") or "command"
         if error["type"] == "json_invalid":
             parts.append(f"the body is not JSON ({error['ctx']['error']})")
-        elif "UploadFile" in error["msg"] or (error["type"], key) == ("missing", "file"):
-            parts.append(f"{key}: a file is expected, with a name (multipart/form-data)")
         elif error["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown; known: {', '.join(Change.model_fields)}")
         else:
-            own = error["type"] == "value_error"  # says itself what was given
-            given = "" if own or error["input"] is None else f" (given: {str(error['input'])[:80]!r})"
-            parts.append(f"{key}: {in_words(error)}{given}")
+            own = error["type"] in ("value_error", "missing")  # says itself what was given, or nothing was
+            parts.append(f"{key}: {_as_json(error)}" + ("" if own else f" (given: {_spelled(error['input'])})"))
     return "; ".join(parts)
+
+
+def _as_json(error: Any) -> str:
+    """What is wrong, with choices as they are to be sent."""
+    if error["type"] in ("literal_error", "enum"):
+        choices = error["ctx"]["expected"].replace("'", '"').replace("True", "true")
+        return f"{choices} is expected"
+    return in_words(error)
+
+
+def _spelled(value: Any) -> str:
+    """As JSON has it, at most 80 characters of it."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value  # a body that is not JSON
+    return json.dumps(text, ensure_ascii=False, default=str)[:80]
 
 
 def read_envelope(text: str) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ from pipeline.engine import AUTO, ENGINES, Engine
 from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.pictures.colours import Colour
-from pipeline.portrait import DEMO_CLIP, Portrait, load_portrait
+from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait
+from pipeline.puppet.moving import load_any
+from pipeline.shapes.parse import parse
+from pipeline.shapes.preset import Preset
+from pipeline.stage import AnimationStage
 
 from .. import systemd
 from ..config import PICTURE, Config, Puppet
@@ -28,6 +33,7 @@ from ..sources.driver import Driver
 from ..sources.file import FileSource
 from ..stream.admission import Admission
 from ..stream.background import Background
+from ..stream.poses import Poses
 from ..stream.stages import Stages
 from ..stream.stream import Shown, Stream
 from ..stream.supervisor import Supervisor
@@ -36,11 +42,13 @@ from .commands import Actions, explain, read_change, read_envelope, refusal
 from .events import Events
 from .gallery import Gallery
 from .persistence import Memory
+from .presets import Presets
 from .state import DeviceState, StreamState, device_of, is_demo, state_of
 from .workshop import Workshop
 
 log = logging.getLogger(__name__)
 
+Told = Callable[[StreamState], StreamState]
 OF_A_FRAME = 0.45  # of a frame's time goes into its picture at most; the rest is for the tracker and the encoder
 
 
@@ -51,9 +59,9 @@ class Control:
         self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None] = lambda code: None
     ) -> None:
         """end: asks the process to end with an exit code."""
-        self._config = config
+        self.config = config
         self._engines = engines
-        self._turn: dict[str, asyncio.Lock] = {}
+        self.started = False
         self._first: dict[str, str] = {}  # ids of the portraits that the config names
         self._memory = Memory(config.persistence.file)
         self.beside: list[Background] = []  # tasks that belong to no stream
@@ -64,11 +72,12 @@ class Control:
         self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits)
         self.workshop = Workshop(self.gallery)
         self.backgrounds = Backgrounds(config.portraits)
+        self.presets = Presets(config.portraits)
         self.events = Events(self.states)
         self.streams: dict[str, Stream] = {}
         self.admission = Admission(config.device, self.streams)
         self.supervisor = Supervisor(
-            config.device, engines, self.streams, self._turn, self._prepared, end,
+            config.device, engines, self.streams, self._prepared, end,
             lambda: (task.part() for task in self.beside), systemd.alive,
         )  # fmt: skip
 
@@ -76,40 +85,97 @@ class Control:
         """Start every stream with its portrait, and the sources that are not browsers."""
         await asyncio.to_thread(self.outputs.library.finish_left_over)
         await asyncio.to_thread(self.outputs.library.keep_limits)
-        for name, config in self._config.streams.items():
-            key = self.put_first(name, portraits[name], (config.face, config.marks) != (None, None))
-            stage = self._engines.open(config.engine or self._config.engine.name)
-            shown = await self.gallery.prepared(stage.engine, key)
-            shown = await self.backgrounds.behind(name, config.puppet.background, shown)
-            puppeteer = await asyncio.to_thread(stage.engine.open)
-            budget, puppet = self._config.budget, config.puppet
-            stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
-            self.streams[name], self._turn[name] = stream, asyncio.Lock()
-            if name in sources:
-                stream.named = Driver(sources[name], stream.intake, config.stale_after_s)
-                stream.claim(stream.named, named=True)
-            await self._engines.started(stage, shown.prepared)
-        for name, stream in self.streams.items():
-            stream.start()
-            await self._remember(name)
-            self.outputs.start(stream)
-            if isinstance(stream.driver, Driver):
-                stream.driver.start()
+        for name, config in self.config.streams.items():
+            self.streams[name] = await self._made(name, config, portraits[name], sources.get(name))
+        if not self.streams:
+            await self._warmed_up()
+        for stream in self.streams.values():
+            await self._begin(stream)
         self.beside.append(Background("news of the streams", self.events.run))
         self._supervising = asyncio.create_task(self.supervisor.run(), name="supervisor")
+        self.started = True
+
+    async def add(self, name: str, config: StreamConfig, portrait: Portrait, source: Source | None) -> None:
+        """Begin one more stream. PuppetError if it cannot be; nothing has changed then."""
+        stream = await self._made(name, config, portrait, source)
+        self._use_streams(self.config.streams | {name: config})
+        self.streams[name] = stream
+        await self._begin(stream)
+        self.events.happened()
+        log.info("stream '%s' has been added", name)
+
+    async def remove(self, name: str, leave: Callable[[Stream], Coroutine[Any, Any, None]]) -> None:
+        """End a stream and all that is of it, and forget it. leave: ends its sessions. UnknownStream."""
+        stream = self.stream(name)
+        async with stream.turn:
+            stream.check_there()
+            last = self.state(name)
+            stream.removed, stream.named = True, None
+            del self.streams[name]
+            await asyncio.gather(leave(stream), stream.evict(), self.outputs.end(name))
+            await stream.stop()
+        self._use_streams({key: config for key, config in self.config.streams.items() if key != name})
+        self.supervisor.forget(name)
+        self._memory.forget(name)
+        self.backgrounds.forget(name)
+        self._let_go(name)
+        self.events.gone(last)
+        log.info("stream '%s' has been removed", name)
+
+    def _use_streams(self, streams: dict[str, StreamConfig]) -> None:
+        self.config = self.outputs.config = self.config.model_copy(update={"streams": streams})
+
+    async def _made(self, name: str, config: StreamConfig, portrait: Portrait, source: Source | None) -> Stream:
+        """A stream that has not begun."""
+        key = self.put_first(name, config, portrait)
+        try:
+            stage = await self._engines.opened(config.engine or self.config.engine.name)
+            shown = await self.gallery.prepared(stage.engine, key)
+            shown = await self.backgrounds.behind(name, config.puppet.background, shown)
+            await self._engines.started(stage, shown.prepared)
+            puppeteer = await asyncio.to_thread(stage.engine.open)
+        except BaseException:  # whatever it is, nothing of a stream that is not there is left
+            self._let_go(name)
+            raise
+        budget, puppet = self.config.budget, config.puppet
+        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
+        if source is not None:
+            stream.named = Driver(source, stream.intake, config.stale_after_s)
+            stream.claim(stream.named, named=True)
+        return stream
+
+    async def _begin(self, stream: Stream) -> None:
+        stream.start()
+        await self._remember(stream.name)
+        self.outputs.start(stream)
+        if isinstance(stream.driver, Driver):
+            stream.driver.start()
+
+    async def _warmed_up(self) -> None:
+        """Without a stream, so that the first one that is added need not wait for the engine."""
+        stage = await self.stage()
+        shown = await self.gallery.prepared(stage.engine, DEFAULT)
+        await self._engines.started(stage, shown.prepared)
 
     def take(self, config: Config) -> Config:
         """Follow another config from now on; the one before. Its streams have the same names; what each of them is to do is
         not done."""
-        before, self._config = self._config, config
+        before, self.config = self.config, config
         self.admission.limits = self.supervisor.limits = config.device
         self.outputs.config = config
         return before
 
-    def put_first(self, name: str, portrait: Portrait, changed: bool) -> str:
-        """Take the portrait that the config names for a stream; its id. changed: its face was placed."""
-        self._first[name] = self.gallery.put(self._config.streams[name].portrait, portrait, changed)
+    def put_first(self, name: str, config: StreamConfig, portrait: Portrait) -> str:
+        """Take the portrait that the config names for a stream; its id."""
+        placed = (config.face, config.marks) != (None, None)
+        self._first[name] = self.gallery.put(config.portrait, portrait, placed)
         return self._first[name]
+
+    def _let_go(self, name: str) -> None:
+        """Forget the portrait that the config names for a stream, unless another has it."""
+        key = self._first.pop(name)
+        if key not in self._first.values():
+            self.gallery.let_go(key)
 
     async def _remember(self, name: str) -> None:
         """Go back to what was set before the last end, if that is kept."""
@@ -149,16 +215,20 @@ class Control:
     def stream(self, name: str) -> Stream:
         """The stream called `name`; UnknownStream says which there are."""
         if name not in self.streams:
-            raise UnknownStream(f"no stream '{name[:80]}'; streams: {', '.join(self.streams)}")
+            raise UnknownStream(f"no stream '{name[:80]}'; streams: {', '.join(self.streams) or 'none'}")
         return self.streams[name]
 
     def state(self, name: str) -> StreamState:
         """What a stream does now."""
-        return state_of(self.stream(name), self.outputs, self.gallery.changes)
+        return state_of(self.stream(name), self.outputs, self.gallery.changes, self.presets.changes)
 
     def states(self) -> list[StreamState]:
         """What all streams do now."""
-        return [state_of(stream, self.outputs, self.gallery.changes) for stream in self.streams.values()]
+        return [self.state(name) for name in self.streams]
+
+    async def stage(self) -> AnimationStage:
+        """That of streams that name no engine. PuppetError."""
+        return await self._engines.opened(self.config.engine.name)
 
     def devices(self) -> list[DeviceState]:
         """What animates."""
@@ -167,7 +237,8 @@ class Control:
     async def apply(self, name: str, change: Actions) -> StreamState:
         """Do a command and tell the state after it. BadCommand, UnknownPortrait, StreamBusy, Overloaded, PuppetError."""
         stream = self.stream(name)
-        async with self._turn[name]:  # of two commands the second finds the first one done
+        async with stream.turn:
+            stream.check_there()
             puppet = self._checked(stream, change)
             stage = await self._engines.opened(change.engine) if change.engine else None
             if stage is not None and stage.lost:
@@ -188,12 +259,12 @@ class Control:
         return self.state(name)
 
     async def put_background(self, name: str, data: bytes) -> StreamState:
-        """Take another picture as a stream's background, and show it where that is what is behind the person. PortraitError,
+        """Take another picture as a stream's background, and show it where that is what is behind the person. BadBackground,
         CannotKeep."""
         stream = self.stream(name)
         await asyncio.to_thread(self.backgrounds.put, name, data)
-        async with self._turn[name]:
-            if stream.puppet.background == PICTURE:
+        async with stream.turn:
+            if stream.puppet.background == PICTURE and not stream.removed:
                 stream.show(await self._prepared(stream.engine, stream))
         self.events.happened()
         return self.state(name)
@@ -203,21 +274,22 @@ class Control:
         shown = await self.gallery.prepared(engine, key or stream.shown.id)
         return await self.backgrounds.behind(stream.name, (puppet or stream.puppet).background, shown)
 
-    async def answer(self, name: str, change: Any, number: Any = None) -> dict[str, Any]:
-        """Do a command that came as JSON data: {"id": …, "state": {…}}, or "error" and "code" instead of the state."""
+    async def answer(self, name: str, change: Any, number: Any = None, told: Told = lambda state: state) -> dict[str, Any]:
+        """Do a command that came as JSON data: {"id": …, "state": {…}}, or "error" and "code" instead of the state. told: what
+        of the state is for whoever commands."""
         try:
             state = await self.apply(name, read_change(change))
         except (StreamerError, PuppetError) as exc:
             return refusal(number, exc)
-        return {"id": number, "state": state.model_dump(mode="json")}
+        return {"id": number, "state": told(state).model_dump(mode="json")}
 
-    async def answer_text(self, name: str, text: str) -> str:
+    async def answer_text(self, name: str, text: str, told: Told = lambda state: state) -> str:
         """`answer` for a transport that carries texts: see `read_envelope`."""
         try:
             number, change = read_envelope(text)
         except BadCommand as exc:
             return json.dumps(refusal(None, exc))
-        return json.dumps(await self.answer(name, change, number))
+        return json.dumps(await self.answer(name, change, number, told))
 
     def _checked(self, stream: Stream, change: Actions) -> Puppet:
         """What the puppet is to be; raises before anything is done."""
@@ -231,6 +303,13 @@ class Control:
             raise BadCommand(f"engine: '{change.engine}' is not known; engines: {AUTO}, {', '.join(ENGINES)}")
         if getattr(change, "background", None) == PICTURE:
             self.backgrounds.get(stream.name)
+        if change.preset is not None:
+            self.presets.get(change.preset.name)
+        if change.shapes is not None:
+            try:
+                parse(change.shapes)
+            except PuppetError as exc:
+                raise BadCommand(f"shapes: {exc}") from exc
         wanted = change.model_dump(include=set(Puppet.model_fields), exclude_unset=True)
         lacks = sorted(key for key in stream.engine.lacks & wanted.keys() if wanted[key] and not change.engine)
         if lacks:
@@ -247,6 +326,7 @@ class Control:
             stream.lane.recalibrate()
         if change.next_face:
             stream.lane.next_face()
+        self._pose(stream, change)
         if change.recording:
             self.outputs.record(stream)
         elif change.recording is False:
@@ -255,12 +335,38 @@ class Control:
             if (on := getattr(change, kind)) is not None:
                 await self.outputs.switch(stream, kind, on)
 
+    def _pose(self, stream: Stream, change: Actions) -> None:
+        if change.clear_shapes:
+            stream.poses.clear()
+        if change.preset is not None:
+            stream.poses.press(self.presets.get(change.preset.name), change.preset.on)
+        if change.shapes is not None:
+            stream.poses.hold(change.shapes)
+        stream.intake.wake()  # a lane at rest waits for nothing else
+
+    async def put_preset(self, name: str, data: Any, hotkey: int | None = None) -> Preset:
+        """Keep a preset, and show it where the one before it is on. BadPreset, PresetsFull, CannotKeep."""
+        preset = await asyncio.to_thread(self.presets.put, name, data, hotkey)
+        self._presets_changed(lambda poses: poses.take(preset))
+        return preset
+
+    async def delete_preset(self, name: str) -> None:
+        """Delete a preset of the user's own, and let go of it where it is on. UnknownPreset, BadPreset, CannotKeep."""
+        await asyncio.to_thread(self.presets.delete, name)
+        self._presets_changed(lambda poses: poses.drop(name))
+
+    def _presets_changed(self, tell: Callable[[Poses], None]) -> None:
+        for stream in self.streams.values():
+            tell(stream.poses)
+            stream.intake.wake()
+        self.events.happened()
+
     def _keep(self, stream: Stream) -> None:
         """What is not as the config has it is kept, if anything is."""
-        config = self._config.streams[stream.name]
+        config = self.config.streams[stream.name]
         state: dict[str, Any] = {}
         meant = not stream.problem  # else the engine is what was left when its device was lost
-        if meant and stream.engine.name != self._engines.open(config.engine or self._config.engine.name).engine.name:
+        if meant and stream.engine.name != self._engines.open(config.engine or self.config.engine.name).engine.name:
             state["engine"] = stream.engine.name
         if stream.shown.id != self._first[stream.name] and self.gallery.lasts(stream.shown.id):
             state["portrait"] = stream.shown.id
@@ -285,14 +391,9 @@ class Control:
 def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
     """The portrait of each stream; PortraitError if one cannot be used, ConfigError for one that is wanted in two ways."""
     portraits: dict[str, Portrait] = {}
+    check_portraits(config)
     for name, stream in config.streams.items():
         where = f"streams.{name}.portrait"
-        for before in portraits:
-            other = config.streams[before]
-            if stream.portrait == other.portrait and (stream.face, stream.marks) != (other.face, other.marks):
-                raise ConfigError(
-                    f"{where}: also that of '{before}', with another face or other marks; give one of them a copy of the file"
-                )
         try:
             portraits[name] = _portrait_of(stream, faces, config.portraits.ground)
         except (NoFaceError, LandmarksNeeded) as exc:
@@ -302,7 +403,17 @@ def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
     return portraits
 
 
+def check_portraits(config: Config) -> None:
+    """ConfigError if one is wanted in two ways."""
+    for (before, other), (name, stream) in combinations(config.streams.items(), 2):
+        if stream.portrait == other.portrait and (stream.face, stream.marks) != (other.face, other.marks):
+            raise ConfigError(
+                f"streams.{name}.portrait: also that of '{before}', with another face or other marks; "
+                "give one of them a copy of the file"
+            )
+
+
 def _portrait_of(stream: StreamConfig, faces: Faces, ground: Colour) -> Portrait:
     marks = None if stream.marks is None else np.array(stream.marks, np.float32)
-    portrait = load_portrait(stream.portrait, faces, marks, ground)
+    portrait = load_any(stream.portrait, faces, marks, ground)
     return portrait if stream.face is None else portrait.with_face(stream.face)

@@ -14,10 +14,11 @@ LOOK_S = 0.25  # how often streams are looked at: much happens to them that nobo
 
 @dataclass(frozen=True)
 class News:
-    """A stream's state. changed: more of it is new than telemetry."""
+    """A stream's state. changed: more of it is new than telemetry; gone: the stream has been removed, and this was its last."""
 
     state: StreamState
     changed: bool
+    gone: bool = False
 
 
 class Events:
@@ -49,6 +50,12 @@ class Events:
             if self._listeners:
                 for state in self._states():
                     self._tell(state)
+
+    def gone(self, state: StreamState) -> None:
+        """A stream has been removed; its last state."""
+        self._known.pop(state.name, None)
+        for listener in self._listeners:
+            listener.tell(News(state, True, gone=True))
 
     def _tell(self, state: StreamState) -> None:
         steady = state.model_dump(exclude=PASSING)
@@ -84,7 +91,8 @@ class _Listener:
 
     def tell(self, news: News) -> None:
         before = self._waiting.get(news.state.name)
-        self._waiting[news.state.name] = News(news.state, news.changed or (before is not None and before.changed))
+        changed = news.changed or (before is not None and before.changed)
+        self._waiting[news.state.name] = News(news.state, changed, news.gone)
         self.ready.set()
 
     async def next(self) -> list[News]:

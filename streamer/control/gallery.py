@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -20,10 +21,12 @@ from pydantic import BaseModel
 
 from pipeline import malloc, puppetfile
 from pipeline.engine import Engine
+from pipeline.errors import ClipError, PortraitError
 from pipeline.face.canonical import five_points
 from pipeline.face.faces import Faces
 from pipeline.pictures.decode import Decoded, decode
 from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
+from pipeline.puppet.moving import is_moving, moving, told
 
 from ..config import Engine as Limits
 from ..config import Portraits
@@ -34,7 +37,7 @@ from .shelf import Box, Kept, Shelf, thumbnail
 
 log = logging.getLogger(__name__)
 
-MAX_LOADED = 4  # uploads in memory that no stream shows; a large one takes 12 MB
+MAX_LOADED = 4  # uploads in memory that no stream shows; a large one takes 12 MB, and a clip 150: none of those is kept
 MAX_NAME = 80
 MEGA = 1_000_000
 NOT_KEPT = Portraits(keep=False)
@@ -45,8 +48,8 @@ T = TypeVar("T")
 class PortraitInfo(BaseModel):
     """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
     right; face: which of them moves; eyes_shut: in the picture, so that no driver opens them. pictures: 1, or how many
-    pictures of one face a puppet has; label: what its maker wants viewers to be told. uploaded: it can be renamed and
-    deleted."""
+    pictures of one face a puppet has; moves: it is a clip, which goes on while it is driven; label: what its maker wants
+    viewers to be told. uploaded: it can be renamed and deleted."""
 
     id: str
     name: str
@@ -56,6 +59,7 @@ class PortraitInfo(BaseModel):
     face: int
     eyes_shut: bool
     pictures: int
+    moves: bool
     label: str
 
 
@@ -134,17 +138,28 @@ class Gallery:
         self._loaded[key] = about or before, portrait
         self._loaded.move_to_end(key)
         spare = [old for old in self._loaded if old not in self._in_use() and old != key]
-        for old in spare[: max(len(spare) - MAX_LOADED, 0)]:
+        clips = [old for old in spare if self._loaded[old][1].loop is not None]
+        for old in dict.fromkeys([*clips, *spare[: max(len(spare) - MAX_LOADED, 0)]]):
             self._loaded.pop(old)
         return portrait
 
     def put(self, where: str, portrait: Portrait, changed: bool = False) -> str:
         """Take a portrait that the config names, by a bundled one's name or a file's; its id, which tells nobody where the file
         lies. changed: it is not as it would be found again under that name."""
-        key = where if where in bundled_names() else _key_of_own(portrait)
+        key = where if where in bundled_names() or self.has(where) else _key_of_own(portrait)
         if changed or key != where:
             self._own.setdefault(key, portrait)
         return key
+
+    def has(self, key: str) -> bool:
+        """Whether an upload has that id."""
+        return self._shelf.about(key) is not None
+
+    def let_go(self, key: str) -> None:
+        """The config names it no more; a stream that shows it goes on with it."""
+        if key not in bundled_names() and key not in self._in_use():
+            self._own.pop(key, None)
+            self._preparing.forget(key)
 
     async def thumbnail(self, key: str) -> bytes:
         """A small JPEG around the face; UnknownPortrait."""
@@ -155,16 +170,16 @@ class Gallery:
         return await asyncio.to_thread(thumbnail, await self.get(key)) if small is None else small
 
     async def add(self, name: str, data: bytes, marks: list[list[float]] | None, going: Sequence[str] = ()) -> PortraitInfo:
-        """Take an uploaded picture or puppet; PortraitError if it cannot be used, CannotKeep if it cannot be written,
+        """Take an uploaded picture, puppet or clip; PortraitError if it cannot be used, CannotKeep if it cannot be written,
         GalleryFull unless `going` names the ids of those that have to go for it. The same one again changes nothing."""
         points = None if marks is None else np.array(marks, np.float32)
         name = named(name)
         async with self._one_at_a_time:
-            portrait, packed = await self._beside(partial(self._read, name, data, points))
+            portrait, packed, clip = await self._beside(partial(self._read, name, data, points))
             key = _key(portrait, packed, points)
             if self._shelf.about(key) is None:
-                gone = self.room_for(len(packed), going)
-                await asyncio.to_thread(self._shelf.put, key, portrait, packed)
+                gone = self.room_for(len(packed) + len(clip), going)
+                await asyncio.to_thread(self._shelf.put, key, portrait, packed, clip)
                 for old in gone:
                     await self._remove(old)
                 self._preparing.forget(key)
@@ -181,12 +196,15 @@ class Gallery:
         """On the thread of the uploads: those of the others are for what viewers wait for."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes]:
+    def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes, bytes]:
         """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came
-        with that."""
+        with that; and the clip that it is of."""
+        portrait = None if marks is not None else _tidy(_read_clip, name, data, self._faces)
+        if portrait is not None:
+            return portrait, pack_puppet(portrait, puppetfile.About(name, "a clip")), data
         portrait = _tidy(read_portrait, name, data, self._faces, marks, self._config.ground, self._max_pixels)
         about = puppetfile.About(portrait.name, "one picture")
-        return portrait, data if portrait.about is not None else pack_puppet(portrait, about)
+        return portrait, data if portrait.about is not None else pack_puppet(portrait, about), b""
 
     def room_for(self, size: int = 10 * MEGA, going: Sequence[str] = ()) -> list[str]:
         """Which uploads have to go for another of `size` bytes; GalleryFull unless all of them are among `going`."""
@@ -281,6 +299,8 @@ def named(name: str) -> str:
 def _key(portrait: Portrait, packed: bytes, marks: Any) -> str:
     """An id by the content: the same picture has the same one, and another one never has it."""
     content = hashlib.sha256(packed if portrait.about is not None else portrait.image.tobytes())
+    if portrait.loop is not None:
+        content.update(portrait.loop.yuv.tobytes())
     content.update(repr((portrait.image.shape, None if marks is None else marks.tolist())).encode())
     return f"upload-{content.hexdigest()[:16]}"
 
@@ -290,8 +310,24 @@ def _key_of_own(portrait: Portrait) -> str:
     content = hashlib.sha256()
     for image, landmarks in [(portrait.image, portrait.landmarks), *((each.image, each.landmarks) for each in portrait.more)]:
         content.update(image.tobytes() + landmarks.tobytes())
+    if portrait.loop is not None:
+        content.update(portrait.loop.yuv.tobytes())
     word = re.sub("[^a-z0-9]+", "-", Path(portrait.name).stem.lower()).strip("-")
     return f"{word or 'portrait'}-{content.hexdigest()[:8]}"
+
+
+def _read_clip(name: str, data: bytes, faces: Faces) -> Portrait | None:
+    """A clip as portrait; None for anything else."""
+    if puppetfile.is_puppet(data):
+        return None
+    with NamedTemporaryFile(prefix="puppetcast-") as file:
+        file.write(data)
+        file.flush()
+        path = Path(file.name)
+        try:
+            return moving(path, name, faces, told(name)) if is_moving(path) else None
+        except ClipError as exc:
+            raise PortraitError(str(exc).replace(file.name, name)) from exc
 
 
 def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -315,13 +351,13 @@ def _thumbnail_of_bundled(name: str) -> bytes:
 def _of(key: str, portrait: Portrait) -> PortraitInfo:
     return PortraitInfo(
         id=key, name=portrait.title or portrait.name, bundled=key in bundled_names(), uploaded=False, faces=portrait.boxes(),
-        face=portrait.face, eyes_shut=portrait.eyes_shut, pictures=1 + len(portrait.more),
-        label="" if portrait.about is None else portrait.about.label,
+        face=portrait.face, eyes_shut=portrait.eyes_shut, pictures=portrait.pictures,
+        moves=portrait.loop is not None, label="" if portrait.about is None else portrait.about.label,
     )  # fmt: skip
 
 
 def _of_upload(key: str, about: Kept) -> PortraitInfo:
     return PortraitInfo(
         id=key, name=about.name, bundled=False, uploaded=True, faces=about.faces, face=about.face, eyes_shut=about.eyes_shut,
-        pictures=about.pictures, label=about.label,
+        pictures=about.pictures, moves=about.moves, label=about.label,
     )  # fmt: skip

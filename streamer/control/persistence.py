@@ -28,15 +28,23 @@ class Memory:
         if self._path is None or self._kept.get(name, {}) == state:
             return
         self._kept[name] = state
-        part = self._path.with_name(self._path.name + ".part")
+        self._write(self._path)
+
+    def forget(self, name: str) -> None:
+        """Keep nothing of a stream any more."""
+        if self._kept.pop(name, None) and self._path is not None:
+            self._write(self._path)
+
+    def _write(self, path: Path) -> None:
+        part = path.with_name(path.name + ".part")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(self._kept, indent=1), "utf-8")
-            os.replace(part, self._path)
+            os.replace(part, path)
         except OSError as exc:
             with suppress(OSError):
                 part.unlink()
-            log.warning("persistence.file: %s cannot be written (%s); changes are not kept", self._path, exc.strerror or exc)
+            log.warning("persistence.file: %s cannot be written (%s); changes are not kept", path, exc.strerror or exc)
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 SIDES = (1080, 960, 840, 720, 640)  # of pictures, in pixels, where an engine's speed decides
 FIXED = 0.4  # of a frame's time that does not grow with the picture
-MAX_PREPARED = 8  # for each engine; one of the mesh engine's takes some 10 MB, a puppet up to 80 more
+MAX_PREPARED = (
+    8  # for each engine; one of the mesh engine's takes some 10 MB, a puppet up to 80 more, a clip 200: kept while shown
+)
 
 
 class Preparing:
@@ -40,7 +42,8 @@ class Preparing:
         self._prepared.move_to_end(place)
         shown = self._prepared[place]
         spare = [each for each in self._prepared if each[1] not in self._in_use()]
-        for old in spare[: max(len(self._prepared) - MAX_PREPARED, 0)]:
+        clips = [each for each in spare if self._prepared[each].prepared.fps]
+        for old in dict.fromkeys([*clips, *spare[: max(len(self._prepared) - MAX_PREPARED, 0)]]):
             self._prepared.pop(old)
         return shown
 

@@ -1,10 +1,10 @@
-"""What streams do when the config is read anew."""
+"""What streams do when the config changes while they run: read anew, or by request."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,15 @@ from pipeline.face.faces import Faces
 from pipeline.portrait import Portrait
 
 from ..config import Config
-from ..errors import StreamerError
+from ..config import Stream as StreamConfig
+from ..errors import ConfigError, StreamerError
 from ..sources.base import Source
 from ..sources.configured import make_source
 from ..sources.driver import Driver
 from ..stream.stream import Stream
 from .commands import read_change
-from .control import Control, load_portraits
+from .control import Control, check_portraits, load_portraits
+from .gallery import Gallery
 
 log = logging.getLogger(__name__)
 
@@ -29,47 +31,79 @@ ELSEWHERE = PICTURE | {"engine", "sinks", "puppet"}  # the other keys of a strea
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to change, checked. config: as it will be; keys: of it, by stream; portraits, sources: by stream, new ones."""
+    """What is to change, checked. config: as it will be; portraits, sources: by stream, new ones."""
 
     config: Config
-    keys: dict[str, set[str]]
     portraits: dict[str, Portrait]
     sources: dict[str, Source | None]
 
 
-async def planned(config: Config, changed: Collection[str], faces: Faces) -> Plan:
-    """ConfigError, PortraitError or SourceError for what cannot be used; nothing has been changed then."""
+async def planned(control: Control, config: Config, changed: Collection[str], faces: Faces) -> Plan:
+    """changed: keys of the config, such as streams.live.portrait, or streams.live for one that comes. ConfigError,
+    PortraitError or SourceError for what cannot be used; nothing has been changed then."""
+    _check_uploads(config, control.gallery)
+    check_portraits(config)
+    new = {name: stream for name, stream in config.streams.items() if name not in control.streams}
+    control.outputs.check(new)
     keys = {name: {key.split(".")[2] for key in changed if key.startswith(f"streams.{name}.")} for name in config.streams}
-    pictures = {name: stream for name, stream in config.streams.items() if keys[name] & PICTURE}
-    portraits = await asyncio.to_thread(load_portraits, config.model_copy(update={"streams": pictures}), faces)
+    pictures = {name: stream for name, stream in config.streams.items() if name in new or keys[name] & PICTURE}
+    portraits = await _portraits(config, pictures, control.gallery, faces)
     sources: dict[str, Source | None] = {}
     for name, stream in config.streams.items():
-        if keys[name] - ELSEWHERE:
+        if name in new or keys[name] - ELSEWHERE:
             sources[name] = source = make_source(name, stream)
             if source is not None:
                 await asyncio.to_thread(source.check)
-    return Plan(config, keys, portraits, sources)
+    return Plan(config, portraits, sources)
 
 
-async def follow(control: Control, plan: Plan) -> None:
-    """Do it, one stream after the other; what a stream cannot do is logged."""
-    before = control.take(plan.config)
-    for name, stream in control.streams.items():
-        old, new = before.streams[name], plan.config.streams[name]
-        stream.limit(plan.config.budget)
-        change: dict[str, Any] = {
-            key: value for key, value in new.puppet.model_dump(mode="json").items() if value != getattr(old.puppet, key)
-        }
-        if name in plan.portraits:
-            moved = (new.face, new.marks) != (None, None)
-            change["portrait"] = control.put_first(name, plan.portraits[name], moved)
-        if (engine := new.engine or plan.config.engine.name) != (old.engine or before.engine.name):
-            change["engine"] = engine
+def _check_uploads(config: Config, gallery: Gallery) -> None:
+    for name, stream in config.streams.items():
+        if (stream.face, stream.marks) != (None, None) and gallery.has(stream.portrait):
+            raise ConfigError(
+                f"streams.{name}: 'face' and 'marks' are for files; those of an upload are placed in the gallery "
+                f"(PUT /api/portraits/{stream.portrait}/face)"
+            )
+
+
+async def _portraits(config: Config, streams: dict[str, StreamConfig], gallery: Gallery, faces: Faces) -> dict[str, Portrait]:
+    """Each stream's: an upload by its id, or what a config names."""
+    uploads = {name: await gallery.get(stream.portrait) for name, stream in streams.items() if gallery.has(stream.portrait)}
+    rest = {name: stream for name, stream in streams.items() if name not in uploads}
+    return uploads | await asyncio.to_thread(load_portraits, config.model_copy(update={"streams": rest}), faces)
+
+
+async def follow(control: Control, plan: Plan, leave: Callable[[Stream], Coroutine[Any, Any, None]]) -> None:
+    """Do it, one stream after the other; what a stream cannot do is logged. leave: ends a stream's sessions."""
+    for name in [name for name in control.streams if name not in plan.config.streams]:
+        await control.remove(name, leave)
+    there = {name: stream for name, stream in plan.config.streams.items() if name in control.streams}
+    before = control.take(plan.config.model_copy(update={"streams": there}))
+    for name, new in plan.config.streams.items():
         try:
-            if change:
-                await control.apply(name, read_change(change))
+            if name not in there:
+                await control.add(name, new, plan.portraits[name], plan.sources[name])
+                continue
+            control.streams[name].limit(plan.config.budget)
+            await change(control, plan, name, before)
         except (StreamerError, PuppetError) as exc:
             log.error("streams.%s: %s", name, exc)
+
+
+async def change(control: Control, plan: Plan, name: str, before: Config) -> None:
+    """Have a stream do what its config says now. before: the config until now."""
+    old, new, stream = before.streams[name], plan.config.streams[name], control.streams[name]
+    commands: dict[str, Any] = {
+        key: value for key, value in new.puppet.model_dump(mode="json").items() if value != getattr(old.puppet, key)
+    }
+    if name in plan.portraits:
+        commands["portrait"] = control.put_first(name, new, plan.portraits[name])
+    if (engine := new.engine or plan.config.engine.name) != (old.engine or before.engine.name):
+        commands["engine"] = engine
+    try:
+        if commands:
+            await control.apply(name, read_change(commands))
+    finally:
         if name in plan.sources:
             await _drive(stream, plan.sources[name], new.stale_after_s)
 

@@ -19,9 +19,11 @@ import numpy as np
 from PIL import Image as Pillow
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.errors import PortraitError
+from pipeline.errors import ClipError, PortraitError
 from pipeline.face import topology as topo
+from pipeline.loop import Loop
 from pipeline.portrait import Portrait, read_puppet
+from pipeline.puppet.moving import loop_pictures
 
 from ..errors import CannotKeep
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 KEY = re.compile(r"upload-[0-9a-f]{16}")
 PORTRAIT, FACES, ABOUT, THUMBNAIL = "portrait.puppet", "faces.npy", "about.json", "thumbnail.jpg"
+CLIP, FOLLOWED = "clip", "followed.npy"  # as it came, and where the face is in each of its pictures
 SIDE = 192  # pixels of a thumbnail
 MARGIN = 0.45  # of a face's height, around it in its thumbnail
 ABANDONED_S = 3600  # after so long nobody is still writing
@@ -38,7 +41,7 @@ Box = tuple[float, float, float, float]
 
 class Kept(BaseModel):
     """What is known of an upload without loading it. added: Unix time; faces: x, y, width, height as shares of the picture,
-    from left to right; face: which of them moves; puppet: it came as such a file. size: bytes on disk."""
+    from left to right; face: which of them moves; puppet: it came as such a file; moves: as a clip. size: bytes on disk."""
 
     name: str = Field(max_length=80)
     added: float
@@ -48,6 +51,7 @@ class Kept(BaseModel):
     pictures: int = Field(ge=1)
     label: str
     puppet: bool
+    moves: bool = False
     size: int = 0
 
 
@@ -85,12 +89,12 @@ class Shelf:
         except OSError:
             return None
 
-    def put(self, key: str, portrait: Portrait, data: bytes) -> None:
-        """Keep a portrait. data: of its puppet file. CannotKeep."""
+    def put(self, key: str, portrait: Portrait, data: bytes, clip: bytes = b"") -> None:
+        """Keep a portrait. data: of its puppet file; clip: that it is of. CannotKeep."""
         about = Kept(
             name=portrait.name, added=time.time(), faces=portrait.boxes(), face=portrait.face, eyes_shut=portrait.eyes_shut,
-            pictures=1 + len(portrait.more), label="" if portrait.about is None else portrait.about.label,
-            puppet=portrait.about is not None,
+            pictures=portrait.pictures, label="" if portrait.about is None else portrait.about.label,
+            puppet=portrait.about is not None, moves=portrait.loop is not None,
         )  # fmt: skip
         with self._writing(portrait.name):
             folder = self._made()
@@ -100,6 +104,9 @@ class Shelf:
                 (part / PORTRAIT).write_bytes(data)
                 if portrait.others:
                     (part / FACES).write_bytes(_packed(portrait))
+                if portrait.loop is not None:
+                    (part / CLIP).write_bytes(clip)
+                    (part / FOLLOWED).write_bytes(_bytes_of(portrait.loop.landmarks))
                 (part / THUMBNAIL).write_bytes(thumbnail(portrait))
                 (part / ABOUT).write_text(about.model_dump_json(indent=1), "utf-8")
                 if self.about(key) is None:
@@ -124,11 +131,12 @@ class Shelf:
             portrait = read_puppet(about.name, (self._path(key) / PORTRAIT).read_bytes())
             path = self._path(key) / FACES
             others = _faces(path) if path.exists() or len(about.faces) > 1 else ()
-        except (OSError, ValueError) as exc:
+            loop = _loop(self._path(key), about.name) if about.moves else None
+        except (OSError, ValueError, ClipError) as exc:
             log.warning("%s cannot be read (%s)", self._path(key), exc)  # where it lies is not for whoever asks
             raise PortraitError(f"{about.name}: what was kept of it cannot be read; delete it and upload it again") from exc
         portrait = portrait if about.puppet else replace(portrait, about=None)
-        return replace(portrait, others=others).with_face(about.face)
+        return replace(portrait, others=others, loop=loop).with_face(about.face)
 
     def thumbnail(self, key: str) -> bytes | None:
         """A small JPEG around the face; None where it is gone."""
@@ -229,9 +237,21 @@ def _read(path: Path) -> Kept | None:
 
 def _packed(portrait: Portrait) -> bytes:
     """All its faces, as `_faces` reads them."""
+    return _bytes_of(np.stack(portrait.others or (portrait.landmarks,)))
+
+
+def _bytes_of(array: np.ndarray) -> bytes:
     out = io.BytesIO()
-    np.save(out, np.stack(portrait.others or (portrait.landmarks,)))
+    np.save(out, array)
     return out.getvalue()
+
+
+def _loop(folder: Path, name: str) -> Loop:
+    fps, yuv = loop_pictures(folder / CLIP, name)
+    landmarks = np.stack(_faces(folder / FOLLOWED))
+    if len(landmarks) != len(yuv):
+        raise ValueError(f"{CLIP} has {len(yuv)} pictures, and {FOLLOWED} those of {len(landmarks)}")
+    return Loop.of(yuv, landmarks, fps)
 
 
 def _faces(path: Path) -> tuple[np.ndarray, ...]:

@@ -47,8 +47,8 @@ class DriverState(BaseModel):
 
 
 class RecordingState(BaseModel):
-    """The last recording of a stream. file: that is written, or was last, with its whole path for those
-    who may control; detail: why it ended, for them."""
+    """The last recording of a stream. file: that is written, or was last, with its whole path for those who may control the
+    server; detail: why it ended, for those who may control the stream."""
 
     running: bool
     file: str
@@ -86,10 +86,11 @@ class StreamState(BaseModel):
     serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
     width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
-    gallery: how often it was changed since the start. problem: why it is not animated, or not by the engine that it had, in
-    words; stalled: why it stands still, in words; both empty where all is well. still: of the animated frames, those for which
-    nothing had moved, so that they show the picture before again. last_s: of how many
-    seconds there is a copy to save.
+    gallery: how often it was changed since the start. presets: names of those that are on, the oldest first; shapes: what is
+    held by number; preset_changes: how often presets were kept or deleted since the start.
+    problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; both
+    empty where all is well. still: of the animated frames, those for which nothing had moved, so that they show the picture
+    before again. last_s: of how many seconds there is a copy to save.
     """
 
     serial: int
@@ -109,6 +110,9 @@ class StreamState(BaseModel):
     faces: int
     calibration: CalibrationState
     puppet: Puppet
+    presets: list[str]
+    shapes: dict[str, float]
+    preset_changes: int
     sound: bool
     publisher: bool
     demo: bool
@@ -132,12 +136,18 @@ class StreamState(BaseModel):
     stage_p95_ms: float | None
 
     def for_viewers(self) -> Self:
-        """The same without where on this machine recordings lie, which those who may only watch are not to know."""
+        """The same without where on this machine recordings lie, and why one ended."""
+        return self._without("")
+
+    def for_guests(self, folder: Path) -> Self:
+        """The same without where on this machine recordings lie, `folder`: for those who may control this stream alone."""
+        return self._without(self.recording.detail.replace(f"{folder}: ", "") if self.recording else "")
+
+    def _without(self, detail: str) -> Self:
         if self.recording is None:
             return self
-        return self.model_copy(
-            update={"recording": self.recording.model_copy(update={"file": Path(self.recording.file).name, "detail": ""})}
-        )
+        update = {"file": Path(self.recording.file).name, "detail": detail}
+        return self.model_copy(update={"recording": self.recording.model_copy(update=update)})
 
 
 # What says how it goes, and changes all the time; the rest changes when something happens.
@@ -181,8 +191,8 @@ def _source(stream: Stream) -> DriverState | None:
 APART = ("recording", "recent")  # outputs of which there is more to say
 
 
-def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
-    """What `stream` does now. gallery: how often that was changed."""
+def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -> StreamState:
+    """What `stream` does now. gallery, presets: how often those were changed."""
     puppeteer, stats = stream.lane.puppeteer, stream.screen.stats
     age, spent = list(stream.ages_s), list(stats.stage_s)
     encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
@@ -194,7 +204,9 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int) -> StreamState:
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),
-        puppet=stream.puppet, sound=stream.audio.has_sound, publisher=stream.driver is not None,
+        puppet=stream.puppet,
+        presets=stream.poses.presets, shapes=stream.poses.shapes, preset_changes=presets,
+        sound=stream.audio.has_sound, publisher=stream.driver is not None,
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
         recording=_recording(stream, outputs), last_s=_last_s(stream, outputs), outputs=_outputs(stream, outputs),

@@ -13,9 +13,12 @@ from fastapi import Request
 from pipeline.clock import Clock, steady
 
 from ..config import Auth
-from ..errors import TooManyRequests, Unauthorized
+from ..control.control import Control
+from ..control.state import StreamState
+from ..errors import Forbidden, TooManyRequests, Unauthorized, UnknownToken
+from ..sinks.library import recorded_stream
 from .rights import Needs, Of, Right
-from .tokens import EVERYTHING, Grant, Tokens, allowed
+from .tokens import EVERYTHING, Grant, Tokens, allowed, in_words
 
 ADDRESSES = 4096  # of which something is remembered at one time
 WRONG_S = 60.0  # for how long wrong tokens are held against an address
@@ -39,33 +42,45 @@ class Access:
         self.tokens, self._auth = Tokens(auth), auth
 
     def check(self, request: Request, asked: Needs) -> None:
-        """Raise Unauthorized or TooManyRequests."""
+        """Raise Unauthorized, Forbidden or TooManyRequests."""
         if asked.right is not None:
-            request.state.grants = self._grants(request)
-            if not allowed(request.state.grants, asked, request.path_params.get("name")):
-                raise Unauthorized("a token is needed: 'Authorization: Bearer TOKEN'")
+            request.state.grants = grants = self._grants(request)
+            name = request.path_params.get("name")
+            stream = recorded_stream(name or "") if asked.of is Of.RECORDING else name
+            if not allowed(grants, asked, stream):
+                raise Forbidden(f"this token is good for {in_words(grants)}; {asked.in_words(stream)} is needed")
 
     def _grants(self, request: Request) -> list[Grant]:
+        """What the token that came is good for. One that is good always is: guessers may share its address, as all do who come
+        through a proxy that is not known as one."""
         if not self.tokens.wanted:
             return [EVERYTHING]
         token = token_of(request)
         if not token:
-            return []
-        wrong, now = self._wrong[address_of(request)], self._clock()
-        if len(wrong) == wrong.maxlen and now - wrong[0][0] < WRONG_S:  # no token is looked at: it may be the next guess
-            after_s = WRONG_S - (now - wrong[0][0])
-            raise TooManyRequests(f"{len(wrong)} wrong tokens came from this address; try again in {after_s:.0f} s", after_s)
+            raise Unauthorized("a token is needed: 'Authorization: Bearer TOKEN'")
         grants = self.tokens.grants(token)
-        if not grants and hash(token) not in (known for _, known in wrong):
-            wrong.append((now, hash(token)))
+        if not grants:
+            self._note(token, self._wrong[address_of(request)])
+            raise UnknownToken("this token is not known here, or has ended")
         return grants
 
+    def _note(self, token: str, wrong: deque[tuple[float, int]]) -> None:
+        now = self._clock()
+        after_s = WRONG_S - (now - wrong[0][0]) if len(wrong) == wrong.maxlen else 0.0
+        if after_s > 0:
+            raise TooManyRequests(f"{len(wrong)} wrong tokens came from this address; try again in {after_s:.0f} s", after_s)
+        if hash(token) not in (known for _, known in wrong):
+            wrong.append((now, hash(token)))
+
     async def count(self, request: Request) -> None:
-        """Raise TooManyRequests where one address asks for too much of what costs something. A dependency."""
+        """Raise TooManyRequests where one address asks for too much of what costs something; who has a good token is counted by
+        that too, apart from others there. A dependency."""
         if request.method in SAFE:
             return
         most, now = self._auth.requests_per_minute, self._clock()
-        bucket = self._left[address_of(request)]
+        token = token_of(request)
+        known = f" {hash(token)}" if self.tokens.grants(token) else ""
+        bucket = self._left[address_of(request) + known]
         left = min(bucket[0] + (now - bucket[1]) * most / 60, float(most)) - 1
         bucket[:] = max(left, 0.0), now
         if left < 0:
@@ -107,6 +122,14 @@ def address_of(request: Request) -> str:
 def may(request: Request, right: Right, stream: str | None = None) -> bool:
     """Whether whoever sent a request, which `check` has let in, has a right to a stream, or without one to the server."""
     return any(grant.allows(right, Of.STREAM if stream else Of.SERVER, stream) for grant in request.state.grants)
+
+
+def seen(state: StreamState, request: Request, control: Control) -> StreamState:
+    """What of a stream's state is for whoever sent a request that `check` has let in."""
+    if may(request, Right.CONTROL):
+        return state
+    guest = may(request, Right.CONTROL, state.name)
+    return state.for_guests(control.outputs.library.folder) if guest else state.for_viewers()
 
 
 def retry_after(exc: TooManyRequests) -> str:

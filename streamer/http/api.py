@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from ..control.commands import Change
 from ..control.control import Control
 from ..control.state import DeviceState, StreamState
 from ..control.workshop import MAX_CLIP, MakingState
-from .access import may
+from .access import may, seen
 from .rights import ANY, CONTROL, SERVER, STREAM, VIEW, Guarded, Right, needs
 from .seats import Endless
 
@@ -30,24 +31,24 @@ def router(control: Control) -> APIRouter:
     @api.get("/streams", tags=["streams"], summary="The states of all streams")
     @needs(VIEW, ANY)
     async def streams(request: Request) -> list[StreamState]:
-        return [_seen(state, request) for state in control.states() if may(request, Right.VIEW, state.name)]
+        return [seen(state, request, control) for state in control.states() if may(request, Right.VIEW, state.name)]
 
     @api.get("/streams/{name}", tags=["streams"], summary="The state of a stream")
     @needs(VIEW, STREAM)
     async def stream(name: str, request: Request) -> StreamState:
-        return _seen(control.state(name), request)
+        return seen(control.state(name), request, control)
 
     @api.patch("/streams/{name}", tags=["streams"], summary="Command a stream")
     @needs(CONTROL, STREAM)
-    async def change(name: str, change: Change) -> StreamState:  # type: ignore[valid-type]
+    async def change(name: str, change: Change, request: Request) -> StreamState:  # type: ignore[valid-type]
         """Change what is named, between two frames; the state after it comes back."""
-        return await control.apply(name, change)
+        return seen(await control.apply(name, change), request, control)
 
     @api.put("/streams/{name}/background", tags=["streams"], summary="Upload a background: a picture, whose bytes are the body")
     @needs(CONTROL, STREAM, MAX_BYTES, tells_length=True)
     async def put_background(name: str, request: Request) -> StreamState:
         """What the command background: picture shows behind the person, cut to cover the portrait; kept with the portraits."""
-        return await control.put_background(name, await request.body())
+        return seen(await control.put_background(name, await request.body()), request, control)
 
     @api.get(
         "/events", tags=["streams"], summary="States as they change (server-sent events)", response_class=StreamingResponse,
@@ -55,7 +56,8 @@ def router(control: Control) -> APIRouter:
     )  # fmt: skip
     @needs(VIEW, ANY)
     async def events(request: Request) -> Endless:
-        """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state."""
+        """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state.
+        "gone" names a stream that was removed."""
         return Endless(request, _events(control, request), EVENTS)
 
     @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")
@@ -100,13 +102,11 @@ async def _events(control: Control, request: Request) -> AsyncIterator[str]:
     async for news in control.events.listen():
         if not may(request, Right.VIEW, news.state.name):
             continue
+        if news.gone:
+            yield f"event: gone\ndata: {json.dumps({'name': news.state.name})}\n\n"
+            continue
         kind = "state" if news.changed else "telemetry"
-        yield f"event: {kind}\ndata: {_seen(news.state, request).model_dump_json()}\n\n"
-
-
-def _seen(state: StreamState, request: Request) -> StreamState:
-    """What of a state is for whoever asks."""
-    return state if may(request, Right.CONTROL, state.name) else state.for_viewers()
+        yield f"event: {kind}\ndata: {seen(news.state, request, control).model_dump_json()}\n\n"
 
 
 def _made(state: MakingState, request: Request) -> MakingState:

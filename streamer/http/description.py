@@ -9,7 +9,7 @@ from fastapi import FastAPI, Response
 WORDS = {
     "400": "The body cannot be read, or is an offer that cannot be used",
     "401": "A token is missing or wrong",
-    "403": "A page of another site asks",
+    "403": "The token lacks the right, or a page of another site asks",
     "404": "There is none of that name",
     "408": "The body did not come in time",
     "409": "Something else is in the way",
@@ -25,8 +25,8 @@ WORDS = {
     "503": "There is no room now, or nothing to show yet; Retry-After says when to ask again",
     "507": "It cannot be put on the disk",
 }
-# Of every operation; of those that change something, whose path has a name, that take something.
-ALWAYS, CHANGES, NAMED, BODY = ("401", "421", "429"), ("403",), ("404",), ("408", "413", "422")
+# Of every operation; of those whose path has a name, that take something.
+ALWAYS, NAMED, BODY = ("401", "403", "421", "429"), ("404",), ("408", "413", "422")
 OFFERS = ("400", "408", "409", "413", "415", "503")
 # What only some operations answer.
 MORE: dict[str, tuple[str, ...]] = {
@@ -34,10 +34,12 @@ MORE: dict[str, tuple[str, ...]] = {
     "patch /live/{name}/sessions/{session}": ("400", "408", "409", "410", "412", "413", "415", "428"),
     **{f"{method} /live/{{name}}/sessions/{{session}}": ("410",) for method in ("get", "head", "options")},
     "get /live/{name}/snapshot.jpg": ("503",), "head /live/{name}/snapshot.jpg": ("503",),
-    "get /live/{name}/mjpeg": ("503",), "head /live/{name}/mjpeg": ("503",), "get /api/events": ("503",),
+    "get /live/{name}/snapshot.png": ("503",), "get /api/events": ("503",),
+    "get /live/{name}/mjpeg": ("503",), "head /live/{name}/mjpeg": ("503",),
     "patch /api/streams/{name}": ("409", "503"),
     "post /api/portraits": ("400", "409", "503", "507"), "post /api/portraits/preview": ("400", "503"),
     "patch /api/portraits/{key}": ("409", "507"), "put /api/portraits/{key}/face": ("409", "507"),
+    "put /api/presets/{name}": ("409", "507"), "delete /api/presets/{name}": ("422", "507"),
     "post /api/puppets": ("503", "507"), "get /api/recordings/{name}": ("400", "416"),
 }  # fmt: skip
 REST = "Any other refusal"
@@ -48,7 +50,6 @@ PROBLEM = {
         "code": {"type": "string", "description": "The name of the error, for programs."},
     },
 }  # fmt: skip
-SAFE = ("get", "head", "options")
 
 
 def gives(media: str = "", status: int = 200) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def describe(app: FastAPI) -> None:
 def _refusals(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     takes = "requestBody" in operation or "422" in operation["responses"] or method in ("post", "patch")
     known = {"421"} if path == "/healthz" else set(ALWAYS)
-    known |= {*(CHANGES if method not in SAFE else ()), *(NAMED if "{" in path else ()), *(BODY if takes else ())}
+    known |= {*(NAMED if "{" in path else ()), *(BODY if takes else ())}
     known |= set(MORE.get(f"{method} {path}", ()))
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     words = {status: WORDS[status] for status in sorted(known)} | {"default": REST}

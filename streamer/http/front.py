@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
+from ipaddress import ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Request
@@ -16,6 +18,8 @@ from ..config import Config
 from ..errors import ForeignPage, StreamerError, UnknownHost, code
 from .access import SAFE
 from .tokens import is_open
+
+log = logging.getLogger(__name__)
 
 CORS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
@@ -60,12 +64,36 @@ class Hosts:
         return name in self._named
 
 
+class Proxies:
+    """Looks whether requests come through a proxy that is not taken for one, and says so, once."""
+
+    def __init__(self, trusted: list[str]) -> None:
+        self._trusted = [ip_network(each) for each in trusted]
+        self._told = False
+
+    def look(self, request: Request) -> None:
+        """At its headers. uvicorn puts the client that a listed proxy names by X-Forwarded-For in the proxy's place."""
+        given = [header for header in ("x-forwarded-for", "forwarded") if header in request.headers]
+        peer = parsed(request.client.host) if request.client else None
+        if self._told or not given or peer is None or str(peer) in request.headers.get("x-forwarded-for", ""):
+            return
+        self._told = True
+        if any(peer in network for network in self._trusted):
+            log.warning("the proxy %s says by no X-Forwarded-For who asks: all its clients count as one address", peer)
+        else:
+            log.warning(
+                "requests from %s say that they are passed on for others, and count as of that one address: if that is a proxy "
+                "of yours, set http.trusted_proxies: [%s]; this is said once", peer, peer,
+            )  # fmt: skip
+
+
 class Front:
     """Middleware. origins: of other sites whose pages may use this server."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts, origins: list[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts, proxies: Proxies, origins: list[str]) -> None:
         self._app = app
         self._hosts = hosts
+        self._proxies = proxies
         self._origins = set(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +101,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
+        self._proxies.look(request)
         cors = self._cors(request)
 
         async def with_headers(message: Message) -> None:

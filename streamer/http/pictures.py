@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import cv2
 from fastapi import APIRouter, HTTPException, Request, Response
+
+from pipeline.frames import Image
 
 from ..control.control import Control
 from ..sinks.jpeg import BOUNDARY
@@ -11,7 +16,7 @@ from .description import gives
 from .rights import STREAM, VIEW, Guarded, needs
 from .seats import Endless
 
-JPEG = "image/jpeg"
+JPEG, PNG = "image/jpeg", "image/png"
 PARTS = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
 
@@ -43,6 +48,13 @@ def router(control: Control) -> APIRouter:
         data = await control.outputs.feed(shown(name)).snapshot()
         return Response(data, media_type=JPEG, headers={"Cache-Control": "no-store"})
 
+    @api.get("/{name}/snapshot.png", summary="The newest picture, without loss", **gives(PNG))
+    @needs(VIEW, STREAM)
+    async def lossless(name: str) -> Response:
+        frame = shown(name).latest
+        assert frame is not None
+        return Response(await asyncio.to_thread(_png, frame.yuv), media_type=PNG, headers={"Cache-Control": "no-store"})
+
     @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)", **gives(PARTS))
     @needs(VIEW, STREAM)
     async def mjpeg(name: str, request: Request) -> Endless:
@@ -55,3 +67,7 @@ def router(control: Control) -> APIRouter:
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
     return api
+
+
+def _png(yuv: Image) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(yuv, cv2.COLOR_YUV2BGR_I420))[1].tobytes()

@@ -10,27 +10,36 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
-from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field, model_validator
+from starlette.datastructures import FormData, UploadFile
 
 from pipeline.frames import Image
 from pipeline.pictures.decode import MAX_SIDE
 from pipeline.portrait import MOST_BYTES, Portrait, pack_puppet
 from pipeline.puppetfile import SUFFIX, About
 
+from ..control.commands import Given
 from ..control.gallery import MAX_NAME, Gallery, PortraitInfo
+from ..errors import BadCommand
 from .description import gives
 from .rights import ANY, CONTROL, SERVER, VIEW, Guarded, needs
 
 JPEG, ZIP = "image/jpeg", "application/zip"
 FORM_BYTES = 100_000  # of an upload beside the file
+FORM = "multipart/form-data"
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+IN_FORM = {"schema": {"type": "object", "required": ["file"], "properties": {"file": BYTES["schema"]}}}
+TAKES_FILE = {"requestBody": {"required": True, "content": {"application/octet-stream": BYTES, FORM: IN_FORM}}}
+PICTURE = "picture"  # a name for what has none
+Name = Annotated[str, Query(min_length=1, max_length=255)]
 
 
 Point = tuple[float, float]
 Marks = tuple[Point, Point, Point, Point, Point]
 
 
-class FaceChoice(BaseModel):
+class FaceChoice(Given):
     """Which face of a picture moves, counted from the left; or where it lies, placed by hand (see `FacePlace`)."""
 
     face: int | None = None
@@ -50,7 +59,7 @@ class FacePlace(BaseModel):
     marks: Marks
 
 
-class PortraitChange(BaseModel):
+class PortraitChange(Given):
     """What an upload is to be called."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME)
@@ -65,26 +74,40 @@ def router(gallery: Gallery) -> APIRouter:
     async def portraits() -> list[PortraitInfo]:
         return await gallery.infos()
 
-    @api.post("", status_code=201, summary="Upload a portrait: a picture, or a .puppet file")
+    @api.post(
+        "", status_code=201, openapi_extra=TAKES_FILE,
+        summary="Upload a portrait: a picture, a .puppet file, or a clip that goes on moving, whose bytes are the body",
+    )  # fmt: skip
     @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def upload(
-        file: Annotated[UploadFile, File()],
-        marks: Annotated[str | None, Form()] = None,
-        going: Annotated[list[str] | None, Form()] = None,
+        request: Request, name: Name = PICTURE, marks: str | None = None, going: Annotated[list[str] | None, Query()] = None
     ) -> PortraitInfo:
-        """marks: places the face by hand, and wins over what is found: JSON of five [x, y] in pixels of the picture, as it is
-        shown upright: the eye on the left, the eye on the right, the tip of the nose, the left and the right corner of the
-        mouth. going: where the gallery is full, the answer 409 says in "goes" which uploads would go for this one; given
-        here, their ids let them."""
-        data = await file.read(MOST_BYTES + 1)
-        return await gallery.add(file.filename or "picture", data, _marks(marks), going or ())
+        """Or as a form (multipart/form-data): the file as its field "file", and the other parameters as fields of their names.
+        name: what it is called. marks: places the face by hand, and wins over what is found: JSON of five [x, y] in pixels of
+        the picture, as it is shown upright: the eye on the left, the eye on the right, the tip of the nose, the left and the
+        right corner of the mouth. going: where the gallery is full, the answer 409 says in "goes" which uploads would go for
+        this one; given here, their ids let them."""
+        if not _is_form(request):
+            return await gallery.add(name, await request.body(), _marks(marks), going or ())
+        async with request.form() as form:
+            file = _file(form)
+            given = [str(key) for key in form.getlist("going")]
+            return await gallery.add(file.filename or name, await file.read(), _marks(form.get("marks", marks)), given)
 
-    @api.post("/preview", summary="A picture as it is read, as JPEG; nothing is kept of it", **gives(JPEG))
+    @api.post(
+        "/preview", summary="A picture, whose bytes are the body, as it is read, as JPEG; nothing is kept of it",
+        openapi_extra=TAKES_FILE, **gives(JPEG),
+    )  # fmt: skip
     @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
-    async def preview(file: Annotated[UploadFile, File()]) -> Response:
-        """To mark a face in: the header X-Scale tells how many pixels of the JPEG one of the picture is."""
-        data = await file.read(MOST_BYTES + 1)
-        decoded = await gallery.preview(file.filename or "picture", data)
+    async def preview(request: Request, name: Name = PICTURE) -> Response:
+        """To mark a face in: the header X-Scale tells how many pixels of the JPEG one of the picture is. Takes a form, too."""
+        if _is_form(request):
+            async with request.form() as form:
+                file = _file(form)
+                name, data = file.filename or name, await file.read()
+        else:
+            data = await request.body()
+        decoded = await gallery.preview(name, data)
         return Response(
             _jpeg(decoded.image), media_type=JPEG, headers={"X-Scale": str(decoded.scale), "Cache-Control": "no-store"}
         )
@@ -154,10 +177,23 @@ def _cached(jpeg: bytes, request: Request) -> Response:
     return Response(jpeg, media_type=JPEG, headers=headers)
 
 
-def _marks(text: str | None) -> list[list[float]] | None:
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+
+
+def _file(form: FormData) -> UploadFile:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise BadCommand(f"file: a file is expected, with a name ({FORM})")
+    return file
+
+
+def _marks(text: UploadFile | str | None) -> list[list[float]] | None:
     if text is None:
         return None
     try:
+        if not isinstance(text, str):
+            raise TypeError
         marks = [[float(x), float(y)] for x, y in json.loads(text)]
     except (ValueError, TypeError, RecursionError) as exc:
         raise HTTPException(422, "marks: JSON of five [x, y] pairs is expected") from exc

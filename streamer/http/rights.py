@@ -27,15 +27,16 @@ class Right(IntEnum):
 
 
 class Of(Enum):
-    """What the right must be one to: the stream that the path names, any stream, or the whole server."""
+    """What the right must be one to: the stream that the path names, or whose recording it names, any, or the whole server."""
 
     STREAM = "the stream"
+    RECORDING = "the recording's stream"
     ANY = "any stream"
     SERVER = "the server"
 
 
 VIEW, PUBLISH, CONTROL = Right
-STREAM, ANY, SERVER = Of
+STREAM, RECORDING, ANY, SERVER = Of
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class Needs:
     of: Of = Of.SERVER
     max_bytes: int | None = None
     tells_length: bool = False
+
+    def in_words(self, stream: str | None) -> str:
+        """Such as "the right to control stream 'live'"."""
+        assert self.right is not None
+        named = stream is not None and self.of in (Of.STREAM, Of.RECORDING)
+        return f"the right to {self.right.name.lower()} " + (f"stream '{stream:.80}'" if named else self.of.value)
 
 
 def needs(right: Right, of: Of, max_bytes: int | None = None, tells_length: bool = False) -> Callable[[_F], _F]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -18,14 +19,15 @@ from .. import errors
 from ..config import Config
 from ..control.commands import explain
 from ..control.control import Control
+from ..control.roster import Roster
 from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, metrics, phone, pictures, portraits, recordings, whip
+from . import api, last, load, me, metrics, phone, pictures, portraits, presets, recordings, streams, whip
 from .access import Access, retry_after
 from .description import describe
-from .front import Front, Hosts
+from .front import Front, Hosts, Proxies
 from .rights import ANY, SERVER, VIEW, Guarded, free, needs
 from .seats import Seats
 
@@ -37,21 +39,29 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
     errors.UnknownBackground: 404,
+    errors.UnknownPreset: 404,
+    errors.BadPreset: 422,
+    errors.PresetsFull: 409,
     errors.GalleryFull: 409,
     errors.CannotKeep: 507,
     errors.UnknownRecording: 404,
     errors.NothingKept: 409,
     errors.BadCommand: 422,
+    errors.BadBackground: 422,
     errors.BadOffer: 400,
     errors.UnsupportedMedia: 415,
     errors.TooLarge: 413,
     errors.TooSlow: 408,
     errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.TooManyRequests: 429,
     errors.NoRestart: 409,
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
     errors.Overloaded: 503,
+    errors.TooManyStreams: 503,
+    errors.ConfigError: 422,
+    errors.SourceError: 422,
     errors.TooManySessions: 503,
     LandmarksNeeded: 422,
     DeviceLost: 503,
@@ -61,7 +71,7 @@ RETRY_AFTER_S = 10
 Responses = dict[int | str, dict[str, Any]]
 
 
-def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access, config: Config) -> FastAPI:
+def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Access, config: Config, roster: Roster) -> FastAPI:
     """Everything that is served over HTTP."""
     # FastAPI's own pages of documentation load scripts from elsewhere, and its description of the interface asks for no token.
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None, openapi_url=None)
@@ -71,9 +81,13 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
+    app.include_router(streams.router(control, roster))
+    app.include_router(load.router(control, sessions))
     app.include_router(phone.router(control, config))
     app.include_router(portraits.router(control.gallery))
+    app.include_router(presets.router(control))
     app.include_router(recordings.router(control.outputs.library))
+    app.include_router(me.router(control))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
 
@@ -106,11 +120,16 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         response.status_code = 503 if stalled else 200
         return {"status": "stalled" if stalled else "ok"}  # in words only for those who may view: /readyz
 
-    @app.get("/readyz", tags=["health"], summary="Whether every stream has a picture, and a device", responses=unready_too)
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="Whether it has started, and every stream has a picture and a device",
+        responses=unready_too,
+    )
     @needs(VIEW, ANY)
     async def readyz(response: Response) -> dict[str, bool | dict[str, str]]:
         problems = unready(control.streams)
-        ready = bool(control.streams) and not problems
+        ready = control.started and not problems
         response.status_code = 200 if ready else 503
         return {"ready": ready} if ready else {"ready": ready, "problems": problems}
 
@@ -142,9 +161,19 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
         the portrait. A token goes into the address as for the main page, and opens what it has the right to."""
         return FileResponse(folder("web") / "clean.html")
 
+    @app.get("/view", include_in_schema=False)
+    @app.get("/view/", include_in_schema=False)
+    @app.get("/view/{name}/", include_in_schema=False)
+    @free
+    async def view_slash(request: Request, name: str = "live") -> RedirectResponse:
+        """To the page, of the stream that the main page shows unless another is named."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"/view/{quote(name, safe='')}{query}", 307)
+
     describe(app)
     app.mount("/", StaticFiles(directory=folder("web"), html=True))
-    app.add_middleware(Front, hosts=Hosts(config), origins=config.http.allowed_origins)
+    proxies = Proxies(config.http.trusted_proxies)
+    app.add_middleware(Front, hosts=Hosts(config), proxies=proxies, origins=config.http.allowed_origins)
     return app
 
 
@@ -152,7 +181,10 @@ def _handler(status: int):  # type: ignore[no-untyped-def]
     def handle(request: Request, exc: Exception) -> JSONResponse:
         headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
         if isinstance(exc, errors.Unauthorized):
-            headers["WWW-Authenticate"] = "Bearer"
+            # RFC 6750 §3
+            headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if isinstance(exc, errors.UnknownToken) else "Bearer"
+        elif isinstance(exc, errors.Forbidden):
+            headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
         elif isinstance(exc, errors.TooManyRequests):
             headers["Retry-After"] = retry_after(exc)
         more = {"goes": exc.goes} if isinstance(exc, errors.GalleryFull) else {}

@@ -32,7 +32,10 @@ class Grant:
 
     def allows(self, right: Right, of: Of, stream: str | None = None) -> bool:
         """Whether it is enough. stream: which one it is about, of Of.STREAM."""
-        return self.right >= right and (of is Of.ANY or self.stream is None or (of is Of.STREAM and self.stream == stream))
+        return self.right >= right and (of is Of.ANY or self.stream is None or (of is not Of.SERVER and self.stream == stream))
+
+    def __str__(self) -> str:
+        return f"the right to {self.right.name.lower()} " + ("every stream" if self.stream is None else f"stream '{self.stream}'")
 
 
 EVERYTHING = Grant(Right.CONTROL)
@@ -84,6 +87,11 @@ def _signed(key: str, right: str, stream: str, until: int) -> str:
 def allowed(grants: list[Grant], asked: Needs, stream: str | None) -> bool:
     """Whether one of the grants is enough for a route."""
     return asked.right is None or any(grant.allows(asked.right, asked.of, stream) for grant in grants)
+
+
+def in_words(grants: list[Grant]) -> str:
+    """What somebody may do."""
+    return " and ".join(map(str, grants))
 
 
 def is_open(config: Config) -> bool:

@@ -8,12 +8,17 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
+from typing import Any
 
 import h11
 import uvicorn
 from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..addresses import parsed
 from ..config import Config, Http
 from ..errors import ConfigError
 from .lan import lan_addresses
@@ -93,6 +98,26 @@ def _impatient(timeout_s: float) -> type[H11Protocol]:
     return Impatient
 
 
+class ForwardedHost:
+    """Middleware. Of a proxy that is believed and does not keep the Host, X-Forwarded-Host says which name was asked for; whether
+    that is one of the server's is looked at later."""
+
+    def __init__(self, app: Any, trusted: list[str]) -> None:
+        self._app = app
+        self._networks = [ip_network(each) for each in trusted]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" and self._believes(scope) else {}
+        if name := headers.get("x-forwarded-host", "").partition(",")[0].strip():
+            kept = [(key, value) for key, value in scope["headers"] if key != b"host"]
+            scope = {**scope, "headers": [*kept, (b"host", name.encode("latin-1"))]}
+        await self._app(scope, receive, send)
+
+    def _believes(self, scope: Scope) -> bool:
+        address = parsed((scope.get("client") or ("",))[0])
+        return address is not None and any(address in network for network in self._networks)
+
+
 class WebServer(uvicorn.Server):
     """requests_s: how long requests that are being answered have when the server ends. ConfigError for certificate files that
     cannot be used."""
@@ -112,6 +137,8 @@ class WebServer(uvicorn.Server):
         except OSError as exc:  # ssl.SSLError is one
             files = f"{config.tls_certificate}, {config.tls_key}"
             raise ConfigError(f"http: {files}: not usable as certificate and key ({exc.strerror or exc})") from exc
+        if config.trusted_proxies:
+            web.loaded_app = ForwardedHost(web.loaded_app, config.trusted_proxies)
         super().__init__(web)
         self._requests_s = requests_s
 

@@ -5,6 +5,8 @@ A stream always has a picture, if only the still portrait, so WHEP never answers
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -13,7 +15,7 @@ from ..errors import BadOffer, TooLarge, UnknownSession, UnsupportedMedia
 from ..webrtc.ice import IceServers
 from ..webrtc.offer import MAX_BYTES, Kind
 from ..webrtc.sessions import Caller, Sessions
-from .access import Access, address_of, may, token_of
+from .access import Access, address_of, may, seen, token_of
 from .description import gives
 from .rights import CONTROL, PUBLISH, STREAM, VIEW, Guarded, Needs, free, needs
 
@@ -130,7 +132,8 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         if kind == "whip":
             session, description = await sessions.publish(stream, offer, take_over, caller)
         else:
-            commands = control.answer_text if may(request, CONTROL, name) else None
+            told = partial(seen, request=request, control=control)
+            commands = partial(control.answer_text, told=told) if may(request, CONTROL, name) else None
             session, description = await sessions.view(stream, offer, commands, caller, cut_out)
         response = Response(description, status_code=201, media_type=SDP)
         response.headers["Location"] = f"/live/{name}/sessions/{session.id}"

@@ -170,6 +170,10 @@ class _Session:
         due: dict[str, float] = {}
         async for news in self.control.events.listen():
             state = news.state
+            if news.gone:
+                await self._forget(state.name)
+                due.pop(state.name, None)
+                continue
             if news.changed:
                 await self._describe(state)
                 lasting = state.model_dump_json(exclude=set(TELEMETRY))
@@ -189,10 +193,19 @@ class _Session:
             self.described[state.name] = payload
             await self.client.publish(homeassistant.topic(self.config, state.name), payload, qos=1, retain=True)
 
+    async def _forget(self, stream: str) -> None:
+        """An empty retained message lets the broker, and Home Assistant, forget a stream that was removed."""
+        self.described.pop(stream, None)
+        topics = [self.topic(stream, "state")]
+        if self.config.discovery:
+            topics.append(homeassistant.topic(self.config, stream))
+        for topic in topics:
+            await self.client.publish(topic, b"", qos=1, retain=True)
+
     async def show(self) -> None:
         """The picture of each stream, now and then."""
         while True:
-            for name, stream in self.control.streams.items():
+            for name, stream in tuple(self.control.streams.items()):
                 if stream.latest is not None:
                     data = await self.control.outputs.feed(stream).snapshot()
                     await self.client.publish(self.topic(name, "picture"), data, qos=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from .recording import PART, WHOLE, claimed
 log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
+# What `Recording` calls its files: the stream, when it began, and a number where two began in one second.
+NAMED = re.compile(rf"([a-z0-9_-]+)-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d(-\d+)?{re.escape(WHOLE)}")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,12 @@ class RecordingFile:
     name: str
     size: int
     ended: datetime
+
+
+def recorded_stream(name: str) -> str | None:
+    """Of which stream a recording is, by the name of its file; None for a file that somebody else has put there."""
+    parts = NAMED.fullmatch(name)
+    return parts and parts[1]
 
 
 class Library:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.clock import Clock, steady
 
 from ..config import Config
 from ..config import Sink as SinkConfig
+from ..config import Stream as StreamConfig
 from ..errors import ConfigError
 from ..stream.stream import Stream
 from .base import OVER, OutputStatus, Running
@@ -37,14 +39,14 @@ class Outputs:
         self._clock = clock
         own = {"push": self._push, "virtual_camera": self._camera, "virtual_microphone": self._microphone}
         self._makers: dict[str, Maker] = {**own, **makers}
-        self._running: dict[str, list[Running]] = {name: [] for name in config.streams}
+        self._running: defaultdict[str, list[Running]] = defaultdict(list)
         self._feeds: dict[str, JpegFeed] = {}
         kept = config.recording
         self.library = Library(kept.folder, kept.max_total_mb, kept.max_days)
 
-    def check(self) -> None:
-        """ConfigError if an output of the config cannot be."""
-        for name, stream in self.config.streams.items():
+    def check(self, streams: Mapping[str, StreamConfig]) -> None:
+        """ConfigError if an output of these cannot be."""
+        for name, stream in streams.items():
             for k, sink in enumerate(stream.sinks):
                 try:
                     self._made(sink)
@@ -130,6 +132,12 @@ class Outputs:
     def parts(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """What is to be waited for until all has finished, with its name."""
         return [(running.status.name, running.stop(ABORT_S)) for running in self._all()]
+
+    async def end(self, name: str) -> None:
+        """Finish everything of a stream that is being removed, and forget it."""
+        if (feed := self._feeds.pop(name, None)) is not None:
+            feed.close()
+        await asyncio.gather(*(running.stop(ABORT_S) for running in self._running.pop(name, [])))
 
     def _all(self) -> list[Running]:
         return [running for each in self._running.values() for running in each]

@@ -19,10 +19,11 @@ from pipeline.lane import Lane, Screen
 from pipeline.stage import AnimationStage
 
 from ..config import Budget, Puppet
-from ..errors import StreamBusy
+from ..errors import StreamBusy, UnknownStream
 from .admission import Admission
 from .audio import AudioLine
 from .intake import Intake
+from .poses import Poses
 from .stages import Run, Running
 from .status import Drives, Named, Part, Sink, Supervised
 
@@ -60,6 +61,8 @@ class Stream:
         clock: Clock = steady,
     ) -> None:
         self.name = name
+        self.turn = asyncio.Lock()  # of its commands: the second finds the first one done
+        self.removed = False
         self.stage = stage
         self.puppet = puppet
         self.before: str | None = None  # the portrait that was on show before
@@ -80,6 +83,7 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: AnimatedFrame | None = None
+        self.poses = Poses()
         self.audio = AudioLine(self.age_s, clock)
         self.intake = Intake(self.audio.put)
         self.budget = FrameBudget(**limits.model_dump(), clock=clock)
@@ -154,7 +158,7 @@ class Stream:
         return f"no frame could be animated for more than {limit_s:g} s; the log says why"
 
     def _lane(self, puppeteer: Puppeteer) -> Lane:
-        lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock)
+        lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock, self.poses.easing)
         lane.tune(self.puppet.tuning())
         return lane
 
@@ -182,8 +186,14 @@ class Stream:
         self.driver = driver
         self.lane.reset()
 
+    def check_there(self) -> None:
+        """UnknownStream once it is being removed, for whoever had to wait since they looked it up."""
+        if self.removed:
+            raise UnknownStream(f"stream '{self.name}' has just been removed")
+
     def check_claim(self, named: bool = False) -> None:
         """What `claim` raises, for a driver that is not there yet."""
+        self.check_there()
         if self.driver is not None:
             raise StreamBusy(
                 f"stream '{self.name}' already has a publisher; end that one first, or take over (POST …/whip?take_over=true)"

@@ -50,9 +50,9 @@ class _Tries:
 
 
 class Supervisor:
-    """All methods belong to the event loop's thread. turns: a lock for each stream's commands. prepared: a portrait, by its
-    id, for an engine. end: asks the process to end with an exit code. beside: parts of the server that belong to no stream.
-    alive: told again and again while nothing stands still.
+    """All methods belong to the event loop's thread. prepared: a stream's portrait for an engine. end: asks the process to end
+    with an exit code. beside: parts of the server that belong to no stream. alive: told again and again while nothing stands
+    still.
 
     restarts: how often each part was begun anew, by stream ("" for what is common to streams) and name.
     """
@@ -62,7 +62,6 @@ class Supervisor:
         limits: Device,
         engines: Stages,
         streams: Mapping[str, Stream],
-        turns: Mapping[str, asyncio.Lock],
         prepared: Callable[[Engine, Stream], Awaitable[Shown]],
         end: Callable[[int], None],
         beside: Callable[[], Iterable[Part]] = tuple,
@@ -70,7 +69,7 @@ class Supervisor:
         clock: Clock = steady,
     ) -> None:
         self.limits, self._engines, self._streams = limits, engines, streams
-        self._turns, self._prepared = turns, prepared
+        self._prepared = prepared
         self._end, self._beside, self._alive, self._clock = end, beside, alive, clock
         self._done: set[AnimationStage] = set()
         self._leaving: set[asyncio.Task[None]] = set()  # devices that are lost
@@ -94,6 +93,12 @@ class Supervisor:
             for task in (*self._leaving, *(tries.task for tries in self._tries.values())):
                 if task is not None:
                     task.cancel()
+
+    def forget(self, name: str) -> None:
+        """A stream has been removed."""
+        for known in (self._tries, self._troubles, self.restarts):
+            for key in [key for key in known if key[0] == name]:
+                del known[key]
 
     def stalled(self) -> str:
         """What stands still, in words; nothing where all goes on."""
@@ -140,10 +145,12 @@ class Supervisor:
             log.error("%s%s", f"stream '{stream}': " if stream else "", self._troubles[key])
             tries.task = asyncio.create_task(self._restarted(stream, part), name=f"restart of {part.name}")
 
-    async def _restarted(self, stream: str, part: Part) -> None:
+    async def _restarted(self, name: str, part: Part) -> None:
+        stream = self._streams.get(name)
         try:
-            async with self._turns[stream] if stream else nullcontext():
-                await part.restart()
+            async with nullcontext() if stream is None else stream.turn:
+                if not name or (stream is not None and not stream.removed):
+                    await part.restart()
         except Exception:  # it is tried again, more slowly each time
             log.exception("%s could not be begun anew", part.name)
 
@@ -151,8 +158,8 @@ class Supervisor:
         fresh = self._engines.again(stage)
 
         async def go_over(stream: Stream) -> None:
-            async with self._turns[stream.name]:
-                if stream.stage is stage:
+            async with stream.turn:
+                if stream.stage is stage and not stream.removed:
                     await stream.go_over(fresh)
 
         await asyncio.gather(*(go_over(stream) for stream in self._streams.values()))
@@ -169,9 +176,9 @@ class Supervisor:
             log.error("ending with exit code %d (device.on_loss)", EXIT_CODE)
             self._end(EXIT_CODE)
             return
-        for stream in self._streams.values():
-            async with self._turns[stream.name]:
-                if stream.stage is stage:
+        for stream in tuple(self._streams.values()):
+            async with stream.turn:
+                if stream.stage is stage and not stream.removed:
                     await self._tried(stream)
 
     async def _tried(self, stream: Stream) -> None:

@@ -3,7 +3,6 @@ it has viewers."""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline import malloc
@@ -20,12 +19,13 @@ from .tracks import ViewerTrack
 class Broadcasts:
     """All methods belong to the event loop's thread."""
 
-    def __init__(self, config: WebRtc, clock: Clock = steady) -> None:
+    def __init__(self, config: WebRtc, threads: int = 1, clock: Clock = steady) -> None:
+        """threads: for encoders."""
         self._bitrates = Bitrates(config.bitrate_kbps * 1000, config.min_bitrate_kbps * 1000, config.max_bitrate_kbps * 1000)
         self._shared_bitrate = config.shared_bitrate_kbps * 1000
         self._clock = clock
         self._running: dict[tuple[str, str, bool], Broadcast] = {}
-        self._pool = ThreadPoolExecutor(os.cpu_count(), "encoder")
+        self._pool = ThreadPoolExecutor(threads, "encoder")
 
     def join(self, stream: Stream, mime: str, viewer: ViewerTrack, cut_out: bool = False) -> None:
         """Let a viewer have the packets of the stream's encoder for a codec, from a key frame on. cut_out: without the

@@ -112,6 +112,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def free(self) -> int:
+        """How many more there may be."""
+        return max(self._config.max_sessions - len(self._sessions), 0)
+
     async def publish(
         self, stream: Stream, offer: str, take_over: bool = False, caller: Caller = Caller()
     ) -> tuple[Session, str]:
@@ -192,6 +197,10 @@ class Sessions:
         """How many publishers and viewers there are."""
         return Counter({"whip": "publisher", "whep": "viewer"}[s.kind] for s in self._sessions.values())
 
+    async def close_of(self, stream: Stream) -> None:
+        """End those of a stream."""
+        await asyncio.gather(*(self._close(s) for s in list(self._sessions.values()) if s.stream is stream))
+
     async def close_all(self) -> None:
         """End every session."""
         await asyncio.gather(*(self._close(s) for s in list(self._sessions.values())))
@@ -238,6 +247,7 @@ class Sessions:
         if kind == "whip":
             await self._replace(stream, caller)
         self._check_room(caller)
+        stream.check_there()
         return self._open(kind, stream, caller, reach), checked
 
     async def _replace(self, stream: Stream, caller: Caller) -> None:

@@ -148,9 +148,42 @@ def presets_and_others(page: Page, http: httpx.Client) -> None:
         assert page.locator("[data-preset]").all_inner_texts() == ["Natural", "Calm", "Lively", "Face only"]
     page.click("[data-preset=Natural]")
     until_state(http, lambda state: state["puppet"]["region"] == "all")
+    expressions(page, http)
     # The server's truth: what another says is seen here.
     http.patch("/api/streams/live", json={"mouth_gain": 1.5}).raise_for_status()
     expect(page.locator("output[data-for=mouth_gain]")).to_have_text("1.50")
+
+
+def expressions(page: Page, http: httpx.Client) -> None:
+    """A key shows one and lets it go; sliders make another, which is kept with a key, loaded and deleted."""
+    page.locator("#stage").click()
+    page.keyboard.press("1")
+    until_state(http, lambda state: state["presets"] == ["Smile"])
+    expect(page.locator("[data-expression=Smile]")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("0")
+    until_state(http, lambda state: not state["presets"])
+    expect(page.locator("#expressions-off")).to_be_hidden()
+    page.click("#editor summary")
+    page.locator("#pose-brows").press("ArrowRight")
+    until_state(http, lambda state: state["shapes"].get("browInnerUp") == 0.02)
+    page.locator("#pose-brows").press("Delete")
+    until_state(http, lambda state: state["shapes"].get("browInnerUp", 0) == 0)
+    page.locator("#pose-smile").fill("0.5")
+    page.fill("#pose-name", "Grin")
+    page.select_option("#pose-key", "2")
+    page.keyboard.press("Tab")
+    page.locator("#pose-name").press("Enter")
+    expect(page.locator("#pose-said")).to_have_text("Saved as “Grin”.")
+    grin = http.get("/api/presets/Grin").json()
+    assert (grin["shapes"]["mouthSmileLeft"], grin["regions"], grin["mode"], grin["hotkey"]) == (0.5, ["mouth"], "over", 2)
+    page.click("#pose-reset")
+    until_state(http, lambda state: not state["shapes"])
+    page.select_option("#pose-from", "Grin")
+    expect(page.locator("#pose-smile")).to_have_value("0.5")
+    page.click("#pose-delete")
+    page.click("#question-yes")
+    expect(page.locator("[data-expression=Grin]")).to_have_count(0)
+    until_state(http, lambda state: not state["shapes"])
 
 
 def portraits_and_calibration(page: Page, http: httpx.Client) -> None:

@@ -272,19 +272,18 @@ async def test_ice_servers_are_told(model):
 
 
 async def test_tokens(model):
-    """WHIP §4.7, WHEP §4.9: Bearer on every request but preflight; 401 with WWW-Authenticate."""
+    """WHIP §4.7, WHEP §4.9: Bearer on every request but preflight; 401 and 403 with WWW-Authenticate (RFC 6750 §3)."""
     with run_server(auth={"token": "key", "view_token": "look"}) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
             offer, watch = await offer_of("whip"), await offer_of("whep")
-            for headers in (
-                {},
-                {"Authorization": "Bearer wrong"},
-                {"Authorization": "Bearer look"},
-                {"Authorization": "Basic key"},
+            for headers, status, told in (
+                ({}, 401, "Bearer"),
+                ({"Authorization": "Bearer wrong"}, 401, 'Bearer error="invalid_token"'),
+                ({"Authorization": "Bearer look"}, 403, 'Bearer error="insufficient_scope"'),
+                ({"Authorization": "Basic key"}, 401, "Bearer"),
             ):
                 refused = await http.post("/live/live/whip", content=offer, headers={**SDP, **headers})
-                assert refused.status_code == 401
-                assert refused.headers["www-authenticate"] == "Bearer"
+                assert (refused.status_code, refused.headers["www-authenticate"]) == (status, told)
             bearer = {"Authorization": "Bearer key"}
             published = await http.post("/live/live/whip", content=offer, headers={**SDP, **bearer})
             assert published.status_code == 201
@@ -294,7 +293,7 @@ async def test_tokens(model):
                 seen = await http.post(url, content=watch, headers={**SDP, **headers})
                 assert seen.status_code == 201
             assert (await http.get("/api/streams", params={"token": "look"})).status_code == 200
-            assert (await http.patch("/api/streams/live", json={"demo": True}, params={"token": "look"})).status_code == 401
+            assert (await http.patch("/api/streams/live", json={"demo": True}, params={"token": "look"})).status_code == 403
             assert (await http.patch("/api/streams/live", json={"demo": True}, headers=bearer)).status_code == 200
             assert (await http.get("/metrics")).status_code == 401
             for free in ("/healthz", "/docs", "/"):

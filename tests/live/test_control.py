@@ -105,7 +105,15 @@ async def test_one_command_by_every_transport_gives_the_same_state(controlled, t
         assert (await send({"demo": True}))["demo"]
         assert (await send({"recording": False}))["recording"] is None
         assert not (await send({"demo": False}))["publisher"]
+        held = await send({"preset": "Smile", "shapes": {"yaw": 10, "jawOpen": 0}})
+        assert (held["presets"], held["shapes"]) == (["Smile"], {"yaw": 10, "jawOpen": 0})
+        assert (await send({"preset": {"name": "Wink", "on": True}}))["presets"] == ["Smile", "Wink"]
+        assert (await send({"preset": "Smile"}))["presets"] == ["Wink"]
+        back = await send({"clear_shapes": True})
+        assert (back["presets"], back["shapes"]) == ([], {})
         for wrong, code, text in (
+            ({"preset": "Smirk", "mirror": True}, "UnknownPreset", "no preset 'Smirk'; presets: Smile, "),
+            ({"shapes": {"jawOpen": 2}, "mirror": True}, "BadCommand", "shapes: shape 'jawOpen': a number from 0 to 1"),
             ({"pose_gain": 9}, "BadCommand", "pose_gain"),
             ({"pose_gian": 1}, "BadCommand", "pose_gian: unknown; known: portrait"),
             ({"pose_gain": None}, "BadCommand", "pose_gain"),

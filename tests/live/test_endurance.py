@@ -149,7 +149,7 @@ def test_of_every_route_a_stranger_on_another_host_gets_what_the_document_says(t
         f"http: {{host: 0.0.0.0}}\nauth: {{token_file: {token}}}\ndownloads: {{fetch: false}}\nportraits: {{keep: false}}\n"
     )
     parts: Any = SimpleNamespace(gallery=None, outputs=SimpleNamespace(library=None))  # its routes alone are looked at
-    app = create_app(parts, parts, parts, Access(Auth()), Config())
+    app = create_app(parts, parts, parts, Access(Auth()), Config(), parts)
     serve = [sys.executable, "-m", "streamer", "serve", "--config", str(config)]
     try:
         with lossy_link(0.0, 0.0), subprocess.Popen(command(NEAR, *serve), stderr=subprocess.PIPE, text=True) as process:

@@ -485,7 +485,7 @@ def test_a_camera_that_is_stopped_while_it_reconnects_stays_away(page, http):
 
 def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
     watching = httpx.get(f"{server.url}/api/recordings", headers={"Authorization": f"Bearer {VIEW_TOKEN}"})
-    assert watching.status_code == 401, "who may watch now may not see what was recorded"
+    assert watching.status_code == 403, "who may watch now may not see what was recorded"
     page.click("#record")
     page.wait_for_function("/^Stop recording 0:0[1-9]$/.test(document.getElementById('record').textContent)", timeout=60000)
     page.click("#record")

@@ -306,9 +306,9 @@ async def reloaded(file: Path, puppetcast: Puppetcast, http: httpx.AsyncClient) 
     stream = {"portrait": "visitor", "source": "pattern", "puppet": {"pose_gain": 0.5}}
     hang_up(streams={"live": stream, "more": {}}, budget={"window_s": 2, "max_frames": 9})
     await puppetcast.says(
-        "reloaded: budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source "
+        "reloaded: budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source, streams.more "
     )
-    await puppetcast.says("not before a restart: budget.window_s, streams.more ")
+    await puppetcast.says("not before a restart: budget.window_s ")
     state = (await http.get("/api/streams/live")).json()
     assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]["name"]) == ("visitor", 0.5, "test pattern")
     for wrong, words in (
@@ -321,7 +321,8 @@ async def reloaded(file: Path, puppetcast: Puppetcast, http: httpx.AsyncClient) 
     assert (state["portrait"], state["puppet"]["pose_gain"], state["source"]["name"]) == ("visitor", 0.5, "test pattern")
     hang_up(auth={"token": "rule"})
     await puppetcast.says(
-        r"reloaded: auth.token, budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source"
+        r"reloaded: auth.token, budget.max_frames, streams.live.portrait, streams.live.puppet.pose_gain, streams.live.source, "
+        "streams.more"
     )
     assert (await http.get("/api/streams/live")).status_code == 401
     state = (await http.get("/api/streams/live", headers={"Authorization": "Bearer rule"})).json()

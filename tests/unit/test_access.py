@@ -35,7 +35,7 @@ TOKENS = {
     "token": "rule", "view_token": "look", "streams": {"hall": {"token": "hall-rule", "view_token": "hall-look"}, "whep": {}},
 }  # fmt: skip
 STREAMS: dict[str, Any] = {"live": {}, "hall": {}, "whep": {}, "sessions": {}}
-OPEN = {"/healthz", "/docs", "/view/{name}"}
+OPEN = {"/healthz": 200, "/docs": 200, "/view/{name}": 200, "/view": 307, "/view/": 307, "/view/{name}/": 307}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def asked(server):
         config = Config.model_validate(data)
         access = Access(config.auth, clock or ManualTime())
         server.control.supervisor._looked_s = float("inf")  # it does not run: after a few seconds it would count as stalled
-        app = create_app(server.control, server.sessions, server.sessions._ice, access, config)
+        app = create_app(server.control, server.sessions, server.sessions._ice, access, config, server.roster)
         return clients(app, address)
 
     return ask
@@ -77,14 +77,14 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_without_a_token_every_route_but_three_answers_401(server, asked):
+async def test_without_a_token_every_route_but_the_pages_answers_401(server, asked):
     """Those of sessions too, where no such session is; and what is no route is the page's files, which have no secrets."""
     refused = 0
     async with asked() as client:
         for method, path, need in routes(server.http):
             reply = await client.request(method, url(path))
             if path in OPEN:
-                assert (reply.status_code, need.right) == (200, None)
+                assert (reply.status_code, need.right) == (OPEN[path], None)
             else:
                 assert reply.status_code == 401, (method, path)
                 assert reply.headers["www-authenticate"] == "Bearer"
@@ -113,28 +113,35 @@ BOTH = ("live", "hall")
 MAY = {
     "rule": {(right, of, name) for right in Right for of in Of for name in BOTH},
     "look": {(Right.VIEW, of, name) for of in Of for name in BOTH},
-    "hall-rule": {(right, Of.STREAM, "hall") for right in Right} | {(right, Of.ANY, name) for right in Right for name in BOTH},
+    "hall-rule": {(right, of, "hall") for right in Right for of in (Of.STREAM, Of.RECORDING)}
+    | {(right, Of.ANY, name) for right in Right for name in BOTH},
     "hall-look": {(Right.VIEW, Of.STREAM, "hall")} | {(Right.VIEW, Of.ANY, name) for name in BOTH},
 }
 
 
 async def test_what_each_token_may(server, asked):
-    """Every route of every method with every token: 401, or past the door."""
+    """Every route of every method with every token: 403 with what lacks in words, or past the door."""
     async with asked() as client:
         for method, path, need in routes(server.http):
             if need.right is None or path == "/api/events":  # that one would never end
                 continue
             for name, (token, may) in itertools.product(BOTH, MAY.items()):
                 good = (need.right, need.of, name) in may
-                reply = await client.request(method, url(path, name), params={"name": ""}, headers=bearer(token))
-                assert (reply.status_code != 401) == good, (method, path, name, token, reply.text)
+                about = f"{name}-2026-01-02T03-04-05.mp4" if need.of is Of.RECORDING else name
+                reply = await client.request(method, url(path, about), params={"name": ""}, headers=bearer(token))
+                assert (reply.status_code != 403) == good, (method, path, name, token, reply.text)
+                if not good:
+                    assert reply.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
+                    words = f"the right to {need.right.name.lower()} "
+                    words += f"stream '{name}'" if need.of in (Of.STREAM, Of.RECORDING) else need.of.value
+                    assert method == "HEAD" or reply.json()["detail"].endswith(f"; {words} is needed"), reply.text
 
 
 @pytest.mark.parametrize(("method", "url"), [("PATCH", "/api/streams/whep"), ("POST", "/live/sessions/whip")])
 async def test_no_name_of_a_stream_makes_a_right_of_another(asked, method, url):
     async with asked() as client:
         for given in ({"headers": bearer("look")}, {"params": {"token": "look"}}, {"headers": {"Host": "x/?"}}):
-            assert (await client.request(method, url, **given)).status_code in (401, 421)
+            assert (await client.request(method, url, **given)).status_code in (401, 403, 421)
 
 
 async def test_on_a_loopback_address_no_token_is_needed(asked):
@@ -156,23 +163,71 @@ async def test_why_a_puppet_failed_is_not_for_viewers(server, asked, monkeypatch
 
 
 async def test_wrong_tokens_are_counted_by_address(asked):
-    """Ten in a minute, on any path; no more are looked at, be they right; other addresses have nothing to do with it."""
+    """Ten in a minute, on any path; who has a good one is let in all the same, from there too: many may share an address."""
     clock = ManualTime()
     async with asked("192.0.2.7", clock) as guesser:
         paths = ["/api/streams", "/live/live/whep", "/api/recordings", "/metrics"]
         codes = [(await guesser.get(paths[n % 4], headers=bearer(f"guess-{n}"))).status_code for n in range(14)]
         assert codes == [401] * 10 + [429] * 4
-        late = await guesser.get("/api/streams", params={"token": "rule"})
+        late = await guesser.get("/api/streams", params={"token": "rul"})
         assert (late.status_code, late.headers["retry-after"], late.json()["code"]) == (429, "60", "TooManyRequests")
+        for good, path, code in (
+            ("rule", "/api/streams", 200),
+            ("hall-look", "/api/streams", 200),
+            ("look", "/api/recordings", 403),
+        ):
+            for _ in range(15):
+                assert (await guesser.get(path, headers=bearer(good))).status_code == code
         assert (await guesser.get("/api/streams")).status_code == 401, "who has no token guesses none"
         assert (await guesser.get("/healthz")).status_code == 200
         async with another(guesser, "192.0.2.8") as other:
-            assert (await other.get("/api/streams", headers=bearer("look"))).status_code == 200
+            assert (await other.get("/api/streams", headers=bearer("wrong"))).status_code == 401
         clock.sleep(61)
-        assert (await guesser.get("/api/streams", headers=bearer("look"))).status_code == 200
+        assert (await guesser.get("/api/streams", headers=bearer("wrong"))).status_code == 401
 
 
-async def test_a_guess_that_is_not_looked_at_is_refused_later(asked, monkeypatch):
+async def test_tokens_that_are_wrong_over_or_missing_are_told_apart_no_further(asked):
+    """A link that has ended, one that was forged and a guess get the same words; who sent nothing is told to send one."""
+    ours = Tokens(Auth(token="rule"), lambda: 1000.0)
+    ended, good = ours.link(Right.VIEW, "live", 1), Tokens(Auth(token="rule")).link(Right.VIEW, "live", 1)
+    async with asked() as client:
+        told = [await client.get("/api/streams", headers=bearer(token)) for token in (ended, good[:-1] + "_", "guess")]
+        assert {(reply.status_code, reply.text, reply.headers["www-authenticate"]) for reply in told} == {
+            (401, '{"detail":"this token is not known here, or has ended","code":"UnknownToken"}', 'Bearer error="invalid_token"')
+        }
+        nothing = (await client.get("/api/streams")).json()
+        assert nothing == {"detail": "a token is needed: 'Authorization: Bearer TOKEN'", "code": "Unauthorized"}
+
+
+async def test_who_has_no_token_takes_no_requests_from_those_who_have_one(asked):
+    """Where all come from one address, as through a proxy that is not known as one."""
+    async with asked() as client:
+        for _ in range(130):
+            reply = await client.patch("/live/live/sessions/guessed")
+        assert reply.status_code == 429
+        offered = await client.post("/live/live/whep", headers=bearer("look"))
+        assert (offered.status_code, offered.json()["code"]) == (404, "UnknownStream")
+
+
+@pytest.mark.parametrize(
+    ("http", "headers", "told"),
+    [
+        ({}, {"X-Forwarded-For": "203.0.113.5"}, "set http.trusted_proxies: [192.0.2.7]"),
+        ({}, {"Forwarded": "for=203.0.113.5"}, "set http.trusted_proxies: [192.0.2.7]"),
+        ({"trusted_proxies": ["10.0.0.1"]}, {"X-Forwarded-For": "203.0.113.5"}, "set http.trusted_proxies: [192.0.2.7]"),
+        ({"trusted_proxies": ["192.0.2.0/24"]}, {"Forwarded": "for=203.0.113.5"}, "says by no X-Forwarded-For who asks"),
+        ({"trusted_proxies": ["10.0.0.1"]}, {"X-Forwarded-For": "192.0.2.7"}, ""),  # uvicorn has put the client in its place
+        ({}, {}, ""),
+    ],
+)
+async def test_a_proxy_that_is_not_known_as_one_is_told_once(asked, caplog, http, headers, told):
+    async with asked(**http) as client:
+        for _ in range(3):
+            await client.get("/healthz", headers=headers)
+    assert [told in message for message in caplog.messages] == [True] * bool(told)
+
+
+async def test_a_guess_that_is_one_too_many_is_refused_later(asked, monkeypatch):
     """So a guesser who waits for answers leaves the server to its viewers."""
     waits = []
 
@@ -199,14 +254,14 @@ async def test_wrong_tokens_of_ipv6_are_counted_by_network(asked):
             async with another(first, f"2001:db8:0:1::{n:x}:1") as client:
                 assert (await client.get("/metrics", headers=bearer(f"x{n}"))).status_code == 401
         async with another(first, "2001:db8:0:1:ffff::") as same, another(first, "2001:db8:0:2::1") as other:
-            assert (await same.get("/metrics", headers=bearer("rule"))).status_code == 429
-            assert (await other.get("/metrics", headers=bearer("rule"))).status_code == 200
+            assert (await same.get("/metrics", headers=bearer("y"))).status_code == 429
+            assert (await other.get("/metrics", headers=bearer("y"))).status_code == 401
 
 
 async def test_a_good_token_without_the_right_is_no_guess(asked):
     async with asked() as client:
         for _ in range(20):
-            assert (await client.patch("/api/streams/live", json={}, headers=bearer("look"))).status_code == 401
+            assert (await client.patch("/api/streams/live", json={}, headers=bearer("look"))).status_code == 403
         assert (await client.get("/api/streams", headers=bearer("look"))).status_code == 200
 
 
@@ -243,7 +298,7 @@ async def test_what_keeps_phones_out_is_told(phones):
     assert (await phones("http://localhost:8080", host="0.0.0.0")).json()["problem"] == phone.NO_CAMERA
     own = Tokens(Auth(token="rule")).link(Right.CONTROL, "live", 9)
     for token in (own, "look"):
-        assert (await phones("https://localhost", token)).status_code == 401, "a link makes no other that holds longer"
+        assert (await phones("https://localhost", token)).status_code == 403, "a link makes no other that holds longer"
 
 
 def test_links_hold_for_a_stream_a_right_and_a_while():
@@ -270,11 +325,68 @@ async def test_a_link_opens_its_stream(asked):
     link = Tokens(Auth(token="rule")).link(Right.VIEW, "hall", 5)
     async with asked() as client:
         for method, path, code in (
-            ("GET", "/live/hall/whep", 404), ("GET", "/live/live/whep", 401), ("POST", "/live/hall/whip", 401),
-            ("GET", "/api/streams", 200), ("GET", "/api/recordings", 401), ("GET", "/metrics", 401),
+            ("GET", "/live/hall/whep", 404), ("GET", "/live/live/whep", 403), ("POST", "/live/hall/whip", 403),
+            ("GET", "/api/streams", 200), ("GET", "/api/recordings", 403), ("GET", "/metrics", 403),
         ):  # fmt: skip
             reply = await client.request(method, path, params={"token": link})
             assert reply.status_code == code, path
+
+
+@pytest.fixture
+def recorded(server, asked, monkeypatch, tmp_path):
+    """A server with recordings of two streams, one of which has the other's name in its own, and a file of somebody else's."""
+    names = ["hall-2026-01-02T03-04-05.mp4", "hall-2-2026-01-02T03-04-05.mp4", "live-2026-01-02T03-04-05-1.mp4", "hall-own.mp4"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"film")
+    monkeypatch.setattr(server.control.outputs.library, "folder", tmp_path)
+    return asked
+
+
+async def test_a_link_gets_the_recordings_of_its_stream_alone(recorded, tmp_path):
+    """With their names, not where they lie; and begins, plays and deletes them."""
+    link = Tokens(Auth(token="rule")).link(Right.CONTROL, "hall", 5)
+    own = "hall-2026-01-02T03-04-05.mp4"
+    async with recorded() as client:
+        owners = (await client.get("/api/recordings", headers=bearer("rule"))).json()
+        assert {file["path"] for file in owners} == {str(path) for path in tmp_path.iterdir()}
+        [seen] = (await client.get("/api/recordings", headers=bearer(link))).json()
+        assert (seen["name"], seen["path"]) == (own, "")
+        for token in ("look", "hall-look"):
+            assert (await client.get("/api/recordings", headers=bearer(token))).status_code == 403
+        for other in ("hall-2-2026-01-02T03-04-05.mp4", "live-2026-01-02T03-04-05-1.mp4", "hall-own.mp4", "hall"):
+            for method in ("GET", "DELETE"):
+                refused = await client.request(method, f"/api/recordings/{other}", headers=bearer(link))
+                assert refused.status_code == 403, other
+        assert len(list(tmp_path.iterdir())) == 4
+        assert (await client.get(f"/api/recordings/{own}", params={"token": link})).content == b"film"
+        assert (await client.delete(f"/api/recordings/{own}", headers=bearer(link))).status_code == 204
+        assert not (tmp_path / own).exists()
+
+
+async def test_who_asks_is_told_what_he_may(server, asked, monkeypatch):
+    for name in BOTH:
+        monkeypatch.setitem(server.control.streams, name, object())  # only its name is looked at
+    link = Tokens(Auth(token="rule")).link(Right.PUBLISH, "hall", 5)
+    async with asked() as client:
+        for token, of_server, streams in (
+            ("rule", "control", {"live": "control", "hall": "control"}), ("look", "view", {"live": "view", "hall": "view"}),
+            (link, "none", {"hall": "publish"}), ("hall-rule", "none", {"hall": "control"}),
+        ):  # fmt: skip
+            assert (await client.get("/api/me", headers=bearer(token))).json() == {"server": of_server, "streams": streams}
+    async with asked(auth={}) as client:
+        assert (await client.get("/api/me")).json()["server"] == "control"
+
+
+async def test_a_slash_leads_to_the_picture(asked):
+    async with asked() as client:
+        for path, page in (
+            ("/view/", "/view/live"),
+            ("/view", "/view/live"),
+            ("/view/hall/?background=picture", "/view/hall?background=picture"),
+        ):
+            moved = await client.get(path)
+            assert (moved.status_code, moved.headers["location"]) == (307, page)
+            assert "clean.js" in (await client.get(moved.headers["location"])).text
 
 
 def test_tokens_are_compared_in_the_same_time_whatever_is_given(monkeypatch):
@@ -448,6 +560,48 @@ def test_no_proxy_is_believed_by_default():
     trusting = config.model_copy(update={"trusted_proxies": ["10.0.0.0/24"]})
     web = WebServer(None, 1, trusting).config  # type: ignore[arg-type]
     assert (web.proxy_headers, web.forwarded_allow_ips) == (True, ["10.0.0.0/24"])
+
+
+def proxied(app: Any, **forwarded: str) -> Any:
+    """A proxy at 10.0.0.2: it asks with a Host of its own, and appends to what says for whom."""
+
+    async def proxy(scope: Any, receive: Any, send: Any) -> None:
+        client, host = scope["client"][0], dict(scope["headers"])[b"host"].decode()
+        kept = [(key, value) for key, value in scope["headers"] if key not in (b"host", b"x-forwarded-host")]
+        added = {"host": "127.0.0.1:8080", "x-forwarded-for": client, "x-forwarded-proto": "https", "x-forwarded-host": host}
+        headers = [*kept, *((key.encode(), value.encode()) for key, value in (added | forwarded).items())]
+        await app({**scope, "client": ("10.0.0.2", 5), "scheme": "http", "headers": headers}, receive, send)
+
+    return proxy
+
+
+async def test_behind_a_proxy_everybody_is_who_they_are(server, asked):
+    """It does not keep the Host: who is limited, and what a page is of, is the client's all the same."""
+    public = {"Origin": "https://puppet.example", "Host": "puppet.example"} | bearer("rule")
+    http = {"names": ["puppet.example"], "trusted_proxies": ["10.0.0.0/24"]}
+    async with asked(auth=TOKENS | {"requests_per_minute": 2}, **http) as inner:
+        app = proxied(WebServer(inner._transport.app, 1, Config.model_validate({"http": http}).http).config.loaded_app)
+        one, other, spoofing = (clients(app, address) for address in ("192.0.2.7", "192.0.2.8", "192.0.2.9"))
+        spoofing.headers["X-Forwarded-For"] = "192.0.2.7"
+        codes = [(await one.post("/live/live/whip", headers=public)).status_code for _ in range(3)]
+        assert codes == [404, 404, 429]
+        assert (await other.post("/live/live/whip", headers=public)).status_code == 404, "not held against others"
+        assert (await spoofing.post("/live/live/whip", headers=public)).status_code == 404, "who says to be another is not"
+        foreign = await other.post("/live/live/whip", headers=public | {"Origin": "https://evil.example"})
+        assert foreign.json()["code"] == "ForeignPage"
+        lured = await other.get("/readyz", headers={"Host": "evil.example"})
+        assert (lured.status_code, lured.json()["code"]) == (421, "UnknownHost")
+
+
+async def test_a_phones_link_through_a_proxy_is_the_public_address(phones, asked):
+    http = {"names": ["puppet.example"], "trusted_proxies": ["10.0.0.2"]}
+    async with asked(**http) as inner:
+        web = WebServer(inner._transport.app, 1, Config.model_validate({"http": http}).http)
+        client = clients(proxied(web.config.loaded_app), "192.0.2.7")
+        reply = await client.post("/api/streams/live/phone", headers=bearer("rule") | {"Host": "puppet.example"})
+        assert [link["url"].partition("/?")[0] for link in reply.json()["links"]] == ["https://puppet.example"]
+        stranger = proxied(web.config.loaded_app, **{"x-forwarded-host": "evil.example"})
+        assert (await clients(stranger, "192.0.2.7").get("/healthz")).status_code == 421
 
 
 def test_the_token_command(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from pipeline.errors import PortraitError
 from pipeline.pictures.decode import decode_picture
@@ -19,6 +20,7 @@ from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.control.commands import read_change
 from streamer.errors import BadCommand, ConfigError
+from streamer.http.portraits import FaceChoice
 
 from ..conftest import ROOT, run_server
 
@@ -147,9 +149,32 @@ def test_keys_that_a_merge_repeats_are_not_given_twice(tmp_path):
     assert [stream.fps for stream in load_config(path).streams.values()] == [10, 20]
 
 
-def test_a_command_takes_no_switch_for_a_number():
-    with pytest.raises(BadCommand, match=r"^pose_gain: a number is expected, such as 1, not true or false \(given: true\)$"):
-        read_change({"pose_gain": True})
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"pose_gain": True}, "pose_gain: a number is expected, such as 1, not true or false (given: true)"),
+        ({"pose_gain": "1"}, 'pose_gain: a number is expected (given: "1")'),
+        ({"max_fps": "24"}, 'max_fps: a whole number is expected (given: "24")'),
+        ({"recording": "yes"}, 'recording: true or false is expected (given: "yes")'),
+        ({"mirror": 1}, "mirror: true or false is expected (given: 1)"),
+        ({"calibrate": False}, "calibrate: true is expected (given: false)"),
+        ({"region": None, "smoothing": [None, True]}, "smoothing: a number is expected (given: [null, true])"),
+        ({"region": "nose"}, 'region: "all", "exp", "pose", "lip" or "eyes" is expected (given: "nose")'),
+    ],
+)
+def test_a_command_takes_nothing_for_something_else_and_says_so_as_json_does(change, told):
+    with pytest.raises(BadCommand) as refused:
+        read_change(change)
+    assert str(refused.value) == told
+
+
+def test_numbers_and_lists_are_taken_as_json_has_them():
+    assert read_change({"max_fps": 24.0, "pose_gain": 1, "max_age_ms": None}).model_dump(exclude_unset=True) == {
+        "max_fps": 24, "pose_gain": 1.0, "max_age_ms": None,
+    }  # fmt: skip
+    assert FaceChoice.model_validate({"marks": [[0, 0.5]] * 5}).marks == ((0.0, 0.5),) * 5
+    with pytest.raises(ValidationError, match="a valid number"):
+        FaceChoice.model_validate({"marks": [[0, "0.5"]] * 5})
 
 
 @pytest.mark.parametrize(
@@ -186,10 +211,12 @@ def test_http(model):
             (http.post("/api/portraits", files=upload), 422,
              "wall.png: no face found; use a picture that shows one face from the front"),
             (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, f"a.txt: not a {TAKEN} picture"),
-            (http.post("/api/portraits", data={"file": "text"}), 422,
+            (http.post("/api/portraits", content=b"text", params={"name": "b.txt"}), 422, f"b.txt: not a {TAKEN} picture"),
+            (http.put("/api/streams/live/background", content=b"text"), 422, f"background: not a {TAKEN} picture"),
+            (http.post("/api/portraits", files={"film": ("a.png", b"text")}), 422,
              "file: a file is expected, with a name (multipart/form-data)"),
             (http.patch("/api/streams/live", content=b"<a/>"), 422,
-             "command: an object is expected, as JSON with 'Content-Type: application/json' (given: \"b'<a/>'\")"),
+             "command: an object is expected, as JSON with 'Content-Type: application/json' (given: \"<a/>\")"),
             (http.patch("/api/streams/live", json={"calibrate": True}, headers={"Origin": "http://evil.test"}), 403,
              "requests from http://evil.test are not allowed; see http.allowed_origins"),
         ]  # fmt: skip

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import PortraitError
 from pipeline.face.motion import rest
 from pipeline.fade import FADE_S, Fade
 from pipeline.frames import Image, opaque, planar, stacked, yuv_planes
@@ -23,7 +22,7 @@ from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import bundled
 from streamer.config import ORIGINAL, PICTURE, Portraits
 from streamer.control.backgrounds import Backgrounds, covering
-from streamer.errors import CannotKeep, UnknownBackground
+from streamer.errors import BadBackground, CannotKeep, UnknownBackground
 from streamer.stream.stream import Shown
 
 from ..fakes import FakePrepared
@@ -157,7 +156,7 @@ def test_what_is_no_background_changes_nothing(kept, tmp_path):
     backgrounds = kept()
     backgrounds.put("live", file_of(90))
     before = backgrounds.get("live")
-    with pytest.raises(PortraitError, match=r"^background: not a JPEG"):
+    with pytest.raises(BadBackground, match=r"^background: not a JPEG"):
         backgrounds.put("live", b"nonsense")
     assert backgrounds.get("live") == before
     assert [path.name for path in (tmp_path / "backgrounds").iterdir()] == ["live.jpg"]

@@ -27,7 +27,7 @@ from pipeline.follow.framing import View
 from pipeline.follow.smoothing import OneEuroFilter, RotationFilter, ratio
 from pipeline.follow.tuning import Region, Tuning
 from pipeline.frames import Driving, Image, planar
-from pipeline.liveportrait import build
+from pipeline.liveportrait import build, editor
 from pipeline.liveportrait.columns import HOLD, WIDTH, WIDTHS, Columns, columns_of, named, numbers
 from pipeline.liveportrait.compose import STATE, TURN, compose, filtered, flat, unflat
 from pipeline.liveportrait.crop import SIDE, SOURCE, FaceBox, mask_in_picture, mesh_box
@@ -143,7 +143,7 @@ def columns(batch: int = 1, tuning: Tuning = Tuning(), **others: float | list[fl
 
 
 def test_every_column_has_a_place_of_its_own():
-    assert WIDTH == 24
+    assert WIDTH == 24 + editor.WIDTH
     seen = Seen(FaceBox(np.zeros(2), 1.0, 0.0), np.array([0.1, 0.2, 0.3], np.float32), None, 0.4, True, 0.5)
     read = named(torch.tensor([numbers(columns_of(seen, Tuning(pose_gain=0.6), list(range(6)), 7))]))
     assert tuple(part.shape[1] for part in read) == WIDTHS

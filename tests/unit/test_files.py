@@ -19,9 +19,9 @@ from PIL import ImageSequence
 
 from pipeline.errors import OutputError, PuppetError
 from pipeline.offline.animate import animate
-from pipeline.offline.batch import Job, jobs_of
+from pipeline.offline.batch import Beside, Job, beside, jobs_of
 from pipeline.offline.drivers import Step, at_rate
-from pipeline.offline.formats import numbered, parse_size, rate_of
+from pipeline.offline.formats import check_size, numbered, parse_size, rate_of
 from pipeline.offline.mux import Output, Result, write_clip
 from pipeline.portrait import bundled
 from streamer.cli.files import Kind, plan, read_standard_input, run_all, standard_streams, write_standard_output
@@ -149,9 +149,15 @@ def test_size(wanted: tuple[int, int], size: tuple[int, int], tmp_path: Path) ->
 def test_sizes_and_rates_that_cannot_be() -> None:
     assert parse_size("1280x720") == (1280, 720)
     assert parse_size("480") == (480, 0)
-    for text in ("", "x", "12x", "7x8", "641x480", "480.5", "-480", "100000"):
+    for text in ("", "x", "12x", "7x8", "480.5", "-480", "100000"):
         with pytest.raises(ValueError, match=f"'{text}': "):
             parse_size(text)
+    for odd in ("x.gif", "x.webp", "x.png"):
+        check_size(Path(odd), (333, 0))
+    for even in ("x.mp4", "x.mov", "x.webm"):
+        check_size(Path(even), (334, 0))
+        with pytest.raises(PuppetError, match=rf"--size: 333 pixels; sides of {even[1:]} are even: 332 or 334"):
+            check_size(Path(even), (480, 333))
     with pytest.raises(PuppetError, match=r"--fps 60: \.gif shows more than 0 and up to 50 pictures a second"):
         rate_of(Path("x.gif"), Fraction(30), Fraction(60))
     assert rate_of(Path("x.gif"), Fraction(60), None) == 30
@@ -168,7 +174,12 @@ def test_a_file_for_each_driver(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     Pillow.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "face.png")
     outs = [job.out.name for job in jobs_of([tmp_path], Path("out"), ".gif", still=True)]
-    assert outs == ["a.mov.gif", "a.mp4.gif", "b.gif", "face.png", "text.gif"]
+    assert outs == ["a.mov.gif", "a.mp4.gif", "b.gif", "face.png"]
+    (tmp_path / "more").mkdir()
+    left = beside([tmp_path, tmp_path / "b.mp4"])
+    assert left.folders == (tmp_path / "more",)
+    [told] = left.files
+    assert told.startswith(f"{tmp_path / 'text.txt'}: not a clip that can be read")
     with pytest.raises(PuppetError, match=r"out/b\.mp4: two drivers of one name"):
         jobs_of([tmp_path / "b.mp4", tmp_path / "b.mp4"], Path("out"), "", still=True)
 
@@ -194,6 +205,19 @@ def test_what_fails_among_many_is_told_at_the_end(tmp_path: Path, capsys: pytest
     assert said[-1].endswith("2 of 4 drivers animated")
 
 
+def test_what_is_no_driver_is_told_and_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left = Beside((Path("clips/more"),), ("clips/notes.txt: no clip",))
+    done = Result(1, 1, "fake")
+    with pytest.raises(typer.Exit) as ended:
+        run_all([Job(Path("a.mp4"), Path("out/a.gif"))], lambda *_: None, lambda *_: done, lambda *_: None, tmp_path, left)
+    assert ended.value.exit_code == 1
+    assert [line for line in capsys.readouterr().err.splitlines() if line][-3:] == [
+        "clips/more: a folder within a folder, passed over; name it to animate what is in it",
+        "error: clips/notes.txt: no clip",
+        "out: 1 of 1 drivers animated",
+    ]
+
+
 def test_a_full_disk_ends_all_of_them(tmp_path: Path) -> None:
     def run(job: Job, progress: Any) -> Result:
         raise OutputError("full")
@@ -216,6 +240,8 @@ def test_standard_input_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert got.buffer.getvalue() == b"a puppet"  # type: ignore[attr-defined]
     assert job.out.suffix == ".webm"
     assert not folder.exists()
+    with pytest.raises(PuppetError, match=r"^standard output: full$"), standard_streams() as folder:
+        raise PuppetError(f"{folder / 'standard output.webm'}: full")
     with pytest.raises(PuppetError, match=r"^standard input: no clip"), standard_streams() as folder:
         raise PuppetError(f"{folder / 'standard input'}: no clip")
 

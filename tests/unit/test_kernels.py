@@ -6,12 +6,10 @@ Triton comes with the PyTorch for CUDA; where it is not, this is skipped.
 from __future__ import annotations
 
 import importlib
-import os
 
 import pytest
 import torch
 
-os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined
 triton = pytest.importorskip("triton", reason="Triton is not here; it comes with the PyTorch for CUDA")
 pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")  # 3.9 announces what 3.10 will do
 

@@ -17,8 +17,8 @@ RANKS = {
     "pipeline": {
         "runners": 10, "offline": 9, "lane": 9, "puppet": 8, "stage": 8, "engine": 7, "mesh": 6, "liveportrait": 6,
         "follow": 5, "portrait": 5, "puppetfile": 4, "pictures": 3, "face": 3, "fade": 6, "clips": 3, "wheel": 2, "models": 1,
-        "frames": 1, "media": 2,
-        "outfile": 1, "budget": 1, "clock": 0, "heartbeat": 1, "malloc": 1, "threads": 1, "portraits": 0, "errors": 0,
+        "frames": 1, "media": 2, "shapes": 4,
+        "outfile": 1, "budget": 1, "clock": 0, "cores": 0, "heartbeat": 1, "malloc": 1, "threads": 1, "portraits": 0, "errors": 0,
     },
     "streamer": {
         "__main__": 9, "cli": 8, "app": 7, "http": 6, "mqtt": 6, "webrtc": 5, "control": 4, "sinks": 3, "sources": 3,

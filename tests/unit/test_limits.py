@@ -304,6 +304,8 @@ class Nobody:
 
     def release(self, driver: object) -> None: ...
 
+    def check_there(self) -> None: ...
+
 
 NOBODY = Nobody()
 

@@ -18,7 +18,7 @@ from bench.similarity import psnr, ssim
 from pipeline import models
 from pipeline.clips import open_clip, timed
 from pipeline.engine import choose, open_engine
-from pipeline.errors import ClipError, ModelError, PuppetError
+from pipeline.errors import ClipError, ModelError, PortraitError, PuppetError
 from pipeline.face.faces import faces_by
 from pipeline.face.mediapipe import find_landmarks
 from pipeline.follow.neutral import FaceState
@@ -31,6 +31,7 @@ from pipeline.liveportrait.follow import mean_motion
 from pipeline.liveportrait.motion import FaceMotion, rotation
 from pipeline.liveportrait.options import MotionOptions, Precision, Settings
 from pipeline.liveportrait.paste import to_bytes
+from pipeline.loop import Loop
 from pipeline.offline.animate import animate
 from pipeline.offline.mux import Output, Sound
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled, load_portrait, read_picture
@@ -108,6 +109,12 @@ def test_quality_measures_agree_with_another_implementation():
     assert psnr(a, b) == pytest.approx(skimage.peak_signal_noise_ratio(a, b), abs=1e-6)
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     assert ssim(a, b) == pytest.approx(skimage.structural_similarity(a, b, channel_axis=2, **options), abs=1e-3)
+
+
+def test_a_clip_as_portrait_is_refused_and_told_where_it_moves(engine) -> None:
+    clip = replace(bundled("astronaut"), loop=Loop(np.zeros((1, 3, 2), np.uint8), np.zeros((1, 478, 3), np.float32), 25.0, True))
+    with pytest.raises(PortraitError, match="a clip as portrait moves live with the engine mesh alone; choose that engine"):
+        engine.prepare(clip, 512, 512)
 
 
 @pytest.fixture(scope="module")

@@ -274,7 +274,7 @@ def test_outputs_of_every_kind_are_checked_before_anything_runs() -> None:
         return WhipPush(broadcasts, ice, sink.target, sink.token)
 
     with pytest.raises(ConfigError, match="must begin with http://") as caught:
-        Outputs(config, {"whip": whip}).check()
+        Outputs(config, {"whip": whip}).check(config.streams)
     assert "hidden" not in str(caught.value)
 
 

@@ -22,10 +22,10 @@ from pipeline.follow.neutral import FaceState
 from pipeline.frames import AnimatedFrame, Image, planar
 from pipeline.lane import FADE_STEP_S, REST_AFTER_S, Lane, Screen
 from pipeline.runners import StageThread
-from pipeline.stage import SLOWER, AnimationStage, Turn, Work
+from pipeline.stage import SLOWER, AnimationStage, Cost, Turn, Work
 from streamer.config import Device
 from streamer.errors import Overloaded
-from streamer.stream.admission import Admission
+from streamer.stream.admission import Admission, fps_each, refusal
 from streamer.stream.intake import Intake
 from streamer.stream.stages import Stages
 
@@ -343,6 +343,35 @@ def test_a_stream_that_would_slow_the_others_down_is_refused() -> None:
     admission.check(stage)
 
 
+@pytest.mark.parametrize(
+    ("driven", "fps", "free", "why"),
+    [
+        (0, 60, 1.0, "60 frames per second would take 1.80 of what animates, and 1.00 is free"),
+        (0, 30, 0.9, ""),
+        (1, 15, 0.5, ""),
+        (1, 15, 0.4, "15 frames per second would take 0.45 of what animates, and 0.40 is free"),
+        (2, 0, 0.0, "one more driven stream would leave each of the 3 with 10.0 frames per second; device.min_fps promises 12"),
+        (4, 0, 1.0, "4 streams are driven already, the limit (device.max_streams)"),
+    ],
+)
+def test_admission_is_a_question(driven, fps, free, why) -> None:
+    limits = Device(min_fps=12, max_streams=4, cores=2, max_busy=0.9)
+    assert refusal(driven, Cost(0.03, 0.05), limits, fps, free) == why
+    assert refusal(0, None, limits, fps) == "", "nothing is known yet"
+
+
+def test_a_lane_costs_what_its_own_frames_take() -> None:
+    stage, engine, _, log = staged(seconds=0.01)
+    turns = {name: Turn() for name in "ab"}
+    for name, seconds in (("a", 0.01), ("b", 0.05)):
+        engine.seconds = seconds
+        stage.offer(log.work(name, turns[name]))
+        stage.step(stage.take())
+    costs = [stage.cost(turn) for turn in turns.values()]
+    assert [cost and cost.device_s for cost in costs] == pytest.approx([0.01, 0.05])
+    assert (stage.cost(Turn()) or costs[0]).device_s == pytest.approx(0.03), "one that has not begun: as they all"
+
+
 def test_more_drivers_than_the_limit_are_refused() -> None:
     stage, *_ = staged()
     streams = {name: Driven(stage, "camera") for name in "abcd"} | {"e": Driven(stage)}
@@ -357,7 +386,7 @@ def test_an_engine_that_overlaps_is_limited_by_the_device_alone() -> None:
     stage.offer(log.work("a", Turn()))
     stage.step(stage.take())
     stage.step([])
-    assert stage.fps(3, 0.9) == pytest.approx(0.9 / 0.03)
+    assert fps_each(3, stage.cost(), Device(max_busy=0.9, cores=2)) == pytest.approx(0.9 / 0.03)
 
 
 @virtual
@@ -438,6 +467,17 @@ def test_a_lane_at_rest_shows_the_portrait_and_waits_for_nothing_else() -> None:
     assert rig.levels == [REST]
     assert rig.lane.wait_s is None
     assert rig.lane.face is FaceState.NO_FACE
+
+
+def test_a_portrait_that_moves_goes_on_while_nobody_drives_and_after() -> None:
+    rig = Rig()
+    rig.screen.prepared.fps = 16.0  # type: ignore[misc]
+    rig.drive(1.0, None)
+    assert len(rig.shown) == pytest.approx(17, abs=1)
+    rig.drive(0.5, lambda s: 100)
+    driven = len(rig.shown)
+    rig.drive(REST_AFTER_S + FADE_S + 1.0, None)
+    assert len(rig.shown) - driven > 16
 
 
 def test_pictures_are_numbered_and_as_old_as_their_drivers() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from configparser import ConfigParser
 from contextlib import asynccontextmanager
@@ -80,13 +79,13 @@ class House:
                 stream.intake.put(camera_frame(100, self.time()))
 
 
-CONTROL: Any = SimpleNamespace(gallery=None, outputs=SimpleNamespace(library=None))
+CONTROL: Any = SimpleNamespace(started=True, gallery=None, outputs=SimpleNamespace(library=None))
 
 
 @cache
 def app() -> FastAPI:
     nobody: Any = None
-    return create_app(CONTROL, nobody, nobody, Access(Auth()), Config())
+    return create_app(CONTROL, nobody, nobody, Access(Auth()), Config(), nobody)
 
 
 async def ready(house: House, path: str = "/readyz") -> tuple[int, object]:
@@ -120,8 +119,7 @@ async def housed(on_loss: Literal["mesh", "exit"] = "mesh", unfit: str = "") -> 
         return Shown(stream.shown.id, FakePrepared(stream.shown.id))
 
     codes: list[int] = []
-    turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-    supervisor = Supervisor(limits, stages, streams, turns, prepared, codes.append, clock=time, alive=lambda: house.alive())
+    supervisor = Supervisor(limits, stages, streams, prepared, codes.append, clock=time, alive=lambda: house.alive())
     house = House(time, stages, engines["liveportrait"], streams, admission, codes, supervisor)
     watching = asyncio.create_task(supervisor.run())
     await house.drive(1)
