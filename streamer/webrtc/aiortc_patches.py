@@ -78,6 +78,7 @@ def install(bind_addresses: list[str], ports: tuple[int, int] | None = None) -> 
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
     aioice.ice.asyncio = udp.Asyncio(ports)  # type: ignore[attr-defined,assignment]
     aioice.ice.Connection.recv = _recv  # type: ignore[method-assign]
+    aioice.ice.Connection.query_consent = _query_consent  # type: ignore[method-assign]
     RTCCertificate._create_ssl_context = _ssl_context  # type: ignore[method-assign]
     RTCCertificate.getFingerprints = _one_fingerprint  # type: ignore[method-assign]
     RTCDtlsTransport.start = _start_later  # type: ignore[method-assign,assignment]
@@ -110,6 +111,7 @@ def _places() -> list[tuple[Any, str]]:
         (RTCCertificate, "getFingerprints"), (RTCDtlsTransport, "start"),
         (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE"), (RTCRtpSender, "_retransmit"), (RTCRtpReceiver, "_handle_rtp_packet"),
         (HeaderExtensionsMap, "configure"), (HeaderExtensionsMap, "set"), (aioice.ice.Connection, "recv"),
+        (aioice.ice.Connection, "query_consent"),
         (RTCDtlsTransport, "_handle_rtp_data"), (RTCDtlsTransport, "_handle_rtcp_data"), (RTCSctpTransport, "_handle_data"),
         (RTCSctpTransport, "_receive_data_chunk"), (aiortc.rtcsctptransport, "decode_params"),
         (RTCRtpSender, "send"), (RTCRtpSender, "stop"), (RTCRtpReceiver, "receive"), (RTCRtpReceiver, "stop"),
@@ -208,6 +210,13 @@ async def _recv(self: Any) -> bytes:
     data: bytes = await _original["Connection.recv"](self)
     self._arrived_s = getattr(data, "arrived_s", None)
     return data
+
+
+async def _query_consent(self: Any) -> None:
+    """Not of a connection that is closed in the moment in which it connects: it has nobody left to ask, and would go on for
+    as long as the server."""
+    if not self._closing:
+        await _original["Connection.query_consent"](self)
 
 
 async def _handle_rtp_packet(self: Any, packet: Any, arrival_time_ms: int) -> None:

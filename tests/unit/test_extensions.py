@@ -10,6 +10,7 @@ import struct
 import time
 
 import pytest
+from aioice import Connection
 from aiortc import (
     RTCCertificate,
     RTCDtlsTransport,
@@ -234,3 +235,31 @@ async def test_what_was_stopped_does_not_begin(patched) -> None:
     await sender.send(RTCRtpSendParameters(codecs=codecs))
     await receiver.receive(RTCRtpReceiveParameters(codecs=codecs))
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class ClosesOnWord(asyncio.Queue[int]):
+    """Of how a connection's checks ended: closes it when they do, before that is taken note of."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.connection = connection
+
+    def put_nowait(self, item: int) -> None:
+        if not self.connection._closing:
+            self.closing = asyncio.ensure_future(self.connection.close())
+        super().put_nowait(item)
+
+
+async def test_a_connection_that_is_closed_as_it_connects_asks_for_nothing(patched) -> None:
+    one, other = Connection(ice_controlling=True), Connection(ice_controlling=False)
+    for connection in (one, other):
+        await connection.gather_candidates()
+    for connection, remote in ((one, other), (other, one)):
+        for candidate in [*remote.local_candidates, None]:
+            await connection.add_remote_candidate(candidate)
+        connection.remote_username, connection.remote_password = remote.local_username, remote.local_password
+    one._check_list_state = word = ClosesOnWord(one)
+    await asyncio.gather(one.connect(), other.connect())
+    await word.closing
+    await other.close()
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
