@@ -22,7 +22,7 @@ from .tones import LUMA
 # far as in its own pictures, by their pixels and by the landmarker.
 GAZE_GAIN = np.array([1.25, 2.2], np.float32)
 GAZE_KNEE = np.array([0.28, 0.20], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
-GAZE_LIMIT = np.array([0.37, 0.28], np.float32)  # where it would leave the eye
+GAZE_LIMIT = np.array([0.37, 0.24], np.float32)  # where it would leave the eye
 # Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
 NOTICED = (0.015, 0.05)
