@@ -10,6 +10,7 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array, Motion
 from ..frames import Image
+from .eyeball import is_animal
 from .finish import Grain
 from .geometry import Geometry
 from .layers import Box, affine, blend, draw, filled, polygon_mask
@@ -20,7 +21,7 @@ from .tones import LUMA
 # A landmarker sees less of a glance than there is, most of all up or down. With these a face that is driven by itself looks as
 # far as in its own pictures, by their pixels and by the landmarker.
 GAZE_GAIN = np.array([1.25, 2.2], np.float32)
-GAZE_KNEE = np.array([0.28, 0.18], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
+GAZE_KNEE = np.array([0.28, 0.20], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
 GAZE_LIMIT = np.array([0.37, 0.24], np.float32)  # where it would leave the eye
 # Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
@@ -28,6 +29,7 @@ NOTICED = (0.015, 0.05)
 LEAST = 0.005  # of an opening in eye widths: between lids that are nearer nothing shows
 BRIGHTER, DIMMER = 1.08, 0.86  # a ball's middle and its sides, against what is seen of it
 PALE = 60  # percent of what is bright beside the iris that is its white, the palest
+LIGHTER = 1.15  # than what is seen of an animal's eyeball is what was hidden: its iris can be told from it
 RIM, ALIEN = 4, 1.3  # sixths of an iris's radius from where what is so much brighter than the rest is none of it
 SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches down the eyeball, and how dark it is at the lid
 
@@ -80,9 +82,9 @@ class Eye:
 
 def make_eyes(crop: Image, geometry: Geometry) -> list[Eye]:
     """Both eyes of the resting portrait; an eye that is hidden or shut gets no layer."""
-    eyes, grain = [], Grain.of(crop)
+    eyes, grain, animal = [], Grain.of(crop), is_animal(crop, geometry.landmarks)
     for k in range(2):
-        eye = _make_eye(crop, geometry, k, grain)
+        eye = _make_eye(crop, geometry, k, grain, animal)
         if eye is not None:
             eyes.append(eye)
     return eyes
@@ -101,7 +103,7 @@ def soft_gaze(gaze: Array) -> Array:
     return np.asarray(np.sign(gaze) * np.where(size > GAZE_KNEE, GAZE_KNEE + room * np.tanh((size - GAZE_KNEE) / room), size))
 
 
-def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain) -> Eye | None:
+def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain, animal: bool) -> Eye | None:
     (upper, lower), iris, rest, side = topo.EYES[k], topo.IRISES[k], geometry.landmarks, geometry.side
     outline = np.concatenate([rest[list(upper)], rest[list(lower[-2:0:-1])]])[:, :2]
     along = rest[upper[-1], :2] - rest[upper[0], :2]
@@ -118,17 +120,24 @@ def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain) -> Eye | No
     ys, xs = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]]
     distance = np.hypot(xs + 0.5 - centre[0], ys + 0.5 - centre[1])
     return Eye(
-        upper, lower, box.origin, _white(patch, visible, distance > radius * 1.2, grain) * _round(outline, box, width)[..., None],
+        upper, lower, box.origin,
+        _white(patch, visible, distance > radius * 1.2, grain, animal) * _round(outline, box, width)[..., None],
         _iris(patch, visible, distance, radius), rest[list(iris[:1])].mean(axis=0), width, along / max(width, 1e-6),
         make_lid(crop, geometry, k),
     )  # fmt: skip
 
 
-def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray, grain: Grain) -> Array:
+def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray, grain: Grain, animal: bool) -> Array:
     """The eyeball with iris and lids filled in from what is seen of its white, with the picture's grain."""
     known = visible & beside_iris
-    if known.sum() < 12:  # an eye that is all iris: a white a little darker than the usual
+    if known.sum() < 4:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
+    if animal:  # all iris, too: in its hue, and what is bright there is the lids' rim
+        hue = patch[visible].mean(axis=0)
+        light = LIGHTER * float(np.median(patch[known] @ LUMA)) / max(float(hue @ LUMA), 1.0)
+        return grain.on(np.full((*patch.shape[:2], 3), light * hue, np.float32))
+    if known.sum() < 12:  # a tiny eye
+        return grain.on(np.full((*patch.shape[:2], 3), np.median(patch[known], axis=0), np.float32))
     luma = patch @ LUMA
     bright = np.percentile(luma[known], 80)
     clear = known & (luma > 0.8 * bright)  # lashes and the lid's shadow do not go on behind the iris,

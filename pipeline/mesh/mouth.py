@@ -11,6 +11,7 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
+from .eyeball import is_animal
 from .finish import Grain
 from .geometry import Geometry
 from .interior import SHOWN, keep_own, lower_teeth, own_row, upper_teeth
@@ -244,8 +245,9 @@ def make_mouth(crop: Image, geometry: Geometry) -> Mouth:
     around, whole = Grain.of(box.of(crop)), Grain.of(crop)  # fur is none, and a backdrop may have more than the face
     grain = min(around, whole, key=lambda grain: grain.fine + grain.coarse)
     v = v if own is None else v - max(gap / unit - SHOWN, 0)  # from where an upper lip would be over such teeth
-    upper = grain.on(upper_teeth(u, v + pursed, tones, unit))
-    lower = grain.on(lower_teeth(u, v + LOWER_PURSED * pursed, tones, unit))
+    drawn = replace(tones, teeth=tones.cavity, gum=tones.cavity) if is_animal(crop, rest) else tones  # not a person's smile
+    upper = grain.on(upper_teeth(u, v + pursed, drawn, unit))
+    lower = grain.on(lower_teeth(u, v + LOWER_PURSED * pursed, drawn, unit))
     rise = UPPER_LIP_REACH[0], SMILE_RISE
     if own is not None:
         lip = np.interp(xs, *(rest[list(topo.UPPER_INNER_LIP), :2] - centre[:2]).T)

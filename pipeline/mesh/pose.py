@@ -18,6 +18,7 @@ UPPER_LID_SHARE = 0.93  # the part of closing an eye that the upper lid does
 # Of a glance up, and of one down, that the open upper and lower lid go along, in their middles: the upper one is drawn back to
 # leave the iris free, the lower one is pushed down by it. And eye widths of a glance that they follow at most.
 LIDS_LOOK, FURTHEST_LOOK = ((1.2, 0.1), (0.55, 1.0)), 0.15
+ROUND = 0.34  # opening in eye widths of an eye whose lids hide no iris: a rounder one's go up less, and open less wide
 BOW = np.sin(np.linspace(0, np.pi, len(topo.RIGHT_UPPER_LID), dtype=np.float32))[:, None]  # of a lid, from corner to corner
 GAP_GAIN = 1.12  # a mouth shows a little less than is asked of it: lips rim what is between them
 GAP_KNEE, GAP_LIMIT = 0.75, 1.0  # mouth opening in mouth widths: linear up to the knee
@@ -97,6 +98,10 @@ def set_lids(offsets: Array, openness: Array, gaze: Array, geometry: Geometry) -
         width = float(np.linalg.norm(rest[upper[-1]] - rest[upper[0]]))
         glance = min(opening, 1.0) * min(max(look, -FURTHEST_LOOK), FURTHEST_LOOK) * width * BOW[1:-1] * down
         of_upper, of_lower = LIDS_LOOK[look > 0]
+        opened = float(np.linalg.norm(rest[low] - rest[up], axis=1)[1:-1].mean())
+        calm = min((ROUND * width / max(opened, 1e-3)) ** 2, 1.0)
+        of_upper *= calm if look < 0 else 1.0
+        opening = min(opening, 1.0 + calm * (opening - 1.0))
         corners = offsets[[upper[0], upper[-1]]].mean(axis=0)
         gap = (1.0 - opening) * (rest[low] - rest[up])
         offsets[up] = corners + of_upper * glance + UPPER_LID_SHARE * gap

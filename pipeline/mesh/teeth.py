@@ -17,7 +17,7 @@ EDGE = 66  # the row of pixels on which the first teeth bite
 WHITE = 200  # what stands for the colour of the front teeth
 ARCH = SPAN / UNIT / 2  # half of a row, in mouth widths
 CROWN = 0.20  # height of the first teeth, in mouth widths
-RELIEF, LOWER_RELIEF = 0.5, 0.4  # of the photograph's own light and shade, which is a studio's
+RELIEF, LOWER_RELIEF = 0.8, 0.6  # of the photograph's own light and shade, which is a studio's
 TALLER = 1.08  # than in the photograph, which hides some of them
 
 

@@ -15,7 +15,7 @@ from .layers import Box, polygon_mask
 SKIN = (50, 280, 205, 425, 101, 330, 117, 346, 36, 266, 151, 9, 5, 199)  # cheeks, forehead, nose, chin
 LIPS = (0, 17, 37, 267, 84, 314)
 ENAMEL = np.array([1.03, 1.0, 0.94], np.float32)  # teeth under white light, a little warm
-PALE, PER_SKIN = 60.0, 0.8  # luma of front teeth under skin of luma 0, and per luma of it: teeth differ less than skins do,
+PALE, PER_SKIN = 56.0, 0.8  # luma of front teeth under skin of luma 0, and per luma of it: teeth differ less than skins do,
 BRIGHT = 1.5  # and are never brighter against it
 NO_COLOUR = 0.04  # saturation of a skin below which a picture has no colours
 

@@ -16,6 +16,7 @@ from pipeline.face.faces import faces_by
 from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
+from pipeline.mesh.eyeball import is_animal
 from pipeline.mesh.eyes import _iris, soft_gaze
 from pipeline.mesh.finish import Grain
 from pipeline.mesh.interior import own_row
@@ -283,6 +284,48 @@ def test_white_at_the_rim_of_an_iris_does_not_look_about_with_it():
     iris = _iris(picture, np.ones((60, 60), bool), np.hypot(xs - 30, ys - 30), 20.0)
     assert iris[47:49, 28:32, :3].max() < 100
     assert iris[30:33, 32:35, :3].min() == 250
+
+
+def test_eyes_that_are_round_and_dark_from_lid_to_lid_are_an_animal_s():
+    """Neither a person's narrow dark ones are, nor such as show their white."""
+    face = np.asarray(canonical.face() * 100 + (200, 200, 0), np.float32)
+    round_eyed, narrow = (with_openings(face, gap, np.float32([0, 1, 0])) for gap in (0.5, 0.25))
+    pictures = [with_eyes(face, white) for face, white in ((round_eyed, 45), (narrow, 45), (round_eyed, 220))]
+    found = [is_animal(picture, face) for picture, face in zip(pictures, (round_eyed, narrow, round_eyed), strict=True)]
+    assert found == [True, False, False]
+
+
+def with_openings(face: np.ndarray, gap: float, down: np.ndarray) -> np.ndarray:
+    """(478, 3) the same with lids `gap` eye widths apart. down: (3,) unit vector to the chin."""
+    out = face.copy()
+    for upper, lower in topo.EYES:
+        middle = (face[list(upper[1:-1])] + face[list(lower[1:-1])]) / 2
+        half = gap / 2 * np.linalg.norm(face[upper[-1]] - face[upper[0]]) * down
+        out[list(upper[1:-1])], out[list(lower[1:-1])] = middle - half, middle + half
+    return out
+
+
+def with_eyes(face: np.ndarray, white: int) -> np.ndarray:
+    """A picture of skin with eyes, their irises of 40 grey levels."""
+    picture = np.full((400, 400, 3), 180, np.uint8)
+    for (upper, lower), iris in zip(topo.EYES, topo.IRISES, strict=True):
+        cv2.fillPoly(picture, [np.round(face[[*upper, *lower[-2:0:-1]], :2]).astype(np.int32)], (white,) * 3)
+        x, y = np.round(face[iris[0], :2]).astype(int).tolist()
+        cv2.circle(picture, (x, y), round(float(np.linalg.norm(face[iris[1], :2] - face[iris[0], :2]))), (40,) * 3, -1)
+    return picture
+
+
+def test_round_eyes_do_not_stare(smiling):
+    """Their lids leave the iris free already: looking up and opening wide, they go less far than narrow ones do."""
+    looks = replace(rest(), gaze=np.tile(np.float32([0, -0.1]), (2, 1))), replace(rest(), openness=np.full(2, 1.3, np.float32))
+    ways = []
+    for gap in (0.25, 0.5):
+        face = with_openings(smiling.geometry.landmarks, gap, smiling.geometry.axes[1])
+        geometry = replace(smiling.geometry, landmarks=face)
+        ways.append([-float(offsets(look, geometry, 0.0)[159] @ geometry.axes[1]) for look in looks])
+    (up, wide), (round_up, round_wide) = ways
+    assert 0 < round_up < 0.6 * up
+    assert 0 < round_wide < 1.2 * wide, "of twice the gap"
 
 
 def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
