@@ -210,7 +210,7 @@ class Slow:
 
     def prepare(self, portrait, max_side, max_crop):
         self.sides.append(max_side)
-        return SimpleNamespace(still=np.zeros((max_side, max_side, 3), np.uint8))
+        return SimpleNamespace(still=np.zeros((max_side, max_side, 3), np.uint8), fps=0.0)
 
     def warm_up(self, prepared, progress):
         return self.pixel_s * prepared.still.shape[0] * prepared.still.shape[1]
