@@ -731,7 +731,7 @@ def test_a_processor_does_not_compile_m_and_g(tiny):
 def test_graphs_need_cuda():
     with pytest.raises(ModelError, match="CUDA"):
         build.complete(Build(graph=True), CPU)
-    assert build.complete(Build(), CPU) == Build(True, False, Compile.OFF, True)
+    assert build.complete(Build(), CPU) == Build(True, True, Compile.OFF, False)
     assert build.complete(Build(), torch.device("cuda")) == Build(True, True, Compile.AUTO, True)
 
 
