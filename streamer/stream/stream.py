@@ -26,7 +26,7 @@ from .audio import AudioLine
 from .intake import Intake
 from .poses import Poses
 from .stages import Run, Running
-from .status import Drives, Named, Part, Sink, Supervised
+from .status import HANG_S, Drives, Named, Part, Sink, Supervised
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,8 @@ class Stream:
     def parts(self) -> Iterator[Part]:
         """Its threads and tasks, as they are now."""
         if self._running is not None:
-            yield Part("follower", self._running.heart, lambda: self.go_over(self.stage))
+            # It may wait for the stage's device, where following is that device's work, too.
+            yield Part("follower", self._running.heart, lambda: self.go_over(self.stage), self.stage.limit_s(HANG_S))
         yield self.audio.part()
         for each in (self.driver, *self.sinks):
             if isinstance(each, Supervised):

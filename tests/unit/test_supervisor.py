@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from pipeline.engine import Engine
 from pipeline.errors import DeviceLost, PortraitError
 from pipeline.heartbeat import Heartbeat
+from pipeline.stage import SAMPLES
 from streamer import systemd
 from streamer.app import Server
 from streamer.config import Auth, Budget, Config, Device, Puppet
@@ -249,6 +250,16 @@ async def test_a_process_that_was_stopped_for_a_while_has_not_hung() -> None:
             house.time.sleep(20)
             await asyncio.sleep(1)
             assert house.supervisor.stalled() == ""
+        assert not house.supervisor.restarts
+
+
+@virtual
+async def test_a_follower_that_waits_for_a_slow_device_has_not_hung() -> None:
+    async with housed() as house:
+        for _ in range(SAMPLES):
+            house.streams["a"].stage.measured(6.0)
+        hang(follower(house), house.time)
+        await asyncio.sleep(20)
         assert not house.supervisor.restarts
 
 
