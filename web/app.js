@@ -103,19 +103,21 @@ async function keepWatching(delay = 500, told = "") {
     const link = await watch(`${live}/whep`, $("puppet"), () => keepWatching(), driven);
     control.use(link.channel);
     if (told && page.error === told) page.error = "";
+    refuse("");
   } catch (problem) {
     const away = problem instanceof TypeError;
     if (!away) page.error = told = words(problem);
-    if (refusal(problem)) return refuse(refusal(problem));
+    if (refusal(problem) && !control.removed) refuse(refusal(problem));
+    if (control.refused && problem.code !== "UnknownStream") return; // a stream may begin; a link gets no better
     setTimeout(keepWatching, delay, Math.min(delay * 1.6, away ? 1000 : 8000), told);
   }
   render();
 }
 
-// Nothing on the page would work: what is wrong is all that it says.
+// Nothing on the page would work: what is wrong is all that it says; "" where that is over.
 function refuse(why) {
   control.refused = why;
-  document.body.classList.add("refused");
+  document.body.classList.toggle("refused", Boolean(why));
   render();
 }
 

@@ -37,7 +37,7 @@ export function refusal(problem) {
   const [, stream, until] = authorized().Authorization?.match(/^Bearer link\.\w+\.([\w-]+)\.(\d+)\./) ?? [];
   if (problem.code === "UnknownToken") return !stream ? UNKNOWN : Date.now() > until * 1000 ? ENDED : CHANGED;
   if (problem.code === "Forbidden") return stream ? `This link is for the stream “${stream}”, and this address asks for “${name}”.` : FORBIDDEN;
-  if (problem.code === "UnknownStream") return `There is no stream “${name}” here (${problem.message}).`;
+  if (problem.code === "UnknownStream") return `There is no stream “${name}” here yet${problem.message.replace(/^no stream '[^']*'/, "")}.`;
   return "";
 }
 

@@ -32,13 +32,13 @@ export class Recordings {
   // What has just been recorded is shown, and where it lies.
   render({ recording }) {
     const running = Boolean(recording?.running);
-    if (this.running && !running) {
-      if ($("recordings").open) this.load();
-      $("recordings").open = true;
-      this.tell(recording);
-    }
-    if (running) $("saved").hidden = true;
+    const ended = this.running && !running;
     this.running = running;
+    if (running) $("saved").hidden = true;
+    if (!ended) return;
+    if ($("recordings").open) this.load();
+    $("recordings").open = true;
+    if (recording) this.tell(recording); // else the stream is gone, and the list has it
   }
 
   tell({ file, seconds, detail }) {

@@ -22,7 +22,7 @@ from ..loop import Loop
 from ..media.animated import is_motion_jpeg
 from ..pictures.colours import GROUND, Colour
 from ..pictures.decode import MAX_PIXELS
-from ..pictures.formats import DAMAGED, moves, opened
+from ..pictures.formats import DAMAGED, is_heic, moves, opened
 from ..portrait import Picture, Portrait, find_portrait, load_portrait, named_as_given
 from ..puppetfile import is_puppet
 from .make import Look, assemble, face_of, select
@@ -35,6 +35,7 @@ MOST_PIXELS = 100_000_000  # of all pictures together, which take one and a half
 FEWEST = 8  # pictures: less is no clip
 SEEN = 0.8  # share of its pictures that must show the face
 KEYS = 24  # pictures of lips and eyes
+MATROSKA = b"\x1aE\xdf\xa3"  # WebM too
 STEADY = 1.0  # pictures, the time constant by which landmarks are smoothed, forward and back
 
 
@@ -57,7 +58,8 @@ def moving(path: Path, name: str, faces: Faces, progress: Progress = lambda done
 
 
 def is_moving(path: Path) -> bool:
-    """Whether a file is a clip, or an animated picture of FEWEST pictures at least, by its content."""
+    """Whether a file is a clip, or an animated picture of FEWEST pictures at least, by its content. ClipError where it says
+    that it is a clip and is damaged."""
     with path.open("rb") as file:
         if is_puppet(file.read(8)):
             return False
@@ -68,9 +70,18 @@ def is_moving(path: Path) -> bool:
         pass
     try:
         with open_clip(path) as clip:
-            return clip.frames is None or clip.frames > 1
+            return clip.frames is None or clip.frames > 1 or _says_clip(path)
     except ClipError:
+        if _says_clip(path):
+            raise
         return False
+
+
+def _says_clip(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    kind = head[4:8], head[:4], head[:4] + head[8:]
+    return (kind[0] == b"ftyp" and not is_heic(path)) or kind[1] == MATROSKA or kind[2] == b"RIFFAVI "
 
 
 def load_any(where: str, faces: Faces, marks: Array | None = None, ground: Colour = GROUND) -> Portrait:

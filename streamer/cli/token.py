@@ -58,6 +58,10 @@ def _link(config: Config, wanted: dict[str, str | None], minutes: float | None, 
         return f"{page}/#token={quote(own, safe='')}"
     [(right, stream)] = given.items()
     if stream not in config.streams:
-        raise ConfigError(f"--{right}: no stream '{stream}'; streams: {', '.join(config.streams)}")
+        typer.echo(
+            f"--{right}: the configuration has no stream '{stream}' (streams: {', '.join(config.streams)}); "
+            "the link serves one that is begun while the server runs",
+            err=True,
+        )
     auth = config.auth.model_copy(update={"token": own})
     return f"{page}/?stream={stream}#token={Tokens(auth).link(Right[right.upper()], stream, minutes or HOLDS)}"

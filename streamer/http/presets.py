@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
@@ -12,6 +13,7 @@ from pipeline.shapes.preset import Preset
 
 from ..control.control import Control
 from ..control.presets import KEYS
+from ..errors import BadPreset
 from .rights import ANY, CONTROL, SERVER, VIEW, Guarded, needs
 
 EXAMPLE = {"version": 1, "shapes": {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7}, "mode": "over", "ease_s": 0.5}
@@ -83,9 +85,10 @@ def router(control: Control) -> APIRouter:
     async def put(
         name: str, preset: Annotated[Any, Body(examples=[EXAMPLE])], hotkey: Annotated[int | None, Query(ge=1, le=KEYS)] = None
     ) -> PresetInfo:
-        """The body is what GET gives, without hotkey and own; regions are those of its shapes where it names none. Kept with
-        the portraits, also in place of one that comes with the program. hotkey: the key that it gets."""
-        return info(await control.put_preset(name, preset, hotkey))
+        """The body is what GET gives; regions are those of its shapes where it names none. Kept with the portraits, also in
+        place of one that comes with the program. hotkey: the key that it gets, before the one in the body."""
+        data, key = _without_key(preset)
+        return info(await control.put_preset(name, data, key if hotkey is None else hotkey))
 
     @api.delete("/presets/{name:path}", status_code=204, summary="Delete a preset")
     @needs(CONTROL, SERVER)
@@ -94,6 +97,16 @@ def router(control: Control) -> APIRouter:
         await control.delete_preset(name)
 
     return api
+
+
+def _without_key(data: Any) -> tuple[Any, int | None]:
+    """A preset as GET gives it, in two: itself, and its key. BadPreset."""
+    if not isinstance(data, dict):
+        return data, None
+    key = data.get("hotkey")
+    if key is not None and (isinstance(key, bool) or key not in range(1, KEYS + 1)):
+        raise BadPreset(f"preset: hotkey: 1 to {KEYS}, or null, not {json.dumps(key):.40}")
+    return {name: value for name, value in data.items() if name not in ("hotkey", "own")}, key
 
 
 SHAPES = ShapesInfo(

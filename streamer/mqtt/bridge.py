@@ -13,7 +13,7 @@ import logging
 import ssl
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -24,7 +24,7 @@ from pipeline.clock import steady
 
 from ..backoff import Backoff
 from ..config import Mqtt
-from ..control.commands import BARE
+from ..control.commands import BARE, Change
 from ..control.control import Control
 from ..control.state import TELEMETRY, StreamState
 from ..errors import ConfigError
@@ -42,6 +42,7 @@ HEALTHY_S = 10.0  # a connection that lasted so long was a good one
 COMMANDS_WAITING = 64
 MAX_PAYLOAD = 16 * 1024
 MAX_TOPIC = 500
+SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 VERSION = version("puppetcast")
 
 
@@ -273,5 +274,10 @@ def read(path: list[str], payload: bytes, properties: Properties | None = None) 
 
 
 def _value(command: Command) -> Any:
-    """What a payload stands for: an action needs none."""
-    return True if command.name in BARE and not isinstance(command.value, bool) else command.value
+    """What a payload stands for: an action needs none, and a switch may be a word, as home automation sends it."""
+    if command.name in BARE and not isinstance(command.value, bool):
+        return True
+    field = Change.model_fields.get(command.name)
+    if field is not None and bool in get_args(field.annotation) and not isinstance(command.value, bool):
+        return SWITCH.get(str(command.value).lower(), command.value)
+    return command.value

@@ -342,7 +342,7 @@ async def test_prepared_portraits_are_bounded(model, monkeypatch):
 def test_bad_commands_name_the_key():
     from streamer.control.commands import read_change
 
-    with pytest.raises(BadCommand, match=r"pose_gain: input should be less than or equal to 3 \(given: '9'\)"):
+    with pytest.raises(BadCommand, match=r"pose_gain: input should be less than or equal to 3 \(given: 9\)"):
         read_change({"pose_gain": 9})
     with pytest.raises(BadCommand, match="command: "):
         read_change([1])

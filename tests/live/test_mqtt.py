@@ -107,7 +107,7 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
         "expression_gain": ('{"value": 1.25, "id": "x"}', 1.25), "mouth_gain": ("2", 2.0), "eyes_gain": ("0", 0.0),
         "brows_gain": ("1.5", 1.5), "region": ("lip", "lip"), "smoothing": ("0.75", 0.75), "scale_lock": ("on", True),
         "eye_retargeting": ("false", False), "lip_retargeting": ("OFF", False), "recalibrate_after_s": ("0", 0.0),
-        "recentre_s": ("30", 30.0), "wrinkles_gain": ("0", 0.0), "background": ("#204060", "#204060"),
+        "recentre_s": ("30", 30.0), "idle": ("ON", True), "wrinkles_gain": ("0", 0.0), "background": ("#204060", "#204060"),
         "max_fps": ("15", 15), "max_age_ms": ("200", 200.0),
     }  # fmt: skip
     assert values.keys() == Puppet.model_fields.keys()
@@ -117,6 +117,8 @@ async def test_every_command_changes_the_state(model, running, tmp_path):
         "recording": ("ON", lambda s: s["recording"]["running"]),
         "virtual_camera": ("OFF", lambda s: not s["outputs"]), "virtual_microphone": ("OFF", lambda s: not s["outputs"]),
         "previous_portrait": ("PRESS", lambda s: s["portrait"] == DEFAULT),
+        "preset": ("Smile", lambda s: s["presets"] == ["Smile"]), "shapes": ('{"jawOpen": 0.5}', lambda s: s["shapes"]),
+        "clear_shapes": ("PRESS", lambda s: not s["shapes"] and not s["presets"]),
     }  # fmt: skip
     assert values.keys() | actions.keys() == Change.model_fields.keys()
     with run_server(mqtt={"url": running.url}, recording={"folder": str(tmp_path / "r")}):

@@ -21,6 +21,7 @@ from ..media import beginning
 from ..waiting import wait_until
 
 SUFFIXES = ".png or .jpg or .jpeg or .webp"
+ONE = "portrait and driver are both pictures, so one picture comes out: "
 MOVING = ".mp4 or .mov or .webm or .gif or .webp or .png"
 
 
@@ -73,8 +74,8 @@ PATHS = [
     (None, "clip.mp4", "x.jpg", f"x.jpg: choose a name that ends in {MOVING}"),
     (None, "clip.mp4", "none/%03d.png", "none/001.png: there is no folder none; make it first"),
     ("source.mp4", "face.png", "x.jpg", f"x.jpg: choose a name that ends in {MOVING}"),
-    ("face.png", "other.png", "x.mp4", f"x.mp4: choose a name that ends in {SUFFIXES}"),
-    (None, "other.png", "x.gif", f"x.gif: choose a name that ends in {SUFFIXES}"),
+    ("face.png", "other.png", "x.mp4", f"x.mp4: {ONE}choose a name that ends in {SUFFIXES}"),
+    (None, "other.png", "x.gif", f"x.gif: {ONE}choose a name that ends in {SUFFIXES}"),
     (None, "none.mp4", "x.mp4", "none.mp4: No such file or directory"),
     (None, "sub", "x.mp4", "sub: Is a directory"),
 ]

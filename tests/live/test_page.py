@@ -497,6 +497,19 @@ def test_a_session_that_the_server_has_no_more_is_posted_anew(page, http):
     http.patch("/api/streams/live", json={"demo": False}).raise_for_status()
 
 
+def test_a_page_waits_for_a_stream_that_comes_and_goes(blank, server, http):
+    guest, notice = "/api/streams/guest", blank.locator("#notice")
+    blank.goto(f"{server.url}/?stream=guest#token={TOKEN}")
+    expect(notice).to_have_text("There is no stream “guest” here yet; streams: live.")
+    for _ in range(2):  # an error on the page would fail the test
+        http.put(guest, json={}).raise_for_status()
+        expect(notice).to_be_hidden(timeout=60_000)
+        http.patch(guest, json={"recording": True}).raise_for_status()
+        expect(blank.locator("#record")).to_contain_text("Stop")
+        http.delete(guest).raise_for_status()
+        expect(notice).to_have_text("This stream was ended by its owner. The page goes on when it is there again.")
+
+
 def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
     watching = httpx.get(f"{server.url}/api/recordings", headers={"Authorization": f"Bearer {VIEW_TOKEN}"})
     assert watching.status_code == 403, "who may watch now may not see what was recorded"

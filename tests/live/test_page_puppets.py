@@ -224,7 +224,7 @@ def test_a_clip_is_followed_by_every_page_and_ended_midway(opened, http):
     expect(opened.locator("#studio-name")).to_have_value("demo")
     agree(opened)
     expect(opened.locator("#making-end")).to_be_focused()
-    expect(opened.locator("#making-share")).to_contain_text("of 360 looked at", timeout=PATIENCE_MS)
+    expect(opened.locator("#making-share")).to_contain_text("of 360 checked", timeout=PATIENCE_MS)
     expect(opened.locator("#yourself")).to_be_disabled()
     opened.reload()
     told(opened, "Making “demo”")

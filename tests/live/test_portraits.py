@@ -275,9 +275,7 @@ def test_a_pasted_picture_is_taken_and_a_full_gallery_asks_first(page, server, h
         }""",
         "/api/portraits/drawing/image",
     )
-    expect(page.locator("#question-text")).to_have_text(
-        "The gallery is full. “0.png” would be deleted for this one.", timeout=20000
-    )
+    expect(page.locator("#question-text")).to_have_text("The gallery is full. Adding this one deletes “0.png”.", timeout=20000)
     page.keyboard.press("Escape")
     assert len([info for info in http.get("/api/portraits").json() if info["uploaded"]]) == 6
     page.locator("#gallery .more").last.focus()

@@ -215,7 +215,7 @@ def test_every_kind_of_driver_and_source(engine, short, tmp_path, tiny, shell):
     moving = tmp_path / "m.mp4"
     result = animate(engine, short, FACE, Output(moving, max_frames=2, sound=Sound.NONE))
     assert result.frames == len(frames_of(moving)) == 2
-    with pytest.raises(PuppetError, match=r"x\.mp4: choose a name that ends in \.png"):
+    with pytest.raises(PuppetError, match=r"x\.mp4: portrait and driver are both pictures, .*choose a name that ends in \.png"):
         animate(engine, portrait, FACE, Output(tmp_path / "x.mp4"))
     with pytest.raises(PuppetError, match=r"x\.doc: "):
         animate(engine, portrait, short, Output(tmp_path / "x.doc"))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import PortraitError
+from pipeline.errors import ClipError, PortraitError
 from pipeline.face.faces import faces_by
 from pipeline.face.motion import rest
 from pipeline.frames import Image, planar
@@ -118,6 +118,14 @@ def test_of_a_clip_so_many_pictures_are_taken_and_no_more(tmp_path, monkeypatch)
 def test_a_clip_without_a_face_is_refused_in_a_line(tmp_path):
     with pytest.raises(PortraitError, match=r"mine\.mp4: a face is seen in 0 of its first 24 pictures; a clip as portrait needs"):
         moving(written(tmp_path, 40), "mine.mp4", faces_by(None))
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x20ftypisom", b"\x1aE\xdf\xa3" * 3, b"RIFF....AVI "], ids=["mp4", "webm", "avi"])
+def test_a_damaged_clip_is_named_as_one(tmp_path, head):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(head + bytes(64))
+    with pytest.raises(ClipError, match=r"cut\.mp4: "):
+        is_moving(path)
 
 
 def test_a_clip_is_kept_as_it_came(swaying, tmp_path):

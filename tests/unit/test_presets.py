@@ -18,6 +18,7 @@ from pipeline.stage import AnimationStage
 from streamer.config import Portraits
 from streamer.control.presets import HOTKEYS, MAX_BYTES, MAX_COUNT, Presets
 from streamer.errors import BadPreset, CannotKeep, PresetsFull, UnknownPreset
+from streamer.http.presets import _without_key
 from streamer.stream.poses import Poses
 
 from ..fakes import REST, FakeEngine, FakePrepared, FakePuppeteer, ManualTime, camera_frame
@@ -274,3 +275,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 def test_a_preset_s_name_says_which_it_is():
     with pytest.raises(PuppetError, match=r"preset: name: .* not None"):
         Preset.read(SMILE)
+
+
+def test_what_get_gives_can_be_put():
+    assert _without_key({"name": "a", "hotkey": 3, "own": True}) == ({"name": "a"}, 3)
+    assert _without_key({"hotkey": None}) == ({}, None)
+    assert _without_key([]) == ([], None)
+    for key in (0, 10, True, "1"):
+        with pytest.raises(BadPreset, match="preset: hotkey: 1 to 9, or null, not "):
+            _without_key({"hotkey": key})
