@@ -508,6 +508,8 @@ def test_a_page_waits_for_a_stream_that_comes_and_goes(blank, server, http):
         expect(blank.locator("#record")).to_contain_text("Stop")
         http.delete(guest).raise_for_status()
         expect(notice).to_have_text("This stream was ended by its owner. The page goes on when it is there again.")
+    for kept in http.get("/api/recordings").json():
+        http.delete(f"/api/recordings/{kept['name']}").raise_for_status()
 
 
 def test_what_was_recorded_is_played_saved_and_deleted(page, http, server):
