@@ -70,7 +70,7 @@ class Control:
         self.outputs = outputs
         budget = config.budget
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
-        self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits)
+        self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits, self._leave)
         self.workshop = Workshop(self.gallery)
         self.backgrounds = Backgrounds(config.portraits)
         self.presets = Presets(config.portraits)
@@ -396,6 +396,12 @@ class Control:
     async def _stop_demo(self, stream: Stream) -> None:
         if is_demo(stream):
             await stream.evict()
+
+    def _leave(self, key: str) -> None:
+        """The way back leads to no portrait that is deleted."""
+        for stream in self.streams.values():
+            if stream.before == key:
+                stream.before = None
 
     def _portraits_in_use(self) -> set[str]:
         return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}

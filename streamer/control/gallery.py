@@ -64,15 +64,16 @@ class PortraitInfo(BaseModel):
 
 
 class Gallery:
-    """All methods belong to the event loop's thread. in_use: ids that must not be forgotten."""
+    """All methods belong to the event loop's thread. in_use: ids that must not be forgotten; leave: lets go of one that is
+    deleted, but where it is shown."""
 
     def __init__(
         self, limits: Limits, faces: Faces, in_use: Callable[[], set[str]], frame_s: float = math.inf,
-        config: Portraits = NOT_KEPT,
+        config: Portraits = NOT_KEPT, leave: Callable[[str], None] = lambda key: None,
     ) -> None:  # fmt: skip
         """frame_s: see `Preparing`. config: where uploads are kept, and how many."""
         self._faces = faces
-        self._in_use = in_use
+        self._in_use, self._leave = in_use, leave
         self._config = config
         folder = (config.folder or user_data_path("puppetcast") / "portraits").expanduser()
         self._max_pixels = round(config.max_megapixels * MEGA)
@@ -263,6 +264,7 @@ class Gallery:
         """Delete an upload; a stream that shows it goes on with it. UnknownPortrait, BadCommand, CannotKeep."""
         self._check_uploaded(key)
         async with self._one_at_a_time:
+            self._leave(key)
             if key in self._in_use():
                 await self.get(key)
             await self._remove(key)

@@ -101,6 +101,12 @@ def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server
         assert answer.status_code == 404
     for answer in (http.delete("/api/portraits/drawing"), http.patch("/api/portraits/drawing", json={"name": "x"})):
         assert (answer.status_code, answer.json()["code"]) == (422, "BadCommand")
+    post(http, "me.png", encoded(bundled("astronaut").image[:, ::-1]))
+    for portrait in (info["id"], "drawing"):
+        state = http.patch("/api/streams/live", json={"portrait": portrait}).json()
+    assert state["previous_portrait"] == info["id"]
+    http.delete(key).raise_for_status()
+    assert http.get("/api/streams/live").json()["previous_portrait"] is None, "what is deleted while it is not shown is gone"
 
 
 def test_a_full_gallery_names_what_would_go(http, server):
