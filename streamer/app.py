@@ -20,7 +20,8 @@ from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
 
 from . import signals, systemd
 from .config import Config
-from .control.control import Control, load_portraits
+from .control.control import Control
+from .control.portraits import load_portraits
 from .control.roster import Roster
 from .errors import ConfigError, SourceError, StreamerError
 from .http.access import Access

@@ -7,18 +7,14 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from itertools import combinations
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from pipeline.engine import AUTO, ENGINES, Engine
-from pipeline.errors import LandmarksNeeded, NoFaceError, PortraitError, PuppetError
+from pipeline.errors import PuppetError
 from pipeline.face.faces import Faces
-from pipeline.pictures.colours import Colour
 from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait
-from pipeline.puppet.moving import load_any
 from pipeline.shapes.parse import parse
 from pipeline.shapes.preset import Preset
 from pipeline.stage import AnimationStage
@@ -26,7 +22,7 @@ from pipeline.stage import AnimationStage
 from .. import systemd
 from ..config import PICTURE, Config, Puppet
 from ..config import Stream as StreamConfig
-from ..errors import BadCommand, ConfigError, StreamerError, UnknownStream
+from ..errors import BadCommand, StreamerError, UnknownStream
 from ..sinks.outputs import SWITCHED, Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
@@ -405,34 +401,3 @@ class Control:
 
     def _portraits_in_use(self) -> set[str]:
         return {key for s in self.streams.values() for key in (s.shown.id, s.before) if key is not None}
-
-
-def load_portraits(config: Config, faces: Faces) -> dict[str, Portrait]:
-    """The portrait of each stream; PortraitError if one cannot be used, ConfigError for one that is wanted in two ways."""
-    portraits: dict[str, Portrait] = {}
-    check_portraits(config)
-    for name, stream in config.streams.items():
-        where = f"streams.{name}.portrait"
-        try:
-            portraits[name] = _portrait_of(stream, faces, config.portraits.ground)
-        except (NoFaceError, LandmarksNeeded) as exc:
-            raise type(exc)(f"{where}: {exc}; or place it by hand with 'marks' ('--marks')") from exc
-        except PortraitError as exc:
-            raise type(exc)(f"{where}: {exc}") from exc
-    return portraits
-
-
-def check_portraits(config: Config) -> None:
-    """ConfigError if one is wanted in two ways."""
-    for (before, other), (name, stream) in combinations(config.streams.items(), 2):
-        if stream.portrait == other.portrait and (stream.face, stream.marks) != (other.face, other.marks):
-            raise ConfigError(
-                f"streams.{name}.portrait: also that of '{before}', with another face or other marks; "
-                "give one of them a copy of the file"
-            )
-
-
-def _portrait_of(stream: StreamConfig, faces: Faces, ground: Colour) -> Portrait:
-    marks = None if stream.marks is None else np.array(stream.marks, np.float32)
-    portrait = load_any(stream.portrait, faces, marks, ground)
-    return portrait if stream.face is None else portrait.with_face(stream.face)

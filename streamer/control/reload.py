@@ -20,8 +20,9 @@ from ..sources.configured import make_source
 from ..sources.driver import Driver
 from ..stream.stream import Stream
 from .commands import read_change
-from .control import Control, check_portraits, load_portraits
+from .control import Control
 from .gallery import Gallery
+from .portraits import check_portraits, load_portraits
 
 log = logging.getLogger(__name__)
 
