@@ -40,6 +40,7 @@ class Access:
     def use(self, auth: Auth) -> None:
         """Go by other tokens from now on."""
         self.tokens, self._auth = Tokens(auth), auth
+        self._good: OrderedDict[int, None] = OrderedDict()  # hashes of those that were, the last one at the end
 
     def check(self, request: Request, asked: Needs) -> None:
         """Raise Unauthorized, Forbidden or TooManyRequests."""
@@ -51,26 +52,29 @@ class Access:
                 raise Forbidden(f"this token is good for {in_words(grants)}; {asked.in_words(stream)} is needed")
 
     def _grants(self, request: Request) -> list[Grant]:
-        """What the token that came is good for. One that is good always is: guessers may share its address, as all do who come
-        through a proxy that is not known as one."""
+        """What the token that came is good for. From an address that guesses, only tokens that were good before are looked at:
+        the others may be the next guess, and those who are there may share it, as all do behind a proxy that is not known."""
         if not self.tokens.wanted:
             return [EVERYTHING]
         token = token_of(request)
         if not token:
             raise Unauthorized("a token is needed: 'Authorization: Bearer TOKEN'")
+        wrong, mark, now = self._wrong[address_of(request)], hash(token), self._clock()
+        after_s = WRONG_S - (now - wrong[0][0]) if len(wrong) == wrong.maxlen else 0.0
+        if after_s > 0 and mark not in self._good:
+            raise TooManyRequests(f"{len(wrong)} wrong tokens came from this address; try again in {after_s:.0f} s", after_s)
         grants = self.tokens.grants(token)
         if not grants:
-            self._note(token, self._wrong[address_of(request)])
+            if mark not in (known for _, known in wrong):
+                wrong.append((now, mark))
             raise UnknownToken("this token is not known here, or has ended")
+        self._keep(mark)
         return grants
 
-    def _note(self, token: str, wrong: deque[tuple[float, int]]) -> None:
-        now = self._clock()
-        after_s = WRONG_S - (now - wrong[0][0]) if len(wrong) == wrong.maxlen else 0.0
-        if after_s > 0:
-            raise TooManyRequests(f"{len(wrong)} wrong tokens came from this address; try again in {after_s:.0f} s", after_s)
-        if hash(token) not in (known for _, known in wrong):
-            wrong.append((now, hash(token)))
+    def _keep(self, mark: int) -> None:
+        self._good[mark] = self._good.pop(mark, None)
+        if len(self._good) > ADDRESSES:
+            self._good.popitem(last=False)
 
     async def count(self, request: Request) -> None:
         """Raise TooManyRequests where one address asks for too much of what costs something; who has a good token is counted by
@@ -79,7 +83,7 @@ class Access:
             return
         most, now = self._auth.requests_per_minute, self._clock()
         token = token_of(request)
-        known = f" {hash(token)}" if self.tokens.grants(token) else ""
+        known = f" {hash(token)}" if hash(token) in self._good else ""
         bucket = self._left[address_of(request) + known]
         left = min(bucket[0] + (now - bucket[1]) * most / 60, float(most)) - 1
         bucket[:] = max(left, 0.0), now
