@@ -170,9 +170,8 @@ class Lane:
             return max(self._driven_s + REST_AFTER_S - self._clock(), 0.0)
         moves = self._screen.fading or self._easing.moving or self._easing.holds != self._held
         fps = self._screen.prepared.fps
-        lives_s = (
-            max(self._rested_s + 1 / fps - self._clock(), 0.0) if fps else self.puppeteer.idle_s
-        )  # a clip needs no idle life
+        # A clip needs no idle life.
+        lives_s = max(self._rested_s + 1 / fps - self._clock(), 0.0) if fps else self.puppeteer.idle_s
         waits = [FADE_STEP_S if moves else None, lives_s]
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
@@ -251,8 +250,12 @@ class Lane:
     def _follow(self, frame: TimedFrame, taken_s: float) -> Work | None:
         if self._budget.admit(frame.captured_s) is not None:
             return None
-        self.puppeteer.pose(self._easing.at(taken_s) or NOTHING)
-        return self._work(frame.captured_s, taken_s, lambda: self.puppeteer.follow(driving(frame, self._mirrored())))
+
+        def follow() -> Any:
+            self.puppeteer.pose(self._easing.at(taken_s) or NOTHING)
+            return self.puppeteer.follow(driving(frame, self._mirrored()))
+
+        return self._work(frame.captured_s, taken_s, follow)
 
     def _work(self, captured_s: float, taken_s: float, follow: Callable[[], Any]) -> Work | None:
         try:

@@ -22,7 +22,7 @@ from pipeline.shapes.shapes import Shapes
 
 from ..config import load_config
 from .animate import ground_of, size_of, source_of
-from .animate_options import Background
+from .animate_options import Background, Force, Size
 from .console import (
     ENGINE_HELP,
     LP,
@@ -94,18 +94,8 @@ def pose(
             show_default=False,
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace what is there already, once the new file is whole.")
-    ] = False,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH or N",
-            show_default=False,
-            help="Size of the result: width and height, such as 1280x720, with bars where the shape is another; or its longer "
-            "side, such as 480. Default: the portrait's, up to 1280.",
-        ),
-    ] = None,
+    force: Force = False,
+    size: Size = None,
     transparent: Annotated[
         bool, typer.Option("--transparent", help="Leave the background out, of a portrait that stands out from it: .png, .webp.")
     ] = False,

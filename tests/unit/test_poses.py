@@ -62,16 +62,9 @@ def test_sliders_and_shapes_add_up_as_far_as_they_go():
         parse_regions(["nose"])
 
 
-def test_poses_mix_by_region():
-    one, other = parse({"yaw": 10, "mouthOpen": 0.4}), parse({"yaw": 20, "smile": 1})
-    assert one.mixed(other, 0.0).values == one.values
-    assert one.mixed(other, 1.0).values == other.values
-    half = one.mixed(other, 0.5, {"head"})
-    assert (half["headYaw"], half["jawOpen"], half["mouthSmileLeft"]) == (15.0, 0.4, 0.0)
-    held = Held.of(other, {"head"}, over=False)
-    assert held.shapes.values == {"headYaw": 20}
+def test_what_is_held_keeps_the_rest_of_the_drivers_motion():
+    held = Held(parse({"yaw": 20}), {"head": 1.0})
     assert (held.keeps("head"), held.keeps("mouth")) == (0.0, 1.0)
-    assert NOTHING.mixed(held, 0.25) == Held(Shapes({"headYaw": 5.0}), {"head": 0.25})
     assert not NOTHING
     assert held
 
@@ -101,7 +94,7 @@ def test_a_pose_goes_beside_the_drivers_motion_or_instead_of_it():
     assert np.allclose(over.pose, driven.pose + motion_of(shapes).pose)
     assert np.allclose(over.openness, [1.0, 0.25])
     assert np.allclose(over.gaze, driven.gaze)
-    instead = posed(driven, Held.of(shapes, {"head", "mouth"}, over=False))
+    instead = posed(driven, Held(shapes.within({"head", "mouth"}), {"head": 1.0, "mouth": 1.0}))
     assert np.allclose(instead.pose, motion_of(shapes).pose)
     assert np.allclose(instead.expression[13], motion_of(shapes).expression[13], atol=1e-3), "no jaw of the driver's"
     assert np.allclose(instead.openness, driven.openness), "eyes stay the driver's"

@@ -186,6 +186,13 @@ def test_an_engine_that_fails_at_a_pose_is_not_asked_for_ever(puppet, monkeypatc
     assert puppet.lane.wait_s is None
 
 
+def test_a_pose_that_fails_costs_its_frame_and_not_the_lane(puppet, monkeypatch):
+    with monkeypatch.context() as failing:
+        failing.setattr(puppet.lane.puppeteer, "pose", lambda held: 1 / 0)
+        assert puppet.wait(0.5, level=REST) == []
+    assert puppet.wait(0.5, level=REST)
+
+
 def test_presets_are_there_after_a_restart_with_their_keys(opened):
     presets = opened()
     assert presets.hotkey("Smile") == 1
