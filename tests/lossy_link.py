@@ -19,7 +19,8 @@ from contextlib import ExitStack, contextmanager
 
 NEAR, FAR = "pcast-near", "pcast-far"  # the server's host and the viewer's
 NEAR_ADDRESS, FAR_ADDRESS = "10.77.0.1", "10.77.0.2"
-CONTROL_ADDRESS = "10.78.0.2"  # the near host as this process reaches it, by a line without faults
+CONTROL_NET = "10.78.0."  # that of this process's line to the near host, which has no faults; it is there for a while only
+CONTROL_ADDRESS = f"{CONTROL_NET}2"  # the near host on it
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
 
@@ -56,7 +57,7 @@ def lossy_link(delay_s: float, loss: float, seed: int = 1) -> Iterator[list[int]
             _ip(f"-n {host} link set lo up")
         _ip(f"link add pcast-ctl type veth peer name ctl netns {NEAR}")
         stack.callback(_ip, "link del pcast-ctl")  # a namespace outlives its name while connections linger in it
-        _ip("addr add 10.78.0.1/24 dev pcast-ctl")
+        _ip(f"addr add {CONTROL_NET}1/24 dev pcast-ctl")
         _ip("link set pcast-ctl up")
         _ip(f"-n {NEAR} addr add {CONTROL_ADDRESS}/24 dev ctl")
         _ip(f"-n {NEAR} link set ctl up")
