@@ -1,0 +1,70 @@
+"""What the fleet is to do: its streams, and which workers are being emptied. It outlives the director."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+STREAM, DRAIN = "stream:", "drain:"
+
+
+class Store(Protocol):
+    """Texts by key, that are there after a restart. Every method may raise OSError."""
+
+    async def read(self) -> dict[str, str]:
+        """All of them."""
+
+    async def keep(self, key: str, text: str) -> None: ...
+
+    async def forget(self, key: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Stream:
+    """settings: as a config has them; spec: what it did when it was last asked, None before."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether only a browser can drive it: then moving it ends its driver's session."""
+        return self.settings.get("source", "browser") == "browser" and not (self.spec or {}).get("demo")
+
+
+class Wanted:
+    """The streams by name. draining: workers by their epochs, as another process of the same name is a fresh one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.streams: dict[str, Stream] = {}
+        self.draining: set[str] = set()
+
+    async def read(self) -> None:
+        """All that was kept."""
+        for key, text in (await self._store.read()).items():
+            if key.startswith(STREAM):
+                self.streams[key.removeprefix(STREAM)] = Stream(**json.loads(text))
+            elif key.startswith(DRAIN):
+                self.draining.add(key.removeprefix(DRAIN))
+
+    async def keep(self, name: str, stream: Stream) -> None:
+        """From now on it is wanted so."""
+        if self.streams.get(name) != stream:
+            self.streams[name] = stream
+            await self._store.keep(STREAM + name, json.dumps({"settings": stream.settings, "spec": stream.spec}))
+
+    async def forget(self, name: str) -> None:
+        self.streams.pop(name, None)
+        await self._store.forget(STREAM + name)
+
+    async def drain(self, epoch: str) -> None:
+        self.draining.add(epoch)
+        await self._store.keep(DRAIN + epoch, "1")
+
+    async def ended(self, epoch: str) -> None:
+        """That process is no more."""
+        if epoch in self.draining:
+            self.draining.discard(epoch)
+            await self._store.forget(DRAIN + epoch)
