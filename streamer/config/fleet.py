@@ -38,6 +38,7 @@ class Fleet(Section):
 
     workers: Slots | Literal["auto"] = Field("auto", description="Number of workers. auto: one for each place that there is.")
     cores: float = Field(2, gt=0, le=1024, description="Cores that one worker counts on.")
+    gpus: float = Field(0, ge=0, le=64, description="GPUs that one worker takes; 0 for workers without.")
     fronts: int = Field(2, ge=1, le=100, description="Number of processes that answer clients and pass requests on.")
     limit: float = Field(0.9, gt=0, le=1, description="Share of a worker up to which it is given streams.")
     spread: bool = Field(
@@ -53,7 +54,7 @@ class Fleet(Section):
     )
     poll_ms: int = Field(250, ge=50, le=10_000, description="Time between two looks at a worker, in milliseconds.")
     dead_after_ms: int = Field(
-        1000, ge=200, le=60_000,
+        1500, ge=200, le=60_000,
         description="Time without an answer, in milliseconds, after which a worker is dead and its streams go elsewhere.",
     )  # fmt: skip
     drain_s: float = Field(

@@ -85,8 +85,8 @@ class FleetDirector:
         async with self._homes.locks[stream]:
             before = self._wanted.streams.get(stream)
             spec = settings.get("spec") or (None if before is None else before.spec)
-            await self._wanted.keep(stream, Stream(given, spec))
             try:
+                await self._wanted.keep(stream, Stream(given, spec))
                 await (self._homes.begin(stream) if before is None else self._homes.change(stream, settings))
             except (StreamerError, PuppetError):
                 await (self._wanted.forget(stream) if before is None else self._wanted.keep(stream, before))

@@ -38,46 +38,50 @@ class Stream:
 
 
 class Wanted:
-    """The streams by name; DirectorAway where the store does not take a change, which is then none. draining: workers by their epochs, as another process of the same name is a fresh one."""
+    """The streams by name. What the store does not take now holds all the same, and is given to it again with the next change:
+    DirectorAway. draining: workers by their epochs, as another process of the same name is a fresh one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.streams: dict[str, Stream] = {}
+        self._kept: dict[str, Stream] = {}
         self.draining: set[str] = set()
 
     async def read(self) -> None:
         """All that was kept."""
         for key, text in (await self._store.read()).items():
             if key.startswith(STREAM):
-                self.streams[key.removeprefix(STREAM)] = Stream(**json.loads(text))
+                self.streams[key.removeprefix(STREAM)] = self._kept[key.removeprefix(STREAM)] = Stream(**json.loads(text))
             elif key.startswith(DRAIN):
                 self.draining.add(key.removeprefix(DRAIN))
 
     async def keep(self, name: str, stream: Stream) -> None:
         """From now on it is wanted so."""
-        if self.streams.get(name) != stream:
+        self.streams[name] = stream
+        if self._kept.get(name) != stream:
             with _kept():
                 await self._store.keep(STREAM + name, json.dumps({"settings": stream.settings, "spec": stream.spec}))
-            self.streams[name] = stream
+            self._kept[name] = stream
 
     async def forget(self, name: str) -> None:
         """It is wanted no more."""
+        self.streams.pop(name, None)
+        self._kept.pop(name, None)
         with _kept():
             await self._store.forget(STREAM + name)
-        self.streams.pop(name, None)
 
     async def drain(self, epoch: str) -> None:
         """That process is to be emptied."""
+        self.draining.add(epoch)
         with _kept():
             await self._store.keep(DRAIN + epoch, "1")
-        self.draining.add(epoch)
 
     async def ended(self, epoch: str) -> None:
         """That process is no more."""
         if epoch in self.draining:
+            self.draining.discard(epoch)
             with _kept():
                 await self._store.forget(DRAIN + epoch)
-            self.draining.discard(epoch)
 
 
 @contextmanager

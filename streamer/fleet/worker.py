@@ -14,6 +14,7 @@ import os
 import secrets
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
 from importlib.metadata import version
@@ -48,37 +49,33 @@ def config_of(config: Config, name: str, host: str) -> Config:
 
 
 class Worker:
-    """Serves on a thread. Nothing is raised here: what starts processes would try again for ever, or never again."""
+    """Serves on a thread. Nothing is raised here: what starts processes would try again for ever, or never again. ended: called
+    on that thread when the server has ended, or could not begin."""
 
-    def __init__(self, config: Config, name: str, host: str, secret: str) -> None:
-        self._name, self._epoch = name, secrets.token_hex(4)
+    def __init__(self, config: Config, name: str, host: str, secret: str, ended: Callable[[], None] = lambda: None) -> None:
+        self._name, self._epoch, self._ended = name, secrets.token_hex(4), ended
         self._ready: Future[At] = Future()
-        self._server: Server | None = None
-        self._thread = threading.Thread(target=self._serve, args=(config, host, secret), name="worker", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._serve, args=(config, host, secret), name="worker", daemon=True).start()
 
-    def at(self, timeout_s: float = 120.0) -> At:
-        """Where it answers, as soon as it does; what ended its start is raised."""
-        return self._ready.result(timeout_s)
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        return self._ready.done()
 
-    def stop(self) -> None:
-        """Ask it to end, from any thread, and wait."""
-        if self._server is not None:
-            self._server.stop()
-        self._thread.join(10)
+    def at(self) -> At:
+        """Where it answers, as soon as it does."""
+        return self._ready.result()
 
     def _serve(self, config: Config, host: str, secret: str) -> None:
         try:
-            self._server = open_server(config, self._name, host, self._epoch, secret)
+            server = open_server(config, self._name, host, self._epoch, secret)
             with runner() as loop:
-                loop.run(self._server.serve(lambda url: self._ready.set_result(self._at(url))))
+                loop.run(server.serve(lambda url: self._ready.set_result(At(self._name, self._epoch, url, VERSION))))
+            log.error("worker %s has ended", self._name)
         except BaseException as exc:
             log.error("worker %s has ended: %s", self._name, exc)
-            if not self._ready.done():
-                self._ready.set_exception(exc)
-
-    def _at(self, url: str) -> At:
-        return At(self._name, self._epoch, url, VERSION)
+        finally:
+            self._ended()
 
 
 def open_server(config: Config, name: str, host: str, epoch: str, secret: str) -> Server:
