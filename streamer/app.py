@@ -115,7 +115,7 @@ class Server:
         key: str = "",
     ) -> None:
         config, self.is_token_new = (config, False) if key else closed(config)
-        if is_open(config) and len(config.auth.token) < LONG_TOKEN:
+        if not key and is_open(config) and len(config.auth.token) < LONG_TOKEN:
             log.warning("auth.token can be guessed: others reach this server; give it %d characters or more", LONG_TOKEN)
         self._read = read
         self._reloading = asyncio.Lock()

@@ -36,7 +36,7 @@ class Ray(Section):
 class Fleet(Section):
     """Many servers as one: see docs/fleet.md. `puppetcast serve` has no use for it."""
 
-    workers: Slots | Literal["auto"] = Field("auto", description="Number of workers; auto: one for each place that machines offer.")
+    workers: Slots | Literal["auto"] = Field("auto", description="Number of workers. auto: one for each place that there is.")
     cores: float = Field(2, gt=0, le=1024, description="Cores that one worker counts on.")
     fronts: int = Field(2, ge=1, le=100, description="Number of processes that answer clients and pass requests on.")
     limit: float = Field(0.9, gt=0, le=1, description="Share of a worker up to which it is given streams.")

@@ -5,7 +5,7 @@ workers and which of them has which stream. The front is what clients see: it as
 
 A worker answers nobody without its key (403), and believes who has it what X-Forwarded-For says of the client. The key is made of
 the fleet's secret and the worker's epoch: what is meant for a process that has ended is never done by the one after it. Names,
-Origin and CORS are the front's business: it passes neither Host nor Origin on. Tokens of clients are the worker's, as of any server.
+Origin and CORS are the front's business: it passes neither Host nor Origin on. Clients' tokens are the worker's, as any server's.
 """
 
 from __future__ import annotations

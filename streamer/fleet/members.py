@@ -9,7 +9,7 @@ import httpx
 from pipeline.errors import PuppetError
 
 from .. import errors
-from ..errors import StreamerError
+from ..errors import Overloaded, StreamerError
 from .base import At
 
 ASK_S = 10.0  # for what a worker has to work on: a stream opens its portrait
@@ -19,7 +19,7 @@ class Away(StreamerError):
     """The worker does not answer, or is another process than the one that was meant."""
 
 
-class Full(StreamerError):
+class Full(Overloaded):
     """The worker has no room for what it was to take."""
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from .base import DirectorAway
 
 STREAM, DRAIN = "stream:", "drain:"
 
@@ -34,7 +38,7 @@ class Stream:
 
 
 class Wanted:
-    """The streams by name. draining: workers by their epochs, as another process of the same name is a fresh one."""
+    """The streams by name; DirectorAway where the store does not take a change, which is then none. draining: workers by their epochs, as another process of the same name is a fresh one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -52,19 +56,33 @@ class Wanted:
     async def keep(self, name: str, stream: Stream) -> None:
         """From now on it is wanted so."""
         if self.streams.get(name) != stream:
+            with _kept():
+                await self._store.keep(STREAM + name, json.dumps({"settings": stream.settings, "spec": stream.spec}))
             self.streams[name] = stream
-            await self._store.keep(STREAM + name, json.dumps({"settings": stream.settings, "spec": stream.spec}))
 
     async def forget(self, name: str) -> None:
+        """It is wanted no more."""
+        with _kept():
+            await self._store.forget(STREAM + name)
         self.streams.pop(name, None)
-        await self._store.forget(STREAM + name)
 
     async def drain(self, epoch: str) -> None:
+        """That process is to be emptied."""
+        with _kept():
+            await self._store.keep(DRAIN + epoch, "1")
         self.draining.add(epoch)
-        await self._store.keep(DRAIN + epoch, "1")
 
     async def ended(self, epoch: str) -> None:
         """That process is no more."""
         if epoch in self.draining:
+            with _kept():
+                await self._store.forget(DRAIN + epoch)
             self.draining.discard(epoch)
-            await self._store.forget(DRAIN + epoch)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise DirectorAway(f"what the fleet is to do cannot be kept now: {exc}") from exc
