@@ -87,7 +87,7 @@ class Local:
 
     async def _placed(self, streams: dict[str, Any]) -> None:
         async with asyncio.timeout(LIMIT_S):
-            while not await self._is_there():
+            while not await self._is_there():  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_S)
         for name in streams:
             await self.director.where(name)
