@@ -54,6 +54,8 @@ class UnknownWorker(StreamerError):
 class DirectorAway(StreamerError):
     """Nobody can say now where a stream is; sessions that are known go on."""
 
+    retry_after_s = 1.0
+
 
 class Director(Protocol):
     """Whoever knows. Every method may raise DirectorAway."""

@@ -30,13 +30,17 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app = FastAPI(title="puppetcast", description="A live portrait puppeteer.", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.access, app.state.http, app.state.seats, app.state.uploads = access, config.http, Seats(config.http), 0
     app.router.route_class = Guarded
+
+    async def known(stream: str) -> None:
+        control.stream(stream)
+
     app.include_router(last.router(control))
     app.include_router(pictures.router(control))  # before the endpoints whose last part is a variable
     app.include_router(whip.router(control, sessions, ice, access))
     app.include_router(api.router(control))
     app.include_router(streams.router(control, roster))
     app.include_router(load.router(control, sessions))
-    app.include_router(phone.router(control, config))
+    app.include_router(phone.router(known, config))
     app.include_router(portraits.router(control.gallery))
     app.include_router(presets.router(control))
     app.include_router(recordings.router(control.outputs.library))
