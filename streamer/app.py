@@ -103,7 +103,7 @@ class Server:
     """startup, serve, shutdown. Raises before it listens if anything in the config cannot be used.
 
     engine: in place of those that the config names. sources: driving sources by stream, in place of the config's. read: the
-    config anew, for SIGHUP.
+    config anew, for SIGHUP. key: that every request has to have, of a fleet's worker; who has it is believed who asks.
     """
 
     def __init__(
@@ -112,9 +112,10 @@ class Server:
         engine: Engine | None = None,
         sources: Mapping[str, Source] | None = None,
         read: Callable[[], Config] | None = None,
+        key: str = "",
     ) -> None:
-        config, self.is_token_new = closed(config)
-        if is_open(config) and len(config.auth.token) < LONG_TOKEN:
+        config, self.is_token_new = (config, False) if key else closed(config)
+        if not key and is_open(config) and len(config.auth.token) < LONG_TOKEN:
             log.warning("auth.token can be guessed: others reach this server; give it %d characters or more", LONG_TOKEN)
         self._read = read
         self._reloading = asyncio.Lock()
@@ -149,7 +150,7 @@ class Server:
         self.url = address_for(config, self._listener.getsockname()[1])
         self._access = Access(config.auth)
         self.http = create_app(self.control, self.sessions, ice, self._access, config, self.roster)
-        self._web = WebServer(self.http, REQUESTS_S, config.http)
+        self._web = WebServer(self.http, REQUESTS_S, config.http, key)
         self._starting: asyncio.Task[None] | None = None
         self._open: Counter[str] | None = None  # what was, when the end began
 
@@ -275,9 +276,8 @@ def _words(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count)
 
 
-def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
-    """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with the code
-    that `main` returns, 0 for none. What it raises is raised."""
+def runner() -> asyncio.Runner:
+    """For a server: on uvloop where it exists, with the threads of the numeric libraries bounded."""
     threads.one_each()
     # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
     sys.setswitchinterval(0.001)
@@ -286,6 +286,11 @@ def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
     except ImportError:
         # aiomqtt waits for sockets, which Windows' own loop cannot; what that one can, subprocesses, is not needed here.
         new_event_loop = asyncio.SelectorEventLoop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        code = runner.run(main)
+    return asyncio.Runner(loop_factory=new_event_loop)
+
+
+def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
+    """Run on a `runner`; then end the process with the code that `main` returns, 0 for none. What it raises is raised."""
+    with runner() as loop:
+        code = loop.run(main)
         signals.leave(code or 0)  # before the runner waits, without a limit, for threads that were given up

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
+# Every test's server is one worker behind the front of a fleet: what clients see is to be the same.
+FRONT = bool(os.environ.get("PUPPETCAST_TEST_FRONT"))
 LONGEST = (
     "foreign", "page", "liveportrait", "browser", "network_source", "puppet", "outputs", "signals", "portraits", "control",
     "device_path", "examples", "mesh", "accessibility", "gpu_report", "endurance", "ice_restart",
@@ -200,7 +202,12 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process
-    server = Server(Config(**data), own_engine)
+    config, key = Config(**data), ""
+    if FRONT:
+        from .fleet.local import as_worker, behind
+
+        config, key = as_worker(asked := config)
+    server = Server(config, own_engine, key=key)
     ready: Future[str] = Future()
     ended: Future[int] = Future()
 
@@ -214,7 +221,8 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
     thread.start()
     try:
         ready.result(60)  # or what the start raised
-        yield server
+        with behind(server, asked) if FRONT else nullcontext():
+            yield server
         server.stop()
         ended.result(30)  # or what it broke by
     finally:

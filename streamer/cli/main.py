@@ -14,6 +14,7 @@ from pipeline.errors import PuppetError
 from .animate import animate
 from .console import console, one_line_errors
 from .doctor import doctor
+from .fleet import fleet_app
 from .models import models_app, verify
 from .pose import pose
 from .puppet import puppet_app
@@ -101,3 +102,4 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.add_typer(models_app, name="models")
 app.add_typer(template_app, name="template")
 app.add_typer(puppet_app, name="puppet")
+app.add_typer(fleet_app, name="fleet")

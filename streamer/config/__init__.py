@@ -13,13 +13,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
+from .fleet import Fleet
 from .section import Section, in_words, written
 from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
 from .streams import ORIGINAL, PICTURE, STEP, Puppet, Recording, Sink, Stream
 from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
-    "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer",
+    "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Fleet", "Http", "IceServer",
     "LivePortrait", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed",
     "load_config", "with_stream",
 ]  # fmt: skip
@@ -50,6 +51,7 @@ class Config(BaseSettings):
     persistence: Persistence = Persistence()
     portraits: Portraits = Portraits()
     downloads: Downloads = Downloads()
+    fleet: Fleet = Fleet()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
 
     @model_validator(mode="after")

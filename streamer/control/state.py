@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from pipeline.budget import Skip
+from pipeline.clock import date_s
 from pipeline.follow.calibration import Calibrating
 from pipeline.stage import AnimationStage
 
@@ -20,8 +20,6 @@ from ..sources.driver import Driver
 from ..stream.admission import Admission
 from ..stream.status import EncoderStatus, SharedSink, SourceState
 from ..stream.stream import Stream
-
-_serials = itertools.count(1)
 
 
 class EncoderState(BaseModel):
@@ -83,7 +81,7 @@ class CalibrationState(BaseModel):
 class StreamState(BaseModel):
     """What one stream does. Times in milliseconds; ages are from capture to the last packet sent.
 
-    serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
+    serial: of two states that came by different ways, or of different servers, the one with the higher is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
     width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
     gallery: how often it was changed since the start. presets: names of those that are on, the oldest first; shapes: what is
@@ -197,7 +195,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
     age, spent = list(stream.ages_s), list(stats.stage_s)
     encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamState(
-        serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
+        serial=int(date_s() * 1e6), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
         matte=stream.shown.prepared.has_matte,
         engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled,

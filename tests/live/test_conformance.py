@@ -101,7 +101,7 @@ async def test_post_creates_a_session(http, kind):
     assert reply.status_code == 201
     assert reply.headers["content-type"] == "application/sdp"
     location = reply.headers["location"]
-    assert re.fullmatch(r"/live/live/sessions/[\w-]{32}", location), "rooted, without a query, not to be guessed"
+    assert re.fullmatch(r"/live/live/sessions/(w0\.[\da-f]+\.)?[\w-]{32}", location), "rooted, without a query, not to be guessed"
     assert "a=recvonly" in reply.text if kind == "whip" else "a=sendonly" in reply.text
     assert (await http.get(location)).status_code == 204
     assert (await http.head(location)).status_code == 200
