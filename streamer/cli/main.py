@@ -19,6 +19,7 @@ from .models import models_app, verify
 from .pose import pose
 from .puppet import puppet_app
 from .serve import devices, serve
+from .simulate import simulate
 from .template import template_app
 from .token import token
 
@@ -102,4 +103,5 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.add_typer(models_app, name="models")
 app.add_typer(template_app, name="template")
 app.add_typer(puppet_app, name="puppet")
+fleet_app.command()(simulate)
 app.add_typer(fleet_app, name="fleet")
