@@ -6,9 +6,10 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from signal import SIGCONT, SIGKILL, SIGSTOP
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,10 +17,10 @@ import pytest
 
 from streamer.config import Fleet
 from streamer.errors import ConfigError, UnknownStream
-from streamer.fleet.base import At, DirectorAway, FleetFull, UnknownWorker
+from streamer.fleet.base import At, FleetFull, UnknownWorker
 from streamer.fleet.director import FleetDirector
 
-from ..waiting import LIMIT_S, until
+from ..waiting import LIMIT_S, until, until_told
 from .workers import WORD, Workers
 
 FLEET = Fleet(dead_after_ms=8000, drain_s=600)
@@ -41,7 +42,7 @@ async def directed(engine: Any, fleet: Fleet = FLEET, secret: str = WORD) -> Asy
     director = FleetDirector(engine, fleet, secret)
     running = asyncio.create_task(director.run())
     try:
-        await answers(director)
+        await until_told(director.workers, lambda found: found is not None)
         yield director
     finally:
         running.cancel()
@@ -54,15 +55,7 @@ async def director(workers) -> AsyncIterator[FleetDirector]:
         yield running
         for stream in await running.streams():
             await running.delete(stream)
-
-
-async def answers(director: FleetDirector) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            with suppress(DirectorAway):
-                await director.workers()
-                return
-            await asyncio.sleep(0.02)
+    workers.kept.clear()  # which one is being emptied
 
 
 async def ask(at: At, method: str, path: str, **request: Any) -> httpx.Response:
@@ -123,16 +116,11 @@ async def test_a_worker_that_is_emptied_keeps_a_browsers_stream_until_its_driver
     fleet = {each["worker"]: each for each in (await director.state())["workers"]}
     assert fleet[first.worker]["draining"]
     assert fleet[first.worker]["streams"] == []
-    workers.kept.pop(f"drain:{first.epoch}")  # for the next test, which has another director
 
 
 async def until_at(director: FleetDirector, stream: str, before: At) -> At:
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            with suppress(FleetFull):
-                if (at := await director.where(stream)) != before:
-                    return at
-            await asyncio.sleep(0.05)
+    """The worker that a stream has gone to."""
+    return await until_told(lambda: director.where(stream), lambda at: at != before)
 
 
 async def test_a_director_that_begins_anew_finds_everything_as_it_was(workers):
@@ -145,9 +133,7 @@ async def test_a_director_that_begins_anew_finds_everything_as_it_was(workers):
     workers.kept.pop("stream:stray")
     async with directed(workers) as director:
         assert await director.where("kept") == at
-        async with asyncio.timeout(LIMIT_S):
-            while "stray" not in await director.streams():
-                await asyncio.sleep(0.05)
+        await until_told(director.streams, lambda streams: "stray" in streams)
         assert await director.where("stray") == other, "what a worker has is wanted, if the store has forgotten it"
         for stream in ("kept", "stray"):
             await director.delete(stream)
@@ -158,14 +144,12 @@ async def test_a_director_that_begins_anew_finds_everything_as_it_was(workers):
 async def test_of_another_version_a_worker_gets_nothing_and_is_named(workers, caplog):
     at = (await workers.workers())[0]
 
-    class Older:
-        read, keep, forget = workers.read, workers.keep, workers.forget
+    async def older() -> list[At]:
+        return [replace(at, version="0.0.9")]
 
-        async def workers(self) -> list[At]:
-            return [replace(at, version="0.0.9")]
-
+    engine = SimpleNamespace(workers=older, read=workers.read, keep=workers.keep, forget=workers.forget)
     with caplog.at_level(logging.ERROR):
-        async with directed(Older()) as director:
+        async with directed(engine) as director:
             assert await director.workers() == []
             with pytest.raises(FleetFull):
                 await director.put("one", {})
@@ -191,7 +175,7 @@ async def test_a_full_fleet_refuses_what_is_new_and_leaves_the_others_alone(work
 
 
 async def test_a_worker_that_hangs_is_left_and_has_nothing_twice_when_it_goes_on(workers):
-    async with directed(workers, FLEET.model_copy(update={"dead_after_ms": 2500})) as director:
+    async with directed(workers, FLEET.model_copy(update={"dead_after_ms": 5000})) as director:
         await director.put("one", {})
         at = await director.where("one")
         await ask(at, "PATCH", "/api/streams/one", json={"mirror": True})
@@ -202,9 +186,7 @@ async def test_a_worker_that_hangs_is_left_and_has_nothing_twice_when_it_goes_on
             assert (await ask(moved, "GET", "/api/streams/one")).json()["puppet"]["mirror"]
         finally:
             workers.signal(at.worker, SIGCONT)
-        async with asyncio.timeout(LIMIT_S):
-            while await has(at, "one"):
-                await asyncio.sleep(0.05)
+        await until_told(lambda: has(at, "one"), lambda there: not there)
         assert await director.where("one") == moved
         await director.delete("one")
 
@@ -224,9 +206,7 @@ async def test_a_killed_worker_s_streams_go_on_elsewhere_and_then_it_is_there_ag
         assert state["recording"] is not None, "in a new file"
         assert [each.worker for each in await director.workers()] == [moved.worker]
         await asyncio.to_thread(workers.start, at.worker)
-        async with asyncio.timeout(LIMIT_S):
-            while len(found := await director.workers()) < 2:
-                await asyncio.sleep(0.05)
+        found = await until_told(director.workers, lambda found: len(found) == 2)
         assert at.epoch not in {each.epoch for each in found}
         assert await director.where("one") == moved
         await director.delete("one")
