@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGKILL
 
 import httpx
 import pytest
 
 from streamer.config import Fleet
-from streamer.fleet.base import At, DirectorAway, FleetFull, UnknownWorker
+from streamer.fleet.base import At, DirectorAway
 from streamer.fleet.director import FleetDirector
-from streamer.errors import UnknownStream
 
-from ..waiting import LIMIT_S, until
+from ..waiting import LIMIT_S
 from .workers import WORD, Workers
 
 FLEET = Fleet(dead_after_ms=5000, drain_s=0)
@@ -69,9 +68,10 @@ async def test_all(workers):
         r = await ask(a, "PATCH", "/api/streams/one", json={"mirror": True, "recording": True})
         print(r.status_code, r.text[:300])
         import time
-        t=time.monotonic()
+
+        t = time.monotonic()
         workers.signal(a.worker, SIGKILL)
         await director.gone(a)
         b = await director.where("one")
-        print(a, b, time.monotonic()-t)
+        print(a, b, time.monotonic() - t)
         print((await ask(b, "GET", "/api/streams/one")).json())

@@ -56,6 +56,7 @@ class Workers:
         os.kill(self._processes[name].pid, number)
         if number == signal.SIGKILL:
             self._processes[name].wait()
+            self._processes[name].stdout.close()  # type: ignore[union-attr]
 
     def end(self) -> None:
         for process in self._processes.values():
