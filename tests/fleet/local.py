@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from streamer.fleet.director import Engine, FleetDirector
-
 from streamer.app import Server
 from streamer.config import Config
 from streamer.fleet.base import At, DirectorAway, key_of
+from streamer.fleet.director import Engine, FleetDirector
 from streamer.fleet.front import create_front
 from streamer.fleet.worker import EVERYWHERE, VERSION
 from streamer.http.web import WebServer, address_for, listen
@@ -125,7 +124,8 @@ def fleet(
 def behind(server: Server, config: Config) -> Iterator[None]:
     """Let a server, which has the key `as_worker` gives, be a fleet of one: its url is then the front's."""
     at = At("w0", EPOCH, server.url, VERSION)
-    with Local(_OneWorker(at), config, 1, WORD).running({name: {} for name in server.control.streams}) as local:
+    config = config.model_copy(update={"fleet": config.fleet.model_copy(update={"dead_after_ms": 20_000})})  # on a busy machine
+    with Local(OneWorker(at), config, 1, WORD).running({name: {} for name in server.control.streams}) as local:
         server.url = local.url
         yield
 
@@ -136,7 +136,7 @@ def as_worker(config: Config) -> tuple[Config, str]:
     return config.model_copy(update={"http": http}), key_of(WORD, "w0", EPOCH)
 
 
-class _OneWorker:
+class OneWorker:
     """An engine whose one worker is a server of the test's own process."""
 
     def __init__(self, at: At) -> None:
