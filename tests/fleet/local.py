@@ -116,7 +116,7 @@ def fleet(
     folder: Path, *names: str, fronts: int = 1, streams: dict[str, Any] | None = None, secret: str = WORD, **sections: Any
 ) -> Iterator[tuple[Local, Workers]]:
     """Workers of these names, a director and its fronts. secret: that the fronts have."""
-    own = {"http": {"port": 0, "max_listeners_per_address": 1000}, "fleet": {"dead_after_ms": 5000}}
+    own = {"http": {"port": 0, "max_listeners_per_address": 1000}, "fleet": {"dead_after_ms": 20_000}}
     sections = {key: {**own.get(key, {}), **sections.get(key, {})} for key in own | sections}
     workers = Workers(folder, **sections)
     try:

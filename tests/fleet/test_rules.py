@@ -11,28 +11,11 @@ import pytest
 from streamer.app import Server
 
 from ..conftest import run_server
-from ..live.test_conformance import (  # noqa: F401
-    http,
-    offer_of,
-    test_a_slash_too_many,
-    test_options_get_and_head,
-    test_patches_that_cannot_be,
-    test_post_creates_a_session,
-    test_what_a_session_takes,
-    test_wrong_bodies,
-)
-from ..peers import SDP
+from ..peers import SDP, offer_of
 from ..waiting import LIMIT_S, until
 from .local import Local
 
 TOKENS = {"token": "rule of sixteen characters", "view_token": "look"}
-
-
-@pytest.fixture(scope="module")
-def server():
-    """Of the tests that are a server's, too."""
-    with run_server(front=True, auth={"requests_per_minute": 100_000}) as running:
-        yield running
 
 
 def client(server: Server, address: str = "127.0.0.1", token: str = "", **headers: str) -> httpx.Client:
@@ -90,7 +73,19 @@ def sessions_free(server: Server) -> int:
     return int(worker["sessions_free"])
 
 
-async def test_a_front_of_another_fleet_gets_no_answers_and_does_no_harm(server, http):  # noqa: F811
+@pytest.fixture
+def server(model):
+    with run_server(front=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(server):
+    async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as client:
+        yield client
+
+
+async def test_a_front_of_another_fleet_gets_no_answers_and_does_no_harm(server, http):
     own = fleet_of(server)
     session = (await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)).headers["location"]
     with Local(own.engine, own.config, 1, "another secret").running({}) as other:
@@ -103,16 +98,14 @@ async def test_a_front_of_another_fleet_gets_no_answers_and_does_no_harm(server,
     assert (await http.delete(session)).status_code == 200
 
 
-async def test_sessions_go_on_while_the_director_is_away(model):
-    with run_server(front=True) as server:
-        async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
-            offer = await offer_of("whep")
-            session = (await http.post("/live/live/whep", content=offer, headers=SDP)).headers["location"]
-            stale = session.replace("w0.", "w0.f")
-            assert (await http.head(stale)).status_code == 404, "of another process"
-            fleet_of(server).end_director()
-            refused = await http.post("/live/live/whep", content=offer, headers=SDP)
-            assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "DirectorAway", "1")
-            assert (await http.head(session)).status_code == 200
-            assert (await http.delete(session)).status_code == 200
-            assert [(await http.head(each)).status_code for each in (session, stale)] == [404, 404]
+async def test_sessions_go_on_while_the_director_is_away(server, http):
+    offer = await offer_of("whep")
+    session = (await http.post("/live/live/whep", content=offer, headers=SDP)).headers["location"]
+    stale = session.replace("w0.", "w0.f")
+    assert (await http.head(stale)).status_code == 404, "of another process"
+    fleet_of(server).end_director()
+    refused = await http.post("/live/live/whep", content=offer, headers=SDP)
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "DirectorAway", "1")
+    assert (await http.head(session)).status_code == 200
+    assert (await http.delete(session)).status_code == 200
+    assert [(await http.head(each)).status_code for each in (session, stale)] == [404, 404]
