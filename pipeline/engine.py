@@ -83,8 +83,9 @@ class Puppeteer(Protocol):
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next picture on."""
 
-    def pose(self, held: Held) -> None:
-        """Show named shapes beside the driver's motion, from the next picture on; `shapes.NOTHING` for none."""
+    def pose(self, held: Callable[[float], Held]) -> None:
+        """Show named shapes beside the driver's motion, from the next picture on. held: which, asked once a picture with how
+        fast they may come and go beside that motion, 0..1; it gives `shapes.NOTHING` for none."""
 
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""

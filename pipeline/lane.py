@@ -226,7 +226,8 @@ class Lane:
         self._held, self._rested_s = self._easing.holds, now_s
         plays = bool(self._screen.prepared.fps) and not self._held and not self._easing.moving
         try:
-            self.puppeteer.pose(self._easing.at(now_s) or NOTHING)
+            held = self._easing.at(now_s) or NOTHING  # whatever becomes of the picture, it goes on
+            self.puppeteer.pose(lambda leeway: held)
             seen = None if plays else self.puppeteer.at_rest(now_s)
         except Exception:  # whatever an engine does, the stream goes on with its last frame
             self._failed(self._clock() - now_s)
@@ -252,7 +253,7 @@ class Lane:
             return None
 
         def follow() -> Any:
-            self.puppeteer.pose(self._easing.at(taken_s) or NOTHING)
+            self.puppeteer.pose(lambda leeway: self._easing.at(taken_s, leeway) or NOTHING)
             return self.puppeteer.follow(driving(frame, self._mirrored()))
 
         return self._work(frame.captured_s, taken_s, follow)
