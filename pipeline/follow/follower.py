@@ -77,6 +77,10 @@ class Follower:
         return replace(self._shapes, shapes=self._shapes.shapes.plus(alive)) if alive.values else self._shapes
 
     @property
+    def resting(self) -> Array | None:
+        return self.keeper.resting
+
+    @property
     def neutral(self) -> Neutral | None:
         return None
 

@@ -24,7 +24,7 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, load, me, metrics, phone, pictures, portraits, presets, recordings, streams, whip
+from . import api, drives, last, load, me, metrics, phone, pictures, portraits, presets, recordings, streams, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts, Proxies
@@ -36,6 +36,7 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownSession: 404,
     errors.TakenOver: 410,
     errors.StreamBusy: 409,
+    errors.DriverRefused: 403,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
     errors.UnknownBackground: 404,
@@ -84,10 +85,11 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(streams.router(control, roster))
     app.include_router(load.router(control, sessions))
     app.include_router(phone.router(control, config))
-    app.include_router(portraits.router(control.gallery))
+    app.include_router(portraits.router(control))
     app.include_router(presets.router(control))
     app.include_router(recordings.router(control.outputs.library))
     app.include_router(me.router(control))
+    app.include_router(drives.router(control))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
 
