@@ -219,9 +219,9 @@ class Stream:
         named: by the config, so it is let in all the same; the budget then slows all streams alike, and a portrait that it may
         not drive rests.
         """
-        self.check_claim(named)
         if not named:
             self.check_terms(driver.passes)
+        self.check_claim(named)
         self.driver = driver
         self.lane.reset()
         self._restrict()
