@@ -32,7 +32,9 @@ def log(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def server(model, log):
     streams = {"live": {}, "clip": {"source": "file", "path": str(DEMO_CLIP)}}
-    with run_server(streams=streams, device={"min_fps": 0.1}, portraits={"ask_whose": "page"}, drives={"keep": True, "file": str(log)}) as running:
+    with run_server(
+        streams=streams, device={"min_fps": 0.1}, portraits={"ask_whose": "page"}, drives={"keep": True, "file": str(log)}
+    ) as running:
         yield running
 
 
