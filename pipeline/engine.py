@@ -11,7 +11,7 @@ from . import models
 from .clips import Progress
 from .errors import PuppetError
 from .face.faces import Faces
-from .face.motion import Neutral
+from .face.motion import Array, Neutral
 from .follow.calibration import Calibrating
 from .follow.moment import Moment
 from .follow.neutral import FaceState
@@ -109,6 +109,10 @@ class Puppeteer(Protocol):
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the neutral from driving frames that are known before the first is animated."""
+
+    @property
+    def resting(self) -> Array | None:
+        """(478, 3) landmarks of the driver's face at rest, in any unit, as its neutral was taken of; None while there is none."""
 
     @property
     def neutral(self) -> Neutral | None:

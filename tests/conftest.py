@@ -193,7 +193,8 @@ def run_server(own_engine: Engine | None = None, front: bool = FRONT, **sections
     data: dict[str, Any] = {
         "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
-        "portraits": {"keep": False},
+        "portraits": {"keep": False, "ask_whose": "never"},
+        "drives": {"keep": False},
         # Small pictures, and half as many: what they are is a question of few tests, what they cost is one of all.
         "engine": {"max_side": 256},
         "budget": {"max_frames": 15},

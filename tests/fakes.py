@@ -219,7 +219,7 @@ class FakePuppeteer(Follower):
             keeper.found(time_s, self.tuning)
             if keeper.calibration is not None and keeper.calibration.add(landmarks, time_s) is not None:
                 self._neutral = level
-                keeper.done()
+                keeper.done(landmarks)
             if keeper.calibrated:
                 self._last = level - self._neutral
             target = self._last * keeper.presence(time_s, keeper.calibrated, float("inf"))

@@ -83,6 +83,10 @@ class Follower:
         return replace(held, shapes=held.shapes.plus(alive)) if alive.values else held
 
     @property
+    def resting(self) -> Array | None:
+        return self.keeper.resting
+
+    @property
     def neutral(self) -> Neutral | None:
         return None
 

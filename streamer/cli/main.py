@@ -14,6 +14,7 @@ from pipeline.errors import PuppetError
 from .animate import animate
 from .console import console, one_line_errors
 from .doctor import doctor
+from .drives import drives
 from .fleet import fleet_app
 from .models import models_app, verify
 from .pose import pose
@@ -97,7 +98,7 @@ def bench(context: typer.Context) -> None:
     raise typer.Exit(measure(context.args, prog_name="puppetcast bench", standalone_mode=False) or 0)
 
 
-for command in (serve, devices, token, doctor, animate, pose, verify):
+for command in (serve, devices, token, drives, doctor, animate, pose, verify):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
 app.add_typer(models_app, name="models")

@@ -22,7 +22,7 @@ from pipeline.shapes.shapes import Shapes
 
 from ..config import load_config
 from .animate import ground_of, size_of, source_of
-from .animate_options import Background, Force, Size
+from .animate_options import Background, Force, PassOption, Size
 from .console import (
     ENGINE_HELP,
     LP,
@@ -102,6 +102,7 @@ def pose(
     background: Background = None,
     marks: Marks = None,
     face: Face = None,
+    given_pass: PassOption = None,
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
     checkpoints: Checkpoints = None,
     device: Device = None,
@@ -147,7 +148,8 @@ def pose(
         _check(opened, settings, shapes)
         from pipeline.offline.still import write_posed
 
-        write_posed(opened, source, shapes, Output(written, size=size_of(size), transparent=transparent))
+        passes = [] if given_pass is None else [given_pass]
+        write_posed(opened, source, shapes, Output(written, size=size_of(size), transparent=transparent), passes)
         if out == STANDARD:
             write_standard_output(written)
     console.print(f"{out or OUT}: engine {opened.name}")

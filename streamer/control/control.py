@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from pipeline.engine import AUTO, ENGINES, Engine
 from pipeline.errors import PuppetError
 from pipeline.face.faces import Faces
+from pipeline.face.likeness import ROUGH, proportions
+from pipeline.face.motion import Array
 from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait
 from pipeline.shapes.parse import parse
 from pipeline.shapes.preset import Preset
@@ -35,12 +37,14 @@ from ..stream.stream import Shown, Stream
 from ..stream.supervisor import Supervisor
 from .backgrounds import Backgrounds
 from .commands import Actions, explain, read_change, read_envelope, refusal
+from .drives import DriveLog
 from .events import Events
-from .gallery import Gallery
+from .gallery import Gallery, PortraitInfo
 from .persistence import Memory
 from .presets import Presets
 from .spec import Spec, spec_of
 from .state import DeviceState, StreamState, device_of, is_demo, state_of
+from .terms import DriversChange
 from .workshop import Workshop
 
 log = logging.getLogger(__name__)
@@ -68,6 +72,7 @@ class Control:
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
         self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits, self._leave)
         self.workshop = Workshop(self.gallery)
+        self.drives = DriveLog(config.drives)
         self.backgrounds = Backgrounds(config.portraits)
         self.presets = Presets(config.portraits)
         self.events = Events(self.states)
@@ -147,9 +152,10 @@ class Control:
             self._let_go(name)
             raise
         budget, puppet = self.config.budget, config.puppet
-        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run)
+        told = self.drives.note
+        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run, told=told)
         if source is not None:
-            stream.named = Driver(source, stream.intake, config.stale_after_s)
+            stream.named = Driver(source, stream.intake, config.stale_after_s, passes=(config.driver_pass,))
             stream.claim(stream.named, named=True)
         return stream
 
@@ -266,6 +272,26 @@ class Control:
             self._keep(stream)
         self.events.happened()
         return self.state(name)
+
+    async def restrict(self, key: str, change: DriversChange) -> tuple[PortraitInfo, str]:
+        """Say who may drive an upload, at once where it is on show; its info, and the pass that was made. UnknownPortrait,
+        UnknownStream, BadCommand, CannotKeep."""
+        enrolled = self._enrolled(change.face_of) if change.face_of else None
+        info, given = await self.gallery.restrict(key, change, enrolled)
+        portrait = await self.gallery.get(key)
+        for stream in list(self.streams.values()):
+            async with stream.turn:  # which may just be about to show it as it was
+                if stream.shown.id == key:
+                    stream.keep_to(portrait.terms, portrait.face_lock)
+        self.events.happened()
+        return info, given
+
+    def _enrolled(self, name: str) -> Array:
+        """What the face of a stream's driver is like; nothing is kept of it here."""
+        puppeteer = self.stream(name).lane.puppeteer
+        if self.stream(name).driver is None or puppeteer.resting is None or puppeteer.tracker_name in ROUGH:
+            raise BadCommand(f"face_of: nobody drives '{name}' whose face was measured; calibrate with the better tracker first")
+        return proportions(puppeteer.resting)
 
     async def put_background(self, name: str, data: bytes) -> StreamState:
         """Take another picture as a stream's background, and show it where that is what is behind the person. BadBackground,

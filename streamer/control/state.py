@@ -86,9 +86,9 @@ class StreamState(BaseModel):
     width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
     gallery: how often it was changed since the start. presets: names of those that are on, the oldest first; shapes: what is
     held by number; preset_changes: how often presets were kept or deleted since the start.
-    problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; both
-    empty where all is well. still: of the animated frames, those for which nothing had moved, so that they show the picture
-    before again. last_s: of how many seconds there is a copy to save.
+    problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; refused:
+    why the portrait does not move as whoever drives, in words; all empty where all is well. still: of the animated frames, those
+    for which nothing had moved, so that they show the picture before again. last_s: of how many seconds there is a copy to save.
     """
 
     serial: int
@@ -102,6 +102,7 @@ class StreamState(BaseModel):
     engine: str
     problem: str
     stalled: str
+    refused: str
     lacks: list[str]
     tracker: str
     face: str
@@ -198,7 +199,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
         serial=int(date_s() * 1e6), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
         matte=stream.shown.prepared.has_matte,
-        engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled,
+        engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled, refused=stream.refused,
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),

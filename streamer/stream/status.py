@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pipeline.frames import AnimatedFrame
 from pipeline.heartbeat import Heartbeat
@@ -82,8 +82,26 @@ class Supervised(Protocol):
         """What it is now."""
 
 
+@dataclass(frozen=True)
+class Who:
+    """Who drives, as it may be kept. kind: camera (published over WebRTC), demo or source; name: of a source, without what is
+    secret of it; address: the network that a camera is published from."""
+
+    kind: Literal["camera", "source", "demo"]
+    name: str = ""
+    address: str = ""
+
+
 class Drives(Protocol):
-    """Who drives a stream: a browser's session, or a source that the server reads. status: of a source."""
+    """Who drives a stream: a browser's session, or a source that the server reads. status: of a source; passes: that were
+    shown, and what else may be one."""
+
+    @property
+    def who(self) -> Who:
+        """For the log of drives."""
+
+    @property
+    def passes(self) -> Sequence[str]: ...
 
     @property
     def status(self) -> SourceStatus | None:

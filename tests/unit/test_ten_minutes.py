@@ -15,7 +15,7 @@ from streamer.config import Budget, Device, Puppet
 from streamer.errors import StreamerError
 from streamer.stream.admission import Admission
 from streamer.stream.stages import Stages
-from streamer.stream.status import SourceStatus
+from streamer.stream.status import SourceStatus, Who
 from streamer.stream.stream import Shown, Stream
 
 from ..fakes import FakeEngine, FakePrepared, LoopTime, VirtualStage, camera_frame
@@ -28,6 +28,9 @@ NAMES = "abcd"
 
 class Camera:
     """Drives a stream: how bright the face is goes up and down; black where none is in view."""
+
+    passes = ()
+    who = Who("source")
 
     def __init__(self, stream: Stream, clock: LoopTime) -> None:
         self.status: SourceStatus | None = None
