@@ -11,14 +11,15 @@ from ..errors import PuppetError
 from ..outfile import finished
 from ..portrait import Portrait
 from ..shapes.shapes import Held, Shapes
-from .animate import alone, prepared_for, sized, straight
+from .animate import alone, labelled, prepared_for, sized, straight
 from .mux import Output
 
 TRANSPARENT = (".png", ".webp")
 
 
 def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Output) -> None:
-    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel. PuppetError."""
+    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel, but for the
+    label. PuppetError."""
     if output.transparent and output.path.suffix.lower() not in TRANSPARENT:
         raise PuppetError(f"{output.path}: such a file is never transparent; choose {' or '.join(TRANSPARENT)}")
     prepared = prepared_for(engine, portrait, output)
@@ -26,6 +27,7 @@ def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Outp
         puppeteer.pose(Held(shapes))
         seen = puppeteer.at_rest(0.0)
         image = prepared.still if seen is None else puppeteer.render(prepared, seen)
-        image = alone(prepared, seen, image) if output.transparent else image
+        image = labelled(alone(prepared, seen, image) if output.transparent else image, prepared, output)
     with finished(output.path) as part:
         Pillow.fromarray(straight(sized(image, output.size))).save(part)
+        output.sign(part, output.path)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
@@ -16,10 +16,11 @@ from pipeline.clock import Clock, steady
 from pipeline.engine import Engine, Prepared, Puppeteer
 from pipeline.face.motion import Neutral
 from pipeline.frames import AnimatedFrame
+from pipeline.label import Label
 from pipeline.lane import Lane, Screen
 from pipeline.stage import AnimationStage
 
-from ..config import Budget, Puppet
+from ..config import Budget, Kind, Puppet
 from ..errors import StreamBusy, UnknownStream
 from .admission import Admission
 from .audio import AudioLine
@@ -38,10 +39,11 @@ UNKNOWN_AGE_S = 0.04  # of a picture, before any was sent
 
 @dataclass(frozen=True)
 class Shown:
-    """The portrait on show."""
+    """The portrait on show. sha256: of its picture, where that is known."""
 
     id: str
     prepared: Prepared
+    sha256: str = ""
 
 
 class Stream:
@@ -61,7 +63,9 @@ class Stream:
         admission: Admission,
         run: Run,
         clock: Clock = steady,
+        label_of: Callable[[Kind], Label | None] = lambda kind: None,
     ) -> None:
+        """label_of: what a kind of output has on its pictures."""
         self.name = name
         self.turn = asyncio.Lock()  # of its commands: the second finds the first one done
         self.removed = False
@@ -69,7 +73,9 @@ class Stream:
         self.puppet = puppet
         self.before: str | None = None  # the portrait that was on show before
         self.sinks: set[Sink] = set()
-        self.latest: AnimatedFrame | None = None
+        self.latest: AnimatedFrame | None = None  # before labels: outputs take what `seen_by` or `labelled` gives
+        self.label_of = label_of
+        self._labelled: dict[Label, AnimatedFrame] = {}  # of the latest one
         self.problem = ""  # why it is not animated by the engine that it had, in words
         self.stalled = ""  # why it stands still, in words; whoever looks after it writes that
         self.driver: Drives | None = None
@@ -77,7 +83,7 @@ class Stream:
         self.named: Named | None = None  # drives again when another that took over has ended
         self._evicting = False
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
-        self._portrait = shown.id
+        self._portrait, self._sha256 = shown.id, shown.sha256
         self._limits = limits
         self._admission = admission
         self._run = run
@@ -102,7 +108,12 @@ class Stream:
     @property
     def shown(self) -> Shown:
         """The portrait on show."""
-        return Shown(self._portrait, self.screen.prepared)
+        return Shown(self._portrait, self.screen.prepared, self._sha256)
+
+    @property
+    def made_of(self) -> tuple[str, str]:
+        """The engine's name, and the SHA-256 of the portrait's picture; for any thread."""
+        return self.engine.name, self._sha256
 
     def tune(self, puppet: Puppet) -> None:
         """Follow the driver in another way from the next frame on."""
@@ -130,7 +141,8 @@ class Stream:
         """Go over to another engine, with a portrait prepared for it; viewers see a cross-fade."""
         puppeteer = await asyncio.to_thread(stage.engine.open)
         await self._end_lane()
-        self.stage, self._portrait, self.problem = stage, shown.id, ""
+        self.stage, self.problem = stage, ""
+        self._portrait, self._sha256 = shown.id, shown.sha256
         self.screen.change(shown.prepared)
         self.lane = self._lane(puppeteer)
         self.start()
@@ -241,7 +253,7 @@ class Stream:
         """Change the portrait."""
         if shown.id != self._portrait:
             self.before = self._portrait
-        self._portrait = shown.id
+        self._portrait, self._sha256 = shown.id, shown.sha256
         self.screen.change(shown.prepared)
         self.intake.wake()  # a lane at rest waits for nothing else
 
@@ -272,5 +284,20 @@ class Stream:
         if frame is None:
             return
         self.latest = frame
+        self._labelled.clear()
         for sink in tuple(self.sinks):
-            sink.offer(frame)
+            if (seen := self.seen_by(sink)) is not None:
+                sink.offer(seen)
+
+    def seen_by(self, sink: Sink) -> AnimatedFrame | None:
+        """The latest frame as a sink is to get it; None before the first."""
+        return self.labelled(sink.kind, None if sink.seen_s is None else self._clock() - sink.seen_s)
+
+    def labelled(self, kind: Kind, for_s: float | None = None) -> AnimatedFrame | None:
+        """The latest frame as a kind of output shows it, to those who have looked for so many seconds; None before the first."""
+        label = self.label_of(kind)
+        if self.latest is None or label is None or not label.shows(for_s):
+            return self.latest
+        if label not in self._labelled:
+            self._labelled[label] = self.latest.labelled(label, self.screen.prepared.face_box)
+        return self._labelled[label]
