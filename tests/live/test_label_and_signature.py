@@ -61,9 +61,7 @@ def shown(file: Path) -> np.ndarray:
         return last.to_ndarray(format="rgb24")
 
 
-@pytest.mark.parametrize(
-    "path", ["/live/live/snapshot.jpg", "/live/live/snapshot.png", "/live/live/last.gif", "/live/live/last.mp4"]
-)
+@pytest.mark.parametrize("name", ["snapshot.jpg", "snapshot.png", "last.gif", "last.mp4"])
 def test_what_is_saved_of_a_stream_is_labelled_and_signed(running, http, tmp_path, name):
     wait_until(lambda: http.get("/live/live/last.mp4").status_code, holds=lambda code: code == 200)
     file = kept(http, f"/live/live/{name}", tmp_path)
