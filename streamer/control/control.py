@@ -22,7 +22,7 @@ from pipeline.shapes.preset import Preset
 from pipeline.stage import AnimationStage
 
 from .. import systemd
-from ..config import PICTURE, Config, Puppet
+from ..config import PICTURE, Config, Kind, Puppet
 from ..config import Stream as StreamConfig
 from ..errors import BadCommand, StreamerError, UnknownStream
 from ..sinks.outputs import SWITCHED, Outputs
@@ -62,6 +62,7 @@ class Control:
         """end: asks the process to end with an exit code."""
         self.config = config
         self._engines = engines
+        self._labels = {kind: config.label.of(kind) for kind in Kind}
         self.started = False
         self._first: dict[str, str] = {}  # ids of the portraits that the config names
         self._memory = Memory(config.persistence.file)
@@ -152,8 +153,8 @@ class Control:
             self._let_go(name)
             raise
         budget, puppet = self.config.budget, config.puppet
-        told = self.drives.note
-        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run, told=told)
+        run, told, label_of = self._engines.run, self.drives.note, self._labels.get
+        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, run, told=told, label_of=label_of)
         if source is not None:
             stream.named = Driver(source, stream.intake, config.stale_after_s, passes=(config.driver_pass,))
             stream.claim(stream.named, named=True)

@@ -13,7 +13,7 @@ from pipeline.clock import date_s
 from pipeline.follow.calibration import Calibrating
 from pipeline.stage import AnimationStage
 
-from ..config import Puppet
+from ..config import Kind, Puppet
 from ..sinks.base import OVER, OutputState
 from ..sinks.outputs import Outputs
 from ..sources.driver import Driver
@@ -89,6 +89,7 @@ class StreamState(BaseModel):
     problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; refused:
     why the portrait does not move as whoever drives, in words; all empty where all is well. still: of the animated frames, those
     for which nothing had moved, so that they show the picture before again. last_s: of how many seconds there is a copy to save.
+    label: the kinds of outputs that are labelled; signed: whose signature saved files get, empty for none.
     """
 
     serial: int
@@ -120,6 +121,8 @@ class StreamState(BaseModel):
     encoders: list[EncoderState]
     recording: RecordingState | None
     last_s: int
+    label: list[Kind]
+    signed: str
     outputs: list[OutputInfo]
     fps: float
     frames_in: int
@@ -208,7 +211,9 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
         sound=stream.audio.has_sound, publisher=stream.driver is not None,
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
-        recording=_recording(stream, outputs), last_s=_last_s(stream, outputs), outputs=_outputs(stream, outputs),
+        recording=_recording(stream, outputs), last_s=_last_s(stream, outputs),
+        label=[kind for kind in Kind if stream.label_of(kind) is not None],
+        signed="" if outputs.signer is None else outputs.signer.credentials.signer, outputs=_outputs(stream, outputs),
         fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, still=stats.still,
         errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},

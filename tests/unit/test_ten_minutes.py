@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from pipeline.errors import PuppetError
 from pipeline.frames import AnimatedFrame
-from streamer.config import Budget, Device, Puppet
+from streamer.config import Budget, Device, Kind, Puppet
 from streamer.errors import StreamerError
 from streamer.stream.admission import Admission
 from streamer.stream.stages import Stages
@@ -63,6 +63,8 @@ class Camera:
 
 class Viewer:
     """A sink that takes `seconds` for a picture and keeps only the newest meanwhile."""
+
+    kind, seen_s = Kind.VIEWERS, None
 
     def __init__(self, clock: LoopTime, seconds: float = 0.0) -> None:
         self.shown: list[tuple[float, int, int]] = []  # when it was taken, its number, how bright it is
