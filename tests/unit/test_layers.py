@@ -16,8 +16,8 @@ from ..conftest import ROOT
 RANKS = {
     "pipeline": {
         "runners": 10, "offline": 9, "lane": 9, "puppet": 8, "stage": 8, "engine": 7, "mesh": 6, "liveportrait": 6,
-        "follow": 5, "portrait": 5, "puppetfile": 4, "pictures": 3, "face": 3, "fade": 6, "clips": 3, "wheel": 2, "models": 1,
-        "frames": 1, "media": 2, "shapes": 4, "loop": 4,
+        "follow": 5, "portrait": 5, "puppetfile": 4, "pictures": 3, "face": 3, "fade": 6, "clips": 4, "wheel": 2, "models": 1,
+        "frames": 3, "mark": 2, "media": 2, "shapes": 4, "loop": 4,
         "outfile": 1, "budget": 1, "clock": 0, "cores": 0, "heartbeat": 1, "malloc": 1, "threads": 1, "portraits": 0, "errors": 0,
     },
     "streamer": {
