@@ -20,7 +20,8 @@ from .face.motion import Neutral
 from .fade import Fade
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
-from .frames import _SEAL, AnimatedFrame, Driving, Image, TimedFrame, planar
+from .frames import AnimatedFrame, Driving, Image, TimedFrame, planar
+from .mark.marker import Marker
 from .shapes.ease import Easing, Hold
 from .shapes.shapes import NOTHING
 from .stage import Turn, Work
@@ -48,14 +49,15 @@ class Stats:
 
 
 class Screen:
-    """What a stream shows, whichever lane animates it: seals and numbers its pictures, fades from one portrait to the
-    next. For any thread; `emit` gets each new frame on the one that shows it.
+    """What a stream shows, whichever lane animates it: numbers its pictures, fades from one portrait to the next, and has a
+    marker mark and seal them. For any thread; `emit` gets each new frame on the one that shows it.
 
     prepared: the portrait on show. epoch: pictures of an earlier one are not shown any more.
     """
 
-    def __init__(self, prepared: Prepared, emit: Callable[[AnimatedFrame], None], clock: Clock = steady) -> None:
+    def __init__(self, prepared: Prepared, emit: Callable[[AnimatedFrame], None], marker: Marker, clock: Clock = steady) -> None:
         self.prepared = prepared
+        self.marker = marker
         self.stats = Stats()
         self.epoch = 0
         self._emit = emit
@@ -123,7 +125,7 @@ class Screen:
                 self._fade = None
         self._last = yuv
         self._number += 1
-        self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL, cut))
+        self._emit(self.marker.frame(yuv, captured_s, self._number, cut))
 
 
 class Lane:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
+from .mark import Mark
 from .section import Section, in_words, written
 from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
 from .streams import ORIGINAL, PICTURE, STEP, Puppet, Recording, Sink, Stream
@@ -20,7 +21,7 @@ from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
     "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer",
-    "LivePortrait", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed",
+    "LivePortrait", "Mark", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed",
     "load_config", "with_stream",
 ]  # fmt: skip
 
@@ -46,6 +47,7 @@ class Config(BaseSettings):
     device: Device = Device()
     webrtc: WebRtc = WebRtc()
     recording: Recording = Recording()
+    mark: Mark = Mark()
     mqtt: Mqtt = Mqtt()
     persistence: Persistence = Persistence()
     portraits: Portraits = Portraits()

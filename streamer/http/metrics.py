@@ -39,6 +39,10 @@ class StreamCollector:
         for (stream, part), count in self._control.supervisor.restarts.items():
             restarts.add_metric([stream, part], count)
         yield restarts
+        marked = GaugeMetricFamily("puppetcast_mark", "1 where pictures are marked, 0 where not.", labels=["stream"])
+        for state in states:
+            marked.add_metric([state.name], float(bool(state.mark)))
+        yield marked
         free = self._control.outputs.library.free_bytes()
         yield GaugeMetricFamily("puppetcast_recordings_free_bytes", "Room on the disk that recordings go to.", value=free)
 

@@ -17,6 +17,7 @@ from pipeline.engine import Engine, Prepared, Puppeteer
 from pipeline.face.motion import Neutral
 from pipeline.frames import AnimatedFrame
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import Marker
 from pipeline.stage import AnimationStage
 
 from ..config import Budget, Puppet
@@ -60,6 +61,7 @@ class Stream:
         puppet: Puppet,
         admission: Admission,
         run: Run,
+        marker: Marker,
         clock: Clock = steady,
     ) -> None:
         self.name = name
@@ -90,7 +92,7 @@ class Stream:
         self.audio = AudioLine(self.age_s, clock)
         self.intake = Intake(self.audio.put)
         self.budget = FrameBudget(**limits.model_dump(), clock=clock)
-        self.screen = Screen(shown.prepared, self._from_stage, clock)
+        self.screen = Screen(shown.prepared, self._from_stage, marker, clock)
         self.lane = self._lane(puppeteer)
         self._set_limits()
 

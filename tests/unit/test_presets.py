@@ -11,6 +11,7 @@ import pytest
 from pipeline.budget import FrameBudget
 from pipeline.errors import PuppetError
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import UNMARKED
 from pipeline.shapes.ease import MOST_STEP_S, SETTLED, Easing, Hold
 from pipeline.shapes.names import REGIONS
 from pipeline.shapes.preset import Preset, shipped
@@ -132,7 +133,7 @@ class Puppet:
     def __init__(self) -> None:
         self.time, self.poses, self.shown = ManualTime(), Poses(), list[int]()
         self.stage = AnimationStage(FakeEngine(self.time), clock=self.time)
-        screen = Screen(FakePrepared(), lambda frame: self.shown.append(int(frame.yuv[0, 0])), self.time)
+        screen = Screen(FakePrepared(), lambda frame: self.shown.append(int(frame.yuv[0, 0])), UNMARKED, self.time)
         budget = FrameBudget(max_frames=60, clock=self.time)
         self.lane = Lane(FakePuppeteer(), screen, budget, clock=self.time, easing=self.poses.easing)
         self.lane.step(None)
