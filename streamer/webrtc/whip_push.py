@@ -7,7 +7,7 @@ import logging
 from urllib.parse import urljoin
 
 import httpx
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCDtlsTransport, RTCPeerConnection, RTCSessionDescription
 
 from pipeline.clock import Clock, steady
 
@@ -19,12 +19,15 @@ from ..stream.stream import Stream
 from ..timers import pause
 from .broadcasts import Broadcasts
 from .ice import IceServers
+from .silence import lost
 from .tracks import SoundTrack, ViewerTrack
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 REDIRECTS = 5
+ASK_S = 1.0
+GONE = {401, 403, 404, 410}  # answers of a server that does not have the session; others tell nothing
 
 
 class WhipPush:
@@ -107,7 +110,12 @@ class WhipPush:
                     await connected.wait()
                 if ended.is_set():
                     raise SinkError(f"{self.status.name}: no connection came about", retry=True)
-                await self._send(stream, codec.mimeType.lower(), viewer, sound, ended)
+                watching = asyncio.create_task(self._watch(http, location, transceiver.sender.transport), name="whip-watch")
+                watching.add_done_callback(lambda _: ended.set())
+                try:
+                    await self._send(stream, codec.mimeType.lower(), viewer, sound, ended)
+                finally:
+                    watching.cancel()
             except (httpx.HTTPError, TimeoutError) as exc:
                 raise SinkError(f"{self.status.name}: {type(exc).__name__}", retry=True) from exc
             finally:
@@ -125,6 +133,22 @@ class WhipPush:
         finally:
             stream.audio.sinks.discard(sound)
             self._broadcasts.leave(stream, mime, viewer)
+
+    async def _watch(self, http: httpx.AsyncClient, location: str, transport: RTCDtlsTransport) -> None:
+        """Until the server has lost the session."""
+        heard = lambda: transport._RTCDtlsTransport__rx_packets  # type: ignore[attr-defined]  # noqa: E731
+        await lost(heard, lambda: self._is_gone(http, location))
+        log.warning("%s: the server has the session no more", self.status.name)
+
+    async def _is_gone(self, http: httpx.AsyncClient, location: str) -> bool:
+        """Whether nobody listens there, or the server knows no such session. No answer says nothing: there may be no network."""
+        try:
+            reply = await http.head(location, headers=self._token_for(location), timeout=ASK_S)
+        except httpx.ConnectError:
+            return True
+        except httpx.HTTPError:
+            return False
+        return reply.status_code in GONE
 
     async def _post(self, http: httpx.AsyncClient, offer: str) -> httpx.Response:
         """The answer of the server, or of the one that it sends us to for now (RFC 9725 §4.5)."""
@@ -162,10 +186,12 @@ class WhipPush:
         same = _origin(url) == _origin(self._url)
         return {name: value for name, value in self._headers.items() if same or name != "Authorization"}
 
+    def _token_for(self, url: str) -> dict[str, str]:
+        return {name: value for name, value in self._headers_for(url).items() if name == "Authorization"}
+
     async def _delete(self, http: httpx.AsyncClient, location: str) -> None:
         try:
-            headers = {name: value for name, value in self._headers_for(location).items() if name == "Authorization"}
-            await http.delete(location, headers=headers, timeout=2)
+            await http.delete(location, headers=self._token_for(location), timeout=2)
         except httpx.HTTPError as exc:
             log.debug("%s: %s", self.status.name, exc)  # it is gone: what was to be reached
 
