@@ -7,10 +7,11 @@ import logging
 from urllib.parse import urljoin
 
 import httpx
-from aiortc import RTCConfiguration, RTCDtlsTransport, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from pipeline.clock import Clock, steady
 
+from ..client import received, until_gone
 from ..errors import ConfigError, SinkError
 from ..redaction import check_address, redacted, unlogged
 from ..sinks.base import OutputState, OutputStatus
@@ -19,15 +20,13 @@ from ..stream.stream import Stream
 from ..timers import pause
 from .broadcasts import Broadcasts
 from .ice import IceServers
-from .silence import lost
 from .tracks import SoundTrack, ViewerTrack
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 REDIRECTS = 5
-ASK_S = 1.0
-GONE = {401, 403, 404, 410}  # answers of a server that does not have the session; others tell nothing
+GONE = 410  # what it means that nobody listens where the session was
 
 
 class WhipPush:
@@ -110,7 +109,7 @@ class WhipPush:
                     await connected.wait()
                 if ended.is_set():
                     raise SinkError(f"{self.status.name}: no connection came about", retry=True)
-                watching = asyncio.create_task(self._watch(http, location, transceiver.sender.transport), name="whip-watch")
+                watching = asyncio.create_task(self._watch(http, location, connection), name="whip-watch")
                 watching.add_done_callback(lambda _: ended.set())
                 try:
                     await self._send(stream, codec.mimeType.lower(), viewer, sound, ended)
@@ -134,21 +133,10 @@ class WhipPush:
             stream.audio.sinks.discard(sound)
             self._broadcasts.leave(stream, mime, viewer)
 
-    async def _watch(self, http: httpx.AsyncClient, location: str, transport: RTCDtlsTransport) -> None:
-        """Until the server has lost the session."""
-        heard = lambda: transport._RTCDtlsTransport__rx_packets  # type: ignore[attr-defined]  # noqa: E731
-        await lost(heard, lambda: self._is_gone(http, location))
+    async def _watch(self, http: httpx.AsyncClient, location: str, connection: RTCPeerConnection) -> None:
+        """Until the server has lost the session. Where a redirect has led to it, it may be one of many, and gone for good."""
+        await until_gone(http, location, lambda: received(connection), self._token_for(location), refused=GONE)
         log.warning("%s: the server has the session no more", self.status.name)
-
-    async def _is_gone(self, http: httpx.AsyncClient, location: str) -> bool:
-        """Whether nobody listens there, or the server knows no such session. No answer says nothing: there may be no network."""
-        try:
-            reply = await http.head(location, headers=self._token_for(location), timeout=ASK_S)
-        except httpx.ConnectError:
-            return True
-        except httpx.HTTPError:
-            return False
-        return reply.status_code in GONE
 
     async def _post(self, http: httpx.AsyncClient, offer: str) -> httpx.Response:
         """The answer of the server, or of the one that it sends us to for now (RFC 9725 §4.5)."""
