@@ -170,7 +170,7 @@ class Homes:
         try:
             self._place(stream)
         except FleetFull:
-            self.hear(at, self.loads[at.worker])  # it is there as before
+            self.hear(at, await self._members.load(at, self._dead_after_s))  # it is there as before
             raise
         with suppress(StreamerError, PuppetError):
             await self._take(stream, at)

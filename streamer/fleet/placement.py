@@ -191,6 +191,10 @@ class Table:
     def draining(self) -> list[str]:
         return [name for name, each in self._workers.items() if each.draining]
 
+    def emptiest(self) -> str | None:
+        """Of those that are not draining, the one that is best done without."""
+        return self._by_use[0][1] if self._by_use else None
+
     def places(self, cost: Cost, now: float) -> int:
         """How many streams of that cost could be placed now: holes that are too small do not count."""
         return sum(self._holes(name, used, cost) for used, name in self._by_use if self._takes(name, now))

@@ -31,6 +31,7 @@ SERIES = "2.60."
 ASK_S = 2.0  # for what the director knows at once
 DO_S = 40.0  # for what it has workers do
 LOOK_S = 2.0  # between two looks at how many places machines offer
+ON_HEAD = {ray_node.HEAD: 0.001}
 OWN = {kind.__name__: kind for kind in (FleetFull, UnknownWorker, DirectorAway)}
 
 
@@ -237,13 +238,18 @@ def begin(config: Config, secret: str) -> None:
     streams = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in config.streams.items()}
     options: dict[str, Any] = {
         "name": DIRECTOR, "namespace": NAMESPACE, "lifetime": "detached", "max_restarts": -1, "num_cpus": 0,
-        "max_concurrency": 1000,
+        "max_concurrency": 1000, "resources": ON_HEAD,
     }  # fmt: skip
     try:
         ray.remote(DirectorActor).options(**options).remote(config, secret, streams)
     except ValueError as exc:
         raise ConfigError("fleet: one runs already on this cluster; 'puppetcast fleet status' tells of it") from exc
-    _serve(config, secret)
+    try:
+        _serve(config, secret)
+    except (ray.exceptions.RayError, RuntimeError, TimeoutError) as exc:
+        end()
+        said = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise StreamerError(f"fleet: its fronts do not start: {said}; Ray's logs, in /tmp/ray, say more") from exc
 
 
 def _serve(config: Config, secret: str) -> None:
@@ -253,7 +259,7 @@ def _serve(config: Config, secret: str) -> None:
     tls = {} if http.tls_certificate is None else {"ssl_certfile": str(http.tls_certificate), "ssl_keyfile": str(http.tls_key)}
     serve.start(http_options={"host": http.host, "port": http.port, **tls}, proxy_location="HeadOnly")
     front = serve.deployment(
-        name=FRONT, num_replicas=config.fleet.fronts, ray_actor_options={"num_cpus": 0}, max_ongoing_requests=1000,
+        name=FRONT, num_replicas=config.fleet.fronts, ray_actor_options={"num_cpus": 0, "resources": ON_HEAD}, max_ongoing_requests=1000,
         health_check_period_s=1.0, health_check_timeout_s=5.0, graceful_shutdown_timeout_s=2.0,
     )  # fmt: skip
     app = front(serve.ingress(lambda: create_front(RayDirector(), config, secret))()).bind()

@@ -24,7 +24,8 @@ from ..errors import ConfigError, StreamerError
 from . import redis
 
 SLOTS = "stream_slots"  # the resource of which each worker takes one
-START_S = 120.0
+HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
+START_S = 180.0
 RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
 SETTINGS = {
     "RAY_worker_niceness": "0",
@@ -35,6 +36,7 @@ SETTINGS = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than its 5 s to start one
 }
 
 
@@ -76,7 +78,7 @@ def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
     make_token(fleet)
     own = {"RAY_REDIS_ADDRESS": fleet.ray.redis}
     _start(
-        fleet, own, host, slots, "--head", f"--port={fleet.ray.port}", f"--redis-password={fleet.ray.redis_password}",
+        fleet, own, host, slots, {HEAD: 1}, "--head", f"--port={fleet.ray.port}", f"--redis-password={fleet.ray.redis_password}",
         "--include-dashboard=false",
     )  # fmt: skip
     return f"{host}:{fleet.ray.port}"
@@ -84,12 +86,12 @@ def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
 
 def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
     """Make this machine one of the cluster's. ConfigError."""
-    _start(fleet, {}, host, slots, f"--address={head}")
+    _start(fleet, {}, host, slots, {}, f"--address={head}")
 
 
-def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, *options: str) -> None:
+def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, resources: dict[str, float], *options: str) -> None:
     cores = max(round(available()), 1)
-    places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots})
+    places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots, **resources})
     given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats", *options]
     command = [*RAY, "start", *given]
     try:

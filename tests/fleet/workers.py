@@ -55,16 +55,17 @@ class Workers:
         """Such as SIGKILL or SIGSTOP."""
         os.kill(self._processes[name].pid, number)
         if number == signal.SIGKILL:
-            self._processes[name].wait()
-            self._processes[name].stdout.close()  # type: ignore[union-attr]
+            self._end(self._processes[name])
 
     def end(self) -> None:
         for process in self._processes.values():
-            process.send_signal(signal.SIGCONT)
             process.kill()
-            process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
+            self._end(process)
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
     async def workers(self) -> list[At]:
         return list(self._at.values())
