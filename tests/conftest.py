@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # What tests compile is found again by the next run: the checkpoints that it would be kept with are made anew each time.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 ROOT = Path(__file__).parent.parent
+SIGNING = Path(tempfile.gettempdir()) / f"puppetcast-tests-{os.getuid()}"  # where tests' servers keep their key
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
@@ -193,7 +194,9 @@ def run_server(own_engine: Engine | None = None, front: bool = FRONT, **sections
     data: dict[str, Any] = {
         "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
-        "portraits": {"keep": False},
+        "portraits": {"keep": False, "ask_whose": "never"},
+        "drives": {"keep": False},
+        "signing": {"folder": SIGNING},
         # Small pictures, and half as many: what they are is a question of few tests, what they cost is one of all.
         "engine": {"max_side": 256},
         "budget": {"max_frames": 15},
