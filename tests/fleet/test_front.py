@@ -75,9 +75,9 @@ def straight(at: At, method: str, path: str) -> httpx.Response:
     return httpx.request(method, at.url + path, headers=at.headers(WORD), timeout=LIMIT_S)
 
 
-def kept(at: At) -> list[str]:
-    """Ids of a worker's portraits."""
-    return [portrait["id"] for portrait in straight(at, "GET", "/api/portraits").json()]
+def kept(at: At) -> dict[str, Any]:
+    """A worker's portraits, by id."""
+    return {portrait["id"]: portrait for portrait in straight(at, "GET", "/api/portraits").json()}
 
 
 def test_what_is_asked_of_all_is_answered_for_all(http, local):
@@ -116,9 +116,14 @@ def test_what_is_uploaded_is_with_every_worker(local, picture):
         for name in ("one", "two"):
             assert http.patch(f"/api/streams/{name}", json={"portrait": key}).status_code == 200
             assert http.patch(f"/api/streams/{name}", json={"previous_portrait": True}).status_code == 200
+        locked = http.patch(f"/api/portraits/{key}/drivers", json={"needs_pass": True}).json()
+        assert locked["pass"], "one pass, whichever worker it is shown to"
+        assert all(kept(at)[key]["needs_pass"] for at in workers)
         assert http.delete(f"/api/portraits/{key}").status_code == 204
         assert not any(key in kept(at) for at in workers)
-        assert http.put("/api/presets/Wink", json={"version": 1, "shapes": {"eyeBlinkLeft": 1}, "mode": "over"}).status_code == 200
+        assert (
+            http.put("/api/presets/Wink", json={"version": 1, "shapes": {"eyeBlinkLeft": 1}, "mode": "over"}).status_code == 200
+        )
         assert {straight(at, "GET", "/api/presets/Wink").status_code for at in workers} == {200}
         assert http.delete("/api/presets/Wink").status_code == 204
 
