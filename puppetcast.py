@@ -74,13 +74,17 @@ def animate(
     from pipeline.offline.animate import animate as animate_file
     from pipeline.offline.mux import Output
     from streamer.app import find_faces
-    from streamer.config import load_config
+    from streamer.config import Kind, load_config
+    from streamer.signing.signed import sign_files
 
     portrait = source if isinstance(source, Portrait) else open_portrait(source)
-    faces = find_faces(load_config())
+    config = load_config()
+    faces = find_faces(config)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    written = Output(Path(output), max_frames, fps=rate, size=size)
-    return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress, tuning, mirror, passes=passes)
+    opened, label = open_engine(engine, faces), config.label.checked(Kind.FILES)
+    sign = sign_files(config.signing, opened.name, portrait)
+    written = Output(Path(output), max_frames, fps=rate, size=size, label=label, sign=sign)
+    return animate_file(opened, portrait, Path(driver), written, progress, tuning, mirror, passes=passes)
 
 
 class Serving:

@@ -17,6 +17,7 @@ from .follow.moment import Moment
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
 from .frames import Driving, Image
+from .label import Box
 from .liveportrait.files import is_installed, missing_files, need_extra
 from .liveportrait.options import Settings
 from .portrait import Portrait
@@ -31,6 +32,10 @@ class Prepared(Protocol):
     @property
     def still(self) -> Image:
         """The portrait at rest, (h, w, 3) RGB, both sides even: what viewers see before any motion."""
+
+    @property
+    def face_box(self) -> Box:
+        """Where in `still` its face is; of a portrait that moves, wherever it comes."""
 
     @property
     def has_matte(self) -> bool:
@@ -83,8 +88,9 @@ class Puppeteer(Protocol):
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next picture on."""
 
-    def pose(self, held: Held) -> None:
-        """Show named shapes beside the driver's motion, from the next picture on; `shapes.NOTHING` for none."""
+    def pose(self, held: Callable[[float], Held]) -> None:
+        """Show named shapes beside the driver's motion, from the next picture on. held: which, asked once a picture with how
+        fast they may come and go beside that motion, 0..1; it gives `shapes.NOTHING` for none."""
 
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""

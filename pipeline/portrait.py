@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -101,6 +102,11 @@ class Portrait:
     def face(self) -> int:
         """Which of the faces moves, counted from the left."""
         return next((k for k, face in enumerate(self.others) if face is self.landmarks), 0)
+
+    @property
+    def sha256(self) -> str:
+        """Of its picture, (h, w, 3) RGB, in hexadecimal digits."""
+        return hashlib.sha256(self.image.tobytes()).hexdigest()
 
     @property
     def pictures(self) -> int:

@@ -151,6 +151,7 @@ class FakePrepared:
 
     has_matte = False
     fps = 0.0
+    face_box = (0.3, 0.3, 0.4, 0.4)
 
     def at(self, time_s: float) -> FakePrepared:
         return self

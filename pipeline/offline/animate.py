@@ -164,6 +164,12 @@ def alone(prepared: Any, seen: Any, image: Image) -> Image:
     return np.dstack([stacked[:height], stacked[height:, :, :1]])
 
 
+def labelled(image: Image, prepared: Any, output: Output, time_s: float = 0.0) -> Image:
+    """The picture, (h, w, 3 or 4), of a time, with the label that `output` wants."""
+    label = output.label
+    return image if label is None or not label.shows(time_s) else label.drawn(image, prepared.face_box)
+
+
 def straight(image: Image) -> Image:
     """(h, w, 4) with colours as they are, as files have them, of colours times coverage; another picture is itself."""
     if image.shape[2] < 4:
@@ -193,8 +199,8 @@ def _animated(
     for done, (step, source) in enumerate(shown, 1):
         if last is None or last[0] is not step.seen or last[1] is not source:  # the same again, at a higher rate
             image = puppeteer.render(source, step.seen)
-            image = alone(source, step.seen, image) if output.transparent else image
-            last = step.seen, source, image
+            last = step.seen, source, alone(source, step.seen, image) if output.transparent else image
+        image = labelled(last[2], source, output, step.time_s or 0.0)
         beside = [step.image, source.at(step.time_s or 0.0).still] if output.side_by_side else []
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)
@@ -235,4 +241,5 @@ def _write_picture(prepared: Any, step: Step, output: Output, puppeteer: Puppete
     [(_, image, _)] = _animated(iter([(step, prepared)]), puppeteer, output, 1, lambda done, total: None)
     with finished(output.path) as part:
         Pillow.fromarray(image).save(part)
+        output.sign(part, output.path)
     return Result(1, 1, puppeteer.tracker_name)

@@ -12,14 +12,15 @@ from ..errors import PuppetError
 from ..outfile import finished
 from ..portrait import Portrait
 from ..shapes.shapes import Held, Shapes
-from .animate import alone, check_pass, prepared_for, sized, straight
+from .animate import alone, check_pass, labelled, prepared_for, sized, straight
 from .mux import Output
 
 TRANSPARENT = (".png", ".webp")
 
 
 def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Output, passes: Sequence[str] = ()) -> None:
-    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel. passes: see
+    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel, but for the
+    label. passes: see
     `animate`. PuppetError."""
     check_pass(portrait, passes)
     if portrait.face_lock is not None:
@@ -28,9 +29,10 @@ def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Outp
         raise PuppetError(f"{output.path}: such a file is never transparent; choose {' or '.join(TRANSPARENT)}")
     prepared = prepared_for(engine, portrait, output)
     with closing(engine.open()) as puppeteer:
-        puppeteer.pose(Held(shapes))
+        puppeteer.pose(lambda leeway: Held(shapes))
         seen = puppeteer.at_rest(0.0)
         image = prepared.still if seen is None else puppeteer.render(prepared, seen)
-        image = alone(prepared, seen, image) if output.transparent else image
+        image = labelled(alone(prepared, seen, image) if output.transparent else image, prepared, output)
     with finished(output.path) as part:
         Pillow.fromarray(straight(sized(image, output.size))).save(part)
+        output.sign(part, output.path)

@@ -23,7 +23,8 @@ from pipeline.offline.mux import Result, Sound
 from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
 
-from ..config import Config, load_config
+from ..config import Config, Kind, load_config
+from ..signing.signed import sign_files
 from .animate_options import (
     Audio,
     Background,
@@ -167,7 +168,9 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent)
+        label = config.label.checked(Kind.FILES)
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label)
+        output = replace(output, sign=sign_files(config.signing, opened.name, source))
 
         passes = [] if given_pass is None else [given_pass]
         check_pass(source, passes)

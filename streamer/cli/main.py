@@ -15,10 +15,12 @@ from .animate import animate
 from .console import console, one_line_errors
 from .doctor import doctor
 from .drives import drives
+from .fleet import fleet_app
 from .models import models_app, verify
 from .pose import pose
 from .puppet import puppet_app
 from .serve import devices, serve
+from .simulate import simulate
 from .template import template_app
 from .token import token
 
@@ -102,3 +104,5 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.add_typer(models_app, name="models")
 app.add_typer(template_app, name="template")
 app.add_typer(puppet_app, name="puppet")
+fleet_app.command()(simulate)
+app.add_typer(fleet_app, name="fleet")

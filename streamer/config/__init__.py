@@ -13,15 +13,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
+from .fleet import Fleet
+from .label import Kind, Label
+from .mark import Mark
 from .section import Section, in_words, written
 from .server import Auth, Downloads, Drives, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
+from .signing import Signing
 from .streams import ORIGINAL, PICTURE, STEP, Puppet, Recording, Sink, Stream
 from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
-    "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Drives", "Engine", "Http", "IceServer",
-    "LivePortrait", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed",
-    "load_config", "with_stream",
+    "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Drives", "Engine", "Fleet", "Http",
+    "IceServer", "Kind", "Label", "LivePortrait", "Mark", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Signing",
+    "Sink", "Stream", "WebRtc", "changed", "load_config", "with_stream",
 ]  # fmt: skip
 
 Name = Annotated[
@@ -46,11 +50,15 @@ class Config(BaseSettings):
     device: Device = Device()
     webrtc: WebRtc = WebRtc()
     recording: Recording = Recording()
+    mark: Mark = Mark()
+    label: Label = Label()
+    signing: Signing = Signing()
     mqtt: Mqtt = Mqtt()
     persistence: Persistence = Persistence()
     portraits: Portraits = Portraits()
     drives: Drives = Drives()
     downloads: Downloads = Downloads()
+    fleet: Fleet = Fleet()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
 
     @model_validator(mode="after")

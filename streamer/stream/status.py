@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from pipeline.frames import AnimatedFrame
 from pipeline.heartbeat import Heartbeat
 
+from ..config import Kind
+
 HANG_S = 5.0  # a thread or task that is at one piece of work for longer hangs
 
 
@@ -49,7 +51,14 @@ class EncoderStatus:
 
 
 class Sink(Protocol):
-    """Takes animated frames, and nothing else."""
+    """Takes animated frames, labelled as those who look at them are to see them, and nothing else. kind: who they are; seen_s:
+    when the newest of them began to look, on the stream's clock, None for a label that shows all along."""
+
+    kind: Kind
+
+    @property
+    def seen_s(self) -> float | None:
+        """See above."""
 
     def offer(self, frame: AnimatedFrame) -> None:
         """Take a frame; never blocks, keeps only the newest."""

@@ -18,11 +18,13 @@ from pipeline.engine import Engine, Prepared, Puppeteer
 from pipeline.face.likeness import FaceLock
 from pipeline.face.motion import Neutral
 from pipeline.frames import AnimatedFrame
+from pipeline.label import Label
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import Marker
 from pipeline.stage import AnimationStage
 from pipeline.terms import ANYBODY, Terms
 
-from ..config import Budget, Puppet
+from ..config import Budget, Kind, Puppet
 from ..errors import DriverRefused, StreamBusy, UnknownStream
 from .admission import Admission
 from .audio import AudioLine
@@ -41,10 +43,12 @@ UNKNOWN_AGE_S = 0.04  # of a picture, before any was sent
 
 @dataclass(frozen=True)
 class Shown:
-    """The portrait on show. terms: who may drive it; lock: the face that they must have."""
+    """The portrait on show. sha256: of its picture, where that is known; terms: who may drive it; lock: the face that they must
+    have."""
 
     id: str
     prepared: Prepared
+    sha256: str = ""
     terms: Terms = ANYBODY
     lock: FaceLock | None = None
 
@@ -66,9 +70,12 @@ class Stream:
         puppet: Puppet,
         admission: Admission,
         run: Run,
+        marker: Marker,
         clock: Clock = steady,
         told: Callable[[Stream], None] = lambda stream: None,
+        label_of: Callable[[Kind], Label | None] = lambda kind: None,
     ) -> None:
+        """label_of: what a kind of output has on its pictures."""
         self.name = name
         self.turn = asyncio.Lock()  # of its commands: the second finds the first one done
         self.removed = False
@@ -76,7 +83,9 @@ class Stream:
         self.puppet = puppet
         self.before: str | None = None  # the portrait that was on show before
         self.sinks: set[Sink] = set()
-        self.latest: AnimatedFrame | None = None
+        self.latest: AnimatedFrame | None = None  # before labels: outputs take what `seen_by` or `labelled` gives
+        self.label_of = label_of
+        self._labelled: dict[Label, AnimatedFrame] = {}  # of the latest one
         self.problem = ""  # why it is not animated by the engine that it had, in words
         self.stalled = ""  # why it stands still, in words; whoever looks after it writes that
         self.driver: Drives | None = None
@@ -98,7 +107,7 @@ class Stream:
         self.audio = AudioLine(self.age_s, clock)
         self.intake = Intake(self.audio.put)
         self.budget = FrameBudget(**limits.model_dump(), clock=clock)
-        self.screen = Screen(shown.prepared, self._from_stage, clock)
+        self.screen = Screen(shown.prepared, self._from_stage, marker, clock)
         self._restrict()
         self.lane = self._lane(puppeteer)
         self._set_limits()
@@ -132,6 +141,11 @@ class Stream:
         self._shown = replace(self._shown, terms=terms, lock=lock)
         self._restrict()
         self._told(self)
+
+    @property
+    def made_of(self) -> tuple[str, str]:
+        """The engine's name, and the SHA-256 of the portrait's picture; for any thread."""
+        return self.engine.name, self._shown.sha256
 
     def tune(self, puppet: Puppet) -> None:
         """Follow the driver in another way from the next frame on."""
@@ -321,5 +335,20 @@ class Stream:
         if frame is None:
             return
         self.latest = frame
+        self._labelled.clear()
         for sink in tuple(self.sinks):
-            sink.offer(frame)
+            if (seen := self.seen_by(sink)) is not None:
+                sink.offer(seen)
+
+    def seen_by(self, sink: Sink) -> AnimatedFrame | None:
+        """The latest frame as a sink is to get it; None before the first."""
+        return self.labelled(sink.kind, None if sink.seen_s is None else self._clock() - sink.seen_s)
+
+    def labelled(self, kind: Kind, for_s: float | None = None) -> AnimatedFrame | None:
+        """The latest frame as a kind of output shows it, to those who have looked for so many seconds; None before the first."""
+        label = self.label_of(kind)
+        if self.latest is None or label is None or not label.shows(for_s):
+            return self.latest
+        if label not in self._labelled:
+            self._labelled[label] = self.latest.labelled(label, self.screen.prepared.face_box)
+        return self._labelled[label]

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from pipeline.errors import PuppetError
 from pipeline.frames import AnimatedFrame
-from streamer.config import Budget, Device, Puppet
+from pipeline.mark.marker import UNMARKED
+from streamer.config import Budget, Device, Kind, Puppet
 from streamer.errors import StreamerError
 from streamer.stream.admission import Admission
 from streamer.stream.stages import Stages
@@ -64,6 +65,8 @@ class Camera:
 class Viewer:
     """A sink that takes `seconds` for a picture and keeps only the newest meanwhile."""
 
+    kind, seen_s = Kind.VIEWERS, None
+
     def __init__(self, clock: LoopTime, seconds: float = 0.0) -> None:
         self.shown: list[tuple[float, int, int]] = []  # when it was taken, its number, how bright it is
         self.dropped = 0
@@ -115,7 +118,7 @@ class House:
         for name in NAMES:
             puppeteer, shown = stage.engine.open(), portrait(name)
             self.streams[name] = stream = Stream(
-                name, stage, puppeteer, shown, Budget(), Puppet(), self.admission, self.engines.run, self.clock
+                name, stage, puppeteer, shown, Budget(), Puppet(), self.admission, self.engines.run, UNMARKED, self.clock
             )
             self.viewers[name] = viewer = Viewer(self.clock)
             stream.sinks.add(viewer)
