@@ -21,7 +21,8 @@ from .face.motion import Neutral
 from .fade import Fade
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
-from .frames import _SEAL, AnimatedFrame, Driving, Image, TimedFrame, planar
+from .frames import AnimatedFrame, Driving, Image, TimedFrame, planar
+from .mark.marker import Marker
 from .shapes.ease import Easing, Hold
 from .shapes.shapes import NOTHING
 from .stage import Turn, Work
@@ -58,14 +59,15 @@ class Gate(NamedTuple):
 
 
 class Screen:
-    """What a stream shows, whichever lane animates it: seals and numbers its pictures, fades from one portrait to the
-    next. For any thread; `emit` gets each new frame on the one that shows it.
+    """What a stream shows, whichever lane animates it: numbers its pictures, fades from one portrait to the next, and has a
+    marker mark and seal them. For any thread; `emit` gets each new frame on the one that shows it.
 
     prepared: the portrait on show. gate: what of drivers may be shown with it.
     """
 
-    def __init__(self, prepared: Prepared, emit: Callable[[AnimatedFrame], None], clock: Clock = steady) -> None:
+    def __init__(self, prepared: Prepared, emit: Callable[[AnimatedFrame], None], marker: Marker, clock: Clock = steady) -> None:
         self.prepared = prepared
+        self.marker = marker
         self.stats = Stats()
         self.gate = Gate(0, "", None)
         self._emit = emit
@@ -150,7 +152,7 @@ class Screen:
                 self._fade = None
         self._last = yuv
         self._number += 1
-        self._emit(AnimatedFrame(yuv, captured_s, self._number, _SEAL, cut))
+        self._emit(self.marker.frame(yuv, captured_s, self._number, cut))
 
 
 class Lane:

@@ -28,6 +28,7 @@ from .http.access import Access
 from .http.server import create_app
 from .http.tokens import closed, is_open
 from .http.web import WebServer, address_for, listen
+from .marks import Marks
 from .mqtt.bridge import Bridge
 from .signing.signed import open_signer
 from .sinks.outputs import Outputs
@@ -146,7 +147,7 @@ class Server:
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         decoders.install(rtc.max_frame_pixels)
         self._code = 0
-        self.control = Control(config, engines, faces, outputs, self._end_with)
+        self.control = Control(config, engines, faces, outputs, self._end_with, Marks(config.mark))
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self.roster = Roster(self.control, faces, self.sessions.close_of)

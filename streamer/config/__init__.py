@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
 from .fleet import Fleet
 from .label import Kind, Label
+from .mark import Mark
 from .section import Section, in_words, written
 from .server import Auth, Downloads, Drives, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
 from .signing import Signing
@@ -23,8 +24,8 @@ from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
     "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Drives", "Engine", "Fleet", "Http",
-    "IceServer", "Kind", "Label", "LivePortrait", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Signing", "Sink",
-    "Stream", "WebRtc", "changed", "load_config", "with_stream",
+    "IceServer", "Kind", "Label", "LivePortrait", "Mark", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Signing",
+    "Sink", "Stream", "WebRtc", "changed", "load_config", "with_stream",
 ]  # fmt: skip
 
 Name = Annotated[
@@ -49,6 +50,7 @@ class Config(BaseSettings):
     device: Device = Device()
     webrtc: WebRtc = WebRtc()
     recording: Recording = Recording()
+    mark: Mark = Mark()
     label: Label = Label()
     signing: Signing = Signing()
     mqtt: Mqtt = Mqtt()

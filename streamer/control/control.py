@@ -25,6 +25,7 @@ from .. import systemd
 from ..config import PICTURE, Config, Kind, Puppet
 from ..config import Stream as StreamConfig
 from ..errors import BadCommand, StreamerError, UnknownStream
+from ..marks import Marks
 from ..sinks.outputs import SWITCHED, Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
@@ -57,10 +58,11 @@ class Control:
     """The streams, the gallery and what can be done with them."""
 
     def __init__(
-        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None] = lambda code: None
+        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None], marks: Marks
     ) -> None:
-        """end: asks the process to end with an exit code."""
+        """end: asks the process to end with an exit code. marks: of the streams' pictures."""
         self.config = config
+        self.marks = marks
         self._engines = engines
         self._labels = {kind: config.label.of(kind) for kind in Kind}
         self.started = False
@@ -153,8 +155,10 @@ class Control:
             self._let_go(name)
             raise
         budget, puppet = self.config.budget, config.puppet
-        run, told, label_of = self._engines.run, self.drives.note, self._labels.get
-        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, run, told=told, label_of=label_of)
+        run, marker, told, label_of = self._engines.run, self.marks.marker(name), self.drives.note, self._labels.get
+        stream = Stream(
+            name, stage, puppeteer, shown, budget, puppet, self.admission, run, marker, told=told, label_of=label_of
+        )  # fmt: skip
         if source is not None:
             stream.named = Driver(source, stream.intake, config.stale_after_s, passes=(config.driver_pass,))
             stream.claim(stream.named, named=True)

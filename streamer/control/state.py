@@ -83,6 +83,7 @@ class StreamState(BaseModel):
 
     serial: of two states that came by different ways, or of different servers, the one with the higher is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
+    mark: what the mark in its pictures says, ten hexadecimal digits; empty where they have none.
     width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
     gallery: how often it was changed since the start. presets: names of those that are on, the oldest first; shapes: what is
     held by number; preset_changes: how often presets were kept or deleted since the start.
@@ -98,6 +99,7 @@ class StreamState(BaseModel):
     width: int
     height: int
     matte: bool
+    mark: str
     previous_portrait: str | None
     gallery: int
     engine: str
@@ -201,7 +203,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
     return StreamState(
         serial=int(date_s() * 1e6), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
-        matte=stream.shown.prepared.has_matte,
+        matte=stream.shown.prepared.has_matte, mark=payload.hex if (payload := stream.screen.marker.payload) else "",
         engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled, refused=stream.refused,
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,

@@ -40,6 +40,10 @@ class StreamCollector:
         for (stream, part), count in self._control.supervisor.restarts.items():
             restarts.add_metric([stream, part], count)
         yield restarts
+        marked = GaugeMetricFamily("puppetcast_mark", "1 where pictures are marked, 0 where not.", labels=["stream"])
+        for state in states:
+            marked.add_metric([state.name], float(bool(state.mark)))
+        yield marked
         label = GaugeMetricFamily("puppetcast_label", "1 for a kind of output that is labelled.", labels=["output"])
         for kind in Kind:
             label.add_metric([kind], float(kind in self._control.config.label.kinds()))

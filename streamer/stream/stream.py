@@ -20,6 +20,7 @@ from pipeline.face.motion import Neutral
 from pipeline.frames import AnimatedFrame
 from pipeline.label import Label
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import Marker
 from pipeline.stage import AnimationStage
 from pipeline.terms import ANYBODY, Terms
 
@@ -69,6 +70,7 @@ class Stream:
         puppet: Puppet,
         admission: Admission,
         run: Run,
+        marker: Marker,
         clock: Clock = steady,
         told: Callable[[Stream], None] = lambda stream: None,
         label_of: Callable[[Kind], Label | None] = lambda kind: None,
@@ -105,7 +107,7 @@ class Stream:
         self.audio = AudioLine(self.age_s, clock)
         self.intake = Intake(self.audio.put)
         self.budget = FrameBudget(**limits.model_dump(), clock=clock)
-        self.screen = Screen(shown.prepared, self._from_stage, clock)
+        self.screen = Screen(shown.prepared, self._from_stage, marker, clock)
         self._restrict()
         self.lane = self._lane(puppeteer)
         self._set_limits()

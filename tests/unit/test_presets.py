@@ -13,6 +13,7 @@ from pipeline.face import canonical
 from pipeline.face.motion import eye_distance
 from pipeline.follow.leeway import CALM, Leeway
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import UNMARKED
 from pipeline.shapes.ease import FASTEST, MOST_STEP_S, Easing, Hold
 from pipeline.shapes.names import REGIONS
 from pipeline.shapes.preset import Preset, shipped
@@ -150,7 +151,7 @@ class Puppet:
     def __init__(self) -> None:
         self.time, self.poses, self.shown = ManualTime(), Poses(), list[int]()
         self.stage = AnimationStage(FakeEngine(self.time), clock=self.time)
-        screen = Screen(FakePrepared(), lambda frame: self.shown.append(int(frame.yuv[0, 0])), self.time)
+        screen = Screen(FakePrepared(), lambda frame: self.shown.append(int(frame.yuv[0, 0])), UNMARKED, self.time)
         budget = FrameBudget(max_frames=60, clock=self.time)
         self.lane = Lane(FakePuppeteer(), screen, budget, clock=self.time, easing=self.poses.easing)
         self.lane.step(None)

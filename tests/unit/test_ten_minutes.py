@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from pipeline.errors import PuppetError
 from pipeline.frames import AnimatedFrame
+from pipeline.mark.marker import UNMARKED
 from streamer.config import Budget, Device, Kind, Puppet
 from streamer.errors import StreamerError
 from streamer.stream.admission import Admission
@@ -117,7 +118,7 @@ class House:
         for name in NAMES:
             puppeteer, shown = stage.engine.open(), portrait(name)
             self.streams[name] = stream = Stream(
-                name, stage, puppeteer, shown, Budget(), Puppet(), self.admission, self.engines.run, self.clock
+                name, stage, puppeteer, shown, Budget(), Puppet(), self.admission, self.engines.run, UNMARKED, self.clock
             )
             self.viewers[name] = viewer = Viewer(self.clock)
             stream.sinks.add(viewer)
