@@ -74,11 +74,13 @@ def animate(
     from pipeline.offline.mux import Output
     from streamer.app import find_faces
     from streamer.config import load_config
+    from streamer.deployment import Deployment
 
     portrait = source if isinstance(source, Portrait) else open_portrait(source)
-    faces = find_faces(load_config())
+    config = load_config()
+    faces = find_faces(config)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    written = Output(Path(output), max_frames, fps=rate, size=size)
+    written = Output(Path(output), max_frames, fps=rate, size=size, marker=Deployment(config.mark).marker(""))
     return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress, tuning, mirror)
 
 

@@ -14,6 +14,7 @@ from ..clips import open_clip
 from ..engine import Puppeteer
 from ..errors import ClipError, OutputError
 from ..frames import Image
+from ..mark.marker import UNMARKED, Marker
 from ..outfile import finished, finished_files
 from ..portrait import Portrait, is_picture
 from .drivers import TEMPLATES
@@ -33,7 +34,8 @@ class Sound(StrEnum):
 class Output:
     """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result. fps: even
     pictures a second, in place of the driver's times. size: width and height, between bars where the shape is another one; or
-    the longer side and 0. transparent: the person alone, without the background."""
+    the longer side and 0. transparent: the person alone, without the background.
+    marker: marks what is animated."""
 
     path: Path
     max_frames: int | None = None
@@ -42,6 +44,7 @@ class Output:
     fps: Fraction | None = None
     size: tuple[int, int] | None = None
     transparent: bool = False
+    marker: Marker = UNMARKED
 
 
 @dataclass(frozen=True)

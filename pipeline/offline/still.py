@@ -18,7 +18,7 @@ TRANSPARENT = (".png", ".webp")
 
 
 def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Output) -> None:
-    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel. PuppetError."""
+    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself. PuppetError."""
     if output.transparent and output.path.suffix.lower() not in TRANSPARENT:
         raise PuppetError(f"{output.path}: such a file is never transparent; choose {' or '.join(TRANSPARENT)}")
     prepared = prepared_for(engine, portrait, output)
@@ -28,4 +28,4 @@ def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Outp
         image = prepared.still if seen is None else puppeteer.render(prepared, seen)
         image = alone(prepared, seen, image) if output.transparent else image
     with finished(output.path) as part:
-        Pillow.fromarray(straight(sized(image, output.size))).save(part)
+        Pillow.fromarray(output.marker.marked_rgb(straight(sized(image, output.size)))).save(part)

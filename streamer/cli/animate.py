@@ -24,6 +24,7 @@ from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
 
 from ..config import Config, load_config
+from ..deployment import Deployment
 from .animate_options import (
     Audio,
     Background,
@@ -165,7 +166,8 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent)
+        marker = Deployment(config.mark).marker("")
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, marker)
 
         def run(job: Job, progress: Progress) -> Result:
             made = replace(output, path=job.out)

@@ -14,6 +14,7 @@ from pipeline.errors import PuppetError
 from .animate import animate
 from .console import console, one_line_errors
 from .doctor import doctor
+from .identify import identify_command
 from .models import models_app, verify
 from .pose import pose
 from .puppet import puppet_app
@@ -97,6 +98,7 @@ def bench(context: typer.Context) -> None:
 
 for command in (serve, devices, token, doctor, animate, pose, verify):
     app.command()(command)
+app.command("identify")(identify_command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
 app.add_typer(models_app, name="models")
 app.add_typer(template_app, name="template")

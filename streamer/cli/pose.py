@@ -21,6 +21,7 @@ from pipeline.shapes.preset import Preset, regions_of
 from pipeline.shapes.shapes import Shapes
 
 from ..config import load_config
+from ..deployment import Deployment
 from .animate import ground_of, size_of, source_of
 from .animate_options import Background, Force, Size
 from .console import (
@@ -147,7 +148,8 @@ def pose(
         _check(opened, settings, shapes)
         from pipeline.offline.still import write_posed
 
-        write_posed(opened, source, shapes, Output(written, size=size_of(size), transparent=transparent))
+        marker = Deployment(config.mark).marker("")
+        write_posed(opened, source, shapes, Output(written, size=size_of(size), transparent=transparent, marker=marker))
         if out == STANDARD:
             write_standard_output(written)
     console.print(f"{out or OUT}: engine {opened.name}")

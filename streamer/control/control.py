@@ -22,8 +22,8 @@ from pipeline.stage import AnimationStage
 from .. import systemd
 from ..config import PICTURE, Config, Puppet
 from ..config import Stream as StreamConfig
+from ..deployment import Deployment
 from ..errors import BadCommand, StreamerError, UnknownStream
-from ..marks import Marks
 from ..sinks.outputs import SWITCHED, Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
@@ -54,11 +54,11 @@ class Control:
     """The streams, the gallery and what can be done with them."""
 
     def __init__(
-        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None], marks: Marks
+        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None], deployment: Deployment
     ) -> None:
-        """end: asks the process to end with an exit code. marks: of the streams' pictures."""
+        """end: asks the process to end with an exit code. deployment: marks the streams' pictures."""
         self.config = config
-        self.marks = marks
+        self.deployment = deployment
         self._engines = engines
         self.started = False
         self._first: dict[str, str] = {}  # ids of the portraits that the config names
@@ -149,7 +149,8 @@ class Control:
             self._let_go(name)
             raise
         budget, puppet = self.config.budget, config.puppet
-        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, self._engines.run, self.marks.marker(name))
+        marker, run = self.deployment.marker(name), self._engines.run
+        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, run, marker)
         if source is not None:
             stream.named = Driver(source, stream.intake, config.stale_after_s)
             stream.claim(stream.named, named=True)

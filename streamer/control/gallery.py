@@ -170,6 +170,11 @@ class Gallery:
         small = await asyncio.to_thread(self._shelf.thumbnail, key)
         return await asyncio.to_thread(thumbnail, await self.get(key)) if small is None else small
 
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do what reads an upload, but keeps nothing of it, in its turn among the others."""
+        async with self._one_at_a_time:
+            return await self._beside(work)
+
     async def add(self, name: str, data: bytes, marks: list[list[float]] | None, going: Sequence[str] = ()) -> PortraitInfo:
         """Take an uploaded picture, puppet or clip; PortraitError if it cannot be used, CannotKeep if it cannot be written,
         GalleryFull unless `going` names the ids of those that have to go for it. The same one again changes nothing."""

@@ -24,7 +24,7 @@ from ..resources import folder
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, last, load, me, metrics, phone, pictures, portraits, presets, recordings, streams, whip
+from . import api, identify, last, load, me, metrics, phone, pictures, portraits, presets, recordings, streams, whip
 from .access import Access, retry_after
 from .description import describe
 from .front import Front, Hosts, Proxies
@@ -88,6 +88,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(presets.router(control))
     app.include_router(recordings.router(control.outputs.library))
     app.include_router(me.router(control))
+    app.include_router(identify.router(control))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
 
