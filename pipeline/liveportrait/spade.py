@@ -130,13 +130,18 @@ class TritonBlock(FoldedBlock):
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor, shortcut: Tensor | None = None) -> Tensor:
         spades = [(self.norm_0, first), *([(self.norm_s, shortcut)] if self.learned_shortcut else [])]
-        maps = [spade.get_submodule("gain_shift")(seen) for spade, seen in spades]
-        h, *rest = (out.permute(0, 3, 1, 2) for out in self._tail(x, maps, self._scale))
-        [h] = self._tail(self.conv_0(h), [self.norm_1.get_submodule("gain_shift")(second)], 1)
-        h = self.conv_1(h.permute(0, 3, 1, 2))
+        h, *rest = self._ends(x, spades, self._scale)
+        [h] = self._ends(self.conv_0(h), [(self.norm_1, second)], 1)
+        h = self.conv_1(h)
         if rest:
             return h + self.conv_s(rest[0])
         return h + (F.interpolate(x, scale_factor=2) if self.enlarge else x)
+
+    def _ends(self, x: Tensor, spades: list[tuple[nn.Module, Tensor]], scale: int) -> list[Tensor]:
+        convs = [spade.get_submodule("gain_shift") for spade, _ in spades]
+        weights, biases = ([getattr(conv, name) for conv in convs] for name in ("weight", "bias"))
+        maps = [F.conv2d(seen, weight, padding=1) for (_, seen), weight in zip(spades, weights, strict=True)]
+        return [out.permute(0, 3, 1, 2) for out in self._tail(x, maps, biases, scale)]
 
 
 def normalised(x: Tensor) -> Tensor:

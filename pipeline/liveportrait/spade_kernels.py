@@ -45,8 +45,17 @@ def moments_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _modulation(map_, bias, place, channel, within, C: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Gain and shift of a tile."""
+    gain = tl.load(map_ + place * (2 * C) + channel, mask=within, other=0.0).to(tl.float32)
+    shift = tl.load(map_ + place * (2 * C) + C + channel, mask=within, other=0.0).to(tl.float32)
+    more, lower = tl.load(bias + channel, mask=channel < C, other=0.0), tl.load(bias + C + channel, mask=channel < C, other=0.0)
+    return gain + more.to(tl.float32), shift + lower.to(tl.float32)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def tail_kernel(  # type: ignore[no-untyped-def]
-    x, moments, first, second, activated, plain,
+    x, moments, first, second, first_bias, second_bias, activated, plain,
     C: tl.constexpr, H: tl.constexpr, W: tl.constexpr, SCALE: tl.constexpr, BOTH: tl.constexpr, SLOPE: tl.constexpr,
     EPS: tl.constexpr, CHUNKS: tl.constexpr, CHUNK: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
@@ -67,38 +76,37 @@ def tail_kernel(  # type: ignore[no-untyped-def]
     given = tl.load(x + (row * (H * W) + source) * C + channel, mask=within, other=0.0).to(tl.float32)
     normal = (given - mean) * rate
     place = row * (SCALE * SCALE * H * W) + pixel
-    gain = tl.load(first + place * (2 * C) + channel, mask=within, other=0.0).to(tl.float32)
-    shift = tl.load(first + place * (2 * C) + C + channel, mask=within, other=0.0).to(tl.float32)
+    gain, shift = _modulation(first, first_bias, place, channel, within, C)
     value = normal * gain + shift
     value = tl.where(value > 0, value, value * SLOPE)
     tl.store(activated + place * C + channel, value.to(activated.dtype.element_ty), mask=within)
     if BOTH:
-        gain = tl.load(second + place * (2 * C) + channel, mask=within, other=0.0).to(tl.float32)
-        shift = tl.load(second + place * (2 * C) + C + channel, mask=within, other=0.0).to(tl.float32)
+        gain, shift = _modulation(second, second_bias, place, channel, within, C)
         tl.store(plain + place * C + channel, (normal * gain + shift).to(plain.dtype.element_ty), mask=within)
 
 
 @torch.library.custom_op("puppetcast::spade_tail", mutates_args=())
-def spade_tail(x: Tensor, maps: list[Tensor], scale: int) -> list[Tensor]:
-    """x: (B, C, H, W); maps: one or two of (B, 2 · C, scale · H, scale · W), gain and shift -> for each the normalised x,
-    enlarged, scaled and shifted, (B, scale · H, scale · W, C) in the map's dtype; the first put through the leaky ReLU."""
+def spade_tail(x: Tensor, maps: list[Tensor], biases: list[Tensor], scale: int) -> list[Tensor]:
+    """x: (B, C, H, W); maps: one or two of (B, 2 · C, scale · H, scale · W), gain and shift, without their biases (2 · C) -> for
+    each the normalised x, enlarged, scaled and shifted, (B, scale · H, scale · W, C) in the map's dtype; the first put through
+    the leaky ReLU. The biases are added here, as they would be in a pass of their own over the largest maps that there are."""
     x, *maps = (t.contiguous(memory_format=torch.channels_last) for t in (x, *maps))
     batch, channels, height, width = x.shape
-    outs = _outs(x, maps, scale)
+    outs = _outs(x, maps, biases, scale)
     chunk = triton.cdiv(height * width, CHUNKS)
     moments = torch.empty(batch, CHUNKS, 2, channels, device=x.device)
     few = min(16, triton.next_power_of_2(channels))  # so that there are programs enough
     moments_kernel[(CHUNKS, triton.cdiv(channels, few), batch)](x, moments, channels, height * width, chunk, PIXELS, few)
     tile = min(CHANNELS, triton.next_power_of_2(channels))
     tail_kernel[(triton.cdiv(scale * scale * height * width, PIXELS), triton.cdiv(channels, tile), batch)](
-        x, moments, maps[0], maps[-1], outs[0], outs[-1],
+        x, moments, maps[0], maps[-1], biases[0], biases[-1], outs[0], outs[-1],
         channels, height, width, scale, len(maps) > 1, SLOPE, 1e-5, CHUNKS, chunk, PIXELS, tile,
     )  # fmt: skip
     return outs
 
 
 @spade_tail.register_fake
-def _outs(x: Tensor, maps: list[Tensor], scale: int) -> list[Tensor]:
+def _outs(x: Tensor, maps: list[Tensor], biases: list[Tensor], scale: int) -> list[Tensor]:
     batch, channels, height, width = x.shape
     return [torch.empty(batch, scale * height, scale * width, channels, dtype=m.dtype, device=x.device) for m in maps]
 
@@ -110,9 +118,11 @@ def tail_difference(device: torch.device, batch: int = 2) -> float:
     for scale, count in ((1, 1), (2, 2)):
         x = torch.randn(batch, 12, 9, 11, generator=random).to(device) + 30
         maps = [torch.randn(batch, 24, 9 * scale, 11 * scale, generator=random).to(device) for _ in range(count)]
+        biases = [torch.randn(24, generator=random).to(device) for _ in range(count)]
         normal = F.interpolate(F.instance_norm(x), scale_factor=scale)
-        wanted = [normal * gain + shift for gain, shift in (m.chunk(2, dim=1) for m in maps)]
+        whole = [m + bias[:, None, None] for m, bias in zip(maps, biases, strict=True)]
+        wanted = [normal * gain + shift for gain, shift in (m.chunk(2, dim=1) for m in whole)]
         wanted[0] = F.leaky_relu(wanted[0], SLOPE)
-        for got, want in zip(spade_tail(x, maps, scale), wanted, strict=True):
+        for got, want in zip(spade_tail(x, maps, biases, scale), wanted, strict=True):
             worst = max(worst, float((got.permute(0, 3, 1, 2) - want).abs().max()))
     return worst

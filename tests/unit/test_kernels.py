@@ -34,8 +34,9 @@ def test_the_end_of_a_spade_in_half_precision_has_float_s_statistics(count):
     """Where nothing is finite in half precision: squares of such values."""
     x = (torch.randn(2, 8, 6, 10) * 300 + 2000).half()
     maps = [torch.randn(2, 16, 12, 20).half() for _ in range(count)]
-    outs = spade_kernels.spade_tail(x, maps, 2)
-    wanted = spade_kernels.spade_tail(x.double().float(), [m.float() for m in maps], 2)
+    biases = [torch.randn(16).half() for _ in maps]
+    outs = spade_kernels.spade_tail(x, maps, biases, 2)
+    wanted = spade_kernels.spade_tail(x.double().float(), [m.float() for m in maps], [b.float() for b in biases], 2)
     for got, want in zip(outs, wanted, strict=True):
         assert got.dtype is torch.float16
         assert torch.allclose(got.float(), want, atol=4e-3, rtol=2e-3)
