@@ -14,9 +14,9 @@ import numpy as np
 from pipeline.clips import Progress
 from pipeline.face import topology as topo
 from pipeline.face.mediapipe import landmarks_of_each
-from pipeline.face.motion import Array, Neutral
+from pipeline.face.motion import Array, Motion, Neutral
 from pipeline.liveportrait.files import is_installed
-from pipeline.mesh.pose import LIPS
+from pipeline.mesh.pose import LIPS, pose_of
 from pipeline.mesh.posing import motion_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import Portrait
@@ -41,10 +41,12 @@ def measure(portraits: Sequence[Portrait], model: Path, progress: Progress) -> d
     for done, portrait in enumerate(portraits):
         progress(done, len(portraits))
         prepared = MeshPrepared.of(portrait, SIDE, SIDE)
-        pictures = [prepared.still, *(prepared.render(motion_of(parse(values))) for values in tries.values())]
+        motions = [motion_of(parse(values)) for values in tries.values()]
+        pictures = [prepared.still, *map(prepared.render, motions)]
         rest, *posed = [faces[0] for faces in landmarks_of_each(pictures, model)]
-        for name, landmarks in zip(tries, posed, strict=True):
-            found[name].append(regions(rest, landmarks, _region(name)))
+        for name, motion, landmarks in zip(tries, motions, posed, strict=True):
+            row = regions(rest, landmarks, _region(name))
+            found[name].append(row | {"meant": meant(prepared, motion, _region(name))})
     progress(len(portraits), len(portraits))
     mesh = {name: {key: round(median(row[key] for row in rows), 3) for key in rows[0]} for name, rows in found.items()}
     return {"portraits": len(portraits), "mesh": mesh} | ({"liveportrait": _keypoints(tries)} if is_installed() else {})
@@ -57,8 +59,7 @@ def regions(rest: Array, posed: Array, region: str) -> dict[str, float]:
     head's largest angle in degrees; gaze: eye widths; lids: the change of the more moved eye's opening, 1 for all of it."""
     neutral = Neutral.of(rest)
     motion = neutral.motion(posed)
-    ways = {name: _way(motion.expression[points]) for name, points in POINTS.items()}
-    ways["eyes"] = max(_way(motion.expression[list(upper[3:6])]) for upper, _ in topo.EYES)
+    ways = _ways(motion.expression)
     ways["head"] = _way(posed - rest) / neutral.eye_distance
     others = [way for name, way in ways.items() if name not in (region, "head")]
     return {
@@ -68,6 +69,19 @@ def regions(rest: Array, posed: Array, region: str) -> dict[str, float]:
         "gaze": float(np.linalg.norm(motion.gaze, axis=1).mean()),
         "lids": float(np.abs(motion.openness - 1).max()),
     }
+
+
+def meant(prepared: MeshPrepared, motion: Motion, region: str) -> float:
+    """The same as `outside`, of where the engine itself puts its landmarks."""
+    geometry = prepared.geometry
+    offsets = pose_of(motion, geometry).offsets @ geometry.axes.T / geometry.eye_distance
+    return max(way for name, way in _ways(offsets).items() if name != region)
+
+
+def _ways(offsets: Array) -> dict[str, float]:
+    """By region, of (478, 3) offsets in the head's own axes; of the eyes, the middle of the upper lid that moves more."""
+    ways = {name: _way(offsets[points]) for name, points in POINTS.items()}
+    return ways | {"eyes": max(_way(offsets[list(upper[3:6])]) for upper, _ in topo.EYES)}
 
 
 def _way(offsets: Array) -> float:
@@ -107,11 +121,11 @@ def _keypoints(tries: dict[str, dict[str, float]]) -> dict[str, str]:
 def table(figures: dict[str, Any]) -> str:
     """In Markdown."""
     lines = [
-        "| Slider | region | inside | outside | turn | gaze | lids | LivePortrait moves |",
-        "|---|---|" + "---:|" * 5 + "---|",
+        "| Slider | region | inside | outside | meant | turn | gaze | lids | LivePortrait moves |",
+        "|---|---|" + "---:|" * 6 + "---|",
     ]
     for name, row in figures["mesh"].items():
-        ways = " | ".join(f"{row[key]:.3f}" for key in ("inside", "outside"))
+        ways = " | ".join(f"{row[key]:.3f}" for key in ("inside", "outside", "meant"))
         rest = f"{row['turn']:.1f}° | {row['gaze']:.3f} | {row['lids']:.2f}"
         lines.append(f"| {name} | {_region(name)} | {ways} | {rest} | {figures.get('liveportrait', {}).get(name, '')} |")
     return "\n".join(lines)
