@@ -91,7 +91,7 @@ def sign_files(config: Signing, engine: str, source: Portrait | Path) -> Callabl
     signer = open_signer(config)
     if signer is None:
         return lambda part, path: None
-    made = Made.of([(engine, source.sha256 if isinstance(source, Portrait) else "")])
+    made = Made.of([(engine, source.sha256 if isinstance(source, Portrait) else "", "")])
     return lambda part, path: signer.sign(part, made, named=path)
 
 

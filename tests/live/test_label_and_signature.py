@@ -69,6 +69,7 @@ def test_what_is_saved_of_a_stream_is_labelled_and_signed(running, http, tmp_pat
     assert said is not None
     assert said.valid, said.problems
     assert said.made.engines == ("mesh",)
+    assert said.made.marks == (http.get("/api/streams/live").json()["mark"],)
     assert said.made.portraits == (running.control.stream("live").shown.sha256,)
     assert has_label(shown(file), running)
 

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.frames import _SEAL, AnimatedFrame, opaque, planar, stacked, yuv_planes
 from pipeline.label import Corner, Label, box_of
+from pipeline.mark.marker import UNMARKED
 from pipeline.portrait import bundled, bundled_names, fit
 from streamer.config import Budget, Config, Device, Kind, Puppet
 from streamer.config.label import Label as Section
@@ -160,7 +161,7 @@ async def test_a_stream_labels_what_it_hands_out_for_those_who_look_and_while_th
     label = Section(seconds=2, outputs={"camera": {"show": False}, "recordings": {"seconds": 0}})
     shown, admission = Shown("a", FakePrepared()), Admission(Device(), {})
     stream = Stream(
-        "a", stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, clock, label_of=label.of
+        "a", stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, UNMARKED, clock, label_of=label.of
     )  # fmt: skip
     viewer, camera, recording = (Looks(kind) for kind in (Kind.VIEWERS, Kind.CAMERA, Kind.RECORDINGS))
     stream.sinks.update({viewer, camera, recording})
