@@ -83,7 +83,7 @@ def animate(
     faces = find_faces(config)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
     opened, label, marker = open_engine(engine, faces), config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
-    sign = sign_files(config.signing, opened.name, portrait)
+    sign = sign_files(config.signing, opened.name, portrait, marker)
     written = Output(Path(output), max_frames, fps=rate, size=size, label=label, sign=sign, marker=marker)
     return animate_file(opened, portrait, Path(driver), written, progress, tuning, mirror, passes=passes)
 

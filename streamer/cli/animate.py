@@ -171,8 +171,8 @@ def animate(
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
         label = config.label.checked(Kind.FILES)
         output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label)
-        sign, marker = sign_files(config.signing, opened.name, source), Deployment(config.mark).marker("")
-        output = replace(output, sign=sign, marker=marker)
+        marker = Deployment(config.mark).marker("")
+        output = replace(output, sign=sign_files(config.signing, opened.name, source, marker), marker=marker)
 
         passes = [] if given_pass is None else [given_pass]
         check_pass(source, passes)

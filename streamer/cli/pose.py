@@ -152,8 +152,8 @@ def pose(
         from pipeline.offline.still import write_posed
 
         passes = [] if given_pass is None else [given_pass]
-        label, sign = config.label.checked(Kind.FILES), sign_files(config.signing, opened.name, source)
-        marker = Deployment(config.mark).marker("")
+        label, marker = config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
+        sign = sign_files(config.signing, opened.name, source, marker)
         output = Output(written, size=size_of(size), transparent=transparent, label=label, sign=sign, marker=marker)
         write_posed(opened, source, shapes, output, passes)
         if out == STANDARD:

@@ -32,19 +32,19 @@ def own_version() -> str:
 
 @dataclass(frozen=True)
 class Made:
-    """What a file was made of. engines: by name; portraits: SHA-256 of each one's picture, as (h, w, 3) RGB; mark: what the
-    invisible mark in it says, in hexadecimal digits. Nothing where that is not known."""
+    """What a file was made of. engines: by name; portraits: SHA-256 of each one's picture, as (h, w, 3) RGB; marks: what the
+    invisible ones in it say, in hexadecimal digits. Nothing where that is not known."""
 
     engines: tuple[str, ...] = ()
     portraits: tuple[str, ...] = ()
-    mark: str = ""
+    marks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, shown: Iterable[tuple[str, str]], mark: str = "") -> Self:
-        """shown: engine and portrait of each picture."""
-        pairs = list(shown)
-        engines, portraits = (tuple(sorted({pair[k] for pair in pairs} - {""})) for k in (0, 1))
-        return cls(engines, portraits, mark)
+    def of(cls, shown: Iterable[tuple[str, str, str]]) -> Self:
+        """shown: engine, portrait and mark of each picture."""
+        pictures = list(shown)
+        engines, portraits, marks = (tuple(sorted({picture[k] for picture in pictures} - {""})) for k in range(3))
+        return cls(engines, portraits, marks)
 
     def manifest(self, title: str) -> dict[str, Any]:
         """As the library takes it."""
@@ -55,8 +55,8 @@ class Made:
             "description": MOVED.get(engine, "A portrait, moved as a driver's face is"),
         }  # fmt: skip
         assertions = [{"label": ACTIONS, "data": {"actions": [action]}}]
-        if self.mark:
-            blocks = [{"scope": {}, "value": self.mark}]
+        if self.marks:
+            blocks = [{"scope": {}, "value": mark} for mark in self.marks]
             assertions.append({"label": SOFT_BINDING, "data": {"alg": MARK, "blocks": blocks}})
         assertions.append({"label": PORTRAIT, "data": {"engines": [*self.engines], "sha256": [*self.portraits]}})
         return {"claim_generator_info": [program], "title": title, "assertions": assertions}
@@ -85,7 +85,7 @@ class Statement:
         actions = data.get(ACTIONS, data.get("c2pa.actions", {})).get("actions", ())
         source = next((action["digitalSourceType"] for action in actions if "digitalSourceType" in action), "")
         binding = data.get(SOFT_BINDING, {})
-        mark = next((block["value"] for block in binding.get("blocks", ())), "") if binding.get("alg") == MARK else ""
+        marks = [block["value"] for block in binding.get("blocks", ())] if binding.get("alg") == MARK else []
         portrait = data.get(PORTRAIT, {})
         wrong = [status["code"] for status in store.get("validation_status", ()) if status["code"] != UNTRUSTED]
         state = store.get("validation_state", "Invalid")
@@ -93,7 +93,7 @@ class Statement:
             generator=f"{by[0].get('name', '')} {by[0].get('version', '')}".strip(), signer=signed.get("issuer") or "",
             valid=state in ("Valid", "Trusted"), trusted=state == "Trusted", problems=tuple(wrong),
             source=source.rsplit("/", 1)[-1],
-            made=Made(tuple(portrait.get("engines", ())), tuple(portrait.get("sha256", ())), mark),
+            made=Made(tuple(portrait.get("engines", ())), tuple(portrait.get("sha256", ())), tuple(marks)),
         )  # fmt: skip
 
     def data(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.errors import OutputError, PuppetError
+from pipeline.mark.marker import Marker
 from pipeline.outfile import finished, scratch_beside, written
 from pipeline.portrait import Portrait
 
@@ -86,12 +87,14 @@ class Signer:
             raise OutputError(f"{path}: cannot be signed ({exc})") from exc
 
 
-def sign_files(config: Signing, engine: str, source: Portrait | Path) -> Callable[[Path, Path], None]:
+def sign_files(config: Signing, engine: str, source: Portrait | Path, marker: Marker) -> Callable[[Path, Path], None]:
     """What signs files that `engine` makes of a portrait or a clip, see `offline.mux.Output`. ConfigError."""
     signer = open_signer(config)
     if signer is None:
         return lambda part, path: None
-    made = Made.of([(engine, source.sha256 if isinstance(source, Portrait) else "")])
+    payload = marker.payload
+    portrait, mark = source.sha256 if isinstance(source, Portrait) else "", payload.hex if payload is not None else ""
+    made = Made.of([(engine, portrait, mark)])
     return lambda part, path: signer.sign(part, made, named=path)
 
 

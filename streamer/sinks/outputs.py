@@ -91,7 +91,7 @@ class Outputs:
         )
         self._run(stream, OutputRunner(output, RECORDING_DEPTH, self._clock))
 
-    def _sign(self, part: Path, whole: Path, made: Iterable[tuple[str, str]]) -> bool:
+    def _sign(self, part: Path, whole: Path, made: Iterable[tuple[str, str, str]]) -> bool:
         """See `recording.Sign`; for any thread. What cannot be signed is kept all the same."""
         if self.signer is None:
             return False

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # A file of fragments, each a second long, plays up to the last one.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 WHOLE, PART = ".mp4", ".part.mp4"
-Made = tuple[str, str]  # of which a picture was, see `Stream.made_of`
+Made = tuple[str, str, str]  # of which a picture was, see `Stream.made_of`
 Sign = Callable[[Path, Path, Iterable[Made]], bool]  # writes the first file, made of these, signed as the second; whether it did
 FAILURES = (OSError, ValueError, av.error.FFmpegError)
 
@@ -49,7 +49,7 @@ class Recording:
 
     def __init__(
         self, folder: Path, stream: str, max_minutes: float, max_mb: float, on_saved: Callable[[], None] = lambda: None,
-        made_of: Callable[[], Made] = lambda: ("", ""), sign: Sign = lambda part, whole, made: False,
+        made_of: Callable[[], Made] = lambda: ("", "", ""), sign: Sign = lambda part, whole, made: False,
     ) -> None:  # fmt: skip
         """on_saved: called after each file. made_of: of what the pictures are now."""
         self._made_of, self._sign = made_of, sign

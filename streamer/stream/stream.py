@@ -143,9 +143,10 @@ class Stream:
         self._told(self)
 
     @property
-    def made_of(self) -> tuple[str, str]:
-        """The engine's name, and the SHA-256 of the portrait's picture; for any thread."""
-        return self.engine.name, self._shown.sha256
+    def made_of(self) -> tuple[str, str, str]:
+        """The engine's name, the SHA-256 of the portrait's picture, and what the mark says; for any thread."""
+        payload = self.screen.marker.payload
+        return self.engine.name, self._shown.sha256, payload.hex if payload is not None else ""
 
     def tune(self, puppet: Puppet) -> None:
         """Follow the driver in another way from the next frame on."""

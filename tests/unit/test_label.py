@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.frames import _SEAL, AnimatedFrame, opaque, planar, stacked, yuv_planes
+from pipeline.frames import _SEAL, AnimatedFrame, Marked, opaque, planar, stacked, yuv_planes
 from pipeline.label import Corner, Label, box_of
+from pipeline.mark.marker import UNMARKED
 from pipeline.portrait import bundled, bundled_names, fit
 from streamer.config import Budget, Config, Device, Kind, Puppet
 from streamer.config.label import Label as Section
@@ -87,7 +88,7 @@ def test_of_a_cut_out_it_is_colour_and_coverage():
     """Where nothing of the person is, the label is there all the same."""
     yuv = planar(np.full((240, 240, 3), 200, np.uint8))
     black, nothing = planar(np.zeros((240, 240, 3), np.uint8)), np.zeros((240, 240), np.uint8)
-    alone = AnimatedFrame(yuv, 0.0, 1, _SEAL, lambda: stacked(black, nothing))
+    alone = AnimatedFrame(yuv, 0.0, 1, _SEAL, lambda: Marked(stacked(black, nothing)))
     label = Label()
     x, y, wide, high = label.place(240, 240, None)
     both = yuv_planes(alone.labelled(label, None).cut_out().yuv)[0]
@@ -144,7 +145,8 @@ class Looks:
     """A sink that keeps whether what it gets is labelled: the corner of a grey picture is then not grey."""
 
     def __init__(self, kind: Kind) -> None:
-        self.kind, self.seen_s = kind, None
+        self.kind = kind
+        self.seen_s: float | None = None
         self.labelled: list[bool] = []
 
     def offer(self, frame: AnimatedFrame) -> None:
@@ -160,7 +162,7 @@ async def test_a_stream_labels_what_it_hands_out_for_those_who_look_and_while_th
     label = Section(seconds=2, outputs={"camera": {"show": False}, "recordings": {"seconds": 0}})
     shown, admission = Shown("a", FakePrepared()), Admission(Device(), {})
     stream = Stream(
-        "a", stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, clock, label_of=label.of
+        "a", stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, UNMARKED, clock, label_of=label.of
     )  # fmt: skip
     viewer, camera, recording = (Looks(kind) for kind in (Kind.VIEWERS, Kind.CAMERA, Kind.RECORDINGS))
     stream.sinks.update({viewer, camera, recording})

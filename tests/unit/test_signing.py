@@ -24,7 +24,7 @@ from streamer.signing.signed import Signer, open_signer, read
 from streamer.sinks.library import Library
 from streamer.sinks.recording import PART, Recording
 
-MADE = Made(("mesh",), ("ab" * 32,), "1beef07001")
+MADE = Made(("mesh",), ("ab" * 32,), ("1beef07001", "1beef07002"))
 MOVING, STILL = (".mp4", ".mov", ".webm", ".gif", ".webp"), (".png", ".jpg")
 
 
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_a_certificate_is_one_line_that_names_it(signer, tmp_
 
 
 def recorded(folder: Path, sign) -> Recording:
-    recording = Recording(folder, "live", 60, 100, made_of=lambda: ("mesh", "ab" * 32), sign=sign)
+    recording = Recording(folder, "live", 60, 100, made_of=lambda: ("mesh", "ab" * 32, "1beef07001"), sign=sign)
     frames = [AnimatedFrame(planar(picture(k)), k / 10, k, _SEAL) for k in range(15)]
     recording.open(frames[0], 0.0)
     for frame in frames:
@@ -159,7 +159,7 @@ def test_a_recording_is_signed_before_it_has_its_name(signer, tmp_path):
     [path] = tmp_path.iterdir()
     assert seen == [False]
     assert read(path).valid
-    assert read(path).made == Made(("mesh",), ("ab" * 32,))
+    assert read(path).made == Made(("mesh",), ("ab" * 32,), ("1beef07001",))
     assert len(as_shown(path)) == 15
 
 
