@@ -13,11 +13,15 @@ import pytest
 from pipeline import passes, puppetfile
 from pipeline.budget import FrameBudget
 from pipeline.errors import PortraitError, PuppetError
+from pipeline.face.faces import faces_by
 from pipeline.face.likeness import LIMIT, STRANGE, TOO_ROUGH, FaceLock, proportions, unlike
 from pipeline.face.motion import rotation_matrix
 from pipeline.frames import AnimatedFrame
 from pipeline.lane import Lane, Screen
 from pipeline.mark.marker import UNMARKED
+from pipeline.mesh.engine import MeshEngine
+from pipeline.offline.animate import animate
+from pipeline.offline.mux import Output
 from pipeline.portrait import bundled, bundled_names, load_portrait, pack_puppet, read_puppet, save_puppet
 from pipeline.terms import NO_PASS, OnlyFace, Terms, Whose
 from streamer.addresses import shortened
@@ -246,3 +250,14 @@ def test_the_log_of_drives_is_private_bounded_and_deleted(tmp_path):
 )  # fmt: skip
 def test_addresses_are_shortened(address, network):
     assert shortened(address) == network
+
+
+def test_a_clip_of_somebody_else_animates_nothing(model, short, tmp_path):
+    engine, output = MeshEngine(faces_by(model)), Output(tmp_path / "out.mp4")
+    drawn = replace(bundled("drawing"), terms=Terms(face=OnlyFace.SHOWN))
+    with pytest.raises(PuppetError, match=f"drawing: .*short.mp4: {STRANGE}"):
+        animate(engine, drawn, short, output)
+    locked = replace(drawn, terms=Terms(lock=passes.lock_of(passes.made())))
+    with pytest.raises(PuppetError, match=f"drawing: {NO_PASS}; give it with '--pass'"):
+        animate(engine, locked, short, output, passes=[passes.made()])
+    assert list(tmp_path.iterdir()) == []
