@@ -13,6 +13,7 @@ from pipeline import outfile
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import PuppetError
 from pipeline.liveportrait.options import Settings
+from pipeline.offline.animate import check_pass
 from pipeline.offline.mux import Output
 from pipeline.portrait import PICTURES, Portrait, find_portrait
 from pipeline.shapes.names import slider_range
@@ -146,6 +147,8 @@ def pose(
         source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
         if not isinstance(source, Portrait):
             raise PuppetError(f"{portrait}: a clip; 'puppetcast pose' takes a picture or a puppet")
+        passes = [] if given_pass is None else [given_pass]
+        check_pass(source, passes)
         settings = Settings(checkpoints, device, precision)
         opened = open_engine(engine, faces, settings)
         _check(opened, settings, shapes)

@@ -13,10 +13,15 @@ import pytest
 from pipeline import passes, puppetfile
 from pipeline.budget import FrameBudget
 from pipeline.errors import PortraitError, PuppetError
+from pipeline.face.faces import faces_by
 from pipeline.face.likeness import LIMIT, STRANGE, TOO_ROUGH, FaceLock, proportions, unlike
 from pipeline.face.motion import rotation_matrix
 from pipeline.frames import AnimatedFrame
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import UNMARKED
+from pipeline.mesh.engine import MeshEngine
+from pipeline.offline.animate import animate
+from pipeline.offline.mux import Output
 from pipeline.portrait import bundled, bundled_names, load_portrait, pack_puppet, read_puppet, save_puppet
 from pipeline.terms import NO_PASS, OnlyFace, Terms, Whose
 from streamer.addresses import shortened
@@ -91,10 +96,10 @@ def test_a_puppet_file_is_told_who_may_drive_it(puppet, tmp_path, shell: Command
     assert portrait.about.label == "hello"
     assert {m.filename: m.CRC for m in zipfile.ZipFile(path).infolist() if m.filename != puppetfile.ABOUT} == pictures
     grant = shell.run(["puppet", "grant", given], tmp_path).said.strip()
-    for words, said in ((["--pass", passes.made()], NO_PASS), (["--pass", grant], "posed.png")):
-        told = shell.run(["pose", path, "-o", "posed.png", "-f", "--smile", "0.5", "--engine", "mesh", *words], tmp_path)
-        assert said in " ".join(told.said.split()), told.said
-        assert (tmp_path / "posed.png").exists() == (words == ["--pass", grant])
+    assert passes.opens(grant, portrait.terms.lock, now_s=0)
+    told = shell.run(["pose", path, "-o", "posed.png", "--smile", "0.5", "--pass", passes.made()], tmp_path)
+    assert f"{NO_PASS}; give it with '--pass'" in " ".join(told.said.split())
+    assert not (tmp_path / "posed.png").exists()
 
 
 def test_bundled_portraits_say_whose_they_are():
@@ -120,7 +125,7 @@ class Filmed:
     def __init__(self) -> None:
         self.time = ManualTime()
         self.shown: list[AnimatedFrame] = []
-        self.screen = Screen(FakePrepared(), self.shown.append, self.time)
+        self.screen = Screen(FakePrepared(), self.shown.append, UNMARKED, self.time)
         self.puppeteer = FakePuppeteer()
         self.told = 0
         self.lane = Lane(self.puppeteer, self.screen, FrameBudget(clock=self.time), clock=self.time, told=self.tell)
@@ -245,3 +250,14 @@ def test_the_log_of_drives_is_private_bounded_and_deleted(tmp_path):
 )  # fmt: skip
 def test_addresses_are_shortened(address, network):
     assert shortened(address) == network
+
+
+def test_a_clip_of_somebody_else_animates_nothing(model, short, tmp_path):
+    engine, output = MeshEngine(faces_by(model)), Output(tmp_path / "out.mp4")
+    drawn = replace(bundled("drawing"), terms=Terms(face=OnlyFace.SHOWN))
+    with pytest.raises(PuppetError, match=f"drawing: .*short.mp4: {STRANGE}"):
+        animate(engine, drawn, short, output)
+    locked = replace(drawn, terms=Terms(lock=passes.lock_of(passes.made())))
+    with pytest.raises(PuppetError, match=f"drawing: {NO_PASS}; give it with '--pass'"):
+        animate(engine, locked, short, output, passes=[passes.made()])
+    assert list(tmp_path.iterdir()) == []
