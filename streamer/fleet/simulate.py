@@ -19,45 +19,11 @@ import numpy as np
 
 from .base import FleetFull
 from .placement import SETTLE_S, Cost, Load, Table
+from .plan import Plan
 
 POLL_S, LOOK_S, SAMPLE_S = 0.25, 5.0, 10.0
 SESSIONS = 200  # of a worker
 START_S = 1.0  # until a stream that has its place shows its first picture
-P95 = 1.645  # standard deviations above the mean
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is made up. arrivals and spare: percent of `streams`, a minute and of all; error: standard deviation of the logarithm
-    by which the cost that a stream is placed with is wrong; burst: percent of `streams` that come beside the others within the
-    minute in the middle; mttf_hours: of a worker, 0 for never; boot_s: from the wish for a worker to its first report; dead_s:
-    from its death to when it is known; retry_s: after which a stream that found no room asks again."""
-
-    streams: int = 10_000
-    minutes: float = 40.0
-    arrivals: float = 5.0
-    spare: float = 10.0
-    limit: float = 0.9
-    median_share: float = 0.19
-    sigma: float = 0.4
-    error: float = 0.0
-    burst: float = 0.0
-    mttf_hours: float = 0.0
-    boot_s: float = 90.0
-    dead_s: float = 1.0
-    report_late_s: float = 0.0
-    drain_s: float = 600.0
-    retry_s: float = FleetFull("").retry_after_s
-    spread: bool = False
-    seed: int = 1
-
-    @property
-    def mean_share(self) -> float:
-        return self.median_share * exp(self.sigma**2 / 2)
-
-    @property
-    def p95(self) -> Cost:
-        return Cost(self.median_share * exp(P95 * self.sigma))
 
 
 @dataclass
@@ -132,7 +98,7 @@ class Simulation:
         self.waits = {"new": [], "moved": []}
         self._at(self._next_arrival_s(), self._arrive)
         self._at(0.0, self._look)
-        self._at(0.0, self._sample)
+        self._at(SAMPLE_S, self._sample)
         for _ in range(int(self.plan.streams * self.plan.burst / 100)):
             self._at(self.plan.minutes * 30 + self.random.uniform(0, 60), self._come)
 
@@ -280,23 +246,27 @@ class Simulation:
         self._at(SAMPLE_S, self._sample)
         shares = np.array([each.share() for each in self.workers.values() if each.alive])
         self.shares.update(np.round(shares * 1000).astype(int).tolist())
-        room = len(shares) * self.plan.limit
         self.series.append(
             {
-                "s": self.now, "workers": len(shares), "streams": sum(len(each.streams) for each in self.workers.values()),
-                "waiting": len(self.waiting), "share_p99": round(float(np.percentile(shares, 99)), 3),
-                "share_max": round(float(shares.max()), 3), "unused_percent": round(100 * (1 - float(shares.sum()) / room), 2),
+                "s": self.now,
+                "workers": len(shares),
+                "streams": sum(len(each.streams) for each in self.workers.values()),
+                "waiting": len(self.waiting),
                 "places": self.table.places(self.plan.p95, self.now),
+                "share_mean": round(float(shares.mean()), 3),
+                "share_p99": round(float(np.percentile(shares, 99)), 3),
+                "share_max": round(float(shares.max()), 3),
             }
-        )  # fmt: skip
+        )
 
     def _figures(self) -> dict[str, Any]:
         shares = np.repeat([k / 1000 for k in self.shares], list(self.shares.values()))
+        means = {key: float(np.mean([each[key] for each in self.series])) for key in ("workers", "streams", "share_mean")}
         return {
             "plan": asdict(self.plan),
-            "workers": round(float(np.mean([each["workers"] for each in self.series]))),
-            "streams": round(float(np.mean([each["streams"] for each in self.series]))),
-            "unused_percent": round(float(np.mean([each["unused_percent"] for each in self.series])), 1),
+            "workers": round(means["workers"]),
+            "streams": round(means["streams"]),
+            "unused_percent": round(100 * (1 - means["share_mean"] / self.plan.limit), 1),
             "share": _spread(shares),
             "waited_s": {kind: _spread(np.array(waits)) for kind, waits in self.waits.items() if waits},
             **{kind: self.counts[kind] for kind in COUNTED},

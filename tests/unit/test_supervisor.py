@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from pipeline.engine import Engine
 from pipeline.errors import DeviceLost, PortraitError
 from pipeline.heartbeat import Heartbeat
+from pipeline.mark.marker import UNMARKED
 from pipeline.stage import SAMPLES
 from streamer import systemd
 from streamer.app import Server
@@ -111,7 +112,7 @@ async def housed(on_loss: Literal["mesh", "exit"] = "mesh", unfit: str = "") -> 
     admission = Admission(limits, streams)
     for name in "ab":
         shown = Shown(name, FakePrepared(name))
-        streams[name] = Stream(name, stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, time)
+        streams[name] = Stream(name, stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, UNMARKED, time)
         streams[name].start()
 
     async def prepared(engine: Engine, stream: Stream) -> Shown:
