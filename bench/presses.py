@@ -23,6 +23,7 @@ from pipeline.engine import open_engine
 from pipeline.face.faces import faces_by
 from pipeline.frames import Image, TimedFrame
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import UNMARKED
 from pipeline.portrait import load_portrait
 from pipeline.shapes.preset import shipped
 from pipeline.stage import AnimationStage
@@ -38,7 +39,7 @@ def animated(bench: Bench, frames: list[Image], pressed: bool) -> list[Image]:
     """The puppet under these frames, after its calibration; pressed: each preset goes on and off in its turn."""
     now_s, shown, poses = 0.0, list[Image](), Poses()
     prepared = bench.engine.prepare(bench.portrait, SIDE, SIDE)
-    screen = Screen(prepared, lambda frame: shown.append(_rgb(frame.yuv)), lambda: now_s)
+    screen = Screen(prepared, lambda frame: shown.append(_rgb(frame.yuv)), UNMARKED, lambda: now_s)
     budget = FrameBudget(max_frames=240, max_busy=1.0, clock=lambda: now_s)
     lane = Lane(bench.engine.open(), screen, budget, clock=lambda: now_s, easing=poses.easing)
     stage = AnimationStage(bench.engine, clock=lambda: now_s)

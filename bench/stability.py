@@ -28,6 +28,7 @@ from pipeline.fade import FADE_S
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image, TimedFrame
 from pipeline.lane import Lane, Screen
+from pipeline.mark.marker import UNMARKED
 from pipeline.portrait import Portrait
 from pipeline.stage import AnimationStage
 
@@ -145,7 +146,7 @@ class Bench:
         now_s, shown = 0.0, list[Image]()
         prepared = self.engine.prepare(self.portrait, SIDE, SIDE)
         generous = FrameBudget(max_frames=240, max_busy=1.0, clock=lambda: now_s)
-        screen = Screen(prepared, lambda frame: shown.append(_rgb(frame.yuv)), lambda: now_s)
+        screen = Screen(prepared, lambda frame: shown.append(_rgb(frame.yuv)), UNMARKED, lambda: now_s)
         lane = Lane(self.engine.open(), screen, generous, clock=lambda: now_s)
         stage = AnimationStage(self.engine, clock=lambda: now_s)
         lead = frames[:CALIBRATION] + frames[CALIBRATION:0:-1]

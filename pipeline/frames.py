@@ -1,23 +1,26 @@
 """What travels through the graph. A leaf: no torch, no asyncio.
 
-An `AnimatedFrame` is the only thing that a sink accepts, and only `pipeline.lane` makes one:
-the operator's camera picture cannot leave the process by mistake.
+An `AnimatedFrame` is the only thing that a sink accepts, and only `pipeline.mark.marker` makes one:
+no picture leaves the process by mistake without its mark, and the operator's camera picture not at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NewType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .label import Box, Label
 
 if TYPE_CHECKING:
     import av  # and OpenCV where it is used: a machine that only measures its GPU has neither
 
 Image = NDArray[np.uint8]
+Marked = NewType("Marked", Image)  # a picture that has passed a marker
 CLOCK = Fraction(1, 90_000)
 DECLARE_RATE = {"x264-params": "force-cfr=1"}  # in H.264, instead of the clock: players would expect 90 000 frames a second
 _SEAL = object()
@@ -47,15 +50,15 @@ class AnimatedFrame:
     """A generated picture. yuv: (height · 3 / 2, width) planar YUV 4:2:0; captured_s: its driver's. _cut: makes what
     `cut_out` shows."""
 
-    yuv: Image
+    yuv: Marked
     captured_s: float
     number: int
     _seal: object
-    _cut: Callable[[], Image] | None = None
+    _cut: Callable[[], Marked] | None = None
 
     def __post_init__(self) -> None:
         if self._seal is not _SEAL:
-            raise TypeError("only a lane's screen makes an AnimatedFrame")
+            raise TypeError("only a marker makes an AnimatedFrame")
         checked(self.yuv)
 
     def video_frame(self, pts: int) -> av.VideoFrame:
@@ -69,8 +72,14 @@ class AnimatedFrame:
 
     def cut_out(self) -> AnimatedFrame:
         """The same without its background, see `stacked`; with it where nothing is known of that. Takes a while."""
-        cut = opaque(self.yuv) if self._cut is None else self._cut()
+        cut = Marked(opaque(self.yuv)) if self._cut is None else self._cut()
         return AnimatedFrame(cut, self.captured_s, self.number, _SEAL)
+
+    def labelled(self, label: Label, face: Box | None) -> AnimatedFrame:
+        """The same with `label` on it, where `face` is not; on its cut-out, too."""
+        yuv = Marked(self.yuv.copy())  # other outputs show it otherwise
+        label.lay_over(yuv_planes(yuv), face)
+        return replace(self, yuv=yuv, _cut=lambda: _labelled_cut(self.cut_out().yuv, label, face))
 
 
 def checked(yuv: Image) -> Image:
@@ -96,6 +105,15 @@ def stacked(yuv: Image, alpha: Image) -> Image:
     grey = np.round(16 + alpha * np.float32(219 / 255)).astype(np.uint8)  # as `planar` has it
     plain = np.full_like(u, 128)
     return np.concatenate([part.reshape(-1) for part in (y, grey, u, plain, v, plain)]).reshape(2 * len(yuv), -1)
+
+
+def _labelled_cut(cut: Marked, label: Label, face: Box | None) -> Marked:
+    """`stacked`, with a label that is part of colours and coverage."""
+    both, u, v = yuv_planes(cut)
+    height = len(both) // 2
+    label.lay_over([both[:height], u[: height // 2], v[: height // 2]], face)
+    label.cover(both[height:], face)
+    return cut
 
 
 def opaque(yuv: Image) -> Image:

@@ -19,16 +19,18 @@ from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
 
 from . import signals, systemd
-from .config import Config
+from .config import Config, Kind
 from .control.control import Control
 from .control.portraits import load_portraits
 from .control.roster import Roster
+from .deployment import Deployment
 from .errors import ConfigError, SourceError, StreamerError
 from .http.access import Access
 from .http.server import create_app
 from .http.tokens import closed, is_open
 from .http.web import WebServer, address_for, listen
 from .mqtt.bridge import Bridge
+from .signing.signed import open_signer
 from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.configured import make_source
@@ -117,6 +119,7 @@ class Server:
         config, self.is_token_new = (config, False) if key else closed(config)
         if not key and is_open(config) and len(config.auth.token) < LONG_TOKEN:
             log.warning("auth.token can be guessed: others reach this server; give it %d characters or more", LONG_TOKEN)
+        config.label.check()
         self._read = read
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
@@ -133,7 +136,9 @@ class Server:
         self._check_sources(len(config.streams) == 1)
         rtc = config.webrtc
         ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc, whole(config.device.usable()))
-        outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
+        signer = open_signer(config.signing)
+        makers = {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)}
+        outputs = Outputs(config, makers, signer=signer)
         outputs.check(config.streams)
         self._portraits = load_portraits(config, faces)
         names = [stream.engine or config.engine.name for stream in config.streams.values()]
@@ -142,7 +147,7 @@ class Server:
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         decoders.install(rtc.max_frame_pixels)
         self._code = 0
-        self.control = Control(config, engines, faces, outputs, self._end_with)
+        self.control = Control(config, engines, faces, outputs, self._end_with, Deployment(config.mark))
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self.roster = Roster(self.control, faces, self.sessions.close_of)
@@ -191,6 +196,7 @@ class Server:
         """Start all streams; False if `stop` came first: an engine can take minutes to warm up."""
         if self._web.should_exit:
             return False
+        log.info("%s; %s", self._labelled(), self._signs())
         self._starting = asyncio.create_task(self.control.start(self._sources, self._portraits), name="start")
         try:
             await self._starting
@@ -201,6 +207,15 @@ class Server:
         if self._mqtt is not None:
             self.control.beside.append(Background("MQTT", self._mqtt.run))
         return True
+
+    def _labelled(self) -> str:
+        kinds = self.config.label.kinds()
+        off = [kind for kind in Kind if kind not in kinds]
+        return f"label on {', '.join(kinds) or 'nothing'}" + (f", not on {', '.join(off)}" if kinds and off else "")
+
+    def _signs(self) -> str:
+        signer = self.control.outputs.signer
+        return "saved files are not signed" if signer is None else f"saved files are signed by {signer.credentials.signer}"
 
     def _hung_up(self) -> None:
         self._reloads.add(task := asyncio.create_task(self.reload(), name="reload"))

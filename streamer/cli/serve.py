@@ -116,6 +116,7 @@ def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
     token = server.config.auth.token
     link = f"{url}/#token={quote(token, safe='')}" if token else url
     console.print(Text.assemble("puppetcast is ready: ", (link if server.is_token_new else url, "bold"), "  (Ctrl+C ends it)"))
+    console.print(_of_marks(server))
     if server.is_token_new:
         console.print("others can reach this server, so a token was made; the link above has it")
     if token:
@@ -128,6 +129,13 @@ def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
         tell_phones(server.config, url)
     if wanted and not webbrowser.open(link):
         console.print("no browser could be opened here; open that address by hand")
+
+
+def _of_marks(server: Server) -> str:
+    deployment = server.control.deployment.id
+    if deployment is None:
+        return "pictures are NOT marked (mark.enabled is false)"
+    return f"pictures carry the invisible mark of deployment {deployment:04x}; 'puppetcast identify' finds it"
 
 
 def devices() -> None:

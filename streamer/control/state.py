@@ -13,7 +13,7 @@ from pipeline.clock import date_s
 from pipeline.follow.calibration import Calibrating
 from pipeline.stage import AnimationStage
 
-from ..config import Puppet
+from ..config import Kind, Puppet
 from ..sinks.base import OVER, OutputState
 from ..sinks.outputs import Outputs
 from ..sources.driver import Driver
@@ -83,12 +83,14 @@ class StreamState(BaseModel):
 
     serial: of two states that came by different ways, or of different servers, the one with the higher is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
+    mark: what the mark in its pictures says, ten hexadecimal digits; empty where they have none.
     width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
     gallery: how often it was changed since the start. presets: names of those that are on, the oldest first; shapes: what is
     held by number; preset_changes: how often presets were kept or deleted since the start.
-    problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; both
-    empty where all is well. still: of the animated frames, those for which nothing had moved, so that they show the picture
-    before again. last_s: of how many seconds there is a copy to save.
+    problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; refused:
+    why the portrait does not move as whoever drives, in words; all empty where all is well. still: of the animated frames, those
+    for which nothing had moved, so that they show the picture before again. last_s: of how many seconds there is a copy to save.
+    label: the kinds of outputs that are labelled; signed: whose signature saved files get, empty for none.
     """
 
     serial: int
@@ -97,11 +99,13 @@ class StreamState(BaseModel):
     width: int
     height: int
     matte: bool
+    mark: str
     previous_portrait: str | None
     gallery: int
     engine: str
     problem: str
     stalled: str
+    refused: str
     lacks: list[str]
     tracker: str
     face: str
@@ -119,6 +123,8 @@ class StreamState(BaseModel):
     encoders: list[EncoderState]
     recording: RecordingState | None
     last_s: int
+    label: list[Kind]
+    signed: str
     outputs: list[OutputInfo]
     fps: float
     frames_in: int
@@ -197,8 +203,8 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
     return StreamState(
         serial=int(date_s() * 1e6), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
-        matte=stream.shown.prepared.has_matte,
-        engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled,
+        matte=stream.shown.prepared.has_matte, mark=payload.hex if (payload := stream.screen.marker.payload) else "",
+        engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled, refused=stream.refused,
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),
@@ -207,7 +213,9 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
         sound=stream.audio.has_sound, publisher=stream.driver is not None,
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
-        recording=_recording(stream, outputs), last_s=_last_s(stream, outputs), outputs=_outputs(stream, outputs),
+        recording=_recording(stream, outputs), last_s=_last_s(stream, outputs),
+        label=[kind for kind in Kind if stream.label_of(kind) is not None],
+        signed="" if outputs.signer is None else outputs.signer.credentials.signer, outputs=_outputs(stream, outputs),
         fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, still=stats.still,
         errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},

@@ -12,6 +12,7 @@ from .. import errors
 from ..errors import Overloaded, StreamerError
 from .base import At
 
+KEEP_S = 2.0
 ASK_S = 10.0  # for what a worker has to work on: a stream opens its portrait
 
 
@@ -29,7 +30,8 @@ class Members:
     def __init__(self, secret: str, token: str = "") -> None:
         self._secret = secret
         authorization = {"Authorization": f"Bearer {token}"} if token else {}
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        # A connection that the worker is about to close for being idle (http.keep_alive_s) would look like its death.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_S)
         self._http = httpx.AsyncClient(headers=authorization, timeout=ASK_S, limits=limits, trust_env=False)
 
     async def close(self) -> None:
@@ -41,7 +43,7 @@ class Members:
         try:
             reply = await self._http.request(method, at.url + path, timeout=timeout_s, **request)
         except httpx.HTTPError as exc:
-            raise Away(f"worker {at.worker} at {at.url}: {exc or type(exc).__name__}") from exc
+            raise Away(f"worker {at.worker} at {at.url}: {str(exc) or type(exc).__name__}") from exc
         if reply.status_code == 403 and _said(reply)[0] == "WrongKey":
             raise Away(f"worker {at.worker} at {at.url} does not take the fleet's key: it is another process, or another fleet's")
         return reply

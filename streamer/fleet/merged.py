@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from .base import At
+from ..errors import CannotKeep
+from .base import At, Director
 from .known import Known
 from .proxy import NoWorker, Passed, Proxy, Unreachable
 
@@ -66,8 +68,27 @@ class Merged:
         answer = await self._proxy.read(request, first, content=body)
         if answer.is_success:
             for at, reply in (await self._each(request, others, body)).items():
-                if not reply.is_success:
+                if not reply.is_success and reply.status_code != 404:  # of a folder that they share, the first has deleted it
                     log.warning("%s %s: worker %s: %s", request.method, request.url.path, at.worker, reply.text[:200])
+        return Passed(answer)
+
+    async def restricted(self, request: Request, director: Director) -> Response:
+        """Who may drive a portrait is said to one worker, which makes the pass: that of the driver whose face it is to be. The
+        others, whose streams may show it too, read it from the folder that they share. CannotKeep where they do not."""
+        change = await request.json()
+        driver = change.get("face_of") if isinstance(change, dict) else None
+        workers = await self._known.workers()
+        first = await director.where(driver) if isinstance(driver, str) else next(iter(workers), None)
+        if first is None:
+            raise NoWorker()
+        answer = await self._proxy.read(request, first, content=await request.body())
+        if answer.is_success:
+            others = await self._each(request, [at for at in workers if at != first], b"{}")
+            for at, reply in others.items():
+                if not reply.is_success or reply.json()["portrait"] != answer.json()["portrait"]:
+                    raise CannotKeep(
+                        f"portraits.folder: worker '{at.worker}' does not share it: there anybody may still drive this"
+                    )
         return Passed(answer)
 
     async def joined(self, request: Request, join: Callable[[Answers], Any]) -> Response:
@@ -116,10 +137,15 @@ def newest(answers: Answers) -> list[dict[str, Any]]:
     return sorted(of_workers(answers), key=lambda item: item["ended"], reverse=True)
 
 
+def drives(answers: Answers) -> list[dict[str, Any]]:
+    """Of GET /api/drives; workers of one machine may have one file."""
+    return sorted({json.dumps(item, sort_keys=True): item for item in _items(answers)}.values(), key=lambda item: item["at"])
+
+
 def rights(answers: Answers) -> dict[str, Any]:
     """Of GET /api/me."""
-    told = [reply.json() for reply in answers.values()]
-    return {"server": told[0]["server"], "streams": {name: right for me in told for name, right in me["streams"].items()}}
+    told = [reply.json() for reply in answers.values()] or [{"server": "none", "streams": {}}]
+    return {**told[0], "streams": {name: right for me in told for name, right in me["streams"].items()}}
 
 
 def load(answers: Answers) -> dict[str, Any]:

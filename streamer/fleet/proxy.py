@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import StreamerError
 from ..http.access import SAFE
+from ..http.web import KEY
 from .base import At
 from .known import FRESH_S, Known
 
@@ -83,8 +84,9 @@ class Proxy:
             raise Unreachable(at, begun=True) from exc
         finally:
             asking.cancel()
-        if reply.status_code == 403 and b'"WrongKey"' in await reply.aread():
-            await self._known.lost(at)  # another process has its port
+        if KEY in reply.headers:  # another process has its port, or another fleet
+            await reply.aclose()
+            await self._known.lost(at)
             raise Unreachable(at, begun=False)
         return reply
 

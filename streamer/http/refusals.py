@@ -22,6 +22,7 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownSession: 404,
     errors.TakenOver: 410,
     errors.StreamBusy: 409,
+    errors.DriverRefused: 403,
     errors.UnknownPortrait: 404,
     errors.UnknownPuppet: 404,
     errors.UnknownBackground: 404,

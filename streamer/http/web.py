@@ -135,7 +135,7 @@ class Keyed:
             await self._app(scope, receive, send)
             return
         body = {"detail": "this is a fleet's worker: it answers the fleet's front alone", "code": "WrongKey"}
-        await JSONResponse(body, 403)(scope, receive, send)
+        await JSONResponse(body, 403, {KEY: "another is needed"})(scope, receive, send)
 
 
 class WebServer(uvicorn.Server):

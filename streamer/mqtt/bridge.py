@@ -230,6 +230,7 @@ class _Session:
             for name, stream in tuple(self.control.streams.items()):
                 if stream.latest is not None:
                     data = await self.control.outputs.feed(stream).snapshot()
+                    data = await asyncio.to_thread(self.control.outputs.signed, stream, data, f"{stream.name}.jpg")
                     await self.client.publish(self.topic(name, "picture"), data, qos=0)
             await pause(self.config.picture_s)
 

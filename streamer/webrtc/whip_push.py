@@ -12,6 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from pipeline.clock import Clock, steady
 
 from ..client import received, until_gone
+from ..config import Kind
 from ..errors import ConfigError, SinkError
 from ..redaction import check_address, redacted, unlogged
 from ..sinks.base import OutputState, OutputStatus
@@ -124,14 +125,14 @@ class WhipPush:
 
     async def _send(self, stream: Stream, mime: str, viewer: ViewerTrack, sound: SoundTrack, ended: asyncio.Event) -> None:
         """Give the other side pictures and sound until it has ended."""
-        self._broadcasts.join(stream, mime, viewer)
+        self._broadcasts.join(stream, mime, viewer, kind=Kind.PUSH)
         stream.audio.sinks.add(sound)
         self._retry.live()
         try:
             await ended.wait()
         finally:
             stream.audio.sinks.discard(sound)
-            self._broadcasts.leave(stream, mime, viewer)
+            self._broadcasts.leave(stream, mime, viewer, kind=Kind.PUSH)
 
     async def _watch(self, http: httpx.AsyncClient, location: str, connection: RTCPeerConnection) -> None:
         """Until the server has lost the session. Where a redirect has led to it, it may be one of many, and gone for good."""

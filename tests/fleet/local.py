@@ -30,7 +30,7 @@ class Local:
 
     def __init__(self, engine: Engine, config: Config, fronts: int, secret: str) -> None:
         self.director = FleetDirector(engine, config.fleet, WORD, config.auth.token)
-        self._config, self._secret = config, secret
+        self.engine, self.config, self._secret = engine, config, secret
         self._servers: list[WebServer] = []
         self._listeners = [listen("127.0.0.1", 0) for _ in range(fronts)]
         self.urls = [address_for(config, each.getsockname()[1]) for each in self._listeners]
@@ -63,9 +63,9 @@ class Local:
             assert not thread.is_alive(), "the fleet did not stop"
 
     async def _run(self, streams: dict[str, Any]) -> None:
-        directing = asyncio.create_task(self.director.run(streams))
-        apps = [create_front(self.director, self._config, self._secret) for _ in self._listeners]
-        self._servers = [_served(app, self._config) for app in apps]
+        self._directing = asyncio.create_task(self.director.run(streams))
+        apps = [create_front(self.director, self.config, self._secret) for _ in self._listeners]
+        self._servers = [_served(app, self.config) for app in apps]
         serving = [asyncio.create_task(s.serve(sockets=[each])) for s, each in zip(self._servers, self._listeners, strict=True)]
         try:
             await self._placed(streams)
@@ -81,8 +81,15 @@ class Local:
             await asyncio.gather(*serving, return_exceptions=True)
             for app in apps:
                 await app.state.proxy.close()
-            directing.cancel()
-            await asyncio.gather(directing, return_exceptions=True)
+            await self._no_director()
+
+    async def _no_director(self) -> None:
+        self._directing.cancel()
+        await asyncio.gather(self._directing, return_exceptions=True)
+
+    def end_director(self) -> None:
+        """It is away from now on."""
+        self.ask(self._no_director())
 
     async def _placed(self, streams: dict[str, Any]) -> None:
         async with asyncio.timeout(LIMIT_S):
@@ -109,7 +116,7 @@ def fleet(
     folder: Path, *names: str, fronts: int = 1, streams: dict[str, Any] | None = None, secret: str = WORD, **sections: Any
 ) -> Iterator[tuple[Local, Workers]]:
     """Workers of these names, a director and its fronts. secret: that the fronts have."""
-    own = {"http": {"port": 0, "max_listeners_per_address": 1000}, "fleet": {"dead_after_ms": 5000}}
+    own = {"http": {"port": 0, "max_listeners_per_address": 1000}, "fleet": {"dead_after_ms": 20_000}}
     sections = {key: {**own.get(key, {}), **sections.get(key, {})} for key in own | sections}
     workers = Workers(folder, **sections)
     try:
@@ -126,7 +133,7 @@ def behind(server: Server, config: Config) -> Iterator[None]:
     at = At("w0", EPOCH, server.url, VERSION)
     config = config.model_copy(update={"fleet": config.fleet.model_copy(update={"dead_after_ms": 20_000})})  # on a busy machine
     with Local(OneWorker(at), config, 1, WORD).running({name: {} for name in server.control.streams}) as local:
-        server.url = local.url
+        server.url, server.front = local.url, local  # type: ignore[attr-defined]
         yield
 
 

@@ -14,11 +14,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamer.fleet.base import At
 
 from ..broker import Broker, broker
-from ..waiting import LIMIT_S, until, wait_until
+from ..waiting import LIMIT_S, until, until_state, wait_until
 from .local import Local, fleet
 from .workers import WORD, Workers
 
 pytestmark = pytest.mark.slow
+
+WATCH_ANOTHER = """async () => {
+  const {watch} = await import('/rtc.js');
+  const video = Object.assign(document.createElement('video'), {muted: true, autoplay: true});
+  document.body.append(video);
+  window.another = {video, lost: false};
+  another.link = await watch('/live/one/whep', video, () => (another.lost = true));
+  await new Promise((shown) => video.requestVideoFrameCallback(shown));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +75,9 @@ def straight(at: At, method: str, path: str) -> httpx.Response:
     return httpx.request(method, at.url + path, headers=at.headers(WORD), timeout=LIMIT_S)
 
 
-def kept(at: At) -> list[str]:
-    """Ids of a worker's portraits."""
-    return [portrait["id"] for portrait in straight(at, "GET", "/api/portraits").json()]
+def kept(at: At) -> dict[str, Any]:
+    """A worker's portraits, by id."""
+    return {portrait["id"]: portrait for portrait in straight(at, "GET", "/api/portraits").json()}
 
 
 def test_what_is_asked_of_all_is_answered_for_all(http, local):
@@ -96,21 +105,27 @@ def test_pictures_come_from_the_stream_s_worker_and_endless_ones_as_they_come(ht
         assert b"\xff\xd8" in next(reply.iter_bytes())
 
 
-def test_what_is_uploaded_is_with_every_worker(http, local, picture):
+def test_what_is_uploaded_is_with_every_worker(local, picture):
     workers = local.ask(local.director.workers())
-    uploaded = http.post("/api/portraits?name=me", content=picture("s1").read_bytes())
-    assert uploaded.status_code == 201, uploaded.text
-    key = uploaded.json()["id"]
-    assert all(key in kept(at) for at in workers)
-    assert http.patch(f"/api/portraits/{key}", json={"name": "you"}).json()["name"] == "you"
-    for name in ("one", "two"):
-        assert http.patch(f"/api/streams/{name}", json={"portrait": key}).status_code == 200
-        assert http.patch(f"/api/streams/{name}", json={"previous_portrait": True}).status_code == 200
-    assert http.delete(f"/api/portraits/{key}").status_code == 204
-    assert not any(key in kept(at) for at in workers)
-    assert http.put("/api/presets/Wink", json={"version": 1, "shapes": {"eyeBlinkLeft": 1}, "mode": "over"}).status_code == 200
-    assert {straight(at, "GET", "/api/presets/Wink").status_code for at in workers} == {200}
-    assert http.delete("/api/presets/Wink").status_code == 204
+    with httpx.Client(base_url=local.urls[1], timeout=LIMIT_S) as http:
+        uploaded = http.post("/api/portraits?name=me", content=picture("s1").read_bytes())
+        assert uploaded.status_code == 201, uploaded.text
+        key = uploaded.json()["id"]
+        assert all(key in kept(at) for at in workers)
+        assert http.patch(f"/api/portraits/{key}", json={"name": "you"}).json()["name"] == "you"
+        for name in ("one", "two"):
+            assert http.patch(f"/api/streams/{name}", json={"portrait": key}).status_code == 200
+            assert http.patch(f"/api/streams/{name}", json={"previous_portrait": True}).status_code == 200
+        locked = http.patch(f"/api/portraits/{key}/drivers", json={"needs_pass": True}).json()
+        assert locked["pass"], "one pass, whichever worker it is shown to"
+        assert all(kept(at)[key]["needs_pass"] for at in workers)
+        assert http.delete(f"/api/portraits/{key}").status_code == 204
+        assert not any(key in kept(at) for at in workers)
+        assert (
+            http.put("/api/presets/Wink", json={"version": 1, "shapes": {"eyeBlinkLeft": 1}, "mode": "over"}).status_code == 200
+        )
+        assert {straight(at, "GET", "/api/presets/Wink").status_code for at in workers} == {200}
+        assert http.delete("/api/presets/Wink").status_code == 204
 
 
 def test_streams_come_and_go_and_events_say_so(http):
@@ -150,5 +165,35 @@ async def test_mqtt_speaks_of_every_stream_once_and_goes_on_when_a_worker_is_kil
         await client.wait("puppetcast/two/state")
         await client.wait("puppetcast/two/availability", lambda payload: payload == b"online")
     workers.start(at.worker)
+    async with httpx.AsyncClient(base_url=local.url, timeout=LIMIT_S) as http:
+        await until(lambda: all(each["alive"] for each in local.ask(local.director.state())["workers"]))
+        assert (await http.delete("/api/streams/two")).status_code == 204
+        assert (await http.put("/api/streams/two", json={})).status_code == 201  # on the worker that has none
+
+
+@pytest.mark.browser
+def test_the_page_has_a_picture_again_when_its_worker_is_killed_and_others_never_lose_theirs(page, camera, running):
+    local, workers = running
+    camera("d19", 60)
     with httpx.Client(base_url=local.url, timeout=LIMIT_S) as http:
-        await until(lambda: all(each["alive"] for each in told(http, "/api/fleet")["workers"]))
+        page.goto(f"{local.url}/?stream=two")
+        page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=1000 * LIMIT_S)
+        page.click("#start")
+        until_state(http, lambda state: state["publisher"] and state["viewers"], stream="two")
+        page.evaluate(WATCH_ANOTHER)
+        at, other = (local.ask(local.director.where(stream)) for stream in ("two", "one"))
+        assert at != other
+        workers.signal(at.worker, SIGKILL)
+        moved = wait_until(lambda: there(other, "two"), holds=lambda state: state and state["publisher"] and state["viewers"])
+        assert moved["errors"] == 0
+        for video in ("document.getElementById('puppet')", "another.video"):
+            page.evaluate(f"new Promise((shown) => {video}.requestVideoFrameCallback(shown))")
+        assert page.evaluate("another.lost") is False
+        assert http.head(page.evaluate("another.link.location")).status_code == 200
+        assert [state["name"] for state in told(http, "/api/streams")] == ["one", "two"]
+
+
+def there(at: At, stream: str) -> Any:
+    """A stream's state as its worker has it; None where it has none."""
+    reply = straight(at, "GET", f"/api/streams/{stream}")
+    return reply.json() if reply.status_code == 200 else None

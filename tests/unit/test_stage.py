@@ -22,6 +22,7 @@ from pipeline.follow.neutral import FaceState
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import AnimatedFrame, Image, planar
 from pipeline.lane import FADE_STEP_S, REST_AFTER_S, Lane, Screen
+from pipeline.mark.marker import UNMARKED
 from pipeline.runners import StageThread
 from pipeline.stage import SLOWER, AnimationStage, Cost, Turn, Work
 from streamer.config import Device
@@ -424,7 +425,7 @@ class Rig:
         self.engine = FakeEngine(self.time, seconds=0.01)
         self.stage = AnimationStage(self.engine, clock=self.time)
         self.shown: list[AnimatedFrame] = []
-        self.screen = Screen(FakePrepared(), self.shown.append, self.time)
+        self.screen = Screen(FakePrepared(), self.shown.append, UNMARKED, self.time)
         self.budget = FrameBudget(max_frames=32, clock=self.time)
         self.puppeteer = FakePuppeteer()
         self.mirror = False
@@ -690,7 +691,7 @@ async def driven(
     streams, running = [], []
     for _ in range(count):
         ages: list[float] = []
-        screen = Screen(FakePrepared(), lambda f, ages=ages: ages.append(time() - f.captured_s), time)  # type: ignore[misc]
+        screen = Screen(FakePrepared(), lambda f, ages=ages: ages.append(time() - f.captured_s), UNMARKED, time)  # type: ignore[misc]
         budget, intake = FrameBudget(clock=time), Intake()
         streams.append((screen, budget, intake, ages))
         running.append(runner.run(Lane(engine.open(), screen, budget, clock=time), intake))
@@ -747,7 +748,7 @@ class Threaded:
         self.captured_s = WallTime()()
         self.engine = FakeEngine(WallTime())
         self.shown: queue.SimpleQueue[AnimatedFrame] = queue.SimpleQueue()
-        self.screen = Screen(FakePrepared(), self.shown.put)
+        self.screen = Screen(FakePrepared(), self.shown.put, UNMARKED)
         self.puppeteer = FakePuppeteer()
         self.intake = Intake()
         self.stage = StageThread(AnimationStage(self.engine))

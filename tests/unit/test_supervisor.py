@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from pipeline.engine import Engine
 from pipeline.errors import DeviceLost, PortraitError
 from pipeline.heartbeat import Heartbeat
+from pipeline.mark.marker import UNMARKED
 from pipeline.stage import SAMPLES
 from streamer import systemd
 from streamer.app import Server
@@ -111,7 +112,7 @@ async def housed(on_loss: Literal["mesh", "exit"] = "mesh", unfit: str = "") -> 
     admission = Admission(limits, streams)
     for name in "ab":
         shown = Shown(name, FakePrepared(name))
-        streams[name] = Stream(name, stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, time)
+        streams[name] = Stream(name, stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, UNMARKED, time)
         streams[name].start()
 
     async def prepared(engine: Engine, stream: Stream) -> Shown:
@@ -145,7 +146,8 @@ async def test_streams_of_a_lost_device_go_on_with_the_other_engine() -> None:
         assert await ready(house) == (200, {"ready": True})
         told = SimpleNamespace(
             states=list, devices=lambda: [device_of(stage, house.admission) for stage in house.engines.stages],
-            supervisor=house.supervisor, outputs=SimpleNamespace(library=SimpleNamespace(free_bytes=lambda: 0)),
+            supervisor=house.supervisor, config=Config(),
+            outputs=SimpleNamespace(library=SimpleNamespace(free_bytes=lambda: 0), signer=None),
         )  # fmt: skip
         assert [device.lost for device in told.devices()] == [WHY, ""]
         assert b'puppetcast_device_lost{engine="liveportrait"} 1.0' in exposition(told)  # type: ignore[arg-type]
