@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from bench.cli import _report
 from bench.live import LOOPBACK, SEATS, SETTLE_S, _answer_pipe, _negotiate, _NoDecoder, process, serve
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import run
+from streamer.cli.console import bar
 from streamer.webrtc import aiortc_patches
 from tests.janus import Endpoint, Janus, running
 from tests.waiting import wait_until
@@ -87,7 +89,12 @@ def _row(seconds: float, server: Callable[[], float], sfu: Callable[[], float]) 
 def fanout(counts: Sequence[int], seconds: float) -> dict[str, Any]:
     """A row for each number of viewers, on the server itself and on Janus; what each viewer adds, percent of a core."""
     addresses = [each for each in get_host_addresses(use_ipv4=True, use_ipv6=False) if not each.startswith("127.")]
-    own, pushed = ({n: _measured(addresses, n, seconds, with_janus) for n in counts} for with_janus in (False, True))
+    own: dict[int, dict[str, float]] = {}
+    pushed: dict[int, dict[str, float]] = {}
+    with bar("rows") as progress:
+        for done, (n, rows) in enumerate(product(counts, (own, pushed)), 1):
+            rows[n] = _measured(addresses, n, seconds, rows is pushed)
+            progress(done, 2 * len(counts))
     first, last = counts[0], counts[-1]
 
     def each(rows: dict[int, dict[str, float]], key: str) -> float:

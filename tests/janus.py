@@ -1,6 +1,7 @@
 """Janus, started for a test, as an SFU: what is published to it by WHIP goes on to its viewers.
 
-Janus has no WHIP of its own; `Endpoint` is what its authors' simple-whip-server is: it hands offers to the plugin "videoroom".
+Its sessions last, as nobody asks for news meanwhile. It has no WHIP of its own; `Endpoint` is what its authors'
+simple-whip-server is: it hands offers to the plugin "videoroom".
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LIBRARIES = "/usr/lib/x86_64-linux-gnu/janus"
 CONFIGS = {
     "janus.jcfg": 'general: {{ configs_folder = "{folder}" plugins_folder = "{libraries}/plugins" '
     'transports_folder = "{libraries}/transports" loggers_folder = "{folder}" events_folder = "{folder}" '
-    "debug_level = 4 }}\nnat: {{ nice_debug = false ice_lite = false }}\n"
+    "debug_level = 4 session_timeout = 0 }}\nnat: {{ nice_debug = false ice_lite = false }}\n"
     'plugins: {{ disable = "libjanus_sip.so,libjanus_lua.so,libjanus_duktape.so" }}\n'
     'transports: {{ disable = "libjanus_websockets.so,libjanus_mqtt.so,libjanus_rabbitmq.so,libjanus_nanomsg.so,'
     'libjanus_pfunix.so" }}\n',
