@@ -1,6 +1,7 @@
 """Janus, started for a test, as an SFU: what is published to it by WHIP goes on to its viewers.
 
-Janus has no WHIP of its own; `Endpoint` is what its authors' simple-whip-server is: it hands offers to the plugin "videoroom".
+Its sessions last, as nobody asks for news meanwhile. It has no WHIP of its own; `Endpoint` is what its authors'
+simple-whip-server is: it hands offers to the plugin "videoroom".
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LIBRARIES = "/usr/lib/x86_64-linux-gnu/janus"
 CONFIGS = {
     "janus.jcfg": 'general: {{ configs_folder = "{folder}" plugins_folder = "{libraries}/plugins" '
     'transports_folder = "{libraries}/transports" loggers_folder = "{folder}" events_folder = "{folder}" '
-    "debug_level = 4 }}\nnat: {{ nice_debug = false ice_lite = false }}\n"
+    "debug_level = 4 session_timeout = 0 }}\nnat: {{ nice_debug = false ice_lite = false }}\n"
     'plugins: {{ disable = "libjanus_sip.so,libjanus_lua.so,libjanus_duktape.so" }}\n'
     'transports: {{ disable = "libjanus_websockets.so,libjanus_mqtt.so,libjanus_rabbitmq.so,libjanus_nanomsg.so,'
     'libjanus_pfunix.so" }}\n',
@@ -76,11 +77,11 @@ class Janus:
 
 
 class Endpoint(ThreadingHTTPServer):
-    """A WHIP endpoint in front of Janus. feeds: who has published."""
+    """A WHIP endpoint in front of Janus. feeds: who has published; address: of Janus itself; pid: its process."""
 
-    def __init__(self, janus: Janus) -> None:
+    def __init__(self, janus: Janus, address: str, pid: int) -> None:
         super().__init__(("127.0.0.1", 0), _Whip)
-        self.janus = janus
+        self.janus, self.address, self.pid = janus, address, pid
         self.feeds: list[int] = []
         self.url = f"http://127.0.0.1:{self.server_port}/whip"
 
@@ -117,7 +118,11 @@ def running(folder: Path) -> Iterator[Endpoint]:
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             wait_until(lambda: accepts(port))
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as http, Endpoint(Janus(http)) as endpoint:
+            address = f"http://127.0.0.1:{port}"
+            with (
+                httpx.Client(base_url=address, timeout=LIMIT_S) as http,
+                Endpoint(Janus(http), address, process.pid) as endpoint,
+            ):
                 threading.Thread(target=endpoint.serve_forever, daemon=True).start()
                 yield endpoint
                 endpoint.shutdown()

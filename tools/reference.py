@@ -188,6 +188,16 @@ def http(app: FastAPI) -> str:
         "A WHEP viewer that offers a data channel, and whose request carried the token for control, may send commands on it: "
         '`{"id": 1, "change": {"pose_gain": 1.2}}`. The answer is `{"id": 1, "state": {…}}`, or `"error"` and `"code"`.\n'
     )
+    out.append("## A fleet\n")
+    out.append(
+        "The front of [a fleet](fleet.md) answers all of this for its workers as one server would. Lists of devices, puppets in "
+        "the making and recordings name the `worker` of each; metrics have a label of that name. `PUT /api/streams/{name}` lasts "
+        "whatever becomes of a worker. Where no worker has room, the answer is 503 with `Retry-After`. Beside it there is:\n\n"
+        "| | | |\n|---|---|---|\n"
+        "| GET | `/api/fleet` | Workers with their share, sessions and streams; how often streams were placed, moved and "
+        "refused (right to view the server) |\n"
+        "| POST | `/api/fleet/{worker}/drain` | Empty a worker (right to control the server) |\n"
+    )
     out.append("## State\n")
     out.append(f"{_sentence(StreamState)} Fields: {', '.join(f'`{f}`' for f in StreamState.model_fields)}.\n")
     return "\n".join(out)
@@ -244,7 +254,8 @@ def mqtt() -> str:
         "With MQTT 5 the answer goes to the request's response topic, with its correlation data, if that is one of ours "
         "(`puppetcast/…/result`) or of `mqtt.response_topics`. Commands that the broker has "
         "retained are not done. While the broker is away nothing is kept for it but the present state, which is told when it "
-        "is back.\n"
+        "is back. Of several servers with a `mqtt.server` each, the one that has a stream answers, and contradicts another that "
+        "says late that the stream is gone or offline.\n"
     )
     out.append("    mosquitto_pub -t puppetcast/live/cmd/portrait -m drawing\n")
     out.append("## Commands\n")
