@@ -75,15 +75,16 @@ def animate(
     from pipeline.offline.mux import Output
     from streamer.app import find_faces
     from streamer.config import Kind, load_config
+    from streamer.deployment import Deployment
     from streamer.signing.signed import sign_files
 
     portrait = source if isinstance(source, Portrait) else open_portrait(source)
     config = load_config()
     faces = find_faces(config)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    opened, label = open_engine(engine, faces), config.label.checked(Kind.FILES)
+    opened, label, marker = open_engine(engine, faces), config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
     sign = sign_files(config.signing, opened.name, portrait)
-    written = Output(Path(output), max_frames, fps=rate, size=size, label=label, sign=sign)
+    written = Output(Path(output), max_frames, fps=rate, size=size, label=label, sign=sign, marker=marker)
     return animate_file(opened, portrait, Path(driver), written, progress, tuning, mirror, passes=passes)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import Any
@@ -85,14 +86,15 @@ class Viewer:
                 await track.recv()
                 self.seen.append(time.monotonic())
 
-    def first_after(self, moment: float) -> float | None:
-        """When the first picture after it came."""
-        return next((each for each in self.seen if each > moment), None)
+    def back(self, moment: float) -> float:
+        """How long after it pictures came again: what was on its way then still came, so the longest pause is what counts."""
+        times = [moment, *(each for each in self.seen if each > moment)]
+        return max((b - a, b) for a, b in pairwise(times))[1] - moment
 
     def gap(self, begin: float, end: float) -> float:
         """The longest time without a picture, in seconds."""
         times = [begin, *(each for each in self.seen if begin < each < end), end]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in pairwise(times))
 
 
 def _peer() -> RTCPeerConnection:
@@ -247,7 +249,7 @@ class Faults:
         watching = asyncio.create_task(self._ages(others, WINDOW_S)) if others else None
         try:
             await self._until(lambda: self._are_back(lost, sent), "pictures again", 60)
-            back = [viewer.first_after_move - moment for viewer in self._back(lost, moment)]
+            back = [self._clients.viewers[s].back(moment) for s in lost]
         finally:
             seen = await watching if watching else {}
             undo()
@@ -258,9 +260,6 @@ class Faults:
         now = time.monotonic()
         again = all(new > old for new, old in zip(self._clients.sessions(lost), before, strict=True))
         return again and all(now - self._clients.viewers[s].seen[-1] < 0.5 for s in lost)
-
-    def _back(self, lost: list[str], moment: float) -> list[Any]:
-        return [_Back(self._clients.viewers[s], moment) for s in lost]
 
     async def head(self, away_s: float) -> None:
         """kill -9 of the head; it is started again after a while. Meanwhile the fleet is asked all the time."""
@@ -347,15 +346,6 @@ class Faults:
         self.figures["listening"] = self._cluster.listening()
 
 
-class _Back:
-    """When a viewer's pictures came again: the first after the longest pause since the moment."""
-
-    def __init__(self, viewer: Viewer, moment: float) -> None:
-        times = [moment, *(each for each in viewer.seen if each > moment)]
-        pauses = [(b - a, b) for a, b in zip(times, times[1:], strict=False)]
-        self.first_after_move = max(pauses)[1]
-
-
 async def _timed(http: httpx.AsyncClient, url: str) -> float:
     began = time.perf_counter()
     await http.get(url)
@@ -371,7 +361,8 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     ages = [row["others"]["age_p95_ms"] for row in rows if row["others"]]
     return {
         "picture_p50_s": _p(times, 50), "picture_p95_s": _p(times, 95), "worst_s": max(times),
-        "others_uninterrupted": all(row["others_uninterrupted"] for row in rows), "others_age_p95_ms": _p(ages, 50) if ages else None,
+        "others_uninterrupted": all(row["others_uninterrupted"] for row in rows),
+        "others_age_p95_ms": _p(ages, 50) if ages else None,
     }  # fmt: skip
 
 

@@ -23,12 +23,12 @@ from .config import Config, Kind
 from .control.control import Control
 from .control.portraits import load_portraits
 from .control.roster import Roster
+from .deployment import Deployment
 from .errors import ConfigError, SourceError, StreamerError
 from .http.access import Access
 from .http.server import create_app
 from .http.tokens import closed, is_open
 from .http.web import WebServer, address_for, listen
-from .marks import Marks
 from .mqtt.bridge import Bridge
 from .signing.signed import open_signer
 from .sinks.outputs import Outputs
@@ -147,7 +147,7 @@ class Server:
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         decoders.install(rtc.max_frame_pixels)
         self._code = 0
-        self.control = Control(config, engines, faces, outputs, self._end_with, Marks(config.mark))
+        self.control = Control(config, engines, faces, outputs, self._end_with, Deployment(config.mark))
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self.roster = Roster(self.control, faces, self.sessions.close_of)

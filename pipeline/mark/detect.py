@@ -1,4 +1,16 @@
-"""Finds the mark in pictures, without the unmarked ones."""
+"""Finds the mark in pictures, without the unmarked ones.
+
+What is fine in each picture is added up over time. A pattern that repeats has its energy at the multiples of one frequency, which
+scaling moves and cropping leaves: so for each scale that may be, the sum's spectrum is looked up at the tile's own frequencies.
+Those that are always sent alike tell by correlation where the tile begins; then the others are read as what the bits of the code
+say, each with its certainty.
+
+How sure that is: let x be what the data's frequencies show, each turned back by the phase that the key gives it, of which the
+real part is taken; c the signs that the decoded payload sends; and the fit t = x·c / |x|. The phases were drawn independently
+of all pictures, so without a mark each part of x is as likely of one sign as of the other, whatever its size; by Hoeffding's
+inequality P(x·c / |x| >= t) <= exp(-t² / 2) for one c. All payloads that there are, at all places that are decoded, are
+counted as tries: P(any fits so well) <= tries · exp(-t² / 2).
+"""
 
 from __future__ import annotations
 
@@ -12,54 +24,70 @@ from numpy.typing import NDArray
 
 from ..frames import Image
 from .code import CODED, decode, encode
-from .pattern import SIDE, Bins, bins
+from .pattern import SIDE, bins
 from .payload import FIELDS, VERSION, Payload
 
 Plane = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
-FIRST = (1.0, 0.5, 2.0, 0.75, 1.5)  # scales that are tried before all others
-STEP = 1.005  # from one scale to the next: half of it puts a pattern's edges in 512 pixels out of place by 0.6
+LARGEST = 1024  # pixels of a picture's longer side; larger ones are made so small
+USUAL = (1.0, 0.5, 2.0, 0.75, 1.5)  # scales that are tried before all others
+STEP = 1.004  # from one scale to the next: half of it puts the tiles at the edges of 512 pixels out of place by half a pixel
+FINE = (0.9985, 0.999, 0.9995, 1.0, 1.0005, 1.001, 1.0015)  # about the scales that fit best
 RANGE = (0.4, 2.5)
-TRIED = 4  # places that are decoded, of those where the shift fits best
+READ = 4  # places that are decoded of the usual scales, and of all: those that fit best
 SMOOTH = 3.0  # pixels, of the Gaussian whose result is taken off
+AROUND = 61  # frequencies by which the usual size of one is told
 MESSAGES = 1 << sum(FIELDS.values()) - FIELDS["version"]  # of our version; others are not looked for
-ALARM = 1e-9  # how likely a window without a mark may be taken for one with it
+ALARM = -9.0  # the power of ten that the chance of a false alarm must be below, for each search
 
 
 @dataclass(frozen=True)
 class Found:
-    """payload; log10_chance: how likely pictures without a mark look like this at most, as a power of ten. scale: of the
-    pictures against what was marked."""
+    """log10_chance: how likely pictures without a mark look like this at most, as a power of ten. scale: of the pictures
+    against what was marked."""
 
     payload: Payload
     log10_chance: float
     scale: float
 
 
-def residual(luma: Image) -> Plane:
-    """(h, w) what is fine in a picture, in units of how strong that is around there."""
-    y = luma.astype(np.float32)
-    fine = y - cv2.GaussianBlur(y, (0, 0), SMOOTH)
-    around = cv2.blur(np.abs(fine), (9, 9)) + 1.0
-    return np.asarray(fine / around, np.float32)
+class Finder:
+    """Adds up pictures of brightness (h, w), all of one size, until `found` is asked for."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self._sum: Plane | None = None
+        self._size = (0, 0)
+
+    def add(self, luma: Image) -> None:
+        """One more picture. ValueError for another size."""
+        if self._sum is None:
+            self._size = luma.shape[0], luma.shape[1]
+        elif luma.shape != self._size:
+            raise ValueError("pictures of different sizes cannot be added up")
+        fine = residual(_reduced(luma))
+        self._sum = fine if self._sum is None else self._sum + fine
+        self.pictures += 1
+
+    def found(self, scales: Iterable[float] | None = None) -> Found | None:
+        """What the pictures say together. scales: the only ones to be tried."""
+        if self._sum is None or min(self._size) < SIDE // 4:
+            return None
+        shrunk = max(1.0, max(self._size) / LARGEST)
+        spectrum = _Spectrum(self._sum)
+        for group in [USUAL, all_scales()] if scales is None else [scales]:
+            found = _search(spectrum, [scale / shrunk for scale in group])
+            if found is not None:
+                return Found(found.payload, found.log10_chance, round(found.scale * shrunk, 3))
+        return None
 
 
 def find(pictures: Iterable[Image], scales: Iterable[float] | None = None) -> Found | None:
-    """What pictures (h, w) of brightness, all of one size, say together. scales: those to be tried; all by default."""
-    total = sum(map(residual, pictures), np.zeros((), np.float32))
-    return search(total, scales) if total.ndim else None
-
-
-def search(total: Plane, scales: Iterable[float] | None = None) -> Found | None:
-    """The same of the sum of `residual`."""
-    groups = [list(scales)] if scales is not None else [list(FIRST), list(all_scales())]
-    for group in groups:
-        places = sorted((place for scale in group for place in _places(total, scale)), key=lambda p: -p.height)[:TRIED]
-        for place in places:
-            found = _read(place)
-            if found is not None:
-                return found
-    return None
+    """What pictures (h, w) of brightness, all of one size, say together."""
+    finder = Finder()
+    for luma in pictures:
+        finder.add(luma)
+    return finder.found(scales)
 
 
 def all_scales() -> Iterator[float]:
@@ -68,64 +96,89 @@ def all_scales() -> Iterator[float]:
     return (STEP**k for k in range(math.ceil(low), math.floor(high) + 1))
 
 
+def residual(luma: Image) -> Plane:
+    """(h, w) what is fine in a picture, in units of how strong that is around there."""
+    y = luma.astype(np.float32)
+    fine = y - cv2.GaussianBlur(y, (0, 0), SMOOTH)
+    return np.asarray(fine / (cv2.blur(np.abs(fine), (9, 9)) + 1.0), np.float32)
+
+
+def _reduced(luma: Image) -> Image:
+    share = LARGEST / max(luma.shape)
+    size = max(round(luma.shape[1] * share), 1), max(round(luma.shape[0] * share), 1)
+    return luma if share >= 1 else np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class _Spectrum:
+    """A plane's, as seen from its middle: there neighbouring frequencies have nearly the same phase."""
+
+    def __init__(self, plane: Plane) -> None:
+        h, w = plane.shape
+        self._h, self._w = cv2.getOptimalDFTSize(2 * h), 2 * cv2.getOptimalDFTSize(w)
+        wide = np.zeros((self._h, self._w), np.float32)
+        wide[:h, :w] = plane
+        self._bins = np.fft.rfft2(np.roll(wide, (-(h // 2), -(w // 2)), (0, 1))).astype(np.complex64)
+
+    def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp], period: float) -> Spectrum:
+        """(n,) at so many cycles in `period` pixels; 0 where no pixels can show them."""
+        y, x = rows * (self._h / period), columns * (self._w / period)
+        shown = (np.abs(y) < self._h / 2 - 1) & (x < self._w / 2 - 1)
+        y, x = np.where(shown, y, 0), np.where(shown, x, 0)
+        top, left = np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
+        down, right = (y - top).astype(np.float32), (x - left).astype(np.float32)
+        above = self._bins[top, left] * (1 - right) + self._bins[top, left + 1] * right
+        below = self._bins[top + 1, left] * (1 - right) + self._bins[top + 1, left + 1] * right
+        return np.asarray((above * (1 - down) + below * down) * shown, np.complex64)
+
+
 @dataclass(frozen=True)
 class _Place:
-    """Where the shift fits. height: in standard deviations; spectrum: (n,) what each of the `bins` has, turned back."""
+    """Where a tile may begin, at a scale. height: of the correlation, in standard deviations; seen: (n,) what each of the `bins`
+    shows, whitened."""
 
     height: float
     scale: float
-    spectrum: Spectrum
+    shift: tuple[int, int]
+    seen: Spectrum
 
 
-def folded(total: Plane, scale: float) -> Plane:
-    """(128, 128) the sum of all tiles of a picture that is `scale` times as large as what was marked."""
-    h, w = (max(round(n / scale), 1) for n in total.shape)
-    if scale != 1:
-        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-        total = np.asarray(cv2.resize(total, (w, h), interpolation=method), np.float32)
-    rows, columns = -(-h // SIDE), -(-w // SIDE)
-    whole = cv2.copyMakeBorder(total, 0, rows * SIDE - h, 0, columns * SIDE - w, cv2.BORDER_CONSTANT, value=0)
-    return np.asarray(whole.reshape(rows, SIDE, columns, SIDE).sum(axis=(0, 2)), np.float32)
+def _search(spectrum: _Spectrum, scales: list[float]) -> Found | None:
+    best = _best(_place(spectrum, scale) for scale in scales)
+    finer = _best(_place(spectrum, scale) for scale in {place.scale * by for place in best for by in FINE})
+    return next(filter(None, map(_read, finer)), None)
 
 
-def whitened(spectrum: Spectrum) -> Spectrum:
-    """(n,) in units of what is usual at such a frequency; what stands out, as a picture's own stripes do, is held down."""
-    size = np.abs(spectrum)
-    usual = np.convolve(np.pad(size, 30, mode="reflect"), np.full(61, 1 / 61), "valid")
-    return np.asarray(spectrum / (usual + size + 1e-9), np.complex64)
+def _best(places: Iterable[_Place]) -> list[_Place]:
+    return sorted(places, key=lambda place: -place.height)[:READ]
 
 
-def _places(total: Plane, scale: float, most: int = 2) -> list[_Place]:
-    if min(total.shape) / scale < SIDE / 2:
-        return []
+def _place(spectrum: _Spectrum, scale: float) -> _Place:
+    """Where the tile begins if it is at this scale."""
     known = bins()
-    found = whitened(np.fft.rfft2(folded(total, scale)).astype(np.complex64)[known.rows, known.columns])
-    sync = known.bit < 0
+    seen = _whitened(spectrum.at(known.rows, known.columns, SIDE * scale))
     fits = np.zeros((SIDE, SIDE // 2 + 1), np.complex64)
-    fits[known.rows[sync], known.columns[sync]] = found[sync] * known.phases[sync].conj()
+    fits[known.rows[known.sync], known.columns[known.sync]] = seen[known.sync] * known.phases[known.sync].conj()
     heights = np.fft.irfft2(fits, (SIDE, SIDE))
-    spread = float(heights.std()) + 1e-12
-    best = np.argpartition(heights.reshape(-1), -most)[-most:]
-    return [_Place(float(heights.reshape(-1)[k]) / spread, scale, _turned(found, known, divmod(int(k), SIDE))) for k in best]
+    row, column = divmod(int(heights.argmax()), SIDE)
+    return _Place(float(heights[row, column]) / (float(heights.std()) + 1e-12), scale, (row, column), seen)
 
 
-def _turned(found: Spectrum, known: Bins, shift: tuple[int, int]) -> Spectrum:
-    """The spectrum as if the tile began at `shift`, against the key's phases."""
-    turns = np.exp(2j * np.pi / SIDE * (known.rows * shift[0] + known.columns * shift[1]))
-    return np.asarray(found * turns * known.phases.conj(), np.complex64)
+def _whitened(seen: Spectrum) -> Spectrum:
+    """In units of what is usual at such a frequency; what stands out, as a picture's own stripes do, is held down."""
+    size = np.abs(seen)
+    usual = np.convolve(np.pad(size, AROUND // 2, mode="reflect"), np.full(AROUND, 1 / AROUND), "valid")
+    return np.asarray(seen / (usual + size + 1e-9), np.complex64)
 
 
 def _read(place: _Place) -> Found | None:
     known = bins()
-    data = known.bit >= 0
-    seen = place.spectrum.real[data]
-    soft = np.bincount(known.bit[data], seen, CODED).astype(np.float32)
-    bits = decode(soft)
-    if bits is None:
+    turns = np.exp(2j * np.pi / SIDE * (known.rows * place.shift[0] + known.columns * place.shift[1]))
+    shown = (place.seen * turns * known.phases.conj()).real[~known.sync]
+    carried = known.bit[~known.sync]
+    bits = decode(np.bincount(carried, shown, CODED).astype(np.float32))
+    payload = None if bits is None else Payload.from_bits(bits)
+    if bits is None or payload is None or payload.version != VERSION:
         return None
-    payload = Payload.from_bits(bits)
-    fit = float(seen @ encode(bits)[known.bit[data]]) / float(np.linalg.norm(seen) + 1e-12)
-    chance = (math.log(MESSAGES * TRIED * 2) - fit * fit / 2) / math.log(10)
-    if payload.version != VERSION or fit < 0 or chance > math.log10(ALARM):
-        return None
-    return Found(payload, chance, place.scale)
+    fit = max(float(shown @ encode(bits)[carried]) / (float(np.linalg.norm(shown)) + 1e-12), 0.0)
+    chance = (math.log(2 * READ * MESSAGES) - fit * fit / 2) / math.log(10)
+    return Found(payload, chance, place.scale) if chance < ALARM else None

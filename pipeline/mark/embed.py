@@ -28,10 +28,21 @@ def embed(yuv: Image, pattern: Deltas) -> Image:
     brightness."""
     marked = yuv.copy()
     luma = marked[: len(pattern)]
-    gain = cv2.resize(_gain(luma), luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    delta = cv2.multiply(pattern, gain, scale=1 / UNIT**2)
-    cv2.add(luma, delta, dst=luma, dtype=cv2.CV_8U)
+    cv2.add(luma, _delta(luma, pattern), dst=luma, dtype=cv2.CV_8U)
     return marked
+
+
+def embed_rgb(image: Image, pattern: Deltas) -> Image:
+    """A copy of (h, w, 3) RGB, or (h, w, 4) with its opacity, with the pattern (h, w) in its brightness."""
+    marked = image.copy()
+    delta = _delta(np.asarray(cv2.cvtColor(image[..., :3], cv2.COLOR_RGB2GRAY), np.uint8), pattern)
+    marked[..., :3] = cv2.add(image[..., :3], cv2.merge([delta] * 3), dtype=cv2.CV_8U)
+    return marked
+
+
+def _delta(luma: Image, pattern: Deltas) -> Deltas:
+    gain = cv2.resize(_gain(luma), luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.multiply(pattern, gain, scale=1 / UNIT**2), np.int16)
 
 
 def _gain(luma: Image) -> Deltas:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..frames import _SEAL, AnimatedFrame, Image, Marked
-from .embed import Deltas, embed, spread
+from .embed import Deltas, embed, embed_rgb, spread
 from .pattern import tile
 from .payload import Payload
 
@@ -34,6 +34,11 @@ class Marker:
         """Planar YUV 4:2:0 with the mark in the upper `height` rows of its brightness."""
         payload = self.payload
         return Marked(yuv if payload is None else embed(yuv, self._pattern(payload, height, yuv.shape[1])))
+
+    def marked_rgb(self, image: Image) -> Marked:
+        """(h, w, 3) RGB or (h, w, 4) RGBA with the mark, for files."""
+        payload = self.payload
+        return Marked(image if payload is None else embed_rgb(image, self._pattern(payload, *image.shape[:2])))
 
     def _cut_out(self, stacked: Image) -> Marked:
         return self.marked(stacked, len(stacked) // 3)  # the coverage is below

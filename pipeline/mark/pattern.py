@@ -34,6 +34,11 @@ class Bins:
     phases: NDArray[np.complex64]
     bit: NDArray[np.intp]
 
+    @property
+    def sync(self) -> NDArray[np.bool_]:
+        """(n,) which give the shift."""
+        return self.bit < 0
+
 
 @cache
 def bins() -> Bins:

@@ -19,9 +19,8 @@ TRANSPARENT = (".png", ".webp")
 
 
 def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Output, passes: Sequence[str] = ()) -> None:
-    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel, but for the
-    label. passes: see
-    `animate`. PuppetError."""
+    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel, but for
+    mark and label. passes: see `animate`. PuppetError."""
     check_pass(portrait, passes)
     if portrait.face_lock is not None:
         raise PuppetError(f"{portrait.name}: moves for one face alone, and is not posed by hand")
@@ -34,5 +33,5 @@ def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Outp
         image = prepared.still if seen is None else puppeteer.render(prepared, seen)
         image = labelled(alone(prepared, seen, image) if output.transparent else image, prepared, output)
     with finished(output.path) as part:
-        Pillow.fromarray(straight(sized(image, output.size))).save(part)
+        Pillow.fromarray(output.marker.marked_rgb(straight(sized(image, output.size)))).save(part)
         output.sign(part, output.path)

@@ -24,6 +24,7 @@ from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
 
 from ..config import Config, Kind, load_config
+from ..deployment import Deployment
 from ..signing.signed import sign_files
 from .animate_options import (
     Audio,
@@ -170,7 +171,8 @@ def animate(
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
         label = config.label.checked(Kind.FILES)
         output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label)
-        output = replace(output, sign=sign_files(config.signing, opened.name, source))
+        sign, marker = sign_files(config.signing, opened.name, source), Deployment(config.mark).marker("")
+        output = replace(output, sign=sign, marker=marker)
 
         passes = [] if given_pass is None else [given_pass]
         check_pass(source, passes)

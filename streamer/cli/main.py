@@ -16,6 +16,7 @@ from .console import console, one_line_errors
 from .doctor import doctor
 from .drives import drives
 from .fleet import fleet_app
+from .identify import identify_command
 from .models import models_app, verify
 from .pose import pose
 from .puppet import puppet_app
@@ -100,6 +101,7 @@ def bench(context: typer.Context) -> None:
 
 for command in (serve, devices, token, drives, doctor, animate, pose, verify):
     app.command()(command)
+app.command("identify")(identify_command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
 app.add_typer(models_app, name="models")
 app.add_typer(template_app, name="template")

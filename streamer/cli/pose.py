@@ -21,6 +21,7 @@ from pipeline.shapes.preset import Preset, regions_of
 from pipeline.shapes.shapes import Shapes
 
 from ..config import Kind, load_config
+from ..deployment import Deployment
 from ..signing.signed import sign_files
 from .animate import ground_of, size_of, source_of
 from .animate_options import Background, Force, PassOption, Size
@@ -152,7 +153,8 @@ def pose(
 
         passes = [] if given_pass is None else [given_pass]
         label, sign = config.label.checked(Kind.FILES), sign_files(config.signing, opened.name, source)
-        output = Output(written, size=size_of(size), transparent=transparent, label=label, sign=sign)
+        marker = Deployment(config.mark).marker("")
+        output = Output(written, size=size_of(size), transparent=transparent, label=label, sign=sign, marker=marker)
         write_posed(opened, source, shapes, output, passes)
         if out == STANDARD:
             write_standard_output(written)

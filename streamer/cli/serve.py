@@ -132,7 +132,7 @@ def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
 
 
 def _of_marks(server: Server) -> str:
-    deployment = server.control.marks.deployment
+    deployment = server.control.deployment.id
     if deployment is None:
         return "pictures are NOT marked (mark.enabled is false)"
     return f"pictures carry the invisible mark of deployment {deployment:04x}; 'puppetcast identify' finds it"

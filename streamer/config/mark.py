@@ -9,7 +9,9 @@ from pydantic import Field
 
 from .section import Section, written
 
-Deployment = Annotated[str, written("[0-9a-f]{4}", "a deployment has four hexadecimal digits in quotes, such as '1f0e'")]
+Deployment = Annotated[
+    str, written("(?!0000)[0-9a-f]{4}", "a deployment has four hexadecimal digits in quotes, such as '1f0e', and is not 0000")
+]
 
 
 class Mark(Section):

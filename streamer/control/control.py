@@ -24,8 +24,8 @@ from pipeline.stage import AnimationStage
 from .. import systemd
 from ..config import PICTURE, Config, Kind, Puppet
 from ..config import Stream as StreamConfig
+from ..deployment import Deployment
 from ..errors import BadCommand, StreamerError, UnknownStream
-from ..marks import Marks
 from ..sinks.outputs import SWITCHED, Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
@@ -58,11 +58,11 @@ class Control:
     """The streams, the gallery and what can be done with them."""
 
     def __init__(
-        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None], marks: Marks
+        self, config: Config, engines: Stages, faces: Faces, outputs: Outputs, end: Callable[[int], None], deployment: Deployment
     ) -> None:
-        """end: asks the process to end with an exit code. marks: of the streams' pictures."""
+        """end: asks the process to end with an exit code. deployment: marks the streams' pictures."""
         self.config = config
-        self.marks = marks
+        self.deployment = deployment
         self._engines = engines
         self._labels = {kind: config.label.of(kind) for kind in Kind}
         self.started = False
@@ -155,7 +155,7 @@ class Control:
             self._let_go(name)
             raise
         budget, puppet = self.config.budget, config.puppet
-        run, marker, told, label_of = self._engines.run, self.marks.marker(name), self.drives.note, self._labels.get
+        run, marker, told, label_of = self._engines.run, self.deployment.marker(name), self.drives.note, self._labels.get
         stream = Stream(
             name, stage, puppeteer, shown, budget, puppet, self.admission, run, marker, told=told, label_of=label_of
         )  # fmt: skip

@@ -178,6 +178,11 @@ class Gallery:
         small = await asyncio.to_thread(self._shelf.thumbnail, key)
         return await asyncio.to_thread(thumbnail, await self.get(key)) if small is None else small
 
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do what reads an upload, but keeps nothing of it, in its turn among the others."""
+        async with self._one_at_a_time:
+            return await self._beside(work)
+
     async def add(
         self, name: str, data: bytes, marks: list[list[float]] | None, going: Sequence[str] = (), whose: Whose | None = None
     ) -> PortraitInfo:

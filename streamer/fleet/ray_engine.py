@@ -259,7 +259,8 @@ def _serve(config: Config, secret: str) -> None:
     tls = {} if http.tls_certificate is None else {"ssl_certfile": str(http.tls_certificate), "ssl_keyfile": str(http.tls_key)}
     serve.start(http_options={"host": http.host, "port": http.port, **tls}, proxy_location="HeadOnly")
     front = serve.deployment(
-        name=FRONT, num_replicas=config.fleet.fronts, ray_actor_options={"num_cpus": 0, "resources": ON_HEAD}, max_ongoing_requests=1000,
+        name=FRONT, num_replicas=config.fleet.fronts, ray_actor_options={"num_cpus": 0, "resources": ON_HEAD},
+        max_ongoing_requests=1000,
         health_check_period_s=1.0, health_check_timeout_s=5.0, graceful_shutdown_timeout_s=2.0,
     )  # fmt: skip
     app = front(serve.ingress(lambda: create_front(RayDirector(), config, secret))()).bind()

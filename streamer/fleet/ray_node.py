@@ -26,6 +26,7 @@ from . import redis
 SLOTS = "stream_slots"  # the resource of which each worker takes one
 HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
 START_S = 180.0
+TRIES = 3  # Ray gives a node 30 s to begin, which a busy machine may not have
 RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
 SETTINGS = {
     "RAY_worker_niceness": "0",
@@ -94,14 +95,20 @@ def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, reso
     places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots, **resources})
     given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats", *options]
     command = [*RAY, "start", *given]
+    for _ in range(TRIES):
+        done = _run(command, os.environ | environment(fleet) | own)
+        if not done.returncode:
+            return
+        if "timed out during startup" not in done.stdout + done.stderr:
+            break
+    raise ConfigError(f"fleet: Ray does not start here: {_why(done.stdout + done.stderr)}")
+
+
+def _run(command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
-            command, env=os.environ | environment(fleet) | own, capture_output=True, text=True, timeout=START_S, check=False
-        )
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=START_S, check=False)
     except subprocess.TimeoutExpired as exc:
         raise StreamerError(f"fleet: Ray has not started within {START_S:g} s; see its logs, in /tmp/ray") from exc
-    if done.returncode:
-        raise ConfigError(f"fleet: Ray does not start here: {_why(done.stdout + done.stderr)}")
 
 
 def _why(said: str) -> str:

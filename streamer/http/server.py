@@ -13,7 +13,23 @@ from ..control.roster import Roster
 from ..stream.supervisor import unready
 from ..webrtc.ice import IceServers
 from ..webrtc.sessions import Sessions
-from . import api, drives, last, load, me, metrics, pages, phone, pictures, portraits, presets, recordings, streams, whip
+from . import (
+    api,
+    drives,
+    identify,
+    last,
+    load,
+    me,
+    metrics,
+    pages,
+    phone,
+    pictures,
+    portraits,
+    presets,
+    recordings,
+    streams,
+    whip,
+)
 from .access import Access
 from .description import describe
 from .front import before_all
@@ -46,6 +62,7 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(recordings.router(control.outputs.library))
     app.include_router(me.router(control))
     app.include_router(drives.router(control))
+    app.include_router(identify.router(control))
     answer_refusals(app)
     stalled_too: Responses = {503: {"description": "It does not", "model": dict[str, str]}}
     unready_too: Responses = {503: {"description": "Not every stream has", "model": dict[str, bool | dict[str, str]]}}

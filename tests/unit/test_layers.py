@@ -24,7 +24,7 @@ RANKS = {
     "streamer": {
         "__main__": 10, "cli": 9, "fleet": 8, "app": 7, "http": 6, "mqtt": 6, "webrtc": 5, "control": 4, "sinks": 3, "sources": 3,
         "stream": 2, "signing": 2, "backoff": 1, "systemd": 1, "redaction": 1, "signals": 1, "reload": 2, "timers": 1,
-        "resources": 1, "config": 1, "client": 2, "marks": 2, "jsontext": 1, "addresses": 0, "limits": 0, "errors": 0,
+        "resources": 1, "config": 1, "client": 2, "deployment": 2, "jsontext": 1, "addresses": 0, "limits": 0, "errors": 0,
     },
 }  # fmt: skip
 FORBIDDEN = {
