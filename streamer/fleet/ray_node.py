@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +28,6 @@ from . import redis
 SLOTS = "stream_slots"  # the resource of which each worker takes one
 HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
 START_S = 180.0
-TRIES = 3  # Ray gives a node 30 s to begin, which a busy machine may not have
 RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
 SETTINGS = {
     "RAY_worker_niceness": "0",
@@ -36,6 +37,7 @@ SETTINGS = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_agent_register_timeout_ms": "120000",
     "RAY_AUTH_MODE": "token",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than its 5 s to start one
 }
@@ -94,21 +96,23 @@ def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, reso
     cores = max(round(available()), 1)
     places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots, **resources})
     given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats", *options]
-    command = [*RAY, "start", *given]
-    for _ in range(TRIES):
-        done = _run(command, os.environ | environment(fleet) | own)
-        if not done.returncode:
-            return
-        if "timed out during startup" not in done.stdout + done.stderr:
-            break
-    raise ConfigError(f"fleet: Ray does not start here: {_why(done.stdout + done.stderr)}")
-
-
-def _run(command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [*RAY, "start", *given, *_free_ports()]
+    variables = os.environ | environment(fleet) | own
     try:
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=START_S, check=False)
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=START_S, check=False)
     except subprocess.TimeoutExpired as exc:
         raise StreamerError(f"fleet: Ray has not started within {START_S:g} s; see its logs, in /tmp/ray") from exc
+    if done.returncode:
+        raise ConfigError(f"fleet: Ray does not start here: {_why(done.stdout + done.stderr)}")
+
+
+def _free_ports() -> list[str]:
+    """Ports of the node's agents. Without them the node waits for what its agents choose, for 15 s, which a busy machine may take
+    to begin them."""
+    options = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "metrics-export-port", "runtime-env-agent-port")
+    with ExitStack() as open_ports:
+        probes = [open_ports.enter_context(socket.create_server(("", 0))) for _ in options]
+        return [f"--{option}={probe.getsockname()[1]}" for option, probe in zip(options, probes, strict=True)]
 
 
 def _why(said: str) -> str:
