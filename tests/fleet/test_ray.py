@@ -32,10 +32,10 @@ def test_a_fleet_on_ray_outlives_its_parts(model):
     told = json.loads(inside.stdout.splitlines()[-1])
     assert told["put"] == [201] * 4
     assert told["placed"] == ["w0", "w0", "w1", "w1"]
+    assert told["mirrored"] == 200
     assert told["after the kill"], "it goes on as it was"
     assert told["another process"]
     assert (told["without a head"], told["new without a head"]) == (200, 503)
-    assert told["without a director"] == 200, "where a stream is is known meanwhile"
     assert told["streams of the new director"] == sorted([*STREAMS, "later"])
     assert told["drained"] == []
     assert "drains" in told["status"]
