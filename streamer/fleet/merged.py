@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.mark.payload import stream_code
+
 from ..errors import CannotKeep
 from .base import At, Director
 from .known import Known
@@ -71,6 +73,17 @@ class Merged:
                 if not reply.is_success and reply.status_code != 404:  # of a folder that they share, the first has deleted it
                     log.warning("%s %s: worker %s: %s", request.method, request.url.path, at.worker, reply.text[:200])
         return Passed(answer)
+
+    async def identified(self, request: Request) -> Response:
+        """One worker looks at the file; which streams it may be of is asked of the whole fleet's."""
+        if not (workers := await self._known.workers()):
+            raise NoWorker()
+        answer = await self._proxy.read(request, random.choice(workers))
+        if not answer.is_success:
+            return Passed(answer)
+        said, streams = answer.json(), await self._known.streams()
+        names = [name for name in streams if said["ours"] and stream_code(name) == said["stream"]]
+        return JSONResponse({**said, "streams": names})
 
     async def restricted(self, request: Request, director: Director) -> Response:
         """Who may drive a portrait is said to one worker, which makes the pass: that of the driver whose face it is to be. The

@@ -76,6 +76,7 @@ def ways(director: Director, known: Known, proxy: Proxy) -> list[Way]:
         Way("GET", "/api/devices", SEES, joined(merged.of_workers)),
         Way("GET", "/api/load", Needs(VIEW, SERVER), joined(merged.load)),
         Way("GET", "/api/me", SEES, joined(merged.rights)),
+        Way("POST", "/api/identify", Needs(CONTROL, SERVER, MOST_BYTES, tells_length=True), every.identified),
         Way("GET", "/api/portraits", SEES, joined(merged.by("id"))),
         Way("POST", "/api/portraits", UPLOADS, every.all),
         Way("POST", "/api/portraits/preview", UPLOADS, every.one),

@@ -45,8 +45,18 @@ def running(tmp_path_factory, model, mosquitto) -> Iterator[tuple[Local, Workers
             assert http.patch("/api/streams/one", json={"demo": True}).status_code == 200
             wait_until(lambda: http.get("/api/load").json()["streams"]["one"]["share"])
             wait_until(lambda: shares(local)[local.ask(local.director.where("one")).worker])
-            assert http.put("/api/streams/two", json={}).status_code == 201
+            begin_two_apart(http, local)
         yield local, workers
+
+
+def begin_two_apart(http: httpx.Client, local: Local) -> None:
+    """On the worker that has not one; on a machine that is very busy it may leave it, as a worker is too slow to answer."""
+    for _ in range(5):
+        assert http.put("/api/streams/two", json={}).is_success
+        if local.ask(local.director.where("two")) != local.ask(local.director.where("one")):
+            return
+        http.delete("/api/streams/two")
+    raise AssertionError("both are on one worker")
 
 
 @pytest.fixture
@@ -82,7 +92,8 @@ def kept(at: At) -> dict[str, Any]:
 
 def test_what_is_asked_of_all_is_answered_for_all(http, local):
     assert [state["name"] for state in told(http, "/api/streams")] == ["one", "two"]
-    assert told(http, "/api/me") == {"server": "control", "streams": {"one": "control", "two": "control"}}
+    me = told(http, "/api/me")
+    assert (me["server"], me["streams"]) == ("control", {"one": "control", "two": "control"})
     load = told(http, "/api/load")
     assert (load["cores"], sorted(load["streams"])) == (16, ["one", "two"])
     assert [device["worker"] for device in told(http, "/api/devices")] == ["w0", "w1"]
@@ -165,10 +176,7 @@ async def test_mqtt_speaks_of_every_stream_once_and_goes_on_when_a_worker_is_kil
         await client.wait("puppetcast/two/state")
         await client.wait("puppetcast/two/availability", lambda payload: payload == b"online")
     workers.start(at.worker)
-    async with httpx.AsyncClient(base_url=local.url, timeout=LIMIT_S) as http:
-        await until(lambda: all(each["alive"] for each in local.ask(local.director.state())["workers"]))
-        assert (await http.delete("/api/streams/two")).status_code == 204
-        assert (await http.put("/api/streams/two", json={})).status_code == 201  # on the worker that has none
+    await until(lambda: all(each["alive"] for each in local.ask(local.director.state())["workers"]))
 
 
 @pytest.mark.browser
@@ -176,6 +184,7 @@ def test_the_page_has_a_picture_again_when_its_worker_is_killed_and_others_never
     local, workers = running
     camera("d19", 60)
     with httpx.Client(base_url=local.url, timeout=LIMIT_S) as http:
+        begin_two_apart(http, local)
         page.goto(f"{local.url}/?stream=two")
         page.wait_for_function("document.getElementById('puppet').videoWidth > 0", timeout=1000 * LIMIT_S)
         page.click("#start")
