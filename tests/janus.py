@@ -76,11 +76,11 @@ class Janus:
 
 
 class Endpoint(ThreadingHTTPServer):
-    """A WHIP endpoint in front of Janus. feeds: who has published."""
+    """A WHIP endpoint in front of Janus. feeds: who has published; address: of Janus itself; pid: its process."""
 
-    def __init__(self, janus: Janus) -> None:
+    def __init__(self, janus: Janus, address: str, pid: int) -> None:
         super().__init__(("127.0.0.1", 0), _Whip)
-        self.janus = janus
+        self.janus, self.address, self.pid = janus, address, pid
         self.feeds: list[int] = []
         self.url = f"http://127.0.0.1:{self.server_port}/whip"
 
@@ -117,7 +117,11 @@ def running(folder: Path) -> Iterator[Endpoint]:
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             wait_until(lambda: accepts(port))
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as http, Endpoint(Janus(http)) as endpoint:
+            address = f"http://127.0.0.1:{port}"
+            with (
+                httpx.Client(base_url=address, timeout=LIMIT_S) as http,
+                Endpoint(Janus(http), address, process.pid) as endpoint,
+            ):
                 threading.Thread(target=endpoint.serve_forever, daemon=True).start()
                 yield endpoint
                 endpoint.shutdown()

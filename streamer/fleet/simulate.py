@@ -96,6 +96,7 @@ class Simulation:
         while self._wish() > self.table.places(self.plan.p95, self.now):
             self._work()
         self.waits = {"new": [], "moved": []}
+        self.counts.clear()
         self._at(self._next_arrival_s(), self._arrive)
         self._at(0.0, self._look)
         self._at(SAMPLE_S, self._sample)
