@@ -6,7 +6,7 @@ import json
 from signal import SIGKILL
 from typing import Any
 
-from bench.cluster import Cluster, enter, of, until
+from bench.cluster import PORT, REDIS, Cluster, enter, of, until
 
 STREAMS = ("s0", "s1", "s2", "s3")
 SETTINGS: dict[str, Any] = {
@@ -46,6 +46,7 @@ def happens(cluster: Cluster) -> dict[str, Any]:
     cluster.drain(full)
     told["drained"] = next(each for each in cluster.state()["workers"] if each["worker"] == full)["streams"]
     told["status"] = cluster.status()
+    told["ours"] = [str(PORT), str(REDIS), *(each["url"].rpartition(":")[2] for each in cluster.alive().values())]
     told["listening"] = cluster.listening()
     return told
 
