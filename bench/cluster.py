@@ -43,7 +43,9 @@ def enter(module: str, arguments: Sequence[str]) -> None:
         if shutil.which(program) is None:
             raise PuppetError(f"bench fleet: {program} is not here; 'make peers' installs it")
     command = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", module, *arguments]
-    raise SystemExit(subprocess.run(command, env=os.environ | {INSIDE: "1"}, check=False).returncode)
+    with tempfile.TemporaryDirectory(prefix="pc", ignore_cleanup_errors=True) as folder:  # short: it gets sockets
+        code = subprocess.run(command, env=os.environ | {INSIDE: folder}, check=False).returncode
+    raise SystemExit(code)
 
 
 def until(holds: Callable[[], Any], what: str, limit_s: float = LIMIT_S, look_s: float = 0.05) -> Any:
@@ -106,7 +108,7 @@ class Cluster:
     """sections: of the config, beside what every one has."""
 
     sections: dict[str, Any] = field(default_factory=dict)
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="pc")))  # short: it has sockets in it
+    folder: Path = field(default_factory=lambda: Path(os.environ[INSIDE]))
 
     def __post_init__(self) -> None:
         self.url = f"http://{HEAD}:{PORT}"

@@ -143,13 +143,18 @@ class Faults:
     async def settled(self) -> None:
         """Two streams on each worker, all driven, all watched."""
         await self._until(self._both, "two workers")
-        where = await self._where()
-        crowded = next((w for w in set(where.values()) if sum(v == w for v in where.values()) > 2), None)
-        for stream in [s for s in STREAMS if where.get(s) in (None, crowded)][2 if crowded else 0 :]:
-            await self._http.delete(f"/api/streams/{stream}")
-            await self._put(stream)
+        await self._until(self._even, "two streams on each")
         await self._until(self._all_driven, "all streams driven and watched")
         await asyncio.sleep(3)
+
+    async def _even(self) -> bool:
+        """Whether each worker has two; else one is moved: it is placed anew on the emptiest."""
+        where = await self._where()
+        crowded = next((s for s in STREAMS if sum(where.get(o) == where.get(s) for o in STREAMS) > 2), None)
+        if crowded is not None:
+            await self._http.delete(f"/api/streams/{crowded}")
+            await self._put(crowded)
+        return crowded is None
 
     async def _put(self, stream: str) -> int:
         return (await self._http.put(f"/api/streams/{stream}", json={})).status_code

@@ -13,10 +13,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Protocol
 
 from ..errors import StreamerError
 from ..http.web import KEY
+
+VERSION = version("puppetcast")
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from pipeline.errors import PuppetError
 from ..config import Fleet
 from ..errors import StreamerError, UnknownStream
 from ..timers import pause
-from .base import At, DirectorAway, UnknownWorker
+from .base import VERSION, At, DirectorAway, UnknownWorker
 from .homes import Homes
 from .members import Away, Members
 from .wanted import Store, Stream, Wanted
-from .worker import VERSION
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,7 @@ from ..errors import ConfigError, StreamerError, code
 from . import ray_node
 from .base import At, DirectorAway, FleetFull, UnknownWorker
 from .director import FleetDirector
-from .front import create_front
 from .members import error_of
-from .worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +46,8 @@ class WorkerActor:
     """A worker in a process of Ray's. When its server ends, so does the process, and Ray begins another."""
 
     def __init__(self, config: Config, name: str, secret: str) -> None:
+        from .worker import Worker  # in this process alone: a director that is begun anew is not to load a server
+
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
         host = _ray().util.get_node_ip_address()
         self._worker = Worker(config, name, host, secret, ended=lambda: os._exit(1))
@@ -263,7 +263,13 @@ def _serve(config: Config, secret: str) -> None:
         max_ongoing_requests=1000,
         health_check_period_s=1.0, health_check_timeout_s=5.0, graceful_shutdown_timeout_s=2.0,
     )  # fmt: skip
-    app = front(serve.ingress(lambda: create_front(RayDirector(), config, secret))()).bind()
+
+    def application() -> Any:
+        from .front import create_front
+
+        return create_front(RayDirector(), config, secret)
+
+    app = front(serve.ingress(application)()).bind()
     serve.run(app, name=FRONT, route_prefix="/", blocking=False)
 
 

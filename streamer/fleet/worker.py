@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.errors import PuppetError
@@ -25,10 +24,9 @@ from pipeline.errors import PuppetError
 from ..app import Server, run, runner
 from ..config import Config, load_config
 from ..errors import ConfigError, StreamerError
-from .base import At, key_of
+from .base import VERSION, At, key_of
 
 SECRET = "PUPPETCAST_FLEET_SECRET"
-VERSION = version("puppetcast")
 EVERYWHERE = ["0.0.0.0/0", "::/0"]
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from streamer.app import Server
 from streamer.config import Config
-from streamer.fleet.base import At, DirectorAway, key_of
+from streamer.fleet.base import VERSION, At, DirectorAway, key_of
 from streamer.fleet.director import Engine, FleetDirector
 from streamer.fleet.front import create_front
-from streamer.fleet.worker import EVERYWHERE, VERSION
+from streamer.fleet.worker import EVERYWHERE
 from streamer.http.web import WebServer, address_for, listen
 
 from ..waiting import LIMIT_S, LOOK_S

@@ -91,7 +91,8 @@ async def test_streams_are_spread_and_what_is_wrong_with_one_is_told(director):
 async def test_a_worker_answers_its_fleet_alone(workers, director):
     at = (await director.workers())[0]
     async with httpx.AsyncClient() as http:
-        for headers in ({}, at.headers("another secret"), replace(at, epoch="0").headers(WORD)):
+        wrong: list[dict[str, str]] = [{}, at.headers("another secret"), replace(at, epoch="0").headers(WORD)]
+        for headers in wrong:
             reply = await http.get(at.url + "/api/load", headers=headers)
             assert (reply.status_code, reply.json()["code"]) == (403, "WrongKey")
     async with directed(workers, secret="another secret") as stranger:
