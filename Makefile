@@ -11,7 +11,7 @@ HEAVY := $(if $(filter liveportrait,$(ENGINE))$(shell command -v nvidia-smi),liv
 # A further package index, with PyTorch's processor build; on Linux, PyPI has the one for CUDA, of several gigabytes.
 TORCH_INDEX ?=
 # What the tests are run with; 'make test VENV=.venv-mesh EXTRAS=dev' is without PyTorch, and says what it skips.
-EXTRAS ?= dev,liveportrait
+EXTRAS ?= dev,fleet,liveportrait
 comma := ,
 # pip shows its progress where somebody can see it. Bytecode is made of what is imported, when it is: of all of it, that would
 # take longer than the rest.
@@ -58,15 +58,15 @@ browser:
 	  || echo "*** Chromium is absent and cannot be installed: the browser tests will be SKIPPED ***"
 
 # Servers and clients that others wrote, for the tests: an RTSP server and a WebRTC peer (GStreamer, on the system's
-# Python), a TURN server, an SFU, FFmpeg, an MQTT broker, a sound server, npm for WHIP and WHEP clients, and ip, which makes hosts
+# Python), a TURN server, an SFU, FFmpeg, an MQTT broker, a sound server, Redis, npm for WHIP and WHEP clients, and ip, which makes hosts
 # of their own.
 PEERS := python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-nice glib-networking coturn \
-  ffmpeg janus mosquitto iproute2 pulseaudio pulseaudio-utils
+  ffmpeg janus mosquitto iproute2 pulseaudio pulseaudio-utils redis-server
 GSTREAMER := import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstWebRTC', '1.0'); \
   from gi.repository import Gio; assert Gio.TlsBackend.get_default().supports_tls()
 peers:
-	@(command -v turnserver && command -v ffmpeg && command -v janus && command -v mosquitto && command -v pulseaudio && command -v ip && command -v npm \
+	@(command -v turnserver && command -v ffmpeg && command -v janus && command -v mosquitto && command -v pulseaudio && command -v redis-server && command -v ip && command -v npm \
 	  && /usr/bin/python3 -c "$(GSTREAMER)") >/dev/null 2>&1 \
 	  || (command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PEERS) >/dev/null \
 	    && (command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm >/dev/null)) \

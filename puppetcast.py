@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +60,7 @@ def animate(
     size: tuple[int, int] | None = None,
     max_frames: int | None = None,
     progress: Progress = lambda done, total: None,
+    passes: Sequence[str] = (),
 ) -> Result:
     """Write `output`: the source's face moves as the driver's. What was written; PuppetError. The name says of what kind it is:
     .mp4, .mov, .webm, .gif, .webp, or .png for a file each frame. What is there is replaced.
@@ -67,21 +68,24 @@ def animate(
     source: a portrait, or where one is; driver: a clip, or what else the engine takes. tuning: gains, region,
     smoothing. mirror: swap the driver's left and right. fps: even frames a second, in place of the driver's times. size:
     width and height, both even, or the longer side and 0. max_frames: stop after so many. progress: called with
-    frames done and frames in all.
+    frames done and frames in all. passes: for a portrait that only who has its pass may drive.
     """
     from pipeline.engine import open_engine
     from pipeline.offline.animate import animate as animate_file
     from pipeline.offline.mux import Output
     from streamer.app import find_faces
-    from streamer.config import load_config
+    from streamer.config import Kind, load_config
     from streamer.deployment import Deployment
+    from streamer.signing.signed import sign_files
 
     portrait = source if isinstance(source, Portrait) else open_portrait(source)
     config = load_config()
     faces = find_faces(config)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    written = Output(Path(output), max_frames, fps=rate, size=size, marker=Deployment(config.mark).marker(""))
-    return animate_file(open_engine(engine, faces), portrait, Path(driver), written, progress, tuning, mirror)
+    opened, label = open_engine(engine, faces), config.label.checked(Kind.FILES)
+    sign, marker = sign_files(config.signing, opened.name, portrait), Deployment(config.mark).marker("")
+    written = Output(Path(output), max_frames, fps=rate, size=size, label=label, marker=marker, sign=sign)
+    return animate_file(opened, portrait, Path(driver), written, progress, tuning, mirror, passes=passes)
 
 
 class Serving:

@@ -6,10 +6,15 @@ import cv2
 
 import puppetcast
 from pipeline.frames import AnimatedFrame
+from streamer.config import Kind
 
 
 class Newest:
-    """A `streamer.stream.status.Sink`. It is called on the event loop: it must not wait."""
+    """A `streamer.stream.status.Sink`. It is called on the event loop: it must not wait. Its pictures are labelled as those of
+    snapshots."""
+
+    kind = Kind.SNAPSHOTS
+    seen_s = None
 
     def __init__(self) -> None:
         self.frame: AnimatedFrame | None = None

@@ -11,12 +11,13 @@ from . import models
 from .clips import Progress
 from .errors import PuppetError
 from .face.faces import Faces
-from .face.motion import Neutral
+from .face.motion import Array, Neutral
 from .follow.calibration import Calibrating
 from .follow.moment import Moment
 from .follow.neutral import FaceState
 from .follow.tuning import Tuning
 from .frames import Driving, Image
+from .label import Box
 from .liveportrait.files import is_installed, missing_files, need_extra
 from .liveportrait.options import Settings
 from .portrait import Portrait
@@ -31,6 +32,10 @@ class Prepared(Protocol):
     @property
     def still(self) -> Image:
         """The portrait at rest, (h, w, 3) RGB, both sides even: what viewers see before any motion."""
+
+    @property
+    def face_box(self) -> Box:
+        """Where in `still` its face is; of a portrait that moves, wherever it comes."""
 
     @property
     def has_matte(self) -> bool:
@@ -83,8 +88,9 @@ class Puppeteer(Protocol):
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next picture on."""
 
-    def pose(self, held: Held) -> None:
-        """Show named shapes beside the driver's motion, from the next picture on; `shapes.NOTHING` for none."""
+    def pose(self, held: Callable[[float], Held]) -> None:
+        """Show named shapes beside the driver's motion, from the next picture on. held: which, asked once a picture with how
+        fast they may come and go beside that motion, 0..1; it gives `shapes.NOTHING` for none."""
 
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""
@@ -108,6 +114,10 @@ class Puppeteer(Protocol):
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         """Take the neutral from driving frames that are known before the first is animated."""
+
+    @property
+    def resting(self) -> Array | None:
+        """(478, 3) landmarks of the driver's face at rest, in any unit, as its neutral was taken of; None while there is none."""
 
     @property
     def neutral(self) -> Neutral | None:

@@ -7,12 +7,14 @@ no picture leaves the process by mistake without its mark, and the operator's ca
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NewType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .label import Box, Label
 
 if TYPE_CHECKING:
     import av  # and OpenCV where it is used: a machine that only measures its GPU has neither
@@ -73,6 +75,12 @@ class AnimatedFrame:
         cut = Marked(opaque(self.yuv)) if self._cut is None else self._cut()
         return AnimatedFrame(cut, self.captured_s, self.number, _SEAL)
 
+    def labelled(self, label: Label, face: Box | None) -> AnimatedFrame:
+        """The same with `label` on it, where `face` is not; on its cut-out, too."""
+        yuv = Marked(self.yuv.copy())  # other outputs show it otherwise
+        label.lay_over(yuv_planes(yuv), face)
+        return replace(self, yuv=yuv, _cut=lambda: _labelled_cut(self.cut_out().yuv, label, face))
+
 
 def checked(yuv: Image) -> Image:
     """The same; TypeError or ValueError for what is no planar YUV 4:2:0."""
@@ -97,6 +105,15 @@ def stacked(yuv: Image, alpha: Image) -> Image:
     grey = np.round(16 + alpha * np.float32(219 / 255)).astype(np.uint8)  # as `planar` has it
     plain = np.full_like(u, 128)
     return np.concatenate([part.reshape(-1) for part in (y, grey, u, plain, v, plain)]).reshape(2 * len(yuv), -1)
+
+
+def _labelled_cut(cut: Marked, label: Label, face: Box | None) -> Marked:
+    """`stacked`, with a label that is part of colours and coverage."""
+    both, u, v = yuv_planes(cut)
+    height = len(both) // 2
+    label.lay_over([both[:height], u[: height // 2], v[: height // 2]], face)
+    label.cover(both[height:], face)
+    return cut
 
 
 def opaque(yuv: Image) -> Image:

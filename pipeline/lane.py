@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from .budget import FrameBudget
 from .clock import Clock, steady
 from .engine import Prepared, Puppeteer
+from .face.likeness import LOOKING, STRANGE, FaceLock
 from .face.motion import Neutral
 from .fade import Fade
 from .follow.neutral import FaceState
@@ -48,18 +49,27 @@ class Stats:
     done_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
 
+class Gate(NamedTuple):
+    """What of drivers may be shown. epoch: pictures of an earlier one are not shown any more; barred: why nothing, in words;
+    lock: the face that whoever drives must have."""
+
+    epoch: int
+    barred: str
+    lock: FaceLock | None
+
+
 class Screen:
     """What a stream shows, whichever lane animates it: numbers its pictures, fades from one portrait to the next, and has a
     marker mark and seal them. For any thread; `emit` gets each new frame on the one that shows it.
 
-    prepared: the portrait on show. epoch: pictures of an earlier one are not shown any more.
+    prepared: the portrait on show. gate: what of drivers may be shown with it.
     """
 
     def __init__(self, prepared: Prepared, emit: Callable[[AnimatedFrame], None], marker: Marker, clock: Clock = steady) -> None:
         self.prepared = prepared
         self.marker = marker
         self.stats = Stats()
-        self.epoch = 0
+        self.gate = Gate(0, "", None)
         self._emit = emit
         self._clock = clock
         self._number = 0
@@ -79,11 +89,25 @@ class Screen:
         since = self._clock() - window_s
         return sum(done > since for done in list(self.stats.done_s)) / window_s
 
-    def change(self, prepared: Prepared) -> None:
-        """Show another portrait from the next picture on; the last one fades away over it."""
+    def change(self, prepared: Prepared, barred: str = "", lock: FaceLock | None = None) -> None:
+        """Show another portrait from the next picture on; the last one fades away over it. barred, lock: of its `gate`."""
         with self._showing:
             self.prepared = prepared
             self._begin_fade()
+            self._restrict(barred, lock)
+
+    def restrict(self, barred: str, lock: FaceLock | None) -> None:
+        """Let the portrait on show be driven under other terms."""
+        with self._showing:
+            if (barred, lock) != self.gate[1:]:
+                self._begin_fade()
+                self._restrict(barred, lock)
+
+    def _restrict(self, barred: str, lock: FaceLock | None) -> None:
+        """Nothing that was followed under the terms of before is shown where there are some now."""
+        self.gate = Gate(self.gate.epoch + bool(barred or lock), barred, lock)
+        if (barred or lock) and self._last is not None:
+            self._show_rest()
 
     def fade(self) -> None:
         """Let the last picture fade away over those to come."""
@@ -93,14 +117,17 @@ class Screen:
     def rest(self) -> None:
         """Show the portrait at rest, a clip as it goes on, and nothing that is still on its way."""
         with self._showing:
-            self.epoch += 1
-            yuv = planar(self.prepared.at(self._clock()).still)
-            self._show(yuv, self._clock(), partial(self.prepared.cut_out, None, yuv))
+            self.gate = self.gate._replace(epoch=self.gate.epoch + 1)
+            self._show_rest()
+
+    def _show_rest(self) -> None:
+        yuv = planar(self.prepared.at(self._clock()).still)
+        self._show(yuv, self._clock(), partial(self.prepared.cut_out, None, yuv))
 
     def animated(self, yuv: Image, captured_s: float, taken_s: float, epoch: int, cut: Callable[[], Image]) -> None:
         """Show a picture whose driving frame was taken at `taken_s`, in the given epoch. cut: makes its cut-out."""
         with self._showing:
-            if epoch != self.epoch:
+            if epoch != self.gate.epoch:
                 return
             now_s = self._clock()
             self.stats.animated += 1
@@ -132,7 +159,8 @@ class Lane:
     """One stream's driver, budget and requests. `step` belongs to one thread, everything else to any.
 
     A failing engine or tracker never stops a lane and never shows the camera: viewers keep the last frame.
-    mirrored: whether the driver is seen as in a mirror, asked for each frame. easing: what of shapes is held.
+    mirrored: whether the driver is seen as in a mirror, asked for each frame. easing: what of shapes is held. told: called
+    when `refused` has changed.
     """
 
     def __init__(
@@ -143,6 +171,7 @@ class Lane:
         mirrored: Callable[[], bool] = lambda: False,
         clock: Clock = steady,
         easing: Easing | None = None,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         self.puppeteer = puppeteer
         self.turn = Turn()
@@ -157,6 +186,8 @@ class Lane:
         self._rested_s = float("-inf")  # when a portrait that moves was shown without a driver
         self._driven_s: float | None = None  # when the last frame came; None at rest
         self._stands = False  # the engine failed, so the last picture stands still
+        self._told = told
+        self.refused = ""  # why this driver's face does not move the portrait, in words
 
     @property
     def face(self) -> FaceState:
@@ -190,8 +221,8 @@ class Lane:
         self._requests.append(self.puppeteer.reset)
 
     def go_on(self, neutral: Neutral) -> None:
-        """Measure against a neutral that was taken before."""
-        self._requests.append(lambda: self.puppeteer.go_on(neutral))
+        """Measure against a neutral that was taken before; not where it matters whose face it is."""
+        self._requests.append(lambda: None if self._screen.gate.lock else self.puppeteer.go_on(neutral))
 
     def next_face(self) -> None:
         """Follow the next face that the driver shows."""
@@ -205,14 +236,19 @@ class Lane:
         """Do what was asked for, then follow `frame`, the newest; None if none came in time. What the device is to do."""
         while self._requests:
             self._try(self._requests.popleft())
-        now_s = self._clock()
+        now_s, gate = self._clock(), self._screen.gate
+        if gate.barred:
+            if self._driven_s is not None:
+                self._driven_s = None
+                self._rest()
+            return self._at_rest(now_s, gate)
         if frame is not None:
             if self._driven_s is None:
                 self._screen.fade()  # the driver may go on anywhere
             self._driven_s = now_s
-            return self._follow(frame, now_s)
+            return self._follow(frame, now_s, gate)
         if self._driven_s is None:
-            return self._at_rest(now_s)
+            return self._at_rest(now_s, gate)
         if now_s >= self._driven_s + REST_AFTER_S:
             self._driven_s = None
             self._screen.fade()
@@ -223,12 +259,15 @@ class Lane:
         self._held, self._resting = (), True
         self._screen.rest()
 
-    def _at_rest(self, now_s: float) -> Work | None:
-        """Without a driver: what is held, idle life, or else the portrait itself."""
+    def _at_rest(self, now_s: float, gate: Gate) -> Work | None:
+        """Without a driver: what is held, idle life, or else the portrait itself. What is held by hand is a driver's, too, where
+        not everybody may be one."""
         self._held, self._rested_s = self._easing.holds, now_s
         plays = bool(self._screen.prepared.fps) and not self._held and not self._easing.moving
         try:
-            self.puppeteer.pose(self._easing.at(now_s) or NOTHING)
+            held = self._easing.at(now_s) or NOTHING  # whatever becomes of the picture, it goes on
+            shown = NOTHING if gate.barred or gate.lock else held
+            self.puppeteer.pose(lambda leeway: shown)
             seen = None if plays else self.puppeteer.at_rest(now_s)
         except Exception:  # whatever an engine does, the stream goes on with its last frame
             self._failed(self._clock() - now_s)
@@ -241,7 +280,7 @@ class Lane:
         if self._budget.admit(now_s) is not None:
             return None
         self._resting = False
-        return self._work(now_s, now_s, lambda: seen)
+        return self._work(now_s, now_s, gate, lambda: seen)
 
     def _try(self, request: Callable[[], object]) -> None:
         try:
@@ -249,30 +288,47 @@ class Lane:
         except Exception:  # whatever a tracker does, the stream goes on
             self._failed(0.0)
 
-    def _follow(self, frame: TimedFrame, taken_s: float) -> Work | None:
+    def _follow(self, frame: TimedFrame, taken_s: float, gate: Gate) -> Work | None:
         if self._budget.admit(frame.captured_s) is not None:
             return None
 
         def follow() -> Any:
-            self.puppeteer.pose(self._easing.at(taken_s) or NOTHING)
+            self.puppeteer.pose(lambda leeway: self._easing.at(taken_s, leeway) or NOTHING)
             return self.puppeteer.follow(driving(frame, self._mirrored()))
 
-        return self._work(frame.captured_s, taken_s, follow)
+        work = self._work(frame.captured_s, taken_s, gate, follow)
+        return None if self._keeps_out(gate.lock) else work
 
-    def _work(self, captured_s: float, taken_s: float, follow: Callable[[], Any]) -> Work | None:
+    def _keeps_out(self, lock: FaceLock | None) -> bool:
+        """Whether it is not this driver's face that may move the portrait. Who is another's is looked at again and again: they
+        may change places."""
+        why = "" if lock is None else lock.refusal(self.puppeteer.resting, self.puppeteer.tracker_name)
+        if why == STRANGE:
+            self.puppeteer.reset()
+        if why == LOOKING and self.refused == STRANGE:
+            return True
+        if why and not self.refused:
+            self._screen.fade()
+            self._rest()
+        if why != self.refused:
+            self.refused = why
+            self._told()
+        return bool(why)
+
+    def _work(self, captured_s: float, taken_s: float, gate: Gate, follow: Callable[[], Any]) -> Work | None:
         try:
             seen = follow()
         except Exception:  # whatever a tracker does, the stream goes on with its last frame
             self._failed(self._clock() - taken_s)
             return None
-        follow_s, epoch, prepared = self._clock() - taken_s, self._screen.epoch, self._screen.prepared
+        follow_s, prepared = self._clock() - taken_s, self._screen.prepared
 
         def done(yuv: Image, device_s: float) -> None:
             self._budget.spent(max(follow_s, device_s))
             if self._stands and not self._screen.fading:
                 self._screen.fade()  # the driver has gone on meanwhile
             self._stands = False
-            self._screen.animated(yuv, captured_s, taken_s, epoch, partial(prepared.cut_out, seen, yuv))
+            self._screen.animated(yuv, captured_s, taken_s, gate.epoch, partial(prepared.cut_out, seen, yuv))
 
         def failed(spent_s: float) -> None:
             self._stands = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from . import puppetfile
 from .errors import LandmarksNeeded, MarksError, NoFaceError, PortraitError
 from .face.canonical import five_points, from_five_points
 from .face.faces import Faces
+from .face.likeness import FaceLock
 from .face.marks import problem
 from .face.motion import Array, eye_distance, eyes_look_shut
 from .face.search import find_faces
@@ -27,6 +29,7 @@ from .media.animated import is_motion_jpeg
 from .pictures.colours import GROUND, Colour
 from .pictures.decode import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode, decode_picture
 from .pictures.formats import DAMAGED, SUFFIXES, moves, opened
+from .terms import ANYBODY, OnlyFace, Terms, Whose
 
 __all__ = [
     "BUNDLED", "DEMO_CLIP", "MAX_SIDE", "MOST_BYTES", "PICTURES", "Picture", "Portrait", "bundled", "bundled_names",
@@ -55,7 +58,8 @@ class Portrait:
     """A picture and the face of it that moves. image: (h, w, 3) RGB; landmarks: (478, 3) pixels; others: the landmarks
     of every face in it, from left to right, where there are several; more: the same face otherwise, which makes it a
     puppet of many pictures; about: what a puppet file says of itself; title: what people call it, where that is another name;
-    loop: the clip that it is, and `image` the one of its pictures that is most at rest."""
+    loop: the clip that it is, and `image` the one of its pictures that is most at rest; terms: whose face it is, and who may
+    drive it."""
 
     name: str
     image: Image
@@ -65,6 +69,14 @@ class Portrait:
     about: puppetfile.About | None = None
     title: str = ""
     loop: Loop | None = None
+    terms: Terms = ANYBODY
+
+    @property
+    def face_lock(self) -> FaceLock | None:
+        """The face that whoever drives it must have; None for any."""
+        if self.terms.face is OnlyFace.SHOWN:
+            return FaceLock.of(self.landmarks)
+        return FaceLock(self.terms.enrolled) if self.terms.face is OnlyFace.ENROLLED else None
 
     def with_face(self, index: int) -> Portrait:
         """The same picture with another of its faces; PortraitError if there is none."""
@@ -90,6 +102,11 @@ class Portrait:
     def face(self) -> int:
         """Which of the faces moves, counted from the left."""
         return next((k for k, face in enumerate(self.others) if face is self.landmarks), 0)
+
+    @property
+    def sha256(self) -> str:
+        """Of its picture, (h, w, 3) RGB, in hexadecimal digits."""
+        return hashlib.sha256(self.image.tobytes()).hexdigest()
 
     @property
     def pictures(self) -> int:
@@ -195,17 +212,17 @@ def read_portrait(
 def read_puppet(name: str, data: bytes) -> Portrait:
     """A puppet from its file's bytes; PortraitError."""
     about, ((image, landmarks), *others) = puppetfile.unpack(data, name)
-    return Portrait(name, image, landmarks, more=tuple(Picture(*other) for other in others), about=about)
+    return Portrait(name, image, landmarks, more=tuple(Picture(*other) for other in others), about=about, terms=about.terms)
 
 
 def save_puppet(portrait: Portrait, path: Path, about: puppetfile.About) -> None:
-    """Write a portrait with all its pictures as a puppet file."""
-    puppetfile.write(path, about, _pictures(portrait))
+    """Write a portrait with all its pictures as a puppet file. Its terms go with it."""
+    puppetfile.write(path, replace(about, terms=portrait.terms), _pictures(portrait))
 
 
 def pack_puppet(portrait: Portrait, about: puppetfile.About) -> bytes:
-    """The bytes of a puppet file."""
-    return puppetfile.pack(about, _pictures(portrait))
+    """The bytes of a puppet file. The portrait's terms go with it."""
+    return puppetfile.pack(replace(about, terms=portrait.terms), _pictures(portrait))
 
 
 def _pictures(portrait: Portrait) -> puppetfile.Pictures:
@@ -218,7 +235,8 @@ def load_portrait(where: str, faces: Faces, marks: Array | None = None, ground: 
     if path is not None:
         with named_as_given(path.name, where):
             return read_portrait(path.name, read_bytes(path), faces, marks, ground)
-    return bundled(where) if marks is None else make_portrait(where, bundled(where).image, faces, marks)
+    shown = bundled(where)
+    return shown if marks is None else replace(make_portrait(where, shown.image, faces, marks), terms=shown.terms)
 
 
 @contextmanager
@@ -255,4 +273,5 @@ def bundled(name: str) -> Portrait:
     """A portrait that comes with the package; its landmarks lie beside it."""
     described = json.loads((BUNDLED / f"{name}.json").read_text("utf-8"))
     image = decode_picture((BUNDLED / described["file"]).read_bytes(), name)
-    return Portrait(name, image, np.array(described["landmarks"], np.float32), title=described["title"])
+    terms = Terms(Whose(described["whose"]))
+    return Portrait(name, image, np.array(described["landmarks"], np.float32), title=described["title"], terms=terms)

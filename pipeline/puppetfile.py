@@ -1,6 +1,6 @@
 """The `.puppet` file: a zip of WebP pictures, their landmarks as safetensors, and what is to be known of them as JSON.
 
-    puppet.json             kind, version, name, pictures, made_from, made_by, made_on, consent, label
+    puppet.json             kind, version, name, pictures, made_from, made_by, made_on, consent, label, terms
     landmarks.safetensors   landmarks: (pictures, 478, 3) float32, pixels of each picture
     0000.webp …             0000 is the neutral, whole; the others are the face alone
 
@@ -33,6 +33,7 @@ from .face.motion import Array
 from .frames import Image
 from .outfile import finished
 from .pictures.formats import DAMAGED
+from .terms import ANYBODY, Terms
 
 VERSION = 1
 SUFFIX = ".puppet"
@@ -51,7 +52,7 @@ TEXTS = ("name", "made_from", "made_by", "made_on", "consent", "label")
 @dataclass(frozen=True)
 class About:
     """made_from: a clip, photographs, or an engine's rendering; made_by, made_on: program and day; consent: what the person
-    shown has agreed to; label: what viewers are to be told. All in words, for people."""
+    shown has agreed to; label: what viewers are to be told. All in words, for people. terms: the same for programs."""
 
     name: str
     made_from: str = ""
@@ -59,6 +60,7 @@ class About:
     label: str = ""
     made_by: str = ""
     made_on: str = ""
+    terms: Terms = ANYBODY
 
 
 Pictures = Sequence[tuple[Image, Array]]  # (h, w, 3) RGB and (478, 3) landmarks in its pixels, the neutral first
@@ -75,13 +77,27 @@ def write(path: Path, about: About, pictures: Pictures) -> None:
         part.write_bytes(pack(about, pictures))
 
 
+def rewrite(path: Path, about: About) -> None:
+    """Let a puppet file say something else of itself; its pictures stay as they are, to the byte."""
+    with zipfile.ZipFile(path) as old, finished(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as new:
+        for member in old.infolist():
+            text = _text(about, len(old.namelist()) - 2) if member.filename == ABOUT else old.read(member)
+            new.writestr(member.filename, text)
+
+
+def _text(about: About, pictures: int) -> str:
+    made = {"made_by": f"puppetcast {version('puppetcast')}", "made_on": date.today().isoformat()}
+    known: dict[str, object] = {**made, **{key: text for key in TEXTS if (text := getattr(about, key)) or key not in made}}
+    if about.terms != ANYBODY:
+        known["terms"] = about.terms.data()
+    return json.dumps({"kind": "puppet", "version": VERSION, **known, "pictures": pictures}, indent=1)
+
+
 def pack(about: About, pictures: Pictures) -> bytes:
     """A puppet as a file's bytes. The neutral is kept to the pixel, the others at a quality at which nothing is seen."""
-    made = {"made_by": f"puppetcast {version('puppetcast')}", "made_on": date.today().isoformat()}
-    known = {**made, **{key: text for key, text in vars(about).items() if text or key not in made}}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(ABOUT, json.dumps({"kind": "puppet", "version": VERSION, **known, "pictures": len(pictures)}, indent=1))
+        archive.writestr(ABOUT, _text(about, len(pictures)))
         archive.writestr(LANDMARKS, save_tensors({"landmarks": np.stack([p[1] for p in pictures]).astype(np.float32)}))
         for k, (image, _) in enumerate(pictures):
             data = io.BytesIO()
@@ -130,7 +146,11 @@ def _about(archive: zipfile.ZipFile, name: str) -> tuple[About, int]:
     texts = {key: known.get(key, "") for key in TEXTS}
     if not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts.values()):
         raise PortraitError(f"{name}: damaged puppet ({ABOUT} holds something else than short texts)")
-    return About(**texts), count
+    try:
+        terms = Terms.read(known.get("terms"))
+    except ValueError as exc:
+        raise PortraitError(f"{name}: {exc}") from exc
+    return About(**texts, terms=terms), count
 
 
 def _check_members(archive: zipfile.ZipFile, count: int, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 UNKNOWN = "no machine of this name is known; is it spelt right, and is there a network?"
@@ -22,6 +22,14 @@ def is_loopback(host: str) -> bool:
     """Whether an address or name is one by which a machine reaches itself alone."""
     address = parsed(host)
     return host == "localhost" if address is None else address.is_loopback
+
+
+def shortened(text: str) -> str:
+    """The network of an address, /24 of IPv4 and /48 of IPv6: where somebody is, and not who; "" for what is no address."""
+    address = parsed(text.partition("%")[0])
+    if address is None or address.is_loopback:
+        return "" if address is None else str(address)
+    return str(ip_network((address, 24 if address.version == 4 else 48), strict=False))
 
 
 def is_known(host: str) -> bool:

@@ -19,7 +19,7 @@ from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
 
 from . import signals, systemd
-from .config import Config
+from .config import Config, Kind
 from .control.control import Control
 from .control.portraits import load_portraits
 from .control.roster import Roster
@@ -30,6 +30,7 @@ from .http.server import create_app
 from .http.tokens import closed, is_open
 from .http.web import WebServer, address_for, listen
 from .mqtt.bridge import Bridge
+from .signing.signed import open_signer
 from .sinks.outputs import Outputs
 from .sources.base import Source
 from .sources.configured import make_source
@@ -104,7 +105,7 @@ class Server:
     """startup, serve, shutdown. Raises before it listens if anything in the config cannot be used.
 
     engine: in place of those that the config names. sources: driving sources by stream, in place of the config's. read: the
-    config anew, for SIGHUP.
+    config anew, for SIGHUP. key: that every request has to have, of a fleet's worker; who has it is believed who asks.
     """
 
     def __init__(
@@ -113,10 +114,12 @@ class Server:
         engine: Engine | None = None,
         sources: Mapping[str, Source] | None = None,
         read: Callable[[], Config] | None = None,
+        key: str = "",
     ) -> None:
-        config, self.is_token_new = closed(config)
-        if is_open(config) and len(config.auth.token) < LONG_TOKEN:
+        config, self.is_token_new = (config, False) if key else closed(config)
+        if not key and is_open(config) and len(config.auth.token) < LONG_TOKEN:
             log.warning("auth.token can be guessed: others reach this server; give it %d characters or more", LONG_TOKEN)
+        config.label.check()
         self._read = read
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
@@ -133,7 +136,9 @@ class Server:
         self._check_sources(len(config.streams) == 1)
         rtc = config.webrtc
         ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc, whole(config.device.usable()))
-        outputs = Outputs(config, {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)})
+        signer = open_signer(config.signing)
+        makers = {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)}
+        outputs = Outputs(config, makers, signer=signer)
         outputs.check(config.streams)
         self._portraits = load_portraits(config, faces)
         names = [stream.engine or config.engine.name for stream in config.streams.values()]
@@ -150,7 +155,7 @@ class Server:
         self.url = address_for(config, self._listener.getsockname()[1])
         self._access = Access(config.auth)
         self.http = create_app(self.control, self.sessions, ice, self._access, config, self.roster)
-        self._web = WebServer(self.http, REQUESTS_S, config.http)
+        self._web = WebServer(self.http, REQUESTS_S, config.http, key)
         self._starting: asyncio.Task[None] | None = None
         self._open: Counter[str] | None = None  # what was, when the end began
 
@@ -191,6 +196,7 @@ class Server:
         """Start all streams; False if `stop` came first: an engine can take minutes to warm up."""
         if self._web.should_exit:
             return False
+        log.info("%s; %s", self._labelled(), self._signs())
         self._starting = asyncio.create_task(self.control.start(self._sources, self._portraits), name="start")
         try:
             await self._starting
@@ -201,6 +207,15 @@ class Server:
         if self._mqtt is not None:
             self.control.beside.append(Background("MQTT", self._mqtt.run))
         return True
+
+    def _labelled(self) -> str:
+        kinds = self.config.label.kinds()
+        off = [kind for kind in Kind if kind not in kinds]
+        return f"label on {', '.join(kinds) or 'nothing'}" + (f", not on {', '.join(off)}" if kinds and off else "")
+
+    def _signs(self) -> str:
+        signer = self.control.outputs.signer
+        return "saved files are not signed" if signer is None else f"saved files are signed by {signer.credentials.signer}"
 
     def _hung_up(self) -> None:
         self._reloads.add(task := asyncio.create_task(self.reload(), name="reload"))
@@ -276,9 +291,8 @@ def _words(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count)
 
 
-def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
-    """Run on uvloop where it exists, with the threads of the numeric libraries bounded; then end the process with the code
-    that `main` returns, 0 for none. What it raises is raised."""
+def runner() -> asyncio.Runner:
+    """For a server: on uvloop where it exists, with the threads of the numeric libraries bounded."""
     threads.one_each()
     # The default of 5 ms lets a busy stage thread hold up the packets of a frame.
     sys.setswitchinterval(0.001)
@@ -287,6 +301,11 @@ def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
     except ImportError:
         # aiomqtt waits for sockets, which Windows' own loop cannot; what that one can, subprocesses, is not needed here.
         new_event_loop = asyncio.SelectorEventLoop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        code = runner.run(main)
+    return asyncio.Runner(loop_factory=new_event_loop)
+
+
+def run(main: Coroutine[Any, Any, int | None]) -> NoReturn:
+    """Run on a `runner`; then end the process with the code that `main` returns, 0 for none. What it raises is raised."""
+    with runner() as loop:
+        code = loop.run(main)
         signals.leave(code or 0)  # before the runner waits, without a limit, for threads that were given up

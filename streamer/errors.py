@@ -15,6 +15,7 @@ StreamerError
 ├── NothingKept          the last seconds of a stream cannot be had
 ├── BadCommand           a command cannot be understood, or not by this stream
 ├── StreamBusy           the stream already has a publisher
+├── DriverRefused        the portrait on show is not theirs to drive
 ├── TooManyStreams       the limit of streams that can be added is reached
 ├── Overloaded           one more driven stream would make the others too slow
 ├── UnknownSession       no such WebRTC session
@@ -125,6 +126,10 @@ class BadCommand(StreamerError):
 
 class StreamBusy(StreamerError):
     """The stream already has a publisher."""
+
+
+class DriverRefused(StreamerError):
+    """The portrait on show may be driven by others alone."""
 
 
 class TooManyStreams(StreamerError):

@@ -21,7 +21,8 @@ LIVE = (
     "webrtc.max_offer_lines", "webrtc.max_codecs", "webrtc.handshake_timeout_s", "webrtc.idle_timeout_s", "webrtc.uplink_kbps",
     "streams.*.puppet.*", *(f"streams.*.{key}" for key in ("portrait", "face", "marks", "engine")),
     *(f"streams.*.{key}" for key in (
-        "source", "path", "transport", "open_timeout_s", "read_timeout_s", "stale_after_s", "fps", "size")),
+        "source", "path", "transport", "open_timeout_s", "read_timeout_s", "stale_after_s", "fps", "size",
+        "driver_pass")),
 )  # fmt: skip
 STREAM = re.compile(r"streams\.[^.]+")  # one that comes or goes
 

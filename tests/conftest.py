@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,12 @@ if TYPE_CHECKING:
 # What tests compile is found again by the next run: the checkpoints that it would be kept with are made anew each time.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("puppetcast") / "compiled"))
 ROOT = Path(__file__).parent.parent
+SIGNING = Path(tempfile.gettempdir()) / f"puppetcast-tests-{os.getuid()}"  # where tests' servers keep their key
 SHARED = ROOT.parent / "shared"
 CLIPS = SHARED / "media" / "driving"
 PORTRAITS = SHARED / "media" / "portraits"
+# Every test's server is one worker behind the front of a fleet: what clients see is to be the same.
+FRONT = bool(os.environ.get("PUPPETCAST_TEST_FRONT"))
 LONGEST = (
     "foreign", "page", "liveportrait", "browser", "network_source", "puppet", "outputs", "signals", "portraits", "control",
     "device_path", "examples", "mesh", "accessibility", "gpu_report", "endurance", "ice_restart",
@@ -185,12 +188,15 @@ def checkpoints(conformance, made_once) -> Path:
 
 
 @contextmanager
-def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Server]:
-    """A server of its own on a free port, media on the loopback address."""
+def run_server(own_engine: Engine | None = None, front: bool = FRONT, **sections: Any) -> Iterator[Server]:
+    """A server of its own on a free port, media on the loopback address. front: it is the one worker of a fleet; its url is that
+    of the front, and its `front` the rest of the fleet."""
     data: dict[str, Any] = {
         "http": {"port": 0, "max_listeners_per_address": 1000},
         "downloads": {"fetch": False},
-        "portraits": {"keep": False},
+        "portraits": {"keep": False, "ask_whose": "never"},
+        "drives": {"keep": False},
+        "signing": {"folder": SIGNING},
         # Small pictures, and half as many: what they are is a question of few tests, what they cost is one of all.
         "engine": {"max_side": 256},
         "budget": {"max_frames": 15},
@@ -200,7 +206,12 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
     for key, value in sections.items():
         data[key] = {**data.get(key, {}), **value}
     threads.one_each()  # as in a server's own process
-    server = Server(Config(**data), own_engine)
+    config, key = Config(**data), ""
+    if front:
+        from .fleet.local import as_worker, behind
+
+        config, key = as_worker(asked := config)
+    server = Server(config, own_engine, key=key)
     ready: Future[str] = Future()
     ended: Future[int] = Future()
 
@@ -214,7 +225,8 @@ def run_server(own_engine: Engine | None = None, **sections: Any) -> Iterator[Se
     thread.start()
     try:
         ready.result(60)  # or what the start raised
-        yield server
+        with behind(server, asked) if front else nullcontext():
+            yield server
         server.stop()
         ended.result(30)  # or what it broke by
     finally:

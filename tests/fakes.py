@@ -151,6 +151,7 @@ class FakePrepared:
 
     has_matte = False
     fps = 0.0
+    face_box = (0.3, 0.3, 0.4, 0.4)
 
     def at(self, time_s: float) -> FakePrepared:
         return self
@@ -219,7 +220,7 @@ class FakePuppeteer(Follower):
             keeper.found(time_s, self.tuning)
             if keeper.calibration is not None and keeper.calibration.add(landmarks, time_s) is not None:
                 self._neutral = level
-                keeper.done()
+                keeper.done(landmarks)
             if keeper.calibrated:
                 self._last = level - self._neutral
             target = self._last * keeper.presence(time_s, keeper.calibrated, float("inf"))

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import httpx
 
-from .lossy_link import CONTROL_NET
 from .programs import accepts, free_port, program
 from .waiting import LIMIT_S, wait_until
 
@@ -24,7 +23,7 @@ LIBRARIES = "/usr/lib/x86_64-linux-gnu/janus"
 CONFIGS = {
     "janus.jcfg": 'general: {{ configs_folder = "{folder}" plugins_folder = "{libraries}/plugins" '
     'transports_folder = "{libraries}/transports" loggers_folder = "{folder}" events_folder = "{folder}" '
-    'debug_level = 4 }}\nnat: {{ nice_debug = false ice_lite = false ice_ignore_list = "{passing}" }}\n'
+    "debug_level = 4 }}\nnat: {{ nice_debug = false ice_lite = false }}\n"
     'plugins: {{ disable = "libjanus_sip.so,libjanus_lua.so,libjanus_duktape.so" }}\n'
     'transports: {{ disable = "libjanus_websockets.so,libjanus_mqtt.so,libjanus_rabbitmq.so,libjanus_nanomsg.so,'
     'libjanus_pfunix.so" }}\n',
@@ -113,7 +112,7 @@ def running(folder: Path) -> Iterator[Endpoint]:
     """Janus with one room, behind its endpoint."""
     port = free_port()
     for name, text in CONFIGS.items():
-        (folder / name).write_text(text.format(folder=folder, port=port, room=ROOM, libraries=LIBRARIES, passing=CONTROL_NET))
+        (folder / name).write_text(text.format(folder=folder, port=port, room=ROOM, libraries=LIBRARIES))
     command = [program("janus"), "-F", str(folder), "-C", str(folder / "janus.jcfg")]
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:

@@ -50,6 +50,19 @@ async def peer() -> AsyncIterator[RTCPeerConnection]:
         await connection.close()
 
 
+async def offer_of(kind: str, audio: bool = False) -> str:
+    """The offer of a client that publishes (whip), or watches (whep)."""
+    async with peer() as connection:
+        if kind == "whip":
+            connection.addTransceiver(Camera(), direction="sendonly")
+        else:
+            connection.addTransceiver("video", direction="recvonly")
+        if audio:
+            connection.addTransceiver("audio", direction="sendonly" if kind == "whip" else "recvonly")
+        await connection.setLocalDescription(await connection.createOffer())
+        return connection.localDescription.sdp
+
+
 async def negotiate(http: httpx.AsyncClient, connection: RTCPeerConnection, path: str, token: str = "") -> httpx.Response:
     """Offer what the connection has, and take the answer."""
     await connection.setLocalDescription(await connection.createOffer())

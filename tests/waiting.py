@@ -10,10 +10,13 @@ import asyncio
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
+
+from streamer.errors import StreamerError
 
 T = TypeVar("T")
 LIMIT_S = 60.0
@@ -36,6 +39,21 @@ async def until(read: Callable[[], T], seconds: float = LIMIT_S, holds: Callable
             return value
         await asyncio.sleep(pause_s)
     raise AssertionError
+
+
+async def until_told(read: Callable[[], Awaitable[T]], holds: Callable[[T], object] = bool) -> T:
+    """`until` for what has to be awaited itself. What raises a StreamerError is read again."""
+    problem: T | StreamerError | None = None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                try:
+                    if holds(problem := await read()):
+                        return problem
+                except StreamerError as exc:
+                    problem = exc
+                await asyncio.sleep(LOOK_S)
+    raise AssertionError(_missed(read, holds, LIMIT_S, problem))
 
 
 def _looks(read: Callable[[], T], seconds: float, holds: Callable[[T], object]) -> Iterator[tuple[T, float]]:

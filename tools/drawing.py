@@ -23,6 +23,7 @@ from pipeline.mesh.pose import pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.models import FACE_LANDMARKER, fetch
 from pipeline.portrait import BUNDLED, Portrait
+from pipeline.terms import Whose
 
 HERE = Path(str(BUNDLED))
 CLOSER, NARROWER, FLATTER = 1.12, 0.13, 0.12  # shares of the gap between smiling lips, and of their width
@@ -37,17 +38,17 @@ def main() -> None:
     astronaut = np.asarray(cv2.resize(head, (640, 640), interpolation=cv2.INTER_CUBIC), np.uint8)
     smiling = Portrait("astronaut", astronaut, find_landmarks(astronaut, model)[0])
     pictures = (
-        ("astronaut", "Astronaut, smiling", astronaut),
-        ("collins", "Astronaut", lips_closed(smiling)),
-        ("drawing", "Poster", drawing()),
+        ("astronaut", "Astronaut, smiling", astronaut, Whose.PUBLIC_DOMAIN),
+        ("collins", "Astronaut", lips_closed(smiling), Whose.PUBLIC_DOMAIN),
+        ("drawing", "Poster", drawing(), Whose.DRAWN),
     )
-    for name, title, picture in pictures:
-        save(name, title, picture, find_landmarks(picture, model)[0])
+    for name, title, picture, whose in pictures:
+        save(name, title, picture, find_landmarks(picture, model)[0], whose)
 
 
-def save(name: str, title: str, picture: Image, landmarks: Array) -> None:
+def save(name: str, title: str, picture: Image, landmarks: Array, whose: Whose = Whose.DRAWN) -> None:
     cv2.imwrite(str(HERE / f"{name}.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    described = {"title": title, "file": f"{name}.jpg", "landmarks": np.round(landmarks, 2).tolist()}
+    described = {"title": title, "whose": whose, "file": f"{name}.jpg", "landmarks": np.round(landmarks, 2).tolist()}
     (HERE / f"{name}.json").write_text(json.dumps(described, separators=(",", ":")) + "\n", "utf-8")
 
 

@@ -44,7 +44,10 @@ const camera = new Camera(`${live}/whip`, attempt((reason) => {
 }));
 const page = { control, camera, error: "", starting: false, mirrorView: kept("mirror", true) };
 const panel = new Panel(control, attempt);
-const gallery = new Gallery(control, attempt);
+const gallery = new Gallery(control, attempt, async () => {
+  await learned;
+  return rights.me?.asks_whose ?? true;
+});
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made));
 const rights = new Rights();
@@ -229,7 +232,7 @@ addEventListener("hashchange", () => location.reload()); // another link: anothe
 addEventListener("pagehide", () => camera.stop());
 
 navigator.mediaDevices?.enumerateDevices().then(() => camera.list()).catch(() => {});
-learn();
+const learned = learn();
 describe();
 keepWatching();
 attempt(() => gallery.load())();

@@ -3,6 +3,7 @@
 import { ask } from "./ask.js";
 import { call, words } from "./control.js";
 import { withToken } from "./rtc.js";
+import { driversOf } from "./whose.js";
 
 export const urlOf = ({ id }, what) => `/api/portraits/${encodeURIComponent(id)}${what}`;
 
@@ -20,6 +21,7 @@ export class Details {
     on("face", async () => (await this.gallery.chooseFace(this.portrait)) && close());
     on("place", async () => (await this.gallery.placeFace(this.portrait)) && close());
     on("delete", () => this.remove());
+    $("details-whose").addEventListener("change", ({ target }) => this.attempt(() => this.change({ whose: target.value })));
     $("details-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.attempt(() => this.rename());
@@ -33,7 +35,9 @@ export class Details {
     $("details-picture").alt = portrait.name;
     $("details-name").value = portrait.name;
     $("details-problem").textContent = "";
-    for (const id of ["name", "rename", "delete"]) $(`details-${id}`).disabled = !portrait.uploaded;
+    $("details-whose").value = portrait.whose;
+    $("details-drivers").textContent = driversOf(portrait);
+    for (const id of ["name", "rename", "whose", "delete"]) $(`details-${id}`).disabled = !portrait.uploaded;
     $("details-face").hidden = portrait.faces.length < 2;
     $("details-place").hidden = portrait.bundled || portrait.pictures > 1;
     this.dialog.showModal();
@@ -49,9 +53,13 @@ export class Details {
   }
 
   async rename() {
-    await call("PATCH", urlOf(this.portrait, ""), { name: $("details-name").value });
-    await this.gallery.load();
+    await this.change({ name: $("details-name").value });
     this.dialog.close();
+  }
+
+  async change(what) {
+    await call("PATCH", urlOf(this.portrait, ""), what);
+    await this.gallery.load();
   }
 
   async remove() {

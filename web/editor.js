@@ -1,7 +1,7 @@
 // The editor of expressions: sliders whose pose the puppet on the stage shows at once, to be kept as an expression or a picture.
 
 import { ask } from "./ask.js";
-import { call } from "./control.js";
+import { call, failure } from "./control.js";
 import { at } from "./presets.js";
 import { authorized } from "./rtc.js";
 
@@ -12,6 +12,14 @@ const GROUPS = {
     gazeX: "Look sideways", gazeY: "Look up, down", blinkLeft: "Left lid", blinkRight: "Right lid", brows: "Brows",
   },
   Mouth: { smile: "Smile", frown: "Frown", mouthOpen: "Open mouth", pucker: "Pucker", puff: "Puffed cheeks" },
+};
+// A name that the server takes, and why else it does not keep an expression.
+const NAME = /^[\p{L}\p{N}_]([\p{L}\p{N}_ '&+-]{0,22}[\p{L}\p{N}_+])?$/u;
+const REFUSED = {
+  BadPreset: "The server does not take that name. Choose another one.",
+  PresetsFull: "The server keeps no more expressions. Delete one of yours first.",
+  CannotKeep: "The server could not write that down: its disk may be full.",
+  UnknownPreset: "That expression was deleted meanwhile.",
 };
 const SPACING_MS = 60; // between the commands of a slider that is being moved
 const $ = (id) => document.getElementById(id);
@@ -187,20 +195,38 @@ export class Editor {
     const name = $("pose-name").value.trim();
     $("pose-said").textContent = "";
     if (!Object.keys(this.pose).length) throw new Error("The face is at rest: move a slider first.");
+    this.check(name);
     const key = $("pose-key").value;
     const preset = { version: 1, shapes: this.pose, mode: $("pose-mode").value };
-    await call("PUT", `${at(name)}${key && `?hotkey=${key}`}`, preset);
-    await this.presets.load();
+    await this.change("PUT", `${at(name)}${key && `?hotkey=${key}`}`, preset);
     $("pose-from").value = name;
     this.choose(name);
     $("pose-said").textContent = `Saved as “${name}”.`;
   }
 
+  // Throws what is wrong with a name, and what would be right.
+  check(name) {
+    const twin = this.presets.all.find((each) => each.name !== name && each.name.toLowerCase() === name.toLowerCase());
+    if (twin) throw new Error(`There is “${twin.name}” already. Write it just so to replace it, or choose another name.`);
+    if (!NAME.test(name)) {
+      throw new Error("A name has letters, digits, spaces and ' & + - in it, and begins and ends with a letter or a digit.");
+    }
+  }
+
+  // Keeps or deletes one on the server; what it refuses is said in a person's words.
+  async change(...request) {
+    try {
+      await call(...request);
+    } catch (problem) {
+      throw failure(REFUSED[problem.code] ?? problem.message, problem.code);
+    }
+    await this.presets.load();
+  }
+
   async delete() {
     const name = $("pose-from").value;
     if (!(await ask(`Delete the expression “${name}”? This cannot be undone.`, "Delete it"))) return;
-    await call("DELETE", at(name));
-    await this.presets.load();
+    await this.change("DELETE", at(name));
     await this.reset();
     $("pose-from").focus();
   }

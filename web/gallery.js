@@ -5,6 +5,7 @@ import { call, failure } from "./control.js";
 import { Details, urlOf } from "./details.js";
 import { chooseFace, mark } from "./marker.js";
 import { authorized, withToken } from "./rtc.js";
+import { askWhose } from "./whose.js";
 
 const WIDE = 1280; // pixels of a picture in which a face is chosen
 const RETRY_MS = 1000; // until a thumbnail that did not come is asked for again; twice as long each time,
@@ -12,7 +13,9 @@ const LAST_RETRY_MS = 60_000; // up to this
 const UNSEEN = ["NoFaceError", "LandmarksNeeded"]; // the face can be placed by hand
 
 export class Gallery {
-  constructor(control, attempt) {
+  // asks: whether it is to be said whose face an upload shows.
+  constructor(control, attempt, asks = async () => true) {
+    this.asks = asks;
     this.control = control;
     this.attempt = attempt;
     this.portraits = [];
@@ -120,7 +123,9 @@ export class Gallery {
   // does not say which of several faces it is does not want the picture.
   async upload(file) {
     const before = this.portraits.map(({ id }) => id);
-    const added = await this.added(file, {});
+    const whose = isPuppet(file) || !(await this.asks()) ? undefined : await askWhose(); // a puppet says so itself
+    if (whose === null) return;
+    const added = await this.added(file, { whose });
     if (!added) return;
     await this.load();
     if (added.faces.length < 2 || (await this.chooseFace(added))) await this.show(added.id);
@@ -136,30 +141,31 @@ export class Gallery {
     await this.load();
   }
 
-  async added(file, { marks, going = [] }) {
+  async added(file, { marks, going = [], whose }) {
     const form = new FormData();
     form.append("file", file);
     if (marks) form.append("marks", JSON.stringify(marks));
+    if (whose) form.append("whose", whose);
     for (const id of going) form.append("going", id);
     try {
       return await call("POST", "/api/portraits", form);
     } catch (problem) {
-      if (UNSEEN.includes(problem.code) && !marks) return this.marked(file, problem, going);
+      if (UNSEEN.includes(problem.code) && !marks) return this.marked(file, problem, going, whose);
       const goes = Object.entries(problem.goes ?? {});
       if (!goes.length) throw problem;
       const names = goes.map(([, name]) => `“${name}”`).join(", ");
       const one = goes.length === 1;
       const text = `The gallery is full. Adding this one deletes ${names}.`;
       const yes = await ask(text, one ? "Delete it" : "Delete them");
-      return yes ? this.added(file, { marks, going: goes.map(([id]) => id) }) : null;
+      return yes ? this.added(file, { marks, going: goes.map(([id]) => id), whose }) : null;
     }
   }
 
   // problem: why it is to be placed by hand; it is what is told where the user gives up.
-  async marked(file, problem, going) {
+  async marked(file, problem, going, whose) {
     const { picture, scale } = await preview(file);
     const seen = problem.code === "NoFaceError" ? "No face was found here. Place it by hand" : "Place the face";
-    const send = (points) => this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going });
+    const send = (points) => this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going, whose });
     const added = await placed(seen, picture, send);
     if (added === undefined && problem.code === "NoFaceError") throw problem;
     return added;
@@ -195,6 +201,8 @@ export class Gallery {
     if (this.control.state?.portrait === portrait.id) await this.show(portrait.id);
   }
 }
+
+const isPuppet = ({ name }) => /\.puppet$/i.test(name);
 
 async function pictureOf(portrait) {
   const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });

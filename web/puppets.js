@@ -31,11 +31,11 @@ export class Puppets {
     if (making && !this.making) await this.follow(making);
   }
 
-  // clip: a File or Blob; consent: what the person in it has agreed to, in words.
-  async make(clip, name, consent) {
+  // clip: a File or Blob; consent: what the person in it has agreed to, in words; whose: whose face it shows.
+  async make(clip, name, { consent, whose }) {
     const making = { name, state: "receiving", done: 0, total: clip.size, portrait: null, problem: "", warnings: [] };
     this.making = making;
-    this.upload = new Upload(`/api/puppets?${new URLSearchParams({ name, consent })}`, clip, (done) => {
+    this.upload = new Upload(`/api/puppets?${new URLSearchParams({ name, consent, whose })}`, clip, (done) => {
       making.done = done;
       this.render();
     });

@@ -9,8 +9,11 @@ const FRAGMENT = "application/trickle-ice-sdpfrag";
 const ICE = /^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)\b/;
 
 // A server that wants a token gets the one in the page's address: …/#token=TOKEN or …/?token=TOKEN
-const given = (part) => new URLSearchParams(part.slice(1)).get("token");
+const given = (part, key = "token") => new URLSearchParams(part.slice(1)).get(key);
 const token = given(location.hash) || given(location.search);
+// For portraits that only who has their pass may drive: …/#pass=PASS
+const pass = given(location.hash, "pass");
+const withPass = (url) => (pass ? `${url}${url.includes("?") ? "&" : "?"}pass=${encodeURIComponent(pass)}` : url);
 
 export const authorized = (headers = {}) => (token ? { ...headers, Authorization: `Bearer ${token}` } : headers);
 // Of a page of ours: what follows # is sent to no server, and stands in no log.
@@ -162,7 +165,7 @@ export async function publish(url, stream, onlost, query = "") {
   for (const track of [...stream.getVideoTracks(), ...stream.getAudioTracks()]) {
     link.pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
   }
-  await link.open(url + query);
+  await link.open(withPass(url + query));
   link.watch(() => link.heard(), () => true);
   return link;
 }

@@ -25,6 +25,7 @@ const YOURSELF = {
   yes: "The pictures are of me, and viewers may see them",
   go: "Open the camera",
   consent: "The person shown recorded it on the page and agreed that viewers see these pictures.",
+  whose: "mine",
 };
 const CLIP = {
   title: "A puppet from a clip",
@@ -33,13 +34,14 @@ const CLIP = {
   yes: "It is me, or the person agrees to be seen by viewers",
   go: "Make the puppet",
   consent: "Whoever brought the clip said that the person shown agrees that viewers see these pictures.",
+  whose: "consent",
 };
 const PREVIEW = "Sixteen seconds: look ahead, left, right, up, down; blink; say A, E, I, O, U; smile.";
 const $ = (id) => document.getElementById(id);
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
 export class Studio {
-  // make: called with a clip, a name, and what was agreed to.
+  // make: called with a clip, a name, and what was agreed to: consent in words, and whose face it is.
   constructor(camera, make) {
     Object.assign(this, { camera, make, clip: null, stream: null, recorder: null });
     this.turn = null; // one object for each time that the dialog is open
@@ -90,7 +92,7 @@ export class Studio {
 
   done(clip) {
     this.dialog.close();
-    this.make(clip, $("studio-name").value.trim() || "puppet", this.texts.consent);
+    this.make(clip, $("studio-name").value.trim() || "puppet", this.texts);
   }
 
   // The picture that the page's camera publishes already, or one of its own, which is let go when the dialog closes.

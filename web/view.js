@@ -15,6 +15,7 @@ function noticeText({ control, error }) {
   if (error) return error;
   if (!state) return "Lost the server. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
+  if (state.refused) return `${state.refused[0].toUpperCase()}${state.refused.slice(1)}.`;
   if (puppet.paused) return "Paused: the puppet rests.";
   if (state.publisher && state.face === "no_face") return "No face in view: the puppet rests.";
   if (state.stalled) return "The puppet is stuck: something failed on the server, which is trying to recover. Its log says more.";

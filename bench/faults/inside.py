@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
@@ -11,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from streamer.config import Config
 from streamer.errors import ConfigError
 from streamer.stream.stream import Stream
 from streamer.webrtc.broadcast import Broadcast
+from tests.lossy_link import enter_host
 
 SIDE = 256  # of the animated picture: small, as it is not the engine that is measured
 
@@ -209,7 +208,7 @@ def serve(pipe: Connection, sections: dict[str, Any], limits: dict[int, int], ho
     for which, value in limits.items():
         resource.setrlimit(which, (value, value))
     if host:
-        enter(f"/var/run/netns/{host}")
+        enter_host(host)
     engine = FaultyEngine()
     server = Server(Config.model_validate(sections), engine, read=lambda: Config.model_validate(sections))
     inside = Inside(server, engine)
@@ -221,11 +220,3 @@ def serve(pipe: Connection, sections: dict[str, Any], limits: dict[int, int], ho
 
     threading.Thread(target=answer, daemon=True).start()
     run(server.serve(pipe.send))
-
-
-def enter(path: str) -> None:
-    """Let this thread, and those that it starts, be in a network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path(path).open() as namespace:
-        if libc.setns(namespace.fileno(), 0x40000000):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

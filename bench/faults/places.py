@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from streamer.webrtc import aiortc_patches
-from tests.lossy_link import FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, lossy_link
+from tests.lossy_link import FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, being_on, lossy_link
 
 from .house import House, housed
-from .inside import enter
 from .server import LOOPBACK, process, sections
 
 ROOT = Path(__file__).parents[2]
@@ -148,15 +147,13 @@ def lossy(loss: float) -> Callable[[Path], AbstractAsyncContextManager[House]]:
                 raise NotHere(f"network namespaces are not permitted ({exc})") from exc
             config = sections(http={"host": NEAR_ADDRESS}, webrtc={"bind_addresses": [NEAR_ADDRESS]}, streams={"live": {}})
             server = stack.enter_context(process(config, host=NEAR))
-            home = stack.enter_context(Path("/proc/thread-self/ns/net").open())
             aiortc_patches.uninstall()
             aiortc_patches.install([FAR_ADDRESS])
-            enter(f"/var/run/netns/{FAR}")
             try:
-                async with housed(server) as house:
-                    yield house
+                with being_on(FAR):
+                    async with housed(server) as house:
+                        yield house
             finally:
-                enter(f"/proc/self/fd/{home.fileno()}")
                 aiortc_patches.uninstall()
                 aiortc_patches.install(LOOPBACK)
 

@@ -132,7 +132,7 @@ class Scene:
         paste = PasteBack(still, FaceBox(np.full(2, side / 2), side, 0.0), self.runtime.device, feather=False)
         features = self.runtime.features(picture, motion.keypoints())
         face = Face(motion, _openings(self.runtime.device))
-        return LivePortraitPrepared(still, features, face, motion.keypoints(), paste)
+        return LivePortraitPrepared(still, features, face, motion.keypoints(), paste, (0.2, 0.2, 0.6, 0.6))
 
     @cached_property
     def portrait(self) -> DevicePortrait:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..shapes.shapes import NOTHING, Held
 from .calibration import Calibrating
 from .framing import Framing
 from .idle import IdleLife
+from .leeway import Leeway
 from .neutral import FaceState, NeutralKeeper
 from .tuning import Tuning
 
@@ -28,7 +30,8 @@ class Follower:
         self.tuning = Tuning()
         self.keeper = NeutralKeeper(calibrated)
         self.framing = Framing()
-        self._shapes = NOTHING
+        self._asked: Callable[[float], Held] = lambda leeway: NOTHING
+        self._measure_leeway, self._leeway = Leeway(), 1.0
         self._idle: IdleLife | None = None
 
     @property
@@ -48,17 +51,19 @@ class Follower:
         None where no face is seen, or none is looked for. What lies far outside of the picture, or nowhere, is no face: filters
         would remember it for long."""
         landmarks = None if self.tuning.paused else self.tracker.track(image, time_s)
-        if landmarks is None or not (np.abs(landmarks) < FAR * max(image.shape)).all():  # not so for NaN either
-            return None
-        return self.framing(landmarks, image.shape, time_s)
+        if landmarks is not None and not (np.abs(landmarks) < FAR * max(image.shape)).all():  # not so for NaN either
+            landmarks = None
+        framed = None if landmarks is None else self.framing(landmarks, image.shape, time_s)
+        self._leeway = self._measure_leeway(framed, time_s)
+        return framed
 
     def tune(self, tuning: Tuning) -> None:
         self.tuning = tuning
         if tuning.idle and self._idle is None:
             self._idle = IdleLife()
 
-    def pose(self, held: Held) -> None:
-        self._shapes = held
+    def pose(self, held: Callable[[float], Held]) -> None:
+        self._asked = held
 
     @property
     def idle_s(self) -> float | None:
@@ -71,10 +76,15 @@ class Follower:
 
     def holding(self, time_s: float, driven: bool) -> Held:
         """What is shown beside the driver's motion: what is held, and idle life while nobody drives."""
+        held = self._asked(self._leeway if driven else 1.0)
         if self._idle is None:
-            return self._shapes
+            return held
         alive = self._idle(time_s, driven or not self._lives)
-        return replace(self._shapes, shapes=self._shapes.shapes.plus(alive)) if alive.values else self._shapes
+        return replace(held, shapes=held.shapes.plus(alive)) if alive.values else held
+
+    @property
+    def resting(self) -> Array | None:
+        return self.keeper.resting
 
     @property
     def neutral(self) -> Neutral | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
+from ..face.motion import Array
 from .blend import Leap, Presence
 from .calibration import Calibrating, Calibration
 from .tuning import Tuning
@@ -26,9 +27,11 @@ class NeutralKeeper:
     """When a neutral is taken, and what of the face there is to say; for every engine's follower.
 
     `Calibration` runs where `calibration` is one. A follower asks `found` or `lost` for each frame.
+    resting: (478, 3) landmarks of the neutral, in any unit; None while none is taken.
     """
 
-    def __init__(self, calibrated: bool = False) -> None:
+    def __init__(self, calibrated: bool = False, resting: Array | None = None) -> None:
+        self.resting = resting
         self.calibration: Calibration | None = None if calibrated else Calibration()
         self.calibrated = calibrated
         self.state = FaceState.NO_FACE
@@ -49,12 +52,12 @@ class NeutralKeeper:
 
     def reset(self) -> None:
         """Forget the neutral: it may be another's face."""
-        self.calibrated = False
+        self.calibrated, self.resting = False, None
         self.calibration = Calibration()
 
-    def done(self) -> None:
-        """The calibration has ended."""
-        self.calibration, self.calibrated = None, True
+    def done(self, resting: Array | None = None) -> None:
+        """The calibration has ended, with this face at rest."""
+        self.calibration, self.calibrated, self.resting = None, True, resting
         self.leap.happened()
 
     def found(self, time_s: float, tuning: Tuning) -> float:

@@ -22,6 +22,7 @@ from ..face.faces import Faces
 from ..follow.moment import Moment
 from ..follow.neutral import FaceState
 from ..frames import Driving, Image, planar
+from ..label import box_of
 from ..portrait import Portrait, fit
 from . import editor, template
 from .crop import DRIVING, SIDE, SOURCE, FaceBox, cut, mesh_box, shrink
@@ -82,13 +83,16 @@ class LivePortraitEngine:
             raise PortraitError(
                 f"{portrait.name}: a clip as portrait moves live with the engine mesh alone; choose that engine, or a picture"
             )
-        crop = cut(portrait.image, mesh_box(portrait.landmarks, SOURCE).to_crop())
+        to_crop = mesh_box(portrait.landmarks, SOURCE).to_crop()
+        crop = cut(portrait.image, to_crop)
         still, landmarks = fit(portrait.image, portrait.landmarks, max_side)
         self._live.grow(max(max_side, *still.shape[:2]) if self._paste_back else SIDE)
         if self._paste_back:
             paste = PasteBack(still, mesh_box(landmarks, SOURCE), CPU)
         else:
             still, paste = crop, PasteBack(crop, CROP, CPU, feather=False)
+            landmarks = portrait.landmarks[:, :2] @ to_crop[:, :2].T + to_crop[:, 2]
+        face_box = box_of(landmarks, *still.shape[1::-1])
         while True:
             runtime = self.runtime
             face, resting, features = self._between(partial(_looked_at, runtime, shrink(crop), portrait))
@@ -97,7 +101,7 @@ class LivePortraitEngine:
                 self._proven = runtime.precision
                 break
             self._step_down(runtime)
-        return LivePortraitPrepared(still, features, face, resting, self._between(lambda: paste.to(runtime.device)))
+        return LivePortraitPrepared(still, features, face, resting, self._between(lambda: paste.to(runtime.device)), face_box)
 
     def _is_finite(self, runtime: Runtime, features: PortraitFeatures, keypoints: Tensor) -> bool:
         start = steady()

@@ -109,7 +109,7 @@ class MotionFollower(Follower):
         if self.reference is None:
             log.warning("no face in the driver's first seconds; the portrait rests until one is seen")
         else:
-            self.keeper = NeutralKeeper(calibrated=True)
+            self.keeper = NeutralKeeper(True, self.keeper.resting)
             self.keeper.presence = Presence(1.0)  # the first frame is already animated
         self.tracker.close()
         self.tracker = self._open_tracker()
@@ -165,7 +165,7 @@ class MotionFollower(Follower):
         self.reference = Face(mean_motion(faces), ratios_of(landmarks, faces.scale.device))
         self._box = DrivingBox(box, time_s)
         self._kept, self._last_seen = [], None
-        self.keeper.done()
+        self.keeper.done(landmarks)
 
 
 def driving_input(image: Image, box: FaceBox) -> Image:

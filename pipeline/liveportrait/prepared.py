@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from torch import Tensor
 
 from ..frames import Image, opaque
+from ..label import Box
 from .motion import Face, FaceMotion, Ratios
 from .networks import PortraitFeatures
 from .paste import PasteBack
@@ -37,13 +38,14 @@ class DevicePortrait(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LivePortraitPrepared:
-    """See `pipeline.engine`. still: (h, w, 3) RGB, the whole picture or the crop alone."""
+    """See `pipeline.engine`. still: (h, w, 3) RGB, the whole picture or the crop alone; face_box: where in it the face is."""
 
     still: Image
     features: PortraitFeatures
     face: Face
     resting: Tensor
     paste: PasteBack
+    face_box: Box
     has_matte = False  # what is generated has the background in it, and moves it a little
 
     fps = 0.0

@@ -29,7 +29,9 @@ NOTICED = (0.015, 0.05)
 LEAST = 0.005  # of an opening in eye widths: between lids that are nearer nothing shows
 BRIGHTER, DIMMER = 1.08, 0.86  # a ball's middle and its sides, against what is seen of it
 PALE = 60  # percent of what is bright beside the iris that is its white, the palest
-LIGHTER = 1.15  # than what is seen of an animal's eyeball is what was hidden: its iris can be told from it
+# An animal's iris fills nearly all that is seen of its eye, and the landmarker takes it to be as small as a person's. What shows
+# behind it in a glance is its white in the lids' shadow: by so many grey levels lighter than the iris.
+ALL_IRIS, WHALE_EYE = 1.4, 40.0
 RIM, ALIEN = 4, 1.3  # sixths of an iris's radius from where what is so much brighter than the rest is none of it
 SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches down the eyeball, and how dark it is at the lid
 
@@ -116,13 +118,13 @@ def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain, animal: boo
     visible = polygon_mask(outline, box, 0) > 0.5
     visible = cv2.erode(visible.astype(np.uint8), np.ones((3, 3))) > 0
     centre = rest[iris[0], :2] - box.origin
-    radius = float(np.linalg.norm(rest[list(iris[1:]), :2] - rest[iris[0], :2], axis=1).mean())
+    radius = float(np.linalg.norm(rest[list(iris[1:]), :2] - rest[iris[0], :2], axis=1).mean()) * (ALL_IRIS if animal else 1.0)
     ys, xs = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]]
     distance = np.hypot(xs + 0.5 - centre[0], ys + 0.5 - centre[1])
     return Eye(
         upper, lower, box.origin,
         _white(patch, visible, distance > radius * 1.2, grain, animal) * _round(outline, box, width)[..., None],
-        _iris(patch, visible, distance, radius), rest[list(iris[:1])].mean(axis=0), width, along / max(width, 1e-6),
+        _iris(patch, visible, distance, radius, animal), rest[list(iris[:1])].mean(axis=0), width, along / max(width, 1e-6),
         make_lid(crop, geometry, k),
     )  # fmt: skip
 
@@ -130,12 +132,11 @@ def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain, animal: boo
 def _white(patch: Image, visible: np.ndarray, beside_iris: np.ndarray, grain: Grain, animal: bool) -> Array:
     """The eyeball with iris and lids filled in from what is seen of its white, with the picture's grain."""
     known = visible & beside_iris
+    if animal and (visible & ~beside_iris).any():
+        hue = np.median(patch[visible & ~beside_iris], axis=0)
+        return grain.on(np.full((*patch.shape[:2], 3), hue * (1 + WHALE_EYE / max(float(hue @ LUMA), 1.0)), np.float32))
     if known.sum() < 4:  # an eye that is all iris: a white a little darker than the usual
         return np.full((*patch.shape[:2], 3), patch[visible].mean(axis=0) if visible.any() else 90, np.float32)
-    if animal:  # all iris, too: in its hue, and what is bright there is the lids' rim
-        hue = patch[visible].mean(axis=0)
-        light = LIGHTER * float(np.median(patch[known] @ LUMA)) / max(float(hue @ LUMA), 1.0)
-        return grain.on(np.full((*patch.shape[:2], 3), light * hue, np.float32))
     if known.sum() < 12:  # a tiny eye
         return grain.on(np.full((*patch.shape[:2], 3), np.median(patch[known], axis=0), np.float32))
     luma = patch @ LUMA
@@ -154,16 +155,17 @@ def _round(outline: Array, box: Box, width: float) -> Array:
     return np.asarray(BRIGHTER - (BRIGHTER - DIMMER) * np.minimum(away, 1.2) ** 2, np.float32)
 
 
-def _iris(patch: Image, visible: np.ndarray, distance: Array, radius: float) -> Array:
+def _iris(patch: Image, visible: np.ndarray, distance: Array, radius: float, animal: bool = False) -> Array:
     """The iris, what the lids hide filled in from the visible colours at the same radius; so is what of white, or of a tear on
-    the lower lid, reaches into its rim."""
+    the lower lid, reaches into its rim. An animal's is even there."""
     ring = np.minimum(distance / max(radius, 1.0) * 6, 9).astype(int)
     colour, luma = patch.astype(np.float32), patch @ LUMA
     seen = np.zeros(3, np.float32)
     for k in range(10):
         here = (ring == k) & visible
-        seen = np.median(patch[here], axis=0).astype(np.float32) if here.any() else seen
-        alien = ~visible if k < RIM else ~visible | (luma > ALIEN * float(seen @ LUMA) + 8)
+        even = animal and k >= RIM
+        seen = np.median(patch[here], axis=0).astype(np.float32) if here.any() and not even else seen
+        alien = ~visible if k < RIM else ~visible | even | (luma > ALIEN * float(seen @ LUMA) + 8)
         colour[(ring == k) & alien] = seen
     coverage = np.clip((radius * 1.08 - distance) / max(0.16 * radius, 1.0) + 0.5, 0.0, 1.0)
     return np.dstack([colour, coverage]).astype(np.float32)

@@ -95,7 +95,7 @@ class MeshPuppeteer(Follower):
         self.tracker.close()
         self.tracker = self._open_tracker()  # one that has not seen the frames that now come again
         self.framing = Framing()
-        self.keeper = NeutralKeeper(self._neutral is not None)
+        self.keeper = NeutralKeeper(self._neutral is not None, None if self._neutral is None else self._neutral.landmarks)
         if self._neutral is not None:
             self.keeper.presence = Presence(1.0)  # the first frame is already animated
 
@@ -132,7 +132,7 @@ class MeshPuppeteer(Follower):
     def _measure(self, neutral: Neutral) -> None:
         """Against this one from now on."""
         self._neutral, self._smooth, self._recentre = neutral, MotionSmoother(), Recentring()
-        self.keeper.done()
+        self.keeper.done(neutral.landmarks)
 
     def _blended(self, target: Motion, time_s: float) -> Motion:
         now, share = self.keeper.leap(time_s)

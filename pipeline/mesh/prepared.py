@@ -11,6 +11,7 @@ import numpy as np
 
 from ..face.motion import Motion, euler
 from ..frames import Image, planar, stacked
+from ..label import Box, box_of
 from ..portrait import Picture, Portrait, fit
 from .backdrop import Backdrop, without
 from .crop import Crop
@@ -81,6 +82,12 @@ class MeshPrepared:
             return self
         still, crop, own = self.loop.at(time_s)
         return replace(self, still=still, crop=crop, backdrop=Backdrop(crop.quick(still), None), own=own)
+
+    @property
+    def face_box(self) -> Box:
+        if self.loop is not None:
+            return box_of(self.loop.clip.landmarks.reshape(-1, 3), *self.still.shape[1::-1])
+        return box_of(self.geometry.landmarks + np.array([self.crop.x, self.crop.y, 0], np.float32), *self.still.shape[1::-1])
 
     @property
     def has_matte(self) -> bool:

@@ -5,7 +5,7 @@ What drives: a clip, a picture or a motion template. What is driven: a portrait,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -74,6 +74,7 @@ def check_paths(source: Path | None, driver: Path, out: Path, replace: bool = Tr
 def animate(
     engine: Engine, source: Portrait | Path, driver: Path, output: Output,
     progress: Progress = lambda done, total: None, tuning: Tuning = Tuning(), mirror: bool = False, calibrate_s: float = 0.0,
+    passes: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """Write `output`, a file of one of `formats.SUFFIXES` with the driver's times, or one picture if both source and driver are
     one.
@@ -81,16 +82,19 @@ def animate(
     source: a portrait, or a clip: its frames are driven at the driver's times until the shorter of both ends, or, by an engine
     that does not do that, go on as those of a portrait that moves for as long as the driver lasts.
     mirror: swap left and right of the driver. calibrate_s: from when on the driver's neutral face is looked for; it is known
-    before the first frame, which is already animated. A try that fails leaves no file, and what was at `output.path` stays.
+    before the first frame, which is already animated. passes: for a portrait that only who has its pass may drive. A try that
+    fails leaves no file, and what was at `output.path` stays.
     PuppetError.
     """
     check_paths(source if isinstance(source, Path) else None, driver, output.path)
     check_size(output.path, output.size)
+    check_pass(source, passes)
     if output.transparent:
         check_transparent(output, source, isinstance(source, Portrait) and is_picture(driver))
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
+        check_face(source, driver, puppeteer, drive.clip is not None)
         given = source
         if isinstance(source, Path) and not frame_by_frame(engine, puppeteer, source):
             source = moving(source, str(source), engine.faces)
@@ -112,6 +116,22 @@ def animate(
         frames = _animated(shown, puppeteer, output, total, progress)
         result = write_clip(frames, output, rate, sound_of(given, driver, output.sound), puppeteer)
         return replace(result, notes=(*result.notes, *(clip.cut for clip in clips if clip.cut)))
+
+
+def check_pass(source: Portrait | Path, passes: Sequence[str]) -> None:
+    """Raise PuppetError unless who shows these may drive a portrait."""
+    if isinstance(source, Portrait) and (why := source.terms.refusal(passes)):
+        raise PuppetError(f"{source.name}: {why}; give it with '--pass'")
+
+
+def check_face(source: Portrait | Path, driver: Path, puppeteer: Puppeteer, is_clip: bool) -> None:
+    """Raise PuppetError unless the driver's face, which has been calibrated, may drive a portrait."""
+    if not isinstance(source, Portrait) or source.face_lock is None:
+        return
+    if not is_clip:
+        raise PuppetError(f"{source.name}: moves for one face alone, and only a clip shows whose it is; give one as driver")
+    if why := source.face_lock.refusal(puppeteer.resting, puppeteer.tracker_name):
+        raise PuppetError(f"{source.name}: {driver}: {why}")
 
 
 def prepared_for(engine: Engine, portrait: Portrait, output: Output) -> Any:
@@ -144,6 +164,12 @@ def alone(prepared: Any, seen: Any, image: Image) -> Image:
     return np.dstack([stacked[:height], stacked[height:, :, :1]])
 
 
+def labelled(image: Image, prepared: Any, output: Output, time_s: float = 0.0) -> Image:
+    """The picture, (h, w, 3 or 4), of a time, with the label that `output` wants."""
+    label = output.label
+    return image if label is None or not label.shows(time_s) else label.drawn(image, prepared.face_box)
+
+
 def straight(image: Image) -> Image:
     """(h, w, 4) with colours as they are, as files have them, of colours times coverage; another picture is itself."""
     if image.shape[2] < 4:
@@ -173,9 +199,9 @@ def _animated(
     for done, (step, source) in enumerate(shown, 1):
         if last is None or last[0] is not step.seen or last[1] is not source:  # the same again, at a higher rate
             image = puppeteer.render(source, step.seen)
-            image = alone(source, step.seen, image) if output.transparent else image
-            image = output.marker.marked_rgb(image) if output.side_by_side else image
-            last = step.seen, source, image
+            last = step.seen, source, alone(source, step.seen, image) if output.transparent else image
+        image = labelled(last[2], source, output, step.time_s or 0.0)
+        image = output.marker.marked_rgb(image) if output.side_by_side else image
         beside = [step.image, source.at(step.time_s or 0.0).still] if output.side_by_side else []
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)
@@ -218,4 +244,5 @@ def _write_picture(prepared: Any, step: Step, output: Output, puppeteer: Puppete
     [(_, image, _)] = _animated(iter([(step, prepared)]), puppeteer, output, 1, lambda done, total: None)
     with finished(output.path) as part:
         Pillow.fromarray(image).save(part)
+        output.sign(part, output.path)
     return Result(1, 1, puppeteer.tracker_name)

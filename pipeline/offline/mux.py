@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -14,6 +14,7 @@ from ..clips import open_clip
 from ..engine import Puppeteer
 from ..errors import ClipError, OutputError
 from ..frames import Image
+from ..label import Label
 from ..mark.marker import UNMARKED, Marker
 from ..outfile import finished, finished_files
 from ..portrait import Portrait, is_picture
@@ -34,8 +35,8 @@ class Sound(StrEnum):
 class Output:
     """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result. fps: even
     pictures a second, in place of the driver's times. size: width and height, between bars where the shape is another one; or
-    the longer side and 0. transparent: the person alone, without the background.
-    marker: marks what is animated."""
+    the longer side and 0. transparent: the person alone, without the background. label: what is drawn on the result, None for
+    nothing. marker: marks it. sign: signs a finished file, which is to have the second name."""
 
     path: Path
     max_frames: int | None = None
@@ -44,7 +45,9 @@ class Output:
     fps: Fraction | None = None
     size: tuple[int, int] | None = None
     transparent: bool = False
+    label: Label | None = None
     marker: Marker = UNMARKED
+    sign: Callable[[Path, Path], None] = lambda part, path: None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def write_clip(
             with finished(path) as part:
                 written, note = write_file(pictures(), part, rate, sound)
                 count = _some(written, path)
+                output.sign(part, path)
     except av.error.FFmpegError as exc:
         raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
     return Result(count, tracked, puppeteer.tracker_name, (note,) if note else ())

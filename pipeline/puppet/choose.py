@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from ..face.motion import Array, Neutral
 from ..frames import Image
@@ -78,6 +77,8 @@ def chosen(faces: Sequence[Array], neutral: int, budget: int = BUDGET) -> list[i
 
 def _squares(points: Array) -> Array:
     """(n, n) squared distances between n points."""
+    from scipy.spatial.distance import cdist
+
     return np.asarray(np.square(cdist(points, points)), np.float32)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from ..clips import Progress, open_clip, timed
 from ..errors import ClipError, PortraitError
@@ -156,6 +155,8 @@ def _small(image: Image, most: float, name: str) -> Image:
 
 def _steady(found: list[Array | None]) -> Array:
     """(N, 478, 3) without gaps and without a tracker's tremble."""
+    from scipy.ndimage import gaussian_filter1d  # only here: loading it takes as long as the start of most commands
+
     seen = [k for k, landmarks in enumerate(found) if landmarks is not None]
     known = np.stack([landmarks for landmarks in found if landmarks is not None]).reshape(len(seen), -1)
     everywhere = np.arange(len(found))

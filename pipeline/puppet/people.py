@@ -11,9 +11,6 @@ from functools import cache
 
 import cv2
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.interpolate import RBFInterpolator
-from scipy.spatial.distance import pdist
 
 from ..face import topology as topo
 from ..face.canonical import face
@@ -30,6 +27,9 @@ def other_people(pictures: Sequence[Picture]) -> list[int]:
     """Which pictures seem to show somebody else than the first one does."""
     if len(pictures) < 2:
         return []
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist
+
     between = pdist(np.stack([_edges(p.image, p.landmarks) - _usual() for p in pictures]), "cosine")
     groups = fcluster(linkage(np.maximum(between, 0.0), "average"), OTHER, "distance")
     return [int(k) for k in np.flatnonzero(groups != groups[0])]
@@ -74,6 +74,8 @@ def _inside(shape: Array) -> Array:
 
 def _shaped(image: Image, landmarks: Array, shape: Array) -> Image:
     """(SIDE, SIDE, 3) the face in one shape, and as soft as that size makes it."""
+    from scipy.interpolate import RBFInterpolator
+
     line = np.arange(2, SIDE, 4, dtype=float)
     nodes = list(NODES)
     field = RBFInterpolator(shape[nodes], landmarks[nodes, :2].astype(float), kernel="linear", smoothing=0.5, degree=1)

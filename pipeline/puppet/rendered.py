@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def of_photograph(
     for path in paths:
         path.unlink()
     folder.rmdir()
-    return out
+    return replace(out, terms=portrait.terms)
 
 
 def _mark(portrait: Portrait, engine: Engine) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .shapes import Held, Shapes
 
 MOST_STEP_S = 0.1  # of time in one step: after a stall it goes on slowly, not at once
-SETTLED = 4.74  # time constants after which 95 % of the way is done
-NEAR = 1e-3  # so much, of a shape or a degree, is not seen
+RAMP = 0.2  # of a way, that its speed takes to rise, and to fall again
+FASTEST = 1 / (1 - RAMP)  # speed in between, in ways a way's time
 
 
 @dataclass(frozen=True)
@@ -23,49 +22,57 @@ class Hold:
     ease_s: float
 
 
+def eased(way: float) -> float:
+    """Of 0..1, at an even speed but for the ramps at both ends: no ease of the same time is much slower in its middle."""
+    way = min(max(way, 0.0), 1.0)
+    if way > 0.5:
+        return 1 - eased(1 - way)
+    return FASTEST * (way**2 / (2 * RAMP) if way < RAMP else way - RAMP / 2)
+
+
 @dataclass
 class _Way:
-    """One number on its way: a cascade of two equal low-pass filters, each step exact. It never leaves the range of what it
-    is sent to, its speed is continuous, and no sequence of targets moves it faster than one alone would over the whole range:
-    range / (e · time constant). (Of inputs within ±range/2, the step response's derivative, whose integral of absolute values
-    is 2/e, makes no more.)"""
+    """One number on its way. Each change of its target goes its own way, and they add up: so it never leaves the range of what
+    it is sent to, its speed is continuous, and no sequence of targets moves it faster than FASTEST times that range in the
+    time of a way. (It is the targets' past, averaged by weights that rise and fall once.)"""
 
-    ahead: float = 0.0
+    target: float = 0.0
     value: float = 0.0
+    changes: list[tuple[float, float]] = field(default_factory=list)  # since when, and by how much
 
-    def go(self, target: float, constants: float) -> None:
-        """constants: the time that has passed, in time constants."""
-        left = math.exp(-constants)
-        ahead, value = self.ahead - target, self.value - target
-        self.ahead, self.value = target + ahead * left, target + (value + ahead * constants) * left
+    def go(self, target: float, now: float) -> None:
+        """now: the time, in times of a way."""
+        if target != self.target:
+            self.changes.append((now, target - self.target))
+            self.target = target
+        self.changes = [(since, change) for since, change in self.changes if now - since < 1]
+        self.value = target - sum(change * (1 - eased(now - since)) for since, change in self.changes)
 
 
 @dataclass
 class _Region:
-    """instead: the share, on its way. top: what was on top here when it was last looked."""
+    """instead: the share, on its way. now: the time, in times of a way. top: what was on top here when it was last looked."""
 
     values: dict[str, _Way] = field(default_factory=dict)
     instead: _Way = field(default_factory=_Way)
-    constant_s: float = 1.0
+    now: float = 0.0
+    ease_s: float = 1.0
     top: Hold | None = None
 
     def go(self, region: str, top: Hold | None, passed_s: float) -> bool:
         """Towards what is on top here now; whether anything is still on its way."""
         if top is not None and top is not self.top:
-            self.constant_s = top.ease_s / SETTLED
+            self.ease_s = top.ease_s
         self.top = top
+        self.now += passed_s / self.ease_s
         targets = {} if top is None else top.shapes[region]
-        ways = {name: self.values.setdefault(name, _Way()) for name in {*self.values, *targets}}
-        moves = [(way, targets.get(name, 0.0)) for name, way in ways.items()]
-        moves.append((self.instead, float(top is not None and top.instead)))
-        for way, target in moves:
-            way.go(target, passed_s / self.constant_s)
-        if any(max(abs(way.value - target), abs(way.ahead - target)) > NEAR for way, target in moves):
-            return True
-        for way, target in moves:
-            way.ahead = way.value = target
-        self.values = {name: way for name, way in ways.items() if name in targets}
-        return False
+        for name in targets:
+            self.values.setdefault(name, _Way())
+        for name, way in self.values.items():
+            way.go(targets.get(name, 0.0), self.now)
+        self.instead.go(float(top is not None and top.instead), self.now)
+        self.values = {name: way for name, way in self.values.items() if way.changes or name in targets}
+        return any(way.changes for way in (*self.values.values(), self.instead))
 
 
 class Easing:
@@ -78,10 +85,10 @@ class Easing:
         self._regions: dict[str, _Region] = {}
         self._time_s = float("-inf")
 
-    def at(self, time_s: float) -> Held | None:
-        """What holds then; None where nothing does. Times increase."""
+    def at(self, time_s: float, leeway: float = 1.0) -> Held | None:
+        """What holds then; None where nothing does. Times increase. leeway: how much of its speed it may have, 0..1."""
         holds = self.holds
-        passed_s = min(max(time_s - self._time_s, 0.0), MOST_STEP_S) if self.moving else 0.0
+        passed_s = leeway * min(max(time_s - self._time_s, 0.0), MOST_STEP_S) if self.moving else 0.0
         self._time_s = time_s
         tops = {region: hold for hold in holds for region in hold.shapes}
         regions = {name: self._regions.get(name) or _Region() for name in {*self._regions, *tops}}

@@ -16,15 +16,16 @@ from pipeline.errors import LandmarksNeeded, NoFaceError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.follow.tuning import Tuning
 from pipeline.liveportrait.options import MotionOptions, Settings
-from pipeline.offline.animate import check_paths, is_clip
+from pipeline.offline.animate import check_pass, check_paths, is_clip
 from pipeline.offline.batch import Job, are_several, beside
 from pipeline.offline.formats import parse_size
 from pipeline.offline.mux import Result, Sound
 from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
 
-from ..config import Config, load_config
+from ..config import Config, Kind, load_config
 from ..deployment import Deployment
+from ..signing.signed import sign_files
 from .animate_options import (
     Audio,
     Background,
@@ -45,6 +46,7 @@ from .animate_options import (
     MouthGain,
     Multiplier,
     Out,
+    PassOption,
     PasteBack,
     PortraitArgument,
     PoseGain,
@@ -109,6 +111,7 @@ def animate(
     marks: Marks = None,
     face: Face = None,
     background: Background = None,
+    given_pass: PassOption = None,
     smoothing: Smoothing = Tuning.smoothing,
     scale_lock: ScaleLock = Tuning.scale_lock,
     paste_back: PasteBack = True,
@@ -166,12 +169,16 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        marker = Deployment(config.mark).marker("")
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, marker)
+        label, marker = config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label, marker)
+        output = replace(output, sign=sign_files(config.signing, opened.name, source))
+
+        passes = [] if given_pass is None else [given_pass]
+        check_pass(source, passes)
 
         def run(job: Job, progress: Progress) -> Result:
             made = replace(output, path=job.out)
-            return animate_file(opened, source, job.driver, made, progress, tuning, mirror, calibrate_at)
+            return animate_file(opened, source, job.driver, made, progress, tuning, mirror, calibrate_at, passes)
 
         tell = partial(_tell, engine=opened, folder=folder)
         if are_several(drivers):

@@ -94,6 +94,10 @@ CalibrateAt = Annotated[
 ]
 RecalibrateAfterS = Annotated[float, _seconds("recalibrate_after_s")]
 RecentreS = Annotated[float, _seconds("recentre_s")]
+PassOption = Annotated[
+    str | None,
+    typer.Option("--pass", help="Pass or grant, for a portrait that only who has its pass may drive.", show_default=False),
+]
 Background = Annotated[str | None, typer.Option(help="What shows where the portrait is transparent. " + DEFAULT_BACKGROUND)]
 Smoothing = Annotated[float, typer.Option(min=0, max=1, help=Puppet.model_fields["smoothing"].description)]
 ScaleLock = Annotated[bool, typer.Option("--scale-lock", help="Keep the head's size when the driver moves closer or away.")]

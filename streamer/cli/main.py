@@ -14,11 +14,14 @@ from pipeline.errors import PuppetError
 from .animate import animate
 from .console import console, one_line_errors
 from .doctor import doctor
+from .drives import drives
+from .fleet import fleet_app
 from .identify import identify_command
 from .models import models_app, verify
 from .pose import pose
 from .puppet import puppet_app
 from .serve import devices, serve
+from .simulate import simulate
 from .template import template_app
 from .token import token
 
@@ -96,10 +99,12 @@ def bench(context: typer.Context) -> None:
     raise typer.Exit(measure(context.args, prog_name="puppetcast bench", standalone_mode=False) or 0)
 
 
-for command in (serve, devices, token, doctor, animate, pose, verify):
+for command in (serve, devices, token, drives, doctor, animate, pose, verify):
     app.command()(command)
 app.command("identify")(identify_command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
 app.add_typer(models_app, name="models")
 app.add_typer(template_app, name="template")
 app.add_typer(puppet_app, name="puppet")
+fleet_app.command()(simulate)
+app.add_typer(fleet_app, name="fleet")

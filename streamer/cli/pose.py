@@ -20,10 +20,11 @@ from pipeline.shapes.parse import parse
 from pipeline.shapes.preset import Preset, regions_of
 from pipeline.shapes.shapes import Shapes
 
-from ..config import load_config
+from ..config import Kind, load_config
 from ..deployment import Deployment
+from ..signing.signed import sign_files
 from .animate import ground_of, size_of, source_of
-from .animate_options import Background, Force, Size
+from .animate_options import Background, Force, PassOption, Size
 from .console import (
     ENGINE_HELP,
     LP,
@@ -103,12 +104,14 @@ def pose(
     background: Background = None,
     marks: Marks = None,
     face: Face = None,
+    given_pass: PassOption = None,
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
     checkpoints: Checkpoints = None,
     device: Device = None,
     precision: PrecisionOption = None,
 ) -> None:
-    """Pose a portrait: turn its head, move its face, and write a picture. All at 0 gives the portrait itself, to the pixel.
+    """Pose a portrait: turn its head, move its face, and write a picture. All at 0 gives the portrait itself, to the pixel, but
+    for the label (label.outputs in the configuration).
 
     Left and right are the person's own. Up to 0.6 everything looks as people do every day; 1 is as far as a face goes.
 
@@ -148,8 +151,11 @@ def pose(
         _check(opened, settings, shapes)
         from pipeline.offline.still import write_posed
 
+        passes = [] if given_pass is None else [given_pass]
+        label, sign = config.label.checked(Kind.FILES), sign_files(config.signing, opened.name, source)
         marker = Deployment(config.mark).marker("")
-        write_posed(opened, source, shapes, Output(written, size=size_of(size), transparent=transparent, marker=marker))
+        output = Output(written, size=size_of(size), transparent=transparent, label=label, marker=marker, sign=sign)
+        write_posed(opened, source, shapes, output, passes)
         if out == STANDARD:
             write_standard_output(written)
     console.print(f"{out or OUT}: engine {opened.name}")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline import outfile
+from pipeline import outfile, passes
 from pipeline.engine import ENGINES, open_engine
 from pipeline.errors import PuppetError
 from pipeline.face.faces import Faces, faces_for
 from pipeline.liveportrait.options import Settings
-from pipeline.portrait import Portrait, is_picture, load_portrait, save_puppet
-from pipeline.puppetfile import MAX_PICTURES, MAX_TEXT, SUFFIX, About
+from pipeline.portrait import Portrait, is_picture, load_portrait, read_bytes, read_puppet, save_puppet
+from pipeline.puppetfile import MAX_PICTURES, MAX_TEXT, SUFFIX, About, rewrite
+from pipeline.terms import OnlyFace, Whose
 
 from .console import Checkpoints, Device, bar, console, log_to_console, one_line_errors, tidy_end, warn
 
@@ -43,6 +47,7 @@ def puppet_make(
     pictures: Annotated[int, typer.Option(min=2, max=MAX_PICTURES, help="Keep at most so many pictures.")] = 64,
     consent: Annotated[str, typer.Option(help="What the person shown has agreed to; kept in the file, for people.")] = "",
     label: Annotated[str, typer.Option(help="What viewers are to be told; kept in the file, for people.")] = "",
+    whose: Annotated[Whose | None, typer.Option(help="Whose face it shows; kept in the file.", show_default=False)] = None,
     checkpoints: Checkpoints = None,
     device: Device = None,
 ) -> None:
@@ -77,8 +82,55 @@ def puppet_make(
             _check_renderer(sources, renderer)
         faces = faces_for("a puppet")
         portrait, made_from = _made(sources, faces, renderer, pictures, Settings(checkpoints, device), out)
-        save_puppet(portrait, out, About(out.stem, made_from, consent, label))
+        terms = replace(portrait.terms, whose=whose or portrait.terms.whose)
+        save_puppet(replace(portrait, terms=terms), out, About(out.stem, made_from, consent, label))
     console.print(f"{out}: {1 + len(portrait.more)} pictures, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@puppet_app.command("allow")
+def puppet_allow(
+    puppet: Annotated[Path, typer.Argument(help="The .puppet file, which is changed.")],
+    needs_pass: Annotated[
+        bool | None,
+        typer.Option("--pass/--no-pass", help="Let only who has its pass drive it, which is made and shown; or ask for none."),
+    ] = None,
+    face: Annotated[
+        OnlyFace | None, typer.Option(help="Let it move for the face alone that it shows, or for any.", show_default=False)
+    ] = None,
+    whose: Annotated[Whose | None, typer.Option(help="Whose face it shows.", show_default=False)] = None,
+) -> None:
+    """Say whose face a puppet shows, and who may drive it; this program keeps to that, live and offline.
+
+        puppetcast puppet allow me.puppet --whose mine --pass --face shown
+
+    Who has the file can take that out of it again: it is a wish that is kept, not a lock on the pictures.
+    """
+    with one_line_errors():
+        if (needs_pass, face, whose) == (None, None, None):
+            raise PuppetError("nothing is said; give one of --pass, --no-pass, --face, --whose")
+        if face is OnlyFace.ENROLLED:
+            raise PuppetError("--face: a face that was enrolled stays in the server; a file takes any or shown")
+        portrait = read_puppet(str(puppet), read_bytes(puppet))
+        assert portrait.about is not None
+        terms, made = portrait.terms, passes.made() if needs_pass else ""
+        if needs_pass is not None:
+            terms = replace(terms, lock=passes.lock_of(made) if made else "")
+        terms = replace(terms, face=face or terms.face, whose=whose or terms.whose)
+        rewrite(puppet, replace(portrait.about, terms=terms))
+    if made:
+        typer.echo(made)
+        console.print("Keep this pass: it is kept nowhere else. Show it as '…/whip?pass=PASS', or on the page as '#pass=PASS'.")
+
+
+@puppet_app.command("grant")
+def puppet_grant(
+    given: Annotated[str, typer.Argument(metavar="PASS", help="The pass of a portrait; - reads it from standard input.")],
+    minutes: Annotated[float, typer.Option(min=1, max=525_600, help="How long the grant holds.")] = 60,
+) -> None:
+    """Make a grant: who has it may drive, for a while, what the pass is for. It ends only by its time."""
+    with one_line_errors():
+        text = sys.stdin.readline().strip() if given == "-" else given
+        typer.echo(passes.grant(text, time.time() + minutes * 60))
 
 
 def _made(

@@ -13,22 +13,25 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..errors import ConfigError
 from .animation import Budget, Device, Engine, LivePortrait
+from .fleet import Fleet
+from .label import Kind, Label
 from .mark import Mark
 from .section import Section, in_words, written
-from .server import Auth, Downloads, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
+from .server import Auth, Downloads, Drives, Http, IceServer, Mqtt, Persistence, Portraits, WebRtc
+from .signing import Signing
 from .streams import ORIGINAL, PICTURE, STEP, Puppet, Recording, Sink, Stream
 from .yamlfile import Key, Lines, line_of, read_yaml
 
 __all__ = [
-    "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Engine", "Http", "IceServer",
-    "LivePortrait", "Mark", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Sink", "Stream", "WebRtc", "changed",
-    "load_config", "with_stream",
+    "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Drives", "Engine", "Fleet", "Http",
+    "IceServer", "Kind", "Label", "LivePortrait", "Mark", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Signing",
+    "Sink", "Stream", "WebRtc", "changed", "load_config", "with_stream",
 ]  # fmt: skip
 
 Name = Annotated[
     str, written("[a-z0-9][a-z0-9_-]{0,39}", "a name has up to 40 small letters, digits, '-' and '_', such as live or camera-2")
 ]
-SECRET = re.compile(r"token|password|secret|credential|url$|target$|path$")  # values of such keys are never shown
+SECRET = re.compile(r"token|password|secret|credential|url$|target$|path$|pass$")  # values of such keys are never shown
 _S = TypeVar("_S", bound=Section)
 
 
@@ -48,10 +51,14 @@ class Config(BaseSettings):
     webrtc: WebRtc = WebRtc()
     recording: Recording = Recording()
     mark: Mark = Mark()
+    label: Label = Label()
+    signing: Signing = Signing()
     mqtt: Mqtt = Mqtt()
     persistence: Persistence = Persistence()
     portraits: Portraits = Portraits()
+    drives: Drives = Drives()
     downloads: Downloads = Downloads()
+    fleet: Fleet = Fleet()
     streams: dict[Name, Stream] = Field(default_factory=lambda: {"live": Stream()})
 
     @model_validator(mode="after")

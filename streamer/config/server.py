@@ -298,6 +298,11 @@ class Portraits(Section):
         le=1_000_000,
         description="Largest size of all uploads together, in MB. Once it is reached, the same applies.",
     )
+    ask_whose: Literal["page", "always", "never"] = Field(
+        "page",
+        description="Whether whoever uploads a portrait has to say whose face it shows: on the page (page), by every way "
+        "(always) or by none (never).",
+    )
     max_megapixels: float = Field(
         16, ge=0.1, le=40,
         description="Largest picture that may be uploaded, in millions of pixels; each needs up to ten bytes of memory for "
@@ -317,6 +322,22 @@ class Portraits(Section):
     def ground(self) -> Colour:
         """The background's red, green and blue."""
         return parse_colour(self.background)
+
+
+class Drives(Section):
+    """The log of who drove what, and when; it stays on this machine."""
+
+    keep: bool = Field(
+        True,
+        description="Whether it is kept who drove which portrait when: of a camera the network that it is published from, of a "
+        "source its name. No picture, and nothing of a face.",
+    )
+    file: Path | None = Field(
+        None,
+        description="File that keeps it, a line of JSON for each change. If not set, 'drives.jsonl' in the user's data folder.",
+    )
+    max_kb: int = Field(1000, ge=16, le=100_000, description="Largest size of that file, in KB; the oldest lines go first.")
+    max_days: float = Field(90, gt=0, le=3650, description="Age, in days, after which lines go.")
 
 
 class Downloads(Section):

@@ -199,6 +199,9 @@ class Stream(Section):
     )
     fps: int = Field(30, ge=1, le=120, description="Frame rate of a webcam or of the test pattern, in frames per second.")
     size: tuple[int, int] = Field((640, 480), description="Width and height asked of a webcam, in pixels.")
+    driver_pass: str = Field(
+        "", description="Pass or grant that the source shows, for a portrait that only who has its pass may drive."
+    )
     puppet: Puppet = Puppet()
     sinks: list[Sink] = Field(default_factory=list, description="Outputs, in addition to viewers, that start with the server.")
 

@@ -14,13 +14,15 @@ from pydantic import ValidationError
 from pipeline.engine import AUTO, ENGINES, Engine
 from pipeline.errors import PuppetError
 from pipeline.face.faces import Faces
+from pipeline.face.likeness import ROUGH, proportions
+from pipeline.face.motion import Array
 from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait
 from pipeline.shapes.parse import parse
 from pipeline.shapes.preset import Preset
 from pipeline.stage import AnimationStage
 
 from .. import systemd
-from ..config import PICTURE, Config, Puppet
+from ..config import PICTURE, Config, Kind, Puppet
 from ..config import Stream as StreamConfig
 from ..deployment import Deployment
 from ..errors import BadCommand, StreamerError, UnknownStream
@@ -36,12 +38,14 @@ from ..stream.stream import Shown, Stream
 from ..stream.supervisor import Supervisor
 from .backgrounds import Backgrounds
 from .commands import Actions, explain, read_change, read_envelope, refusal
+from .drives import DriveLog
 from .events import Events
-from .gallery import Gallery
+from .gallery import Gallery, PortraitInfo
 from .persistence import Memory
 from .presets import Presets
 from .spec import Spec, spec_of
 from .state import DeviceState, StreamState, device_of, is_demo, state_of
+from .terms import DriversChange
 from .workshop import Workshop
 
 log = logging.getLogger(__name__)
@@ -60,6 +64,7 @@ class Control:
         self.config = config
         self.deployment = deployment
         self._engines = engines
+        self._labels = {kind: config.label.of(kind) for kind in Kind}
         self.started = False
         self._first: dict[str, str] = {}  # ids of the portraits that the config names
         self._memory = Memory(config.persistence.file)
@@ -70,6 +75,7 @@ class Control:
         frame_s = OF_A_FRAME * budget.max_busy * budget.window_s / budget.max_frames
         self.gallery = Gallery(config.engine, faces, self._portraits_in_use, frame_s, config.portraits, self._leave)
         self.workshop = Workshop(self.gallery)
+        self.drives = DriveLog(config.drives)
         self.backgrounds = Backgrounds(config.portraits)
         self.presets = Presets(config.portraits)
         self.events = Events(self.states)
@@ -149,10 +155,12 @@ class Control:
             self._let_go(name)
             raise
         budget, puppet = self.config.budget, config.puppet
-        marker, run = self.deployment.marker(name), self._engines.run
-        stream = Stream(name, stage, puppeteer, shown, budget, puppet, self.admission, run, marker)
+        run, marker, told, label_of = self._engines.run, self.deployment.marker(name), self.drives.note, self._labels.get
+        stream = Stream(
+            name, stage, puppeteer, shown, budget, puppet, self.admission, run, marker, told=told, label_of=label_of
+        )  # fmt: skip
         if source is not None:
-            stream.named = Driver(source, stream.intake, config.stale_after_s)
+            stream.named = Driver(source, stream.intake, config.stale_after_s, passes=(config.driver_pass,))
             stream.claim(stream.named, named=True)
         return stream
 
@@ -269,6 +277,26 @@ class Control:
             self._keep(stream)
         self.events.happened()
         return self.state(name)
+
+    async def restrict(self, key: str, change: DriversChange) -> tuple[PortraitInfo, str]:
+        """Say who may drive an upload, at once where it is on show; its info, and the pass that was made. UnknownPortrait,
+        UnknownStream, BadCommand, CannotKeep."""
+        enrolled = self._enrolled(change.face_of) if change.face_of else None
+        info, given = await self.gallery.restrict(key, change, enrolled)
+        portrait = await self.gallery.get(key)
+        for stream in list(self.streams.values()):
+            async with stream.turn:  # which may just be about to show it as it was
+                if stream.shown.id == key:
+                    stream.keep_to(portrait.terms, portrait.face_lock)
+        self.events.happened()
+        return info, given
+
+    def _enrolled(self, name: str) -> Array:
+        """What the face of a stream's driver is like; nothing is kept of it here."""
+        puppeteer = self.stream(name).lane.puppeteer
+        if self.stream(name).driver is None or puppeteer.resting is None or puppeteer.tracker_name in ROUGH:
+            raise BadCommand(f"face_of: nobody drives '{name}' whose face was measured; calibrate with the better tracker first")
+        return proportions(puppeteer.resting)
 
     async def put_background(self, name: str, data: bytes) -> StreamState:
         """Take another picture as a stream's background, and show it where that is what is behind the person. BadBackground,

@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,9 +25,11 @@ from pipeline.engine import Engine
 from pipeline.errors import ClipError, PortraitError
 from pipeline.face.canonical import five_points
 from pipeline.face.faces import Faces
+from pipeline.face.motion import Array
 from pipeline.pictures.decode import Decoded, decode
 from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
 from pipeline.puppet.moving import is_moving, moving, told
+from pipeline.terms import OnlyFace, Terms, Whose
 
 from ..config import Engine as Limits
 from ..config import Portraits
@@ -34,6 +37,7 @@ from ..errors import BadCommand, GalleryFull, UnknownPortrait
 from ..stream.stream import Shown
 from .preparing import Preparing
 from .shelf import Box, Kept, Shelf, thumbnail
+from .terms import DriversChange, changed, said
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +53,8 @@ class PortraitInfo(BaseModel):
     """A portrait of the gallery. faces: x, y, width, height of each face in it as shares of the picture, from left to
     right; face: which of them moves; eyes_shut: in the picture, so that no driver opens them. pictures: 1, or how many
     pictures of one face a puppet has; moves: it is a clip, which goes on while it is driven; label: what its maker wants
-    viewers to be told. uploaded: it can be renamed and deleted."""
+    viewers to be told. uploaded: it can be renamed and deleted. whose: face it shows, as whoever brought it says; needs_pass:
+    only who has its pass may drive it; only_face: for whose face it moves."""
 
     id: str
     name: str
@@ -61,6 +66,9 @@ class PortraitInfo(BaseModel):
     pictures: int
     moves: bool
     label: str
+    whose: Whose
+    needs_pass: bool
+    only_face: OnlyFace
 
 
 class Gallery:
@@ -175,13 +183,16 @@ class Gallery:
         async with self._one_at_a_time:
             return await self._beside(work)
 
-    async def add(self, name: str, data: bytes, marks: list[list[float]] | None, going: Sequence[str] = ()) -> PortraitInfo:
+    async def add(
+        self, name: str, data: bytes, marks: list[list[float]] | None, going: Sequence[str] = (), whose: Whose | None = None
+    ) -> PortraitInfo:
         """Take an uploaded picture, puppet or clip; PortraitError if it cannot be used, CannotKeep if it cannot be written,
-        GalleryFull unless `going` names the ids of those that have to go for it. The same one again changes nothing."""
+        GalleryFull unless `going` names the ids of those that have to go for it, BadCommand if it has to be said whose face it
+        is. The same one again changes nothing."""
         points = None if marks is None else np.array(marks, np.float32)
         name = named(name)
         async with self._one_at_a_time:
-            portrait, packed, clip = await self._beside(partial(self._read, name, data, points))
+            portrait, packed, clip = await self._beside(partial(self._read, name, data, points, whose))
             key = _key(portrait, packed, points)
             if self._shelf.about(key) is None:
                 gone = self.room_for(len(packed) + len(clip), going)
@@ -202,13 +213,15 @@ class Gallery:
         """On the thread of the uploads: those of the others are for what viewers wait for."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _read(self, name: str, data: bytes, marks: Any) -> tuple[Portrait, bytes, bytes]:
+    def _read(self, name: str, data: bytes, marks: Any, whose: Whose | None) -> tuple[Portrait, bytes, bytes]:
         """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came
         with that; and the clip that it is of."""
         portrait = None if marks is not None else _tidy(_read_clip, name, data, self._faces)
         if portrait is not None:
+            portrait = replace(portrait, terms=said(portrait.terms, whose, self._config))
             return portrait, pack_puppet(portrait, puppetfile.About(name, "a clip")), data
         portrait = _tidy(read_portrait, name, data, self._faces, marks, self._config.ground, self._max_pixels)
+        portrait = replace(portrait, terms=said(portrait.terms, whose, self._config))
         about = puppetfile.About(portrait.name, "one picture")
         return portrait, data if portrait.about is not None else pack_puppet(portrait, about), b""
 
@@ -265,6 +278,24 @@ class Gallery:
             self._happened()
         return self.info(key)
 
+    async def say_whose(self, key: str, whose: Whose) -> PortraitInfo:
+        """Say whose face an upload shows; UnknownPortrait, BadCommand, CannotKeep."""
+        info, _ = await self._restrict(key, lambda terms: (replace(terms, whose=whose), ""))
+        return info
+
+    async def restrict(self, key: str, change: DriversChange, enrolled: Array | None) -> tuple[PortraitInfo, str]:
+        """Say who may drive an upload, from when it is shown next; its info, and the pass that was made, "" for none. enrolled:
+        proportions of the face that must. UnknownPortrait, BadCommand, CannotKeep."""
+        return await self._restrict(key, lambda terms: changed(terms, change, enrolled))
+
+    async def _restrict(self, key: str, work: Callable[[Terms], tuple[Terms, str]]) -> tuple[PortraitInfo, str]:
+        self._check_uploaded(key)
+        async with self._one_at_a_time:
+            terms, given = work((await self.get(key)).terms)
+            await asyncio.to_thread(self._shelf.restrict, key, terms)
+            self._happened()
+        return self.info(key), given
+
     async def delete(self, key: str) -> None:
         """Delete an upload; a stream that shows it goes on with it. UnknownPortrait, BadCommand, CannotKeep."""
         self._check_uploaded(key)
@@ -289,7 +320,7 @@ class Gallery:
     def _check_uploaded(self, key: str) -> None:
         if self._shelf.about(key) is None:
             self.check(key)
-            raise BadCommand(f"'{key}' was not uploaded; only uploads can be renamed and deleted")
+            raise BadCommand(f"'{key}' was not uploaded; only uploads can be renamed, restricted and deleted")
 
     def _happened(self) -> None:
         self.changes += 1
@@ -359,12 +390,16 @@ def _of(key: str, portrait: Portrait) -> PortraitInfo:
     return PortraitInfo(
         id=key, name=portrait.title or portrait.name, bundled=key in bundled_names(), uploaded=False, faces=portrait.boxes(),
         face=portrait.face, eyes_shut=portrait.eyes_shut, pictures=portrait.pictures,
-        moves=portrait.loop is not None, label="" if portrait.about is None else portrait.about.label,
+        moves=portrait.loop is not None, label="" if portrait.about is None else portrait.about.label, **_terms(portrait.terms),
     )  # fmt: skip
 
 
 def _of_upload(key: str, about: Kept) -> PortraitInfo:
     return PortraitInfo(
         id=key, name=about.name, bundled=False, uploaded=True, faces=about.faces, face=about.face, eyes_shut=about.eyes_shut,
-        pictures=about.pictures, moves=about.moves, label=about.label,
+        pictures=about.pictures, moves=about.moves, label=about.label, **_terms(about.terms),
     )  # fmt: skip
+
+
+def _terms(terms: Terms) -> dict[str, Any]:
+    return {"whose": terms.whose, "needs_pass": bool(terms.lock), "only_face": terms.face}

@@ -7,6 +7,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from pipeline.engine import Engine, Prepared
 from pipeline.portrait import Portrait
@@ -38,19 +39,22 @@ class Preparing:
         """A portrait for an engine; prepared on a thread, and kept while it is among the last MAX_PREPARED."""
         place = (id(engine), key)
         if place not in self._prepared:
-            self._prepared[place] = Shown(key, await asyncio.to_thread(self._prepare, engine, portrait))
+            self._prepared[place] = await asyncio.to_thread(self._shown, engine, key, portrait)
         self._prepared.move_to_end(place)
         shown = self._prepared[place]
         spare = [each for each in self._prepared if each[1] not in self._in_use()]
         clips = [each for each in spare if self._prepared[each].prepared.fps]
         for old in dict.fromkeys([*clips, *spare[: max(len(self._prepared) - MAX_PREPARED, 0)]]):
             self._prepared.pop(old)
-        return shown
+        return replace(shown, terms=portrait.terms, lock=portrait.face_lock)
 
     def forget(self, key: str) -> None:
         """Let go of a portrait that has become another; what shows it goes on."""
         for place in [place for place in self._prepared if place[1] == key]:
             self._prepared.pop(place)
+
+    def _shown(self, engine: Engine, key: str, portrait: Portrait) -> Shown:
+        return Shown(key, self._prepare(engine, portrait), portrait.sha256)
 
     def _prepare(self, engine: Engine, portrait: Portrait) -> Prepared:
         """As large as the limits and the engine's speed allow; that is measured with its first portrait."""

@@ -106,16 +106,16 @@ async def change(control: Control, plan: Plan, name: str, before: Config) -> Non
             await control.apply(name, read_change(commands))
     finally:
         if name in plan.sources:
-            await _drive(stream, plan.sources[name], new.stale_after_s)
+            await _drive(stream, plan.sources[name], new)
 
 
-async def _drive(stream: Stream, source: Source | None, stale_after_s: float) -> None:
+async def _drive(stream: Stream, source: Source | None, config: StreamConfig) -> None:
     """Let another source drive; None for browsers."""
     before, stream.named = stream.named, None
     if before is not None and stream.driver is before:
         await stream.evict()
     if source is not None:
-        stream.named = Driver(source, stream.intake, stale_after_s)
+        stream.named = Driver(source, stream.intake, config.stale_after_s, passes=(config.driver_pass,))
         if stream.driver is None:
             stream.claim(stream.named, named=True)
             stream.named.start()

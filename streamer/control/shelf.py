@@ -14,16 +14,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipeline.errors import ClipError, PortraitError
+from pipeline.face import likeness
 from pipeline.face import topology as topo
 from pipeline.loop import Loop
+from pipeline.passes import is_lock
 from pipeline.portrait import Portrait, read_puppet
 from pipeline.puppet.moving import loop_pictures
+from pipeline.terms import OnlyFace, Terms, Whose
 
 from ..errors import CannotKeep
 
@@ -41,7 +45,8 @@ Box = tuple[float, float, float, float]
 
 class Kept(BaseModel):
     """What is known of an upload without loading it. added: Unix time; faces: x, y, width, height as shares of the picture,
-    from left to right; face: which of them moves; puppet: it came as such a file; moves: as a clip. size: bytes on disk."""
+    from left to right; face: which of them moves; puppet: it came as such a file; moves: as a clip; whose, lock, only_face,
+    enrolled: see `Terms`. size: bytes on disk."""
 
     name: str = Field(max_length=80)
     added: float
@@ -52,7 +57,23 @@ class Kept(BaseModel):
     label: str
     puppet: bool
     moves: bool = False
+    whose: Whose = Whose.NOT_SAID
+    lock: str = ""
+    only_face: OnlyFace = OnlyFace.ANY
+    enrolled: tuple[float, ...] | None = Field(None, min_length=likeness.COUNT, max_length=likeness.COUNT)
     size: int = 0
+
+    @field_validator("lock")
+    @classmethod
+    def _is_a_lock(cls, lock: str) -> str:
+        if lock and not is_lock(lock):
+            raise ValueError("no lock")
+        return lock
+
+    @property
+    def terms(self) -> Terms:
+        """Whose face it shows, and who may drive it."""
+        return Terms(self.whose, self.lock, self.only_face, self.enrolled)
 
 
 class Shelf:
@@ -94,7 +115,7 @@ class Shelf:
         about = Kept(
             name=portrait.name, added=time.time(), faces=portrait.boxes(), face=portrait.face, eyes_shut=portrait.eyes_shut,
             pictures=portrait.pictures, label="" if portrait.about is None else portrait.about.label,
-            puppet=portrait.about is not None, moves=portrait.loop is not None,
+            puppet=portrait.about is not None, moves=portrait.loop is not None, **_kept(portrait.terms),
         )  # fmt: skip
         with self._writing(portrait.name):
             folder = self._made()
@@ -136,7 +157,7 @@ class Shelf:
             log.warning("%s cannot be read (%s)", self._path(key), exc)  # where it lies is not for whoever asks
             raise PortraitError(f"{about.name}: what was kept of it cannot be read; delete it and upload it again") from exc
         portrait = portrait if about.puppet else replace(portrait, about=None)
-        return replace(portrait, others=others, loop=loop).with_face(about.face)
+        return replace(portrait, others=others, loop=loop, terms=about.terms).with_face(about.face)
 
     def thumbnail(self, key: str) -> bytes | None:
         """A small JPEG around the face; None where it is gone."""
@@ -148,6 +169,10 @@ class Shelf:
     def rename(self, key: str, name: str) -> None:
         """Call it otherwise. CannotKeep."""
         self._rewrite(key, {"name": name})
+
+    def restrict(self, key: str, terms: Terms) -> None:
+        """Let other terms go with it. CannotKeep."""
+        self._rewrite(key, _kept(terms))
 
     def keep_face(self, key: str, portrait: Portrait) -> None:
         """Let the face of `portrait`, which is this one, move, and lie where it lies there. CannotKeep."""
@@ -222,6 +247,10 @@ def thumbnail(portrait: Portrait) -> bytes:
     return out.getvalue()
 
 
+def _kept(terms: Terms) -> dict[str, Any]:
+    return {"whose": terms.whose, "lock": terms.lock, "only_face": terms.face, "enrolled": terms.enrolled}
+
+
 def _read(path: Path) -> Kept | None:
     try:
         about = Kept.model_validate_json((path / ABOUT).read_bytes())
@@ -264,6 +293,7 @@ def _faces(path: Path) -> tuple[np.ndarray, ...]:
 def _replace(path: Path, data: bytes) -> None:
     part = path.with_name(f".{secrets.token_hex(4)}")
     try:
+        part.touch(0o600)  # of a face that was enrolled, nobody else on this machine is to know anything
         part.write_bytes(data)
         os.replace(part, path)
     finally:

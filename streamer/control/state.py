@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,18 +9,17 @@ import numpy as np
 from pydantic import BaseModel
 
 from pipeline.budget import Skip
+from pipeline.clock import date_s
 from pipeline.follow.calibration import Calibrating
 from pipeline.stage import AnimationStage
 
-from ..config import Puppet
+from ..config import Kind, Puppet
 from ..sinks.base import OVER, OutputState
 from ..sinks.outputs import Outputs
 from ..sources.driver import Driver
 from ..stream.admission import Admission
 from ..stream.status import EncoderStatus, SharedSink, SourceState
 from ..stream.stream import Stream
-
-_serials = itertools.count(1)
 
 
 class EncoderState(BaseModel):
@@ -83,15 +81,16 @@ class CalibrationState(BaseModel):
 class StreamState(BaseModel):
     """What one stream does. Times in milliseconds; ages are from capture to the last packet sent.
 
-    serial: counts the states that are told; of two that came by different ways, the higher one is the newer. puppet: what
+    serial: of two states that came by different ways, or of different servers, the one with the higher is the newer. puppet: what
     can be changed while live, as it is now; lacks: what of it the engine does not have. faces: how many the driver shows.
     mark: what the mark in its pictures says, ten hexadecimal digits; empty where they have none.
     width, height: of the animated picture, in pixels; matte: whether another background can be put behind the person.
     gallery: how often it was changed since the start. presets: names of those that are on, the oldest first; shapes: what is
     held by number; preset_changes: how often presets were kept or deleted since the start.
-    problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; both
-    empty where all is well. still: of the animated frames, those for which nothing had moved, so that they show the picture
-    before again. last_s: of how many seconds there is a copy to save.
+    problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; refused:
+    why the portrait does not move as whoever drives, in words; all empty where all is well. still: of the animated frames, those
+    for which nothing had moved, so that they show the picture before again. last_s: of how many seconds there is a copy to save.
+    label: the kinds of outputs that are labelled; signed: whose signature saved files get, empty for none.
     """
 
     serial: int
@@ -106,6 +105,7 @@ class StreamState(BaseModel):
     engine: str
     problem: str
     stalled: str
+    refused: str
     lacks: list[str]
     tracker: str
     face: str
@@ -123,6 +123,8 @@ class StreamState(BaseModel):
     encoders: list[EncoderState]
     recording: RecordingState | None
     last_s: int
+    label: list[Kind]
+    signed: str
     outputs: list[OutputInfo]
     fps: float
     frames_in: int
@@ -199,10 +201,10 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
     age, spent = list(stream.ages_s), list(stats.stage_s)
     encoders = [_encoder(sink.encoder()) for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamState(
-        serial=next(_serials), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
+        serial=int(date_s() * 1e6), name=stream.name, portrait=stream.shown.id, previous_portrait=stream.before, gallery=gallery,
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
         matte=stream.shown.prepared.has_matte, mark=payload.hex if (payload := stream.screen.marker.payload) else "",
-        engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled,
+        engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled, refused=stream.refused,
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),
@@ -211,7 +213,9 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
         sound=stream.audio.has_sound, publisher=stream.driver is not None,
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
-        recording=_recording(stream, outputs), last_s=_last_s(stream, outputs), outputs=_outputs(stream, outputs),
+        recording=_recording(stream, outputs), last_s=_last_s(stream, outputs),
+        label=[kind for kind in Kind if stream.label_of(kind) is not None],
+        signed="" if outputs.signer is None else outputs.signer.credentials.signer, outputs=_outputs(stream, outputs),
         fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, still=stats.still,
         errors=stats.errors,
         skipped={r.value: stream.budget.skipped[r] for r in Skip} | {"queue": stream.intake.dropped},

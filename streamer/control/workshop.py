@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Literal, Self
@@ -16,7 +15,7 @@ from typing import Literal, Self
 from pydantic import BaseModel
 
 from pipeline.errors import PuppetError
-from pipeline.puppetfile import About
+from pipeline.puppetfile import TEXTS, About
 
 from ..errors import CannotKeep, Overloaded, StreamerError, TooLarge, UnknownPuppet
 from .gallery import Gallery
@@ -115,7 +114,8 @@ class Workshop:
             if problem:
                 state.problem, state.state = problem, "failed"
             else:
-                info = await self._gallery.add(about.name, await asyncio.to_thread(out.read_bytes), None)
+                data = await asyncio.to_thread(out.read_bytes)
+                info = await self._gallery.add(about.name, data, None, whose=about.terms.whose)
                 state.portrait, state.state = info.id, "done"
         except (PuppetError, StreamerError, OSError) as exc:
             state.problem, state.state = str(exc), "failed"
@@ -127,6 +127,7 @@ class Workshop:
     def _run(self, state: MakingState, about: About, clip: Path, out: Path) -> str:
         """On a thread: let the process make the puppet; what is wrong, or nothing."""
         command = [sys.executable, "-m", "pipeline.puppet.process"]
+        texts = {key: getattr(about, key) for key in TEXTS}
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         ) as process:
@@ -136,7 +137,7 @@ class Workshop:
             assert process.stdin is not None
             assert process.stdout is not None
             with suppress(BrokenPipeError), process.stdin as task:  # it may have been killed already
-                task.write(json.dumps({"clip": str(clip), "out": str(out), "about": asdict(about)}) + "\n")
+                task.write(json.dumps({"clip": str(clip), "out": str(out), "about": texts}) + "\n")
             last = ""
             for line in process.stdout:
                 last = line.strip()

@@ -2,23 +2,41 @@
 
 A worker is an ordinary server in a process of its own; all that is asked of it goes by its HTTP interface. The director knows the
 workers and which of them has which stream. The front is what clients see: it asks the director, and passes requests on.
+
+A worker answers nobody without its key (403), and believes who has it what X-Forwarded-For says of the client. The key is made of
+the fleet's secret and the worker's epoch: what is meant for a process that has ended is never done by the one after it. Names,
+Origin and CORS are the front's business: it passes neither Host nor Origin on. Clients' tokens are the worker's, as any server's.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import StreamerError
+from ..http.web import KEY
 
 
 @dataclass(frozen=True)
 class At:
-    """Where a worker's server answers. epoch: of its process; what was begun in another one is gone. url: http://HOST:PORT."""
+    """Where a worker's server answers. epoch: of its process; what was begun in another one is gone. url: http://HOST:PORT;
+    version: of its puppetcast."""
 
     worker: str
     epoch: str
     url: str
+    version: str = ""
+
+    def headers(self, secret: str) -> dict[str, str]:
+        """What lets a request in there."""
+        return {KEY: key_of(secret, self.worker, self.epoch)}
+
+
+def key_of(secret: str, worker: str, epoch: str) -> str:
+    """The key of a worker's process, by the fleet's secret."""
+    return hmac.new(secret.encode(), f"puppetcast {worker}.{epoch}".encode(), hashlib.sha256).hexdigest()
 
 
 class FleetFull(StreamerError):
@@ -29,8 +47,14 @@ class FleetFull(StreamerError):
         self.retry_after_s = retry_after_s
 
 
+class UnknownWorker(StreamerError):
+    """The fleet has no such worker."""
+
+
 class DirectorAway(StreamerError):
     """Nobody can say now where a stream is; sessions that are known go on."""
+
+    retry_after_s = 1.0
 
 
 class Director(Protocol):

@@ -11,10 +11,12 @@ from fastapi.responses import StreamingResponse
 
 from pipeline.pictures.decode import MAX_BYTES
 from pipeline.puppetfile import MAX_TEXT, About
+from pipeline.terms import Terms, Whose
 
 from ..control.commands import Change
 from ..control.control import Control
 from ..control.state import DeviceState, StreamState
+from ..control.terms import said
 from ..control.workshop import MAX_CLIP, MakingState
 from .access import may, seen
 from .rights import ANY, CONTROL, SERVER, STREAM, VIEW, Guarded, Right, needs
@@ -75,10 +77,13 @@ def router(control: Control) -> APIRouter:
         name: Annotated[str, Query(min_length=1, max_length=80)] = "puppet",
         consent: Annotated[str, Query(max_length=MAX_TEXT)] = "",
         label: Annotated[str, Query(max_length=MAX_TEXT)] = "",
+        whose: Whose = Whose.NOT_SAID,
     ) -> MakingState:
         """Made beside the streams, one at a time; at most the clip's first minute is looked at, and nothing of it is kept but
-        the key pictures. consent: what the person shown has agreed to; label: what viewers are to be told."""
-        return await control.workshop.start(About(name, "a clip", consent, label), request.stream())
+        the key pictures. consent: what the person shown has agreed to; label: what viewers are to be told; whose: whose face it
+        shows, which may have to be said."""
+        terms = said(Terms(), whose, control.config.portraits)
+        return await control.workshop.start(About(name, "a clip", consent, label, terms=terms), request.stream())
 
     @api.get("/puppets", tags=["puppets"], summary="Puppets being made, and the last that were")
     @needs(VIEW, ANY)

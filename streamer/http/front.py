@@ -8,7 +8,7 @@ import socket
 from ipaddress import ip_network
 from urllib.parse import SplitResult, urlsplit
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -143,6 +143,12 @@ class Front:
         if origin is None or not self._origins & {origin, "*"}:
             return {}
         return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **CORS}
+
+
+def before_all(app: FastAPI, config: Config) -> None:
+    """Let a request come to the application by this alone."""
+    proxies = Proxies(config.http.trusted_proxies)
+    app.add_middleware(Front, hosts=Hosts(config), proxies=proxies, origins=config.http.allowed_origins)
 
 
 def _split(address: str) -> SplitResult | None:

@@ -37,7 +37,8 @@ def router(control: Control) -> APIRouter:
     ) -> Response:
         """seconds: all that are kept, if not said. fps: at most so many pictures a second; size: the longer side, at most.
         A GIF has 15 and 480 if nothing else is said."""
-        recent = control.outputs.recent(control.stream(name).name)
+        stream = control.stream(name)
+        recent = control.outputs.recent(stream.name)
         if recent is None:
             raise NothingKept(f"the last seconds of '{name}' are not kept; set recording.last_s, such as to 20, and start anew")
         if turn.locked():
@@ -46,7 +47,9 @@ def router(control: Control) -> APIRouter:
             fps, size = fps or GIF_FPS, size or GIF_SIDE
         async with turn:
             data = await asyncio.to_thread(_made, recent, kind, min(seconds or recent.seconds, recent.seconds), fps, size)
-        file = f"{name}-{datetime.now():%Y-%m-%dT%H-%M-%S}.{kind}"
+            file = f"{name}-{datetime.now():%Y-%m-%dT%H-%M-%S}.{kind}"
+            if kind != "webm":  # has no place for a statement
+                data = await asyncio.to_thread(control.outputs.signed, stream, data, file)
         headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-store"}
         return Response(data, media_type=TYPES[kind], headers=headers)
 

@@ -14,10 +14,11 @@ NONE = "none"
 
 class Me(BaseModel):
     """What a token is good for. streams: the greatest right to each stream that may be watched: view, publish or control; server:
-    that to the whole server, or none."""
+    that to the whole server, or none. asks_whose: whoever uploads a portrait is to be asked whose face it shows."""
 
     server: str
     streams: dict[str, str]
+    asks_whose: bool
 
 
 def router(control: Control) -> APIRouter:
@@ -29,7 +30,8 @@ def router(control: Control) -> APIRouter:
     async def me(request: Request) -> Me:
         """Each right includes those before it: view, publish, control."""
         streams = {name: _greatest(request, name) for name in control.streams}
-        return Me(server=_greatest(request), streams={name: right for name, right in streams.items() if right != NONE})
+        greatest = {name: right for name, right in streams.items() if right != NONE}
+        return Me(server=_greatest(request), streams=greatest, asks_whose=control.config.portraits.ask_whose != "never")
 
     return api
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from ..config import Kind
 from ..control.control import Control
 from ..control.state import StreamState
 from ..stream.status import SourceState
@@ -43,6 +44,12 @@ class StreamCollector:
         for state in states:
             marked.add_metric([state.name], float(bool(state.mark)))
         yield marked
+        label = GaugeMetricFamily("puppetcast_label", "1 for a kind of output that is labelled.", labels=["output"])
+        for kind in Kind:
+            label.add_metric([kind], float(kind in self._control.config.label.kinds()))
+        yield label
+        signs = self._control.outputs.signer is not None
+        yield GaugeMetricFamily("puppetcast_signing", "1 where saved files are signed.", value=float(signs))
         free = self._control.outputs.library.free_bytes()
         yield GaugeMetricFamily("puppetcast_recordings_free_bytes", "Room on the disk that recordings go to.", value=free)
 

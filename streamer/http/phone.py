@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from ..addresses import is_loopback, parsed
 from ..config import Config
-from ..control.control import Control
 from .lan import lan_addresses
 from .qr import qr_code
 from .rights import CONTROL, SERVER, Guarded, Right, needs
@@ -43,15 +44,15 @@ def link(page: str, stream: str, tokens: Tokens) -> str:
     return f"{page}/?stream={stream}{own}"
 
 
-def router(control: Control, config: Config) -> APIRouter:
-    """Its endpoint."""
+def router(known: Callable[[str], Awaitable[object]], config: Config) -> APIRouter:
+    """Its endpoint. known: raises UnknownStream for a name that no stream has."""
     api = APIRouter(prefix="/api", route_class=Guarded, tags=["streams"])
 
     @api.post("/streams/{name}/phone", summary="Links with which a phone drives a stream, as QR codes")
     @needs(CONTROL, SERVER)
     async def phone(name: str, request: Request) -> PhoneLinks:
         """Each holds for twelve hours, for this stream alone."""
-        control.stream(name)
+        await known(name)
         pages, problem = _pages(config, request)
         tokens = request.app.state.access.tokens
         links = {link(page, name, tokens): interface for page, interface in pages.items()}

@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from pipeline.frames import Image
 
+from ..config import Kind
 from ..control.control import Control
 from ..sinks.jpeg import BOUNDARY
 from ..stream.stream import Stream
@@ -45,15 +46,19 @@ def router(control: Control) -> APIRouter:
     @api.get("/{name}/snapshot.jpg", summary="The newest picture", **gives(JPEG))
     @needs(VIEW, STREAM)
     async def snapshot(name: str) -> Response:
-        data = await control.outputs.feed(shown(name)).snapshot()
+        stream = shown(name)
+        data = await control.outputs.feed(stream).snapshot()
+        data = await asyncio.to_thread(control.outputs.signed, stream, data, f"{name}.jpg")
         return Response(data, media_type=JPEG, headers={"Cache-Control": "no-store"})
 
     @api.get("/{name}/snapshot.png", summary="The newest picture, without loss", **gives(PNG))
     @needs(VIEW, STREAM)
     async def lossless(name: str) -> Response:
-        frame = shown(name).latest
+        stream = shown(name)
+        frame = stream.labelled(Kind.SNAPSHOTS)
         assert frame is not None
-        return Response(await asyncio.to_thread(_png, frame.yuv), media_type=PNG, headers={"Cache-Control": "no-store"})
+        data = await asyncio.to_thread(lambda: control.outputs.signed(stream, _png(frame.yuv), f"{name}.png"))
+        return Response(data, media_type=PNG, headers={"Cache-Control": "no-store"})
 
     @api.get("/{name}/mjpeg", summary="All pictures, as JPEG (for an <img>, or OBS's browser source)", **gives(PARTS))
     @needs(VIEW, STREAM)

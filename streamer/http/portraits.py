@@ -18,9 +18,12 @@ from pipeline.frames import Image
 from pipeline.pictures.decode import MAX_SIDE
 from pipeline.portrait import MOST_BYTES, Portrait, pack_puppet
 from pipeline.puppetfile import SUFFIX, About
+from pipeline.terms import Whose
 
 from ..control.commands import Given
-from ..control.gallery import MAX_NAME, Gallery, PortraitInfo
+from ..control.control import Control
+from ..control.gallery import MAX_NAME, PortraitInfo
+from ..control.terms import CHOICES, DriversChange
 from ..errors import BadCommand
 from .description import gives
 from .rights import ANY, CONTROL, SERVER, VIEW, Guarded, needs
@@ -60,13 +63,28 @@ class FacePlace(BaseModel):
 
 
 class PortraitChange(Given):
-    """What an upload is to be called."""
+    """What is to be said otherwise of an upload; what is not named stays."""
 
-    name: str = Field(min_length=1, max_length=MAX_NAME)
+    name: str | None = Field(None, min_length=1, max_length=MAX_NAME, description="What it is called.")
+    whose: Whose | None = Field(None, description="Whose face it shows.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.name is None and self.whose is None:
+            raise ValueError("'name' or 'whose' is expected")
+        return self
 
 
-def router(gallery: Gallery) -> APIRouter:
+class Restricted(BaseModel):
+    """An upload, and the pass that was made for it, which is told this once and kept nowhere; null where none was made."""
+
+    portrait: PortraitInfo
+    made: str | None = Field(serialization_alias="pass")
+
+
+def router(control: Control) -> APIRouter:
     """Endpoints under /api/portraits."""
+    gallery = control.gallery
     api = APIRouter(prefix="/api/portraits", route_class=Guarded, tags=["portraits"])
 
     @api.get("", summary="The gallery")
@@ -80,19 +98,25 @@ def router(gallery: Gallery) -> APIRouter:
     )  # fmt: skip
     @needs(CONTROL, SERVER, MOST_BYTES + FORM_BYTES, tells_length=True)
     async def upload(
-        request: Request, name: Name = PICTURE, marks: str | None = None, going: Annotated[list[str] | None, Query()] = None
+        request: Request,
+        name: Name = PICTURE,
+        marks: str | None = None,
+        going: Annotated[list[str] | None, Query()] = None,
+        whose: str | None = None,
     ) -> PortraitInfo:
         """Or as a form (multipart/form-data): the file as its field "file", and the other parameters as fields of their names.
         name: what it is called. marks: places the face by hand, and wins over what is found: JSON of five [x, y] in pixels of
         the picture, as it is shown upright: the eye on the left, the eye on the right, the tip of the nose, the left and the
-        right corner of the mouth. going: where the gallery is full, the answer 409 says in "goes" which uploads would go for
-        this one; given here, their ids let them."""
+        right corner of the mouth. whose: whose face it shows: mine, consent (of whoever it is), public_domain or drawn; it may
+        have to be said (portraits.ask_whose: always). going: where the gallery is full, the answer 409 says in "goes" which
+        uploads would go for this one; given here, their ids let them."""
         if not _is_form(request):
-            return await gallery.add(name, await request.body(), _marks(marks), going or ())
+            return await gallery.add(name, await request.body(), _marks(marks), going or (), _whose(whose))
         async with request.form() as form:
             file = _file(form)
             given = [str(key) for key in form.getlist("going")]
-            return await gallery.add(file.filename or name, await file.read(), _marks(form.get("marks", marks)), given)
+            points, said = _marks(form.get("marks", marks)), _whose(form.get("whose", whose))
+            return await gallery.add(file.filename or name, await file.read(), points, given, said)
 
     @api.post(
         "/preview", summary="A picture, whose bytes are the body, as it is read, as JPEG; nothing is kept of it",
@@ -137,10 +161,19 @@ def router(gallery: Gallery) -> APIRouter:
         assert choice.face is not None
         return await gallery.choose_face(key, choice.face)
 
-    @api.patch("/{key:path}", summary="Rename an upload")
+    @api.patch("/{key:path}/drivers", summary="Say who may drive an upload")
     @needs(CONTROL, SERVER)
-    async def rename(key: str, change: PortraitChange) -> PortraitInfo:
-        return await gallery.rename(key, change.name)
+    async def restrict(key: str, change: DriversChange) -> Restricted:
+        """At once, also where it is on show: who may not drive it any more is still there, and moves nothing."""
+        info, made = await control.restrict(key, change)
+        return Restricted(portrait=info, made=made or None)
+
+    @api.patch("/{key:path}", summary="Rename an upload, or say whose face it shows")
+    @needs(CONTROL, SERVER)
+    async def change(key: str, change: PortraitChange) -> PortraitInfo:
+        if change.name is not None:
+            await gallery.rename(key, change.name)
+        return gallery.info(key) if change.whose is None else await gallery.say_whose(key, change.whose)
 
     @api.delete("/{key:path}", status_code=204, summary="Delete an upload")
     @needs(CONTROL, SERVER)
@@ -186,6 +219,13 @@ def _file(form: FormData) -> UploadFile:
     if not isinstance(file, UploadFile):
         raise BadCommand(f"file: a file is expected, with a name ({FORM})")
     return file
+
+
+def _whose(text: UploadFile | str | None) -> Whose | None:
+    try:
+        return None if text is None else Whose(text)  # type: ignore[arg-type]
+    except ValueError as exc:
+        raise BadCommand(f"whose: one of {CHOICES} is expected") from exc
 
 
 def _marks(text: UploadFile | str | None) -> list[list[float]] | None:

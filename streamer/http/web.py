@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hmac
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import h11
 import uvicorn
 from fastapi import FastAPI
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -24,6 +26,8 @@ from ..errors import ConfigError
 from .lan import lan_addresses
 
 log = logging.getLogger(__name__)
+
+KEY = "X-Puppetcast-Fleet"  # the header with a worker's key
 
 
 def address_for(config: Config, port: int) -> str:
@@ -118,14 +122,30 @@ class ForwardedHost:
         return address is not None and any(address in network for network in self._networks)
 
 
+class Keyed:
+    """Middleware of a fleet's worker: nothing is answered without its key, as any client would be believed who it is."""
+
+    def __init__(self, app: Any, key: str) -> None:
+        self._app = app
+        self._key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = Headers(scope=scope).get(KEY, "")
+        if hmac.compare_digest(given.encode("latin-1"), self._key):
+            await self._app(scope, receive, send)
+            return
+        body = {"detail": "this is a fleet's worker: it answers the fleet's front alone", "code": "WrongKey"}
+        await JSONResponse(body, 403, {KEY: "another is needed"})(scope, receive, send)
+
+
 class WebServer(uvicorn.Server):
-    """requests_s: how long requests that are being answered have when the server ends. ConfigError for certificate files that
-    cannot be used."""
+    """requests_s: how long requests that are being answered have when the server ends. key: see `Keyed`. ConfigError for
+    certificate files that cannot be used."""
 
     on_ready: Callable[[], None]
     on_shutdown: Callable[[], None]
 
-    def __init__(self, app: FastAPI, requests_s: float, config: Http) -> None:
+    def __init__(self, app: FastAPI, requests_s: float, config: Http, key: str = "") -> None:
         web = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off", http=_impatient(config.header_timeout_s),
             timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
@@ -139,6 +159,8 @@ class WebServer(uvicorn.Server):
             raise ConfigError(f"http: {files}: not usable as certificate and key ({exc.strerror or exc})") from exc
         if config.trusted_proxies:
             web.loaded_app = ForwardedHost(web.loaded_app, config.trusted_proxies)
+        if key:
+            web.loaded_app = Keyed(web.loaded_app, key)
         super().__init__(web)
         self._requests_s = requests_s
 

@@ -6,8 +6,9 @@ A stream always has a picture, if only the still portrait, so WHEP never answers
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from ..control.control import Control
@@ -21,6 +22,7 @@ from .rights import CONTROL, PUBLISH, STREAM, VIEW, Guarded, Needs, free, needs
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
+Pass = Annotated[str, Query(alias="pass", max_length=256)]
 TEXT = {"schema": {"type": "string"}}
 TAKES_OFFER = {"requestBody": {"required": True, "content": {SDP: TEXT}}}
 TAKES_FRAGMENT = {"requestBody": {"required": True, "content": {FRAGMENT: TEXT}}}
@@ -44,9 +46,10 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
 
     @api.post("/{name}/whip", status_code=201, summary="Publish a camera (WHIP)", openapi_extra=TAKES_OFFER, **gives(SDP, 201))
     @needs(PUBLISH, STREAM)
-    async def whip(name: str, request: Request, take_over: bool = False) -> Response:
-        """take_over: end whoever drives the stream; without it, a stream that is driven answers 409."""
-        return await _open(request, name, "whip", take_over)
+    async def whip(name: str, request: Request, take_over: bool = False, shown: Pass = "") -> Response:
+        """take_over: end whoever drives the stream; without it, a stream that is driven answers 409. pass: a pass or a grant,
+        where only who has it may drive the portrait on show; without it, 403."""
+        return await _open(request, name, "whip", take_over, shown=shown)
 
     @api.post(
         "/{name}/whep", status_code=201, summary="Watch the animated picture (WHEP)", openapi_extra=TAKES_OFFER, **gives(SDP, 201)
@@ -124,11 +127,14 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         sessions.find(session)
         return Response(status_code=200 if request.method == "HEAD" else 204)
 
-    async def _open(request: Request, name: str, kind: Kind, take_over: bool = False, cut_out: bool = False) -> Response:
+    async def _open(
+        request: Request, name: str, kind: Kind, take_over: bool = False, cut_out: bool = False, shown: str = ""
+    ) -> Response:
         stream = control.stream(name)
         offer = await _body(request, SDP)
         host = request.client.host if request.client else ""
-        caller = Caller(address_of(request), host, token_of(request) if access.tokens.wanted else "")
+        token = token_of(request)  # which may be the pass itself: OBS and others have room for one alone
+        caller = Caller(address_of(request), host, token if access.tokens.wanted else "", (shown, token))
         if kind == "whip":
             session, description = await sessions.publish(stream, offer, take_over, caller)
         else:

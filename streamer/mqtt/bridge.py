@@ -133,6 +133,8 @@ class Bridge:
             await client.subscribe(self._topic("+", "cmd", "+"), qos=1)
             if self._config.discovery:
                 await client.subscribe(f"{self._config.discovery_prefix}/status", qos=1)
+            if self._config.server:
+                await client.subscribe(self._topic("+", "availability"), qos=1)
             await client.publish(homeassistant.availability(self._config), "online", qos=1, retain=True)
             session = _Session(client, self._config, self._control)
             try:
@@ -181,17 +183,27 @@ class _Session:
                 await self._forget(state.name)
                 due.pop(state.name, None)
                 continue
-            if state.name not in self.there:
-                self.there.add(state.name)
-                await self.client.publish(self.topic(state.name, "availability"), "online", qos=1, retain=True)
-            if news.changed:
-                await self._describe(state)
-                lasting = state.model_dump_json(exclude=set(TELEMETRY))
-                await self.client.publish(self.topic(state.name, "state"), lasting, qos=1, retain=True)
+            if news.changed or state.name not in self.there:
+                await self._say(state)
             if steady() >= due.get(state.name, 0.0):
                 due[state.name] = steady() + self.config.telemetry_s
                 telemetry = state.model_dump_json(include=set(TELEMETRY))
                 await self.client.publish(self.topic(state.name, "telemetry"), telemetry, qos=0)
+
+    async def _say(self, state: StreamState) -> None:
+        """What lasts."""
+        if state.name not in self.there:
+            self.there.add(state.name)
+            await self.client.publish(self.topic(state.name, "availability"), "online", qos=1, retain=True)
+        await self._describe(state)
+        lasting = state.model_dump_json(exclude=set(TELEMETRY))
+        await self.client.publish(self.topic(state.name, "state"), lasting, qos=1, retain=True)
+
+    async def _contradict(self, stream: str) -> None:
+        """Another server that had a stream says that it is no more, or offline, though it is here by now: say all of it anew."""
+        self.there.discard(stream)
+        self.described.pop(stream, None)
+        await self._say(self.control.state(stream))
 
     async def _describe(self, state: StreamState) -> None:
         """Tell Home Assistant, if it is to know and there is something new."""
@@ -207,10 +219,9 @@ class _Session:
         """An empty retained message lets the broker, and Home Assistant, forget a stream that was removed."""
         self.described.pop(stream, None)
         self.there.discard(stream)
-        topics = [self.topic(stream, "state"), self.topic(stream, "availability")]
-        if self.config.discovery:
-            topics.append(homeassistant.topic(self.config, stream))
-        for topic in topics:
+        topics = [homeassistant.topic(self.config, stream)] if self.config.discovery else []
+        # The last one is what another server hears of it by, which may have the stream by now.
+        for topic in (*topics, self.topic(stream, "state"), self.topic(stream, "availability")):
             await self.client.publish(topic, b"", qos=1, retain=True)
 
     async def show(self) -> None:
@@ -219,6 +230,7 @@ class _Session:
             for name, stream in tuple(self.control.streams.items()):
                 if stream.latest is not None:
                     data = await self.control.outputs.feed(stream).snapshot()
+                    data = await asyncio.to_thread(self.control.outputs.signed, stream, data, f"{stream.name}.jpg")
                     await self.client.publish(self.topic(name, "picture"), data, qos=0)
             await pause(self.config.picture_s)
 
@@ -230,6 +242,10 @@ class _Session:
                     self.described.clear()
                     for state in self.control.states():
                         await self._describe(state)
+            elif message.topic.matches(self.topic("+", "availability")):
+                stream = str(message.topic).split("/")[-2]
+                if message.payload != b"online" and stream in self.there and stream in self.control.streams:
+                    await self._contradict(stream)
             elif not message.retain:
                 await self._do(message)
 

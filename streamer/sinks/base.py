@@ -48,6 +48,7 @@ class Output(Protocol):
     kind: str
     name: str
     takes_sound: bool
+    began_s: float | None  # when those who look at it saw its first picture; None where they may begin anywhere
 
     def open(self, first: AnimatedFrame, time_s: float) -> None:
         """Get ready for pictures like the first, which is of this time."""

@@ -26,10 +26,12 @@ class VirtualCamera:
 
     def __init__(self, device: str, fps: int, size: tuple[int, int] = CANVAS) -> None:
         self._device, self._fps, self._size = device, fps, size
+        self.began_s: float | None = None
         self._camera: Any = None
         self.name = f"virtual camera {device}".rstrip()
 
     def open(self, first: AnimatedFrame, time_s: float) -> None:
+        self.began_s = time_s
         try:
             import pyvirtualcam
         except ImportError as exc:

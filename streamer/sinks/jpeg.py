@@ -9,6 +9,7 @@ import cv2
 
 from pipeline.frames import AnimatedFrame
 
+from ..config import Kind
 from ..stream.status import EncoderStatus
 from ..stream.stream import Stream
 
@@ -18,7 +19,10 @@ STILL_S = 1.0  # a picture that does not change is sent again this often, so tha
 
 
 class JpegFeed:
-    """Of one stream. A sink while somebody watches."""
+    """Of one stream. A sink while somebody watches. Its label shows all along: a snapshot has no beginning."""
+
+    kind = Kind.SNAPSHOTS
+    seen_s = None
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -50,7 +54,7 @@ class JpegFeed:
 
     async def snapshot(self) -> bytes:
         """The newest picture."""
-        frame = self._stream.latest
+        frame = self._stream.labelled(self.kind)
         assert frame is not None
         if self._data is None or self._number != frame.number:
             self._number, self._frames = frame.number, self._frames + 1

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import UnknownRecording
-from .recording import PART, WHOLE, claimed
+from .recording import PART, WHOLE, Sign, claimed
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,11 @@ class Library:
     """max_total_mb, max_days: beyond them the oldest recordings are deleted; 0 for no such limit. now: seconds since 1970,
     the clock of the files' own times."""
 
-    def __init__(self, folder: Path, max_total_mb: float = 0, max_days: float = 0, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, folder: Path, max_total_mb: float = 0, max_days: float = 0, now: Callable[[], float] = time.time,
+        sign: Sign = lambda part, whole, made: False,
+    ) -> None:  # fmt: skip
+        self._sign = sign
         self.folder = folder.absolute()
         self._max_bytes, self._max_age_s = max_total_mb * 1e6, max_days * DAY_S
         self._now = now
@@ -80,11 +84,14 @@ class Library:
                     if not claimed(file):
                         continue
                     empty = not file.tell()
-                if empty:
+                    whole = part.with_name(part.name.removesuffix(PART) + WHOLE)
+                    is_signed = not empty and self._sign(part, whole, ())
+                if empty or is_signed:
                     part.unlink()
+                else:
+                    part.replace(whole)
+                if empty:
                     continue
-                whole = part.with_name(part.name.removesuffix(PART) + WHOLE)
-                part.replace(whole)
                 log.info("recording of an earlier run finished: %s", whole)
             except OSError as exc:
                 log.warning("%s: %s", part, exc.strerror)

@@ -37,6 +37,7 @@ class VirtualMicrophone:
 
     kind = "virtual_microphone"
     takes_sound = True
+    began_s: float | None = None
 
     def __init__(self, name: str = NAME) -> None:
         if not re.fullmatch("[A-Za-z0-9_-]{1,40}", name):

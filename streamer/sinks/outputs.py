@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.clock import Clock, steady
+from pipeline.errors import PuppetError
 
 from ..config import Config
 from ..config import Sink as SinkConfig
 from ..config import Stream as StreamConfig
 from ..errors import ConfigError
+from ..signing.manifest import Made
+from ..signing.signed import Signer
 from ..stream.stream import Stream
 from .base import OVER, OutputStatus, Running
 from .camera import CANVAS, VirtualCamera
@@ -24,6 +29,8 @@ from .recent import Recent
 from .recording import Recording
 from .runner import OutputRunner
 
+log = logging.getLogger(__name__)
+
 ABORT_S = 2.0  # when the server ends, an output has so long to end by itself; then it is made to
 RECORDING_DEPTH, LIVE_DEPTH = 60, 3  # frames that may wait: a file is to have all of them, a server the newest
 STEADY_S = 0.1  # a virtual camera never stands still for longer: call programs take one that does for broken
@@ -32,9 +39,11 @@ Maker = Callable[[SinkConfig], Running]  # raises ConfigError
 
 
 class Outputs:
-    """All methods belong to the event loop's thread. makers: of kinds that this package does not know."""
+    """All methods belong to the event loop's thread. makers: of kinds that this package does not know. signer: None for files
+    that say nothing."""
 
-    def __init__(self, config: Config, makers: Mapping[str, Maker], clock: Clock = steady) -> None:
+    def __init__(self, config: Config, makers: Mapping[str, Maker], clock: Clock = steady, signer: Signer | None = None) -> None:
+        self.signer = signer
         self.config = config
         self._clock = clock
         own = {"push": self._push, "virtual_camera": self._camera, "virtual_microphone": self._microphone}
@@ -42,7 +51,7 @@ class Outputs:
         self._running: defaultdict[str, list[Running]] = defaultdict(list)
         self._feeds: dict[str, JpegFeed] = {}
         kept = config.recording
-        self.library = Library(kept.folder, kept.max_total_mb, kept.max_days)
+        self.library = Library(kept.folder, kept.max_total_mb, kept.max_days, sign=self._sign)
 
     def check(self, streams: Mapping[str, StreamConfig]) -> None:
         """ConfigError if an output of these cannot be."""
@@ -77,8 +86,31 @@ class Outputs:
             limits.max_minutes,
             limits.max_mb,
             self.library.keep_limits,
+            lambda: stream.made_of,
+            self._sign,
         )
         self._run(stream, OutputRunner(output, RECORDING_DEPTH, self._clock))
+
+    def _sign(self, part: Path, whole: Path, made: Iterable[tuple[str, str]]) -> bool:
+        """See `recording.Sign`; for any thread. What cannot be signed is kept all the same."""
+        if self.signer is None:
+            return False
+        try:
+            self.signer.sign(part, Made.of(made), whole)
+        except PuppetError as exc:
+            log.warning("%s; it is kept unsigned", exc)
+            return False
+        return True
+
+    def signed(self, stream: Stream, data: bytes, name: str) -> bytes:
+        """A picture or clip of the stream, which says what it is; for any thread. What cannot be signed stays as it is."""
+        if self.signer is None:
+            return data
+        try:
+            return self.signer.signed(data, Made.of([stream.made_of]), name)
+        except PuppetError as exc:
+            log.warning("%s; it is given unsigned", exc)
+            return data
 
     async def stop_recording(self, stream: Stream) -> None:
         """Finish the recording, if there is one."""

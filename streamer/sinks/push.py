@@ -47,11 +47,13 @@ class Push:
         if Address.of(url).scheme not in FORMATS:
             raise ConfigError(f"'{redacted(url)}': the address must begin with {', '.join(f'{s}://' for s in FORMATS)}")
         check_address(url)
+        self.began_s: float | None = None
         self._helper: subprocess.Popen[bytes] | None = None
         self._shape: tuple[int, ...] = ()
         self.name = redacted(url)
 
     def open(self, first: AnimatedFrame, time_s: float) -> None:
+        self.began_s = time_s
         command = [sys.executable, "-m", "streamer.sinks.push"]
         # A session of its own: Ctrl-C in the terminal, and its hang-up, are for us; the helper ends with its input.
         self._helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)

@@ -68,6 +68,7 @@ class Recent:
     takes_sound = True
 
     def __init__(self, stream: str, seconds: int) -> None:
+        self.began_s: float | None = None  # what is saved of them may begin at any second
         self.name = f"last seconds of '{stream}'"
         self.seconds = seconds
         self._container: Container | None = None

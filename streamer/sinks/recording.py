@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 # A file of fragments, each a second long, plays up to the last one.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 WHOLE, PART = ".mp4", ".part.mp4"
+Made = tuple[str, str]  # of which a picture was, see `Stream.made_of`
+Sign = Callable[[Path, Path, Iterable[Made]], bool]  # writes the first file, made of these, signed as the second; whether it did
 FAILURES = (OSError, ValueError, av.error.FFmpegError)
 
 
@@ -46,15 +48,18 @@ class Recording:
     takes_sound = True
 
     def __init__(
-        self, folder: Path, stream: str, max_minutes: float, max_mb: float, on_saved: Callable[[], None] = lambda: None
-    ) -> None:
-        """on_saved: called after each file."""
+        self, folder: Path, stream: str, max_minutes: float, max_mb: float, on_saved: Callable[[], None] = lambda: None,
+        made_of: Callable[[], Made] = lambda: ("", ""), sign: Sign = lambda part, whole, made: False,
+    ) -> None:  # fmt: skip
+        """on_saved: called after each file. made_of: of what the pictures are now."""
+        self._made_of, self._sign = made_of, sign
+        self._made: set[Made] = set()
         self._on_saved = on_saved
         self._folder, self._stream = folder, stream
         self._max_s, self._max_bytes = 60 * max_minutes, max_mb * 1e6
         self._container: Container | None = None
         self._part = Path()
-        self._start_s = 0.0
+        self.began_s: float | None = None
         self.files: list[Path] = []
         self.name = f"recording of '{stream}'"
 
@@ -79,17 +84,18 @@ class Recording:
         claimed(self._claim)
         height, width = first.yuv.shape[0] * 2 // 3, first.yuv.shape[1]
         self._container = Container(target, width, height, {"preset": "veryfast", "crf": "20"}, None)
-        self._start_s = time_s
+        self.began_s = time_s
         log.info("%s: to %s", self.name, self._part.absolute())
 
     def write(self, frame: AnimatedFrame, time_s: float) -> None:
         assert self._container is not None
         try:
             size = self._size()
-            full = time_s - self._start_s >= self._max_s or size >= self._max_bytes
+            full = time_s - (self.began_s or time_s) >= self._max_s or size >= self._max_bytes
             if full:
                 self._finish()
                 self._begin(frame, time_s)
+            self._made.add(self._made_of())
             self._container.write(letterboxed(frame.yuv, *self._container.size), time_s)
         except FAILURES as exc:
             raise self._failure(exc) from exc
@@ -116,9 +122,14 @@ class Recording:
         try:
             container.close()
         finally:
-            self._claim.close()
             whole = self._part.with_name(self._part.name.removesuffix(PART) + WHOLE)
-            self._part.replace(whole)
+            is_signed = self._sign(self._part, whole, self._made)
+            self._made = set()
+            self._claim.close()
+            if is_signed:
+                self._part.unlink()
+            else:
+                self._part.replace(whole)
             self.files.append(whole)
             log.info("%s: saved as %s", self.name, whole.absolute())
             self._on_saved()

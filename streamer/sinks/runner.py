@@ -14,6 +14,7 @@ from pipeline.clock import Clock, steady
 from pipeline.frames import AnimatedFrame
 from pipeline.heartbeat import Heartbeat
 
+from ..config import Kind
 from ..errors import SinkError
 from ..stream.status import Part
 from ..stream.stream import Stream
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 SOUNDS = 200  # of 20 ms: four seconds
 STILL_S = 1.0
 END_S = 5.0
+KINDS = {"recording": Kind.RECORDINGS, "recent": Kind.RECORDINGS, "virtual_camera": Kind.CAMERA}
 HANG_S = 30.0  # longer than any time-out of an output
 
 
@@ -37,6 +39,7 @@ class OutputRunner:
 
     def __init__(self, output: Output, depth: int, clock: Clock = steady, still_s: float = STILL_S) -> None:
         self.output = output
+        self.kind = KINDS.get(output.kind, Kind.PUSH)
         self.status = OutputStatus(output.kind, output.name)
         self._depth = depth
         self._clock, self._still_s = clock, still_s
@@ -71,6 +74,11 @@ class OutputRunner:
             self._thread.start()
 
     @property
+    def seen_s(self) -> float | None:
+        """See `Sink`."""
+        return self.output.began_s
+
+    @property
     def seconds(self) -> float:
         """How long it has run, or ran."""
         return (self._clock() if self._ended_s is None else self._ended_s) - self._began_s
@@ -81,8 +89,8 @@ class OutputRunner:
         stream.sinks.add(self)
         if self.output.takes_sound:
             stream.audio.sinks.add(self)
-        if stream.latest is not None:
-            self.offer(stream.latest)
+        if (latest := stream.seen_by(self)) is not None:
+            self.offer(latest)
         self._thread.start()
 
     def offer(self, frame: AnimatedFrame) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..backoff import Backoff, jittered
 from ..errors import SourceError
 from ..limits import STALE_AFTER_S
 from ..stream.intake import Intake
-from ..stream.status import SourceState, SourceStatus
+from ..stream.status import SourceState, SourceStatus, Who
 from ..timers import pause
 from .base import Source
 
@@ -58,12 +58,13 @@ class Driver:
     """Reads a source into a stream's door from `start` to `end`, and opens it again, ever more slowly, where that can help.
 
     A live one that gives no frame for `stale_after_s` once it was live is stalled, and opened again. demo: it is the built-in
-    one. reading: how it is read; all methods belong to the event loop's thread, and times are the loop's.
+    one. reading: how it is read; passes: that it shows; all methods belong to the event loop's thread, and times are the loop's.
     """
 
     def __init__(
-        self, source: Source, out: Intake, stale_after_s: float = STALE_AFTER_S, demo: bool = False, reading: Reading = in_thread
-    ) -> None:
+        self, source: Source, out: Intake, stale_after_s: float = STALE_AFTER_S, demo: bool = False, reading: Reading = in_thread,
+        passes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._source = source
         self._out = out
         self._stale_after_s = stale_after_s
@@ -71,6 +72,8 @@ class Driver:
         self.demo = demo
         self._task: asyncio.Task[None] | None = None
         self.status = SourceStatus(source.name)
+        self.passes = passes
+        self.who = Who("demo" if demo else "source", source.name)
 
     def start(self) -> None:
         """Begin to read."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pipeline.frames import AnimatedFrame
 from pipeline.heartbeat import Heartbeat
+
+from ..config import Kind
 
 HANG_S = 5.0  # a thread or task that is at one piece of work for longer hangs
 
@@ -49,7 +51,14 @@ class EncoderStatus:
 
 
 class Sink(Protocol):
-    """Takes animated frames, and nothing else."""
+    """Takes animated frames, labelled as those who look at them are to see them, and nothing else. kind: who they are; seen_s:
+    when the newest of them began to look, on the stream's clock, None for a label that shows all along."""
+
+    kind: Kind
+
+    @property
+    def seen_s(self) -> float | None:
+        """See above."""
 
     def offer(self, frame: AnimatedFrame) -> None:
         """Take a frame; never blocks, keeps only the newest."""
@@ -82,8 +91,26 @@ class Supervised(Protocol):
         """What it is now."""
 
 
+@dataclass(frozen=True)
+class Who:
+    """Who drives, as it may be kept. kind: camera (published over WebRTC), demo or source; name: of a source, without what is
+    secret of it; address: the network that a camera is published from."""
+
+    kind: Literal["camera", "source", "demo"]
+    name: str = ""
+    address: str = ""
+
+
 class Drives(Protocol):
-    """Who drives a stream: a browser's session, or a source that the server reads. status: of a source."""
+    """Who drives a stream: a browser's session, or a source that the server reads. status: of a source; passes: that were
+    shown, and what else may be one."""
+
+    @property
+    def who(self) -> Who:
+        """For the log of drives."""
+
+    @property
+    def passes(self) -> Sequence[str]: ...
 
     @property
     def status(self) -> SourceStatus | None:

@@ -6,22 +6,26 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import median
 
 from pipeline.budget import FrameBudget
 from pipeline.clock import Clock, steady
 from pipeline.engine import Engine, Prepared, Puppeteer
+from pipeline.face.likeness import FaceLock
 from pipeline.face.motion import Neutral
 from pipeline.frames import AnimatedFrame
+from pipeline.label import Label
 from pipeline.lane import Lane, Screen
 from pipeline.mark.marker import Marker
 from pipeline.stage import AnimationStage
+from pipeline.terms import ANYBODY, Terms
 
-from ..config import Budget, Puppet
-from ..errors import StreamBusy, UnknownStream
+from ..config import Budget, Kind, Puppet
+from ..errors import DriverRefused, StreamBusy, UnknownStream
 from .admission import Admission
 from .audio import AudioLine
 from .intake import Intake
@@ -39,16 +43,21 @@ UNKNOWN_AGE_S = 0.04  # of a picture, before any was sent
 
 @dataclass(frozen=True)
 class Shown:
-    """The portrait on show."""
+    """The portrait on show. sha256: of its picture, where that is known; terms: who may drive it; lock: the face that they must
+    have."""
 
     id: str
     prepared: Prepared
+    sha256: str = ""
+    terms: Terms = ANYBODY
+    lock: FaceLock | None = None
 
 
 class Stream:
     """One named stream. All methods belong to the event loop's thread.
 
-    puppeteer: a fresh one of the stage's engine; the stream closes it. run: what lets a lane begin.
+    puppeteer: a fresh one of the stage's engine; the stream closes it. run: what lets a lane begin. told: called when who drives,
+    what, or whether they may has changed.
     """
 
     def __init__(
@@ -63,7 +72,10 @@ class Stream:
         run: Run,
         marker: Marker,
         clock: Clock = steady,
+        told: Callable[[Stream], None] = lambda stream: None,
+        label_of: Callable[[Kind], Label | None] = lambda kind: None,
     ) -> None:
+        """label_of: what a kind of output has on its pictures."""
         self.name = name
         self.turn = asyncio.Lock()  # of its commands: the second finds the first one done
         self.removed = False
@@ -71,7 +83,9 @@ class Stream:
         self.puppet = puppet
         self.before: str | None = None  # the portrait that was on show before
         self.sinks: set[Sink] = set()
-        self.latest: AnimatedFrame | None = None
+        self.latest: AnimatedFrame | None = None  # before labels: outputs take what `seen_by` or `labelled` gives
+        self.label_of = label_of
+        self._labelled: dict[Label, AnimatedFrame] = {}  # of the latest one
         self.problem = ""  # why it is not animated by the engine that it had, in words
         self.stalled = ""  # why it stands still, in words; whoever looks after it writes that
         self.driver: Drives | None = None
@@ -79,7 +93,8 @@ class Stream:
         self.named: Named | None = None  # drives again when another that took over has ended
         self._evicting = False
         self.ages_s: deque[float] = deque(maxlen=SAMPLES)
-        self._portrait = shown.id
+        self._shown = shown
+        self._told = told
         self._limits = limits
         self._admission = admission
         self._run = run
@@ -93,6 +108,7 @@ class Stream:
         self.intake = Intake(self.audio.put)
         self.budget = FrameBudget(**limits.model_dump(), clock=clock)
         self.screen = Screen(shown.prepared, self._from_stage, marker, clock)
+        self._restrict()
         self.lane = self._lane(puppeteer)
         self._set_limits()
 
@@ -104,7 +120,32 @@ class Stream:
     @property
     def shown(self) -> Shown:
         """The portrait on show."""
-        return Shown(self._portrait, self.screen.prepared)
+        return self._shown
+
+    @property
+    def refused(self) -> str:
+        """Why who drives, or what is held by hand, does not move the portrait, in words."""
+        if self.driver is None and not self.poses.shapes and not self.poses.presets:
+            return ""
+        return self.screen.gate.barred or ("" if self.driver is None else self.lane.refused)
+
+    def _barred(self) -> str:
+        return self._shown.terms.refusal(() if self.driver is None else self.driver.passes) if self._shown.terms.lock else ""
+
+    def _restrict(self) -> None:
+        """After another has come to drive, or gone."""
+        self.screen.restrict(self._barred(), self._shown.lock)
+
+    def keep_to(self, terms: Terms, lock: FaceLock | None) -> None:
+        """Let the portrait on show be driven under other terms."""
+        self._shown = replace(self._shown, terms=terms, lock=lock)
+        self._restrict()
+        self._told(self)
+
+    @property
+    def made_of(self) -> tuple[str, str]:
+        """The engine's name, and the SHA-256 of the portrait's picture; for any thread."""
+        return self.engine.name, self._shown.sha256
 
     def tune(self, puppet: Puppet) -> None:
         """Follow the driver in another way from the next frame on."""
@@ -132,10 +173,11 @@ class Stream:
         """Go over to another engine, with a portrait prepared for it; viewers see a cross-fade."""
         puppeteer = await asyncio.to_thread(stage.engine.open)
         await self._end_lane()
-        self.stage, self._portrait, self.problem = stage, shown.id, ""
-        self.screen.change(shown.prepared)
+        self.stage, self._shown, self.problem = stage, shown, ""
+        self.screen.change(shown.prepared, self._barred(), shown.lock)
         self.lane = self._lane(puppeteer)
         self.start()
+        self._told(self)
 
     def parts(self) -> Iterator[Part]:
         """Its threads and tasks, as they are now."""
@@ -165,7 +207,7 @@ class Stream:
         return f"no frame could be animated for more than {limit_s:g} s; the log says why"
 
     def _lane(self, puppeteer: Puppeteer) -> Lane:
-        lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock, self.poses.easing)
+        lane = Lane(puppeteer, self.screen, self.budget, lambda: self.puppet.mirror, self._clock, self.poses.easing, self._judged)
         lane.tune(self.puppet.tuning())
         return lane
 
@@ -185,13 +227,19 @@ class Stream:
             log.error("stream '%s': its thread did not stop", self.name)
 
     def claim(self, driver: Drives, named: bool = False) -> None:
-        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow.
+        """Become the stream's driver; StreamBusy if it has one, Overloaded if the others would become too slow, DriverRefused
+        if the portrait on show is not theirs to drive.
 
-        named: by the config, so it is let in all the same; the budget then slows all streams alike.
+        named: by the config, so it is let in all the same; the budget then slows all streams alike, and a portrait that it may
+        not drive rests.
         """
+        if not named:
+            self.check_terms(driver.passes)
         self.check_claim(named)
         self.driver = driver
         self.lane.reset()
+        self._restrict()
+        self._told(self)
         given, self._given = self._given, None
         if given is not None and self._clock() - given[0] < GIVEN_S:
             self.lane.go_on(given[1])
@@ -219,12 +267,19 @@ class Stream:
         if not named:
             self._admission.check(self.stage)
 
+    def check_terms(self, passes: Sequence[str]) -> None:
+        """DriverRefused for whoever shows these passes, if the portrait on show is not theirs to drive."""
+        if self._shown.terms.lock and (why := self._shown.terms.refusal(passes)):
+            raise DriverRefused(f"stream '{self.name}': {why}; show it (POST …/whip?pass=PASS), or choose another portrait")
+
     def release(self, driver: Drives) -> None:
         """Stop being the driver; no effect for anyone else. What the config names then drives again."""
         if self.driver is driver:
             self.driver = None
             self.intake.clear()
             self.audio.clear()
+            self._restrict()
+            self._told(self)
         if self.driver is None and self.named is not None and not self._evicting:
             self.claim(self.named, named=True)
             self.named.start()
@@ -241,11 +296,12 @@ class Stream:
 
     def show(self, shown: Shown) -> None:
         """Change the portrait."""
-        if shown.id != self._portrait:
-            self.before = self._portrait
-        self._portrait = shown.id
-        self.screen.change(shown.prepared)
+        if shown.id != self._shown.id:
+            self.before = self._shown.id
+        self._shown = shown
+        self.screen.change(shown.prepared, self._barred(), shown.lock)
         self.intake.wake()  # a lane at rest waits for nothing else
+        self._told(self)
 
     def sent(self, age_s: float) -> None:
         """A frame of this age has left for a viewer."""
@@ -257,6 +313,11 @@ class Stream:
             islice(reversed(self.screen.stats.stage_s), AGE_SAMPLES)
         )
         return median(recent) if recent else UNKNOWN_AGE_S
+
+    def _judged(self) -> None:
+        """On the lane's thread: whether the driver's face may drive is known now."""
+        with suppress(RuntimeError):  # the loop has been closed: the server is going down
+            self._loop.call_soon_threadsafe(self._told, self)
 
     def _from_stage(self, frame: AnimatedFrame) -> None:
         """On any thread: hand over the newest frame, without letting calls pile up."""
@@ -274,5 +335,20 @@ class Stream:
         if frame is None:
             return
         self.latest = frame
+        self._labelled.clear()
         for sink in tuple(self.sinks):
-            sink.offer(frame)
+            if (seen := self.seen_by(sink)) is not None:
+                sink.offer(seen)
+
+    def seen_by(self, sink: Sink) -> AnimatedFrame | None:
+        """The latest frame as a sink is to get it; None before the first."""
+        return self.labelled(sink.kind, None if sink.seen_s is None else self._clock() - sink.seen_s)
+
+    def labelled(self, kind: Kind, for_s: float | None = None) -> AnimatedFrame | None:
+        """The latest frame as a kind of output shows it, to those who have looked for so many seconds; None before the first."""
+        label = self.label_of(kind)
+        if self.latest is None or label is None or not label.shows(for_s):
+            return self.latest
+        if label not in self._labelled:
+            self._labelled[label] = self.latest.labelled(label, self.screen.prepared.face_box)
+        return self._labelled[label]

@@ -13,6 +13,7 @@ import av
 from pipeline.clock import Clock, steady
 from pipeline.frames import AnimatedFrame
 
+from ..config import Kind
 from ..stream.background import heart_of
 from ..stream.status import EncoderStatus, Part
 from .encoders import LiveEncoder
@@ -43,9 +44,12 @@ class Broadcast:
     """
 
     def __init__(
-        self, name: str, encoder: LiveEncoder, shared_bitrate: int, pool: Executor, clock: Clock = steady, cut_out: bool = False
-    ) -> None:
+        self, name: str, encoder: LiveEncoder, shared_bitrate: int, pool: Executor, clock: Clock = steady, cut_out: bool = False,
+        kind: Kind = Kind.VIEWERS,
+    ) -> None:  # fmt: skip
         """name: the stream's. cut_out: send the person without the background, see `AnimatedFrame.cut_out`."""
+        self.kind = kind
+        self.seen_s: float | None = None
         self._name = name
         self._cut_out = cut_out
         self._encoder = encoder
@@ -87,6 +91,7 @@ class Broadcast:
 
     def join(self, viewer: ViewerTrack) -> None:
         """Send to `viewer` too, from the key frame that this asks for."""
+        self.seen_s = self._clock()
         self._viewers.add(viewer)
         viewer.request_key = self.request_key
         self.request_key()

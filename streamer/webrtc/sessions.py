@@ -21,9 +21,11 @@ from aiortc import (
 from pipeline.clock import Clock, steady
 
 from .. import resources
+from ..addresses import shortened
 from ..config import WebRtc
 from ..errors import (
     BadOffer,
+    DriverRefused,
     Overloaded,
     PreconditionFailed,
     PreconditionRequired,
@@ -32,6 +34,7 @@ from ..errors import (
     TooManySessions,
     UnknownSession,
 )
+from ..stream.status import Who
 from ..stream.stream import Stream
 from . import extensions, uplink
 from .broadcasts import Broadcasts
@@ -53,11 +56,12 @@ REMEMBERED = 64  # sessions that others took over, which will ask what has becom
 @dataclass(frozen=True)
 class Caller:
     """Who asks for a session. address: of whose sessions there are so many at most; host: the very address; token: what was
-    shown, "" where none is needed."""
+    shown, "" where none is needed; passes: that it shows for the portrait."""
 
     address: str = ""
     host: str = ""
     token: str = ""
+    passes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -82,6 +86,16 @@ class Session:
     started: bool = False
     closed: bool = False
     status: None = None  # as a driver: only sources have one
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """What may open a portrait's lock."""
+        return self.caller.passes
+
+    @property
+    def who(self) -> Who:
+        """For the log of drives."""
+        return Who("camera", address=shortened(self.caller.host))
 
     @property
     def tag(self) -> str:
@@ -120,11 +134,12 @@ class Sessions:
     async def publish(
         self, stream: Stream, offer: str, take_over: bool = False, caller: Caller = Caller()
     ) -> tuple[Session, str]:
-        """Take a camera for `stream`; the session and the answer. take_over: end whoever drives it. StreamBusy, BadOffer,
-        TooManySessions.
+        """Take a camera for `stream`; the session and the answer. take_over: end whoever drives it. StreamBusy, DriverRefused,
+        BadOffer, TooManySessions.
 
         The stream becomes the session's when that is connected: who only offers holds nobody up.
         """
+        stream.check_terms(caller.passes)
         session, checked = await self._new("whip", stream, offer, caller)
         session.takes_over = take_over
         try:
@@ -298,12 +313,13 @@ class Sessions:
     async def _drive(self, session: Session) -> None:
         """A publisher is connected: it drives, unless somebody else came first."""
         try:
+            session.stream.check_terms(session.passes)  # before anybody is sent away for it
             if session.takes_over:
                 await self._evict(session.stream)
             if session.closed:
                 return
             session.stream.claim(session)
-        except (StreamBusy, Overloaded) as exc:
+        except (StreamBusy, Overloaded, DriverRefused) as exc:
             log.warning("stream '%s': a camera came too late (%s)", session.stream.name, exc)
             await self._close(session)
         else:

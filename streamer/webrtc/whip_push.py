@@ -11,6 +11,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from pipeline.clock import Clock, steady
 
+from ..config import Kind
 from ..errors import ConfigError, SinkError
 from ..redaction import check_address, redacted, unlogged
 from ..sinks.base import OutputState, OutputStatus
@@ -117,14 +118,14 @@ class WhipPush:
 
     async def _send(self, stream: Stream, mime: str, viewer: ViewerTrack, sound: SoundTrack, ended: asyncio.Event) -> None:
         """Give the other side pictures and sound until it has ended."""
-        self._broadcasts.join(stream, mime, viewer)
+        self._broadcasts.join(stream, mime, viewer, kind=Kind.PUSH)
         stream.audio.sinks.add(sound)
         self._retry.live()
         try:
             await ended.wait()
         finally:
             stream.audio.sinks.discard(sound)
-            self._broadcasts.leave(stream, mime, viewer)
+            self._broadcasts.leave(stream, mime, viewer, kind=Kind.PUSH)
 
     async def _post(self, http: httpx.AsyncClient, offer: str) -> httpx.Response:
         """The answer of the server, or of the one that it sends us to for now (RFC 9725 §4.5)."""

@@ -172,6 +172,11 @@ def expressions(page: Page, http: httpx.Client) -> None:
     page.fill("#pose-name", "Grin")
     page.select_option("#pose-key", "2")
     page.keyboard.press("Tab")
+    for wrong, words in (("grin?", "A name has letters, digits, spaces"), ("smile", "There is “Smile” already.")):
+        page.fill("#pose-name", wrong)
+        page.locator("#pose-name").press("Enter")
+        expect(page.locator("#notice")).to_contain_text(words)
+    page.fill("#pose-name", "Grin")
     page.locator("#pose-name").press("Enter")
     expect(page.locator("#pose-said")).to_have_text("Saved as “Grin”.")
     grin = http.get("/api/presets/Grin").json()

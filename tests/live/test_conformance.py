@@ -24,11 +24,13 @@ from streamer.webrtc.ice import credentials
 from streamer.webrtc.offer import Offer
 from streamer.webrtc.sdp import finish_answer
 
-from ..conftest import run_server
-from ..peers import SDP, Camera, connected, negotiate, peer
+from ..conftest import FRONT, run_server
+from ..peers import SDP, connected, negotiate, offer_of, peer
 from ..waiting import LIMIT_S, until
 
 OFFERS = int(os.environ.get("PUPPETCAST_TEST_OFFERS", "200"))  # 1500 take a minute more, and pass too
+# With PUPPETCAST_TEST_FRONT all tests have their servers behind the front of a fleet.
+BOTH = pytest.mark.parametrize("server", [False, True], ids=["alone", "in a fleet"], indirect=True)
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 # Structured as the sample offer of RFC 9725 §4.2 (Figure 2), with codecs of ours: video is bundle-only.
 SAMPLE = """v=0
@@ -69,22 +71,10 @@ a=fmtp:97 apt=96
 """.replace("\n", "\r\n")
 
 
-async def offer_of(kind: str, audio: bool = False) -> str:
-    async with peer() as connection:
-        if kind == "whip":
-            connection.addTransceiver(Camera(), direction="sendonly")
-        else:
-            connection.addTransceiver("video", direction="recvonly")
-        if audio:
-            connection.addTransceiver("audio", direction="sendonly" if kind == "whip" else "recvonly")
-        await connection.setLocalDescription(await connection.createOffer())
-        return connection.localDescription.sdp
-
-
 @pytest.fixture(scope="module")
-def server():
+def server(request):
     rtc = {"max_sessions": 500, "max_connecting": 500, "handshake_timeout_s": 2}
-    with run_server(auth={"requests_per_minute": 100000}, webrtc=rtc) as running:
+    with run_server(front=getattr(request, "param", FRONT), auth={"requests_per_minute": 100000}, webrtc=rtc) as running:
         yield running
 
 
@@ -94,6 +84,7 @@ async def http(server):
         yield client
 
 
+@BOTH
 @pytest.mark.parametrize("kind", ["whip", "whep"])
 async def test_post_creates_a_session(http, kind):
     """WHIP §4.2, WHEP §4.3.1; DELETE: WHIP §4.2, WHEP §4.4; unguessable URL: §5."""
@@ -101,7 +92,7 @@ async def test_post_creates_a_session(http, kind):
     assert reply.status_code == 201
     assert reply.headers["content-type"] == "application/sdp"
     location = reply.headers["location"]
-    assert re.fullmatch(r"/live/live/sessions/[\w-]{32}", location), "rooted, without a query, not to be guessed"
+    assert re.fullmatch(r"/live/live/sessions/(w0\.[\da-f]+\.)?[\w-]{32}", location), "rooted, without a query, not to be guessed"
     assert "a=recvonly" in reply.text if kind == "whip" else "a=sendonly" in reply.text
     assert (await http.get(location)).status_code == 204
     assert (await http.head(location)).status_code == 200
@@ -113,6 +104,7 @@ async def test_post_creates_a_session(http, kind):
     assert (await http.patch(location, content="a=ice-ufrag:x\r\n", headers=FRAGMENT)).status_code == 404
 
 
+@BOTH
 async def test_wrong_bodies(http):
     """WHIP §4.2, WHEP §4.3.4: 4xx."""
     offer = await offer_of("whip")
@@ -169,6 +161,7 @@ async def test_candidates_come_later(http, server):
         await http.delete(location)
 
 
+@BOTH
 async def test_patches_that_cannot_be(http):
     """WHIP §4.3.1, §4.3.3, WHEP §4.5.1: other bodies; the session stays. Restarts and tags: test_ice_restart.py."""
     reply = await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)
@@ -182,6 +175,7 @@ async def test_patches_that_cannot_be(http):
     assert (await http.delete(location)).status_code == 404
 
 
+@BOTH
 @pytest.mark.parametrize("kind", ["whip", "whep"])
 async def test_options_get_and_head(http, kind):
     """OPTIONS: WHIP §4.2, WHEP §4.4 (Accept-Post). GET and HEAD: WHIP §4.1, WHEP §4.1. 405: HTTP (RFC 9110 §15.5.6)."""
@@ -201,6 +195,7 @@ async def test_options_get_and_head(http, kind):
         assert refused.json() == {"detail": "Method Not Allowed", "code": "MethodNotAllowed"}
 
 
+@BOTH
 async def test_what_a_session_takes(http):
     """OPTIONS and 405 (RFC 9110 §9.3.7, §15.5.6), Accept-Patch (RFC 5789 §3.1)."""
     location = (await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)).headers["location"]
@@ -213,6 +208,7 @@ async def test_what_a_session_takes(http):
     assert (await http.options(location)).status_code == 404
 
 
+@BOTH
 @pytest.mark.parametrize("kind", ["whip", "whep"])
 async def test_a_slash_too_many(http, kind):
     """WHIP §4.5: 307, and never 301 or 302, which would make a GET of it."""
@@ -389,7 +385,7 @@ async def test_a_false_fingerprint_gives_no_picture(http, server, algorithms):
         reply = await http.post("/live/live/whep", content=offer, headers=SDP)
         location = reply.headers["location"]
         await viewer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
-        session = server.sessions.find(location.rpartition("/")[2])
+        session = server.sessions.find(location[-32:])
         await until(lambda: session.closed, 10)
         assert not session.connected.is_set()
         assert (await http.get(location)).status_code == 404

@@ -19,6 +19,7 @@ from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.units import in_pixels
 from pipeline.follow.neutral import FaceState
 from pipeline.frames import AnimatedFrame
+from streamer.config import Kind
 
 from ..conftest import run_server
 from ..peers import publishing, watched
@@ -49,6 +50,8 @@ class Resized(VideoStreamTrack):
 
 class Kept:
     """A sink that keeps what the stream shows."""
+
+    kind, seen_s = Kind.VIEWERS, None
 
     def __init__(self) -> None:
         self.frames: list[AnimatedFrame] = []

@@ -376,7 +376,11 @@ async def test_who_asks_is_told_what_he_may(server, asked, monkeypatch):
             ("rule", "control", {"live": "control", "hall": "control"}), ("look", "view", {"live": "view", "hall": "view"}),
             (link, "none", {"hall": "publish"}), ("hall-rule", "none", {"hall": "control"}),
         ):  # fmt: skip
-            assert (await client.get("/api/me", headers=bearer(token))).json() == {"server": of_server, "streams": streams}
+            assert (await client.get("/api/me", headers=bearer(token))).json() == {
+                "server": of_server,
+                "streams": streams,
+                "asks_whose": True,
+            }
     async with asked(auth={}) as client:
         assert (await client.get("/api/me")).json()["server"] == "control"
 

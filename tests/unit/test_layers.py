@@ -17,13 +17,14 @@ RANKS = {
     "pipeline": {
         "runners": 10, "offline": 9, "lane": 9, "puppet": 8, "stage": 8, "engine": 7, "mesh": 6, "liveportrait": 6,
         "follow": 5, "portrait": 5, "puppetfile": 4, "pictures": 3, "face": 3, "fade": 6, "clips": 3, "wheel": 2, "models": 1,
-        "frames": 1, "mark": 3, "media": 2, "shapes": 4, "loop": 4,
+        "frames": 1, "label": 0, "mark": 3, "media": 2, "shapes": 4, "loop": 4,
+        "passes": 1, "terms": 2,
         "outfile": 1, "budget": 1, "clock": 0, "cores": 0, "heartbeat": 1, "malloc": 1, "threads": 1, "portraits": 0, "errors": 0,
     },
     "streamer": {
-        "__main__": 9, "cli": 8, "app": 7, "http": 6, "mqtt": 6, "webrtc": 5, "control": 4, "sinks": 3, "sources": 3,
-        "stream": 2, "backoff": 1, "systemd": 1, "redaction": 1, "signals": 1, "reload": 2, "timers": 1, "resources": 1,
-        "config": 1, "client": 2, "deployment": 2, "jsontext": 1, "addresses": 0, "limits": 0, "errors": 0,
+        "__main__": 10, "cli": 9, "fleet": 8, "app": 7, "http": 6, "mqtt": 6, "webrtc": 5, "control": 4, "sinks": 3, "sources": 3,
+        "stream": 2, "signing": 2, "backoff": 1, "systemd": 1, "redaction": 1, "signals": 1, "reload": 2, "timers": 1,
+        "resources": 1, "config": 1, "client": 2, "deployment": 2, "jsontext": 1, "addresses": 0, "limits": 0, "errors": 0,
     },
 }  # fmt: skip
 FORBIDDEN = {

@@ -23,9 +23,9 @@ from streamer.control.persistence import Memory
 from streamer.errors import BadCommand, BadOffer, Overloaded, SinkError, TooLarge, TooManySessions, TooSlow
 from streamer.http.access import Access
 from streamer.http.bodies import Body
+from streamer.http.refusals import STATUS, _handler
 from streamer.http.rights import CONTROL, SERVER, Guarded, needs
 from streamer.http.seats import Endless, Seats
-from streamer.http.server import STATUS, _handler
 from streamer.http.web import WebServer, listen
 from streamer.jsontext import MAX_DEPTH, read_json
 from streamer.mqtt.bridge import COMMANDS_WAITING, MAX_PAYLOAD, Bridge, _Session, read

@@ -17,8 +17,9 @@ from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
 from pipeline.mesh.eyeball import is_animal
-from pipeline.mesh.eyes import _iris, soft_gaze
+from pipeline.mesh.eyes import _iris, make_eyes, soft_gaze
 from pipeline.mesh.finish import Grain
+from pipeline.mesh.geometry import Geometry
 from pipeline.mesh.interior import own_row
 from pipeline.mesh.layers import Box
 from pipeline.mesh.lids import _needed
@@ -284,6 +285,17 @@ def test_white_at_the_rim_of_an_iris_does_not_look_about_with_it():
     iris = _iris(picture, np.ones((60, 60), bool), np.hypot(xs - 30, ys - 30), 20.0)
     assert iris[47:49, 28:32, :3].max() < 100
     assert iris[30:33, 32:35, :3].min() == 250
+
+
+def test_an_animal_s_iris_fills_its_eye_and_what_a_glance_bares_is_a_little_lighter():
+    face = with_openings(np.asarray(canonical.face() * 100 + (200, 200, 0), np.float32), 0.5, np.float32([0, 1, 0]))
+    eyes, people = (make_eyes(with_eyes(face, white), Geometry.of(face, 400)) for white in (45, 220))
+    covered, person_s = ([(eye.iris[..., 3] > 0.5).sum() for eye in each] for each in (eyes, people))
+    assert all(np.array(covered) > 1.5 * np.array(person_s))
+    for eye in eyes:
+        iris = eye.iris[..., :3][eye.iris[..., 3] > 0.5]
+        assert 15 < eye.white.mean() - iris.mean() < 60
+        assert iris.max() < 60, "no lid goes with it"
 
 
 def test_eyes_that_are_round_and_dark_from_lid_to_lid_are_an_animal_s():

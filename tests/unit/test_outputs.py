@@ -39,6 +39,7 @@ class Memory:
     """An output that keeps what it gets, and fails when told to."""
 
     kind, name, takes_sound = "memory", "a memory", True
+    began_s = None
 
     def __init__(self) -> None:
         self.log: list[str] = []

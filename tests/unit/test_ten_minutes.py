@@ -12,11 +12,11 @@ from itertools import pairwise
 from pipeline.errors import PuppetError
 from pipeline.frames import AnimatedFrame
 from pipeline.mark.marker import UNMARKED
-from streamer.config import Budget, Device, Puppet
+from streamer.config import Budget, Device, Kind, Puppet
 from streamer.errors import StreamerError
 from streamer.stream.admission import Admission
 from streamer.stream.stages import Stages
-from streamer.stream.status import SourceStatus
+from streamer.stream.status import SourceStatus, Who
 from streamer.stream.stream import Shown, Stream
 
 from ..fakes import FakeEngine, FakePrepared, LoopTime, VirtualStage, camera_frame
@@ -29,6 +29,9 @@ NAMES = "abcd"
 
 class Camera:
     """Drives a stream: how bright the face is goes up and down; black where none is in view."""
+
+    passes = ()
+    who = Who("source")
 
     def __init__(self, stream: Stream, clock: LoopTime) -> None:
         self.status: SourceStatus | None = None
@@ -61,6 +64,8 @@ class Camera:
 
 class Viewer:
     """A sink that takes `seconds` for a picture and keeps only the newest meanwhile."""
+
+    kind, seen_s = Kind.VIEWERS, None
 
     def __init__(self, clock: LoopTime, seconds: float = 0.0) -> None:
         self.shown: list[tuple[float, int, int]] = []  # when it was taken, its number, how bright it is

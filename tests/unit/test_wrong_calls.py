@@ -59,6 +59,9 @@ TABLE: list[tuple[list[str], str]] = [
     (["pose", "drawing", "--preset", "text.jpg", "-o", "x.png"], "text.jpg: no preset: it is no JSON"),
     (["pose", "drawing", "--save-preset", "a+.b.json"], "preset: name: 1 to 24 letters, digits"),
     (["pose", "drawing", "-o", "x.jpg", "--transparent"], "x.jpg: such a file is never transparent; choose .png or .webp"),
+    # Fleets that are made up
+    (["fleet", "simulate", "--plot", "x.gif"], "x.gif: choose a name that ends in .svg or .png"),
+    (["fleet", "simulate", "--median-share", "0.9", "--limit", "0.5"], "--median-share: 0.9 is above --limit, 0.5"),
     # The config
     (["serve", "--config", "none.yaml"], "none.yaml: No such file or directory"),
     (["serve", "--config", "folder"], "folder: Is a directory"),

@@ -1,0 +1,228 @@
+"""A fleet on Ray on one machine: two nodes, Redis, and ways to break any of it. Runs in a network and a process namespace of its
+own, so that nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from pipeline.errors import PuppetError
+
+HEAD, SECOND = "127.0.0.1", "127.0.0.2"
+PORT, REDIS = 8090, 6399
+INSIDE = "PUPPETCAST_IN_NAMESPACE"
+LIMIT_S = 180.0
+PROGRAM = [sys.executable, "-m", "streamer"]
+PARTS = {  # of command lines, by what the process is
+    "head": "gcs_server", "raylet": "raylet/raylet ", "worker": "ray::WorkerActor", "director": "ray::DirectorActor",
+    "front": "ray::ServeReplica", "proxy": "ray::ProxyActor", "serve": "ray::ServeController", "redis": "redis-server",
+}  # fmt: skip
+
+
+def enter(module: str, arguments: Sequence[str]) -> None:
+    """Go on in namespaces of our own, where this is process 1's child and only the loopback address is; needs root."""
+    if os.environ.get(INSIDE):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    for program in ("unshare", "ip", "redis-server"):
+        if shutil.which(program) is None:
+            raise PuppetError(f"bench fleet: {program} is not here; 'make peers' installs it")
+    command = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", module, *arguments]
+    raise SystemExit(subprocess.run(command, env=os.environ | {INSIDE: "1"}, check=False).returncode)
+
+
+def until(holds: Callable[[], Any], what: str, limit_s: float = LIMIT_S, look_s: float = 0.05) -> Any:
+    """What it gives, once that is true; PuppetError after the limit."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if found := holds():
+            return found
+        time.sleep(look_s)
+    raise PuppetError(f"not within {limit_s:g} s: {what}")
+
+
+@dataclass
+class Process:
+    """One of the namespace's. threads share its memory; pss_mb: its share of what it has in common with others."""
+
+    pid: int
+    parent: int
+    command: str
+
+    @property
+    def pss_mb(self) -> float:
+        try:
+            lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            return 0.0
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+    @property
+    def cpu_s(self) -> float:
+        """Of a processor, so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+
+def processes() -> list[Process]:
+    """All that there are."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            found.append(Process(int(folder.name), parent, command))
+    return found
+
+
+def of(part: str) -> list[Process]:
+    """The processes of one of PARTS."""
+    return [each for each in processes() if PARTS[part] in each.command and "ps aux" not in each.command]
+
+
+@dataclass
+class Cluster:
+    """sections: of the config, beside what every one has."""
+
+    sections: dict[str, Any] = field(default_factory=dict)
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="pc")))  # short: it has sockets in it
+
+    def __post_init__(self) -> None:
+        self.url = f"http://{HEAD}:{PORT}"
+        self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+        self._config = self.folder / "fleet.yaml"
+        self._environment = os.environ | {"RAY_TMPDIR": str(self.folder), "PYTHONPATH": str(Path(__file__).parents[1])}
+        password = secrets.token_hex(8)
+        data: dict[str, Any] = {
+            "http": {"port": PORT, "max_listeners_per_address": 1000},
+            "downloads": {"fetch": False},
+            "portraits": {"folder": str(self.folder / "portraits")},
+            "recording": {"folder": str(self.folder / "recordings")},
+            "auth": {"requests_per_minute": 100_000},
+            "webrtc": {"bind_addresses": ["127.0.0.1"], **dict.fromkeys(SEATS, 200)},
+            "fleet": {"cores": 1, "ray": self._ray(password)},
+            "streams": {},
+        }
+        for key, value in self.sections.items():
+            data[key] = {**data.get(key, {}), **value} if isinstance(data.get(key), dict) else value
+        self._config.write_text(yaml.safe_dump(data))
+        self._start_redis(password)
+
+    def _ray(self, password: str) -> dict[str, Any]:
+        return {"redis": f"{HEAD}:{REDIS}", "redis_password": password, "token_file": str(self.folder / "ray_token")}
+
+    def _start_redis(self, password: str) -> None:
+        settings = ["--port", str(REDIS), "--bind", HEAD, "--requirepass", password, "--save", "", "--dir", str(self.folder)]
+        with (self.folder / "redis.log").open("w") as log:
+            subprocess.Popen(["redis-server", *settings], stdout=log, stderr=log)
+        until(lambda: "Ready to accept" in (self.folder / "redis.log").read_text(), "Redis")
+
+    def command(self, *words: str, check: bool = True) -> str:
+        """What `puppetcast fleet …` says."""
+        done = subprocess.run(
+            [*PROGRAM, "fleet", *words], env=self._environment, capture_output=True, text=True, timeout=2 * LIMIT_S, check=False
+        )
+        if check and done.returncode:
+            raise PuppetError(f"fleet {' '.join(words)}: {done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def up(self) -> float:
+        """Both nodes, with a place each; seconds until the front answers and both workers are there."""
+        began = time.monotonic()
+        self.command("up", str(self._config), "--host", HEAD, "--places", "1")
+        self.join()
+        until(lambda: len(self.alive()) == 2, "two workers")
+        return time.monotonic() - began
+
+    def join(self) -> None:
+        """The second node."""
+        self.command("join", f"{HEAD}:6380", str(self._config), "--host", SECOND, "--places", "1")
+
+    def status(self) -> str:
+        return self.command("status", str(self._config))
+
+    def drain(self, worker: str) -> None:
+        """Back when it is empty."""
+        self.command("drain", worker, str(self._config))
+
+    def state(self) -> dict[str, Any]:
+        """GET /api/fleet; nothing while the director is away."""
+        try:
+            reply = self.http.get("/api/fleet")
+        except httpx.HTTPError:
+            return {}
+        return dict(reply.json()) if reply.status_code == 200 else {}
+
+    def alive(self) -> dict[str, dict[str, Any]]:
+        """Workers that answer, by name."""
+        return {each["worker"]: each for each in self.state().get("workers", []) if each["alive"]}
+
+    def process_of(self, worker: str) -> Process:
+        """By the port that it listens on."""
+        port = self.alive()[worker]["url"].rpartition(":")[2]
+        said = subprocess.run(["ss", "-ltnpH", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+        pid = int(said.partition("pid=")[2].partition(",")[0])
+        return next(each for each in processes() if each.pid == pid)
+
+    def node_of(self, process: Process) -> Process:
+        """The raylet that started it."""
+        return next(each for each in processes() if each.pid == process.parent)
+
+    def is_second(self, worker: str) -> bool:
+        """Whether it is on the node that has no head."""
+        return SECOND in str(self.alive()[worker]["url"])
+
+    def kill_head(self) -> Callable[[], None]:
+        """kill -9; what starts it again, by its own command line, as a supervisor would."""
+        (head,) = of("head")
+        words = Path(f"/proc/{head.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        own = Path(f"/proc/{head.pid}/environ").read_bytes().split(b"\0")
+        environment = dict(each.split(b"=", 1) for each in own if b"=" in each)
+        head.send(signal.SIGKILL)
+
+        def again() -> None:
+            with (self.folder / "head.log").open("w") as log:
+                subprocess.Popen(words, env=environment, stdout=log, stderr=log)
+
+        return again
+
+    def listening(self) -> list[str]:
+        """Every listening TCP socket: address and who it is of."""
+        lines = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+        return sorted(f"{line.split()[3]} {line.partition('((')[2].split(',')[0].strip(chr(34))}" for line in lines)
+
+    def memory_mb(self) -> dict[str, float]:
+        """Of each part, and of all that is not ours."""
+        parts = {part: round(sum(each.pss_mb for each in of(part))) for part in PARTS}
+        rest = round(sum(each.pss_mb for each in processes() if "ray" in each.command)) - sum(
+            value for part, value in parts.items() if part != "redis"
+        )
+        return {**parts, "rest of Ray": rest}
+
+
+SEATS = ("max_sessions", "max_sessions_per_address", "max_connecting", "max_connecting_per_address")
+
+
+def save(figures: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,0 +1,179 @@
+"""`puppetcast fleet`: many servers as one."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import httpx
+import typer
+from rich.table import Table
+
+from ..config import Config, load_config
+from ..errors import ConfigError, StreamerError
+from ..fleet import ray_node
+from ..http.lan import lan_addresses
+from ..http.tokens import closed
+from ..http.web import address_for, listen
+from .console import console, log_to_console, one_line_errors, warn
+
+START_S = 120.0
+fleet_app = typer.Typer(no_args_is_help=True, help="Many servers as one, on Ray: see docs/fleet.md.")
+
+Config_ = Annotated[Path | None, typer.Argument(help="The fleet's configuration file (YAML), the same on every machine.")]
+Host = Annotated[
+    str, typer.Option(help="Address of this machine at which the others reach it. Default: its first one in the network.")
+]
+Places = Annotated[int | None, typer.Option(min=0, help="Workers on this machine. Default: its cores by fleet.cores.")]
+ASK_S = 5.0
+LOOK_S = 0.5
+
+
+@fleet_app.command()
+def up(config: Config_ = None, host: Host = "", places: Places = None) -> None:
+    """Start the fleet's first machine: Ray, director, fronts and workers. It goes on when this command has ended."""
+    log_to_console()
+    with one_line_errors():
+        given, is_new = closed(load_config(config))
+        ray_node.check_installed()
+        port = _free(given)
+        given = given.model_copy(update={"http": given.http.model_copy(update={"port": port})})
+        from ..fleet import ray_engine
+
+        address = given.fleet.ray.address or ray_node.start_head(given.fleet, host or _own_address(), places)
+        ray_engine.attach(given, address)
+        ray_engine.begin(given, secrets.token_urlsafe(32))
+        _until(given, lambda state: any(worker["alive"] for worker in state["workers"]), START_S)
+        url = address_for(given, port)
+        link = f"{url}/#token={quote(given.auth.token, safe='')}" if is_new else url
+        console.print(f"the fleet is ready: {link}")
+        console.print(f"further machines: puppetcast fleet join {address}, with this configuration and Ray's token, "
+                      f"{ray_node.token_file(given.fleet)}", soft_wrap=True)  # fmt: skip
+
+
+@fleet_app.command()
+def join(
+    head: Annotated[str, typer.Argument(help="Address of the first machine, as 'puppetcast fleet up' tells it.")],
+    config: Config_ = None,
+    host: Host = "",
+    places: Places = None,
+) -> None:
+    """Make this machine one of a fleet's. Its workers begin by themselves."""
+    with one_line_errors():
+        ray_node.check_installed()
+        ray_node.join(load_config(config).fleet, head, host or _own_address(), places)
+        console.print("this machine is one of the fleet's; 'puppetcast fleet status' tells of it")
+
+
+@fleet_app.command()
+def status(config: Config_ = None) -> None:
+    """Workers and streams of a fleet that runs."""
+    with one_line_errors():
+        state = _asked(closed(load_config(config))[0], "GET", "/api/fleet")
+        table = Table("worker", "", "share", "sessions", "streams", "address", box=None)
+        for worker in state["workers"]:
+            word = "" if worker["alive"] else "gone"
+            share = f"{worker['share']:.2f}" if "share" in worker else ""
+            table.add_row(
+                worker["worker"], word or ("drains" if worker["draining"] else "takes streams"), share,
+                str(worker.get("sessions", "")), ", ".join(worker["streams"]), worker["url"],
+            )  # fmt: skip
+        console.print(table)
+        waiting = [name for name, worker in state["streams"].items() if worker is None]
+        console.print(f"placed {state['placed']}, moved {state['moved']}, refused {state['refused']}")
+        if waiting:
+            console.print(f"no worker has room for: {', '.join(waiting)}")
+
+
+@fleet_app.command()
+def drain(
+    worker: Annotated[str, typer.Argument(help="Name of the worker, as 'puppetcast fleet status' shows it.")],
+    config: Config_ = None,
+) -> None:
+    """Empty a worker: it gets no streams, and those that it has go elsewhere. Back when it has none."""
+    with one_line_errors():
+        given = closed(load_config(config))[0]
+        _asked(given, "POST", f"/api/fleet/{quote(worker, safe='')}/drain")
+        state = _until(given, lambda state: not _streams_of(state, worker), given.fleet.drain_s + START_S)
+        left = _streams_of(state, worker)
+        if left:
+            raise StreamerError(f"worker {worker} still has {', '.join(left)}: no other one has room")
+        console.print(f"worker {worker} is empty")
+
+
+@fleet_app.command()
+def down(config: Config_ = None) -> None:
+    """End the fleet, and all that is Ray's on this machine."""
+    with one_line_errors():
+        ray_node.check_installed()
+        from ..fleet import ray_engine
+
+        fleet = load_config(config).fleet
+        try:
+            ray_engine.attach(load_config(config), fleet.ray.address or "auto")
+            ray_engine.end()
+        except ConfigError as exc:
+            warn(str(exc))
+        if not fleet.ray.address:
+            ray_node.stop()
+
+
+def _own_address() -> str:
+    return next(iter(lan_addresses()), "127.0.0.1")
+
+
+def _free(config: Config) -> int:
+    """The port of the front, or a free one where the config says 0; ConfigError where it is taken."""
+    with listen(config.http.host, config.http.port) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _streams_of(state: dict[str, Any], worker: str) -> list[str]:
+    return [stream for each in state["workers"] if each["worker"] == worker for stream in each["streams"]]
+
+
+def _asked(config: Config, method: str, path: str) -> dict[str, Any]:
+    """What the fleet's front answers."""
+    url, token = address_for(config, config.http.port), config.auth.token
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        reply = httpx.request(method, url + path, headers=headers, timeout=ASK_S, verify=_verify(config))
+    except httpx.HTTPError as exc:
+        raise StreamerError(f"no fleet answers at {url} ({exc or type(exc).__name__}); 'puppetcast fleet up' starts one") from exc
+    try:
+        answer = reply.json() if reply.content else {}
+    except ValueError:
+        answer = {}
+    if not reply.is_success:
+        raise StreamerError(f"{url}: {answer.get('detail') or f'it answers {reply.status_code}; is that a fleet?'}")
+    return dict(answer)
+
+
+def _verify(config: Config) -> ssl.SSLContext | bool:
+    """The fleet's own certificate is the one that is good, whatever name it is for."""
+    if config.http.tls_certificate is None:
+        return True
+    context = ssl.create_default_context(cafile=config.http.tls_certificate)
+    context.check_hostname = False
+    return context
+
+
+def _until(config: Config, holds: Callable[[dict[str, Any]], bool], limit_s: float) -> dict[str, Any]:
+    """The fleet's state, once it is as wanted, or after so long."""
+    end, state, problem = time.monotonic() + limit_s, None, None
+    while time.monotonic() < end:
+        try:
+            state = _asked(config, "GET", "/api/fleet")
+            if holds(state):
+                return state
+        except StreamerError as exc:
+            problem = exc
+        time.sleep(LOOK_S)
+    if state is None:
+        raise problem or StreamerError("the fleet has not answered")
+    return state

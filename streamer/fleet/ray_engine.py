@@ -1,0 +1,278 @@
+"""The fleet on Ray, which starts its processes, watches them and begins them anew: workers, one director, and the fronts by Ray
+Serve. The only file that imports Ray; media and requests to workers never go through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+from pipeline.errors import PuppetError
+
+from ..config import Config
+from ..errors import ConfigError, StreamerError, code
+from . import ray_node
+from .base import At, DirectorAway, FleetFull, UnknownWorker
+from .director import FleetDirector
+from .front import create_front
+from .members import error_of
+from .worker import Worker
+
+log = logging.getLogger(__name__)
+
+NAMESPACE, DIRECTOR, FRONT = "puppetcast", "director", "front"
+SERIES = "2.60."
+ASK_S = 2.0  # for what the director knows at once
+DO_S = 40.0  # for what it has workers do
+LOOK_S = 2.0  # between two looks at how many places machines offer
+ON_HEAD = {ray_node.HEAD: 0.001}
+OWN = {kind.__name__: kind for kind in (FleetFull, UnknownWorker, DirectorAway)}
+
+
+def _ray() -> Any:
+    import ray
+
+    return ray
+
+
+# The processes
+
+
+class WorkerActor:
+    """A worker in a process of Ray's. When its server ends, so does the process, and Ray begins another."""
+
+    def __init__(self, config: Config, name: str, secret: str) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        host = _ray().util.get_node_ip_address()
+        self._worker = Worker(config, name, host, secret, ended=lambda: os._exit(1))
+
+    def at(self) -> At | None:
+        """Where it answers, once it does."""
+        return self._worker.at() if self._worker.is_ready else None
+
+
+class DirectorActor:
+    """The director on a thread with its own loop. config: what is the fleet's. streams: settings of those to begin with."""
+
+    def __init__(self, config: Config, secret: str, streams: dict[str, dict[str, Any]]) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        self._config, self._secret = config, secret
+        self._director = FleetDirector(_Engine(config, secret), config.fleet, secret, config.auth.token)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._run, args=(streams,), name="director", daemon=True).start()
+
+    def _run(self, streams: dict[str, dict[str, Any]]) -> None:
+        try:
+            self._loop.run_until_complete(self._director.run(streams))
+        except BaseException:
+            log.exception("the director has ended")
+        os._exit(1)
+
+    async def call(self, method: str, *args: Any) -> tuple[Any, tuple[str, str] | None]:
+        """What a method gives, or code and words of the error that it raises: errors of ours do not all survive pickling."""
+        work: Coroutine[Any, Any, Any] = getattr(self._director, method)(*args)
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)), None
+        except (StreamerError, PuppetError) as exc:
+            return None, (code(exc), str(exc))
+
+
+class _Engine:
+    """What the director's process asks of Ray. Whatever may hang does so on a thread or in a task of its own, once."""
+
+    def __init__(self, config: Config, secret: str) -> None:
+        self._config, self._secret = config, secret
+        self._actors: dict[str, Any] = {}
+        self._known: dict[str, At] = {}
+        self._asked: dict[str, asyncio.Task[None]] = {}
+        self._counting: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+
+    async def workers(self) -> list[At]:
+        """Those that have said where they are; the others are asked meanwhile."""
+        if self._counting is None:
+            self._counting = asyncio.create_task(self._count(), name="count places")
+        for name, actor in self._actors.items():
+            if name not in self._asked or self._asked[name].done():
+                self._asked[name] = asyncio.create_task(self._ask(name, actor), name=f"ask {name}")
+        await asyncio.wait(self._asked.values(), timeout=0.05) if self._asked else None
+        return list(self._known.values())
+
+    async def _ask(self, name: str, actor: Any) -> None:
+        with suppress(_ray().exceptions.RayError):  # it is being begun anew
+            if (at := await actor.at.remote()) is not None:
+                self._known[name] = at
+
+    async def _count(self) -> None:
+        """Have a worker for each place, for ever."""
+        while True:
+            try:
+                await asyncio.to_thread(self._have_workers)
+            except Exception as exc:
+                log.warning("workers cannot be started now: %s", exc)
+            await asyncio.sleep(LOOK_S)
+
+    def _have_workers(self) -> None:
+        ray, wanted = _ray(), self._config.fleet.workers
+        count = wanted if isinstance(wanted, int) else int(ray.cluster_resources().get(ray_node.SLOTS, 0))
+        for name in (f"w{k}" for k in range(count)):
+            if name not in self._actors:
+                options: dict[str, Any] = {
+                    "name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, "max_restarts": -1,
+                    "num_cpus": 0, "num_gpus": self._config.fleet.gpus, "resources": {ray_node.SLOTS: 1},
+                }  # fmt: skip
+                self._actors[name] = ray.remote(WorkerActor).options(**options).remote(self._config, name, self._secret)
+
+    async def read(self) -> dict[str, str]:
+        return await self._kv(_read_all)
+
+    async def keep(self, key: str, text: str) -> None:
+        await self._kv(lambda kv: kv._internal_kv_put(key, text, overwrite=True, namespace=NAMESPACE))
+
+    async def forget(self, key: str) -> None:
+        await self._kv(lambda kv: kv._internal_kv_del(key, namespace=NAMESPACE))
+
+    async def _kv(self, work: Callable[[Any], Any]) -> Any:
+        """With the head's store. It waits for a head that is away, for an hour: nobody else does."""
+        from ray.experimental import internal_kv
+
+        if self._writing.locked():
+            await asyncio.sleep(0.1)
+        if self._writing.locked():
+            raise OSError("Ray's head does not answer")
+        await self._writing.acquire()
+        task = asyncio.ensure_future(asyncio.to_thread(work, internal_kv))
+        task.add_done_callback(self._written)
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), ASK_S)
+        except TimeoutError as exc:
+            raise OSError("Ray's head does not answer") from exc
+        except _ray().exceptions.RayError as exc:
+            raise OSError(str(exc)) from exc
+
+    def _written(self, task: asyncio.Future[Any]) -> None:
+        self._writing.release()
+        if not task.cancelled():
+            task.exception()  # who waited has it, or has gone
+
+
+def _read_all(kv: Any) -> dict[str, str]:
+    keys = kv._internal_kv_list(b"", namespace=NAMESPACE.encode())
+    return {key.decode(): (kv._internal_kv_get(key, namespace=NAMESPACE) or b"").decode() for key in keys}
+
+
+class RayDirector:
+    """The director as the fronts and the command line ask it."""
+
+    def __init__(self) -> None:
+        self._actor: Any = None
+
+    async def workers(self) -> list[At]:
+        return list(await self._call("workers"))
+
+    async def where(self, stream: str) -> At:
+        at: At = await self._call("where", stream, limit_s=DO_S)
+        return at
+
+    async def gone(self, at: At) -> None:
+        await self._call("gone", at)
+
+    async def refused(self, stream: str, at: At) -> None:
+        await self._call("refused", stream, at, limit_s=DO_S)
+
+    async def streams(self) -> list[str]:
+        return list(await self._call("streams"))
+
+    async def put(self, stream: str, settings: dict[str, Any]) -> bool:
+        return bool(await self._call("put", stream, settings, limit_s=DO_S))
+
+    async def delete(self, stream: str) -> None:
+        await self._call("delete", stream, limit_s=DO_S)
+
+    async def drain(self, worker: str) -> None:
+        await self._call("drain", worker)
+
+    async def state(self) -> dict[str, Any]:
+        return dict(await self._call("state"))
+
+    async def _call(self, method: str, *args: Any, limit_s: float = ASK_S) -> Any:
+        ray = _ray()
+        try:
+            if self._actor is None:
+                self._actor = await asyncio.wait_for(asyncio.to_thread(ray.get_actor, DIRECTOR, NAMESPACE), ASK_S)
+            answer, error = await asyncio.wait_for(self._actor.call.remote(method, *args), limit_s)
+        except (TimeoutError, ValueError, ray.exceptions.RayError) as exc:
+            raise DirectorAway("the fleet's director does not answer; try again in a second") from exc
+        if error is not None:
+            raise OWN[error[0]](error[1]) if error[0] in OWN else error_of(*error)
+        return answer
+
+
+# Starting it
+
+
+def attach(config: Config, address: str) -> None:
+    """Become a program of the cluster's. ConfigError."""
+    ray_node.check_installed()
+    os.environ.update(ray_node.environment(config.fleet))
+    ray = _ray()
+    if not version("ray").startswith(SERIES):
+        raise ConfigError(f"fleet: Ray {version('ray')} is here, {SERIES}x is needed; pip install 'puppetcast[fleet]'")
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    except Exception as exc:
+        token = "token" in str(exc).lower() or "auth" in type(exc).__name__.lower()
+        cure = f"its token is another than that of {ray_node.token_file(config.fleet)}" if token else "see fleet.ray.address"
+        raise ConfigError(f"fleet: no Ray cluster can be reached at {address}: {cure}") from exc
+
+
+def begin(config: Config, secret: str) -> None:
+    """Start director and fronts, which outlive this program. ConfigError where a fleet runs already."""
+    ray = _ray()
+    streams = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in config.streams.items()}
+    options: dict[str, Any] = {
+        "name": DIRECTOR, "namespace": NAMESPACE, "lifetime": "detached", "max_restarts": -1, "num_cpus": 0,
+        "max_concurrency": 1000, "resources": ON_HEAD,
+    }  # fmt: skip
+    try:
+        ray.remote(DirectorActor).options(**options).remote(config, secret, streams)
+    except ValueError as exc:
+        raise ConfigError("fleet: one runs already on this cluster; 'puppetcast fleet status' tells of it") from exc
+    try:
+        _serve(config, secret)
+    except (ray.exceptions.RayError, RuntimeError, TimeoutError) as exc:
+        end()
+        said = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise StreamerError(f"fleet: its fronts do not start: {said}; Ray's logs, in /tmp/ray, say more") from exc
+
+
+def _serve(config: Config, secret: str) -> None:
+    from ray import serve
+
+    http = config.http
+    tls = {} if http.tls_certificate is None else {"ssl_certfile": str(http.tls_certificate), "ssl_keyfile": str(http.tls_key)}
+    serve.start(http_options={"host": http.host, "port": http.port, **tls}, proxy_location="HeadOnly")
+    front = serve.deployment(
+        name=FRONT, num_replicas=config.fleet.fronts, ray_actor_options={"num_cpus": 0, "resources": ON_HEAD},
+        max_ongoing_requests=1000,
+        health_check_period_s=1.0, health_check_timeout_s=5.0, graceful_shutdown_timeout_s=2.0,
+    )  # fmt: skip
+    app = front(serve.ingress(lambda: create_front(RayDirector(), config, secret))()).bind()
+    serve.run(app, name=FRONT, route_prefix="/", blocking=False)
+
+
+def end() -> None:
+    """End the fleet; the cluster stays."""
+    from ray import serve
+
+    ray = _ray()
+    serve.shutdown()  # type: ignore[no-untyped-call]
+    for each in ray.util.list_named_actors(all_namespaces=True):
+        if each["namespace"] == NAMESPACE:
+            ray.kill(ray.get_actor(each["name"], NAMESPACE), no_restart=True)

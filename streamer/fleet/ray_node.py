@@ -1,0 +1,123 @@
+"""Ray on one machine: how its processes are started, with what a live service needs of them. Imports nothing of Ray's.
+
+Ray's defaults are for batch work: it makes its workers nice by 15, so that any other process starves live media; a minute after
+its head has gone every node ends, and the media with it; a machine that hangs is noticed after 15 s; and whoever reaches its
+ports may run code there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from pipeline.cores import available
+
+from ..config import Fleet
+from ..errors import ConfigError, StreamerError
+from . import redis
+
+SLOTS = "stream_slots"  # the resource of which each worker takes one
+HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
+START_S = 180.0
+TRIES = 3  # Ray gives a node 30 s to begin, which a busy machine may not have
+RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
+SETTINGS = {
+    "RAY_worker_niceness": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",  # media goes on without a head
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a busy machine takes longer than its 5 s to start one
+}
+
+
+def check_installed() -> None:
+    """ConfigError where Ray is not here."""
+    if find_spec("ray") is None:
+        raise ConfigError("fleet: Ray is not installed; pip install 'puppetcast[fleet]'")
+
+
+def token_file(fleet: Fleet) -> Path:
+    """Where the token lies that Ray's processes ask of each other."""
+    return (fleet.ray.token_file or user_data_path("puppetcast") / "ray_token").expanduser()
+
+
+def make_token(fleet: Fleet) -> None:
+    """Make the token if there is none; ConfigError."""
+    path = token_file(fleet)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        path.chmod(0o600)
+    except OSError as exc:
+        raise ConfigError(f"fleet.ray.token_file: {path} cannot be written ({exc.strerror})") from exc
+
+
+def environment(fleet: Fleet) -> dict[str, str]:
+    """What every process of Ray's, and whoever speaks to it, has in its environment. ConfigError without the token."""
+    path = token_file(fleet)
+    if not path.is_file():
+        raise ConfigError(f"fleet.ray.token_file: {path} is not here; copy it from the machine where 'puppetcast fleet up' ran")
+    return SETTINGS | {"RAY_AUTH_TOKEN_PATH": str(path)}
+
+
+def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
+    """Start the cluster's first node on this machine, which keeps its state in Redis; its address. ConfigError."""
+    redis.check(fleet.ray.redis, fleet.ray.redis_password)
+    make_token(fleet)
+    own = {"RAY_REDIS_ADDRESS": fleet.ray.redis}
+    _start(
+        fleet, own, host, slots, {HEAD: 1}, "--head", f"--port={fleet.ray.port}", f"--redis-password={fleet.ray.redis_password}",
+        "--include-dashboard=false",
+    )  # fmt: skip
+    return f"{host}:{fleet.ray.port}"
+
+
+def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
+    """Make this machine one of the cluster's. ConfigError."""
+    _start(fleet, {}, host, slots, {}, f"--address={head}")
+
+
+def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, resources: dict[str, float], *options: str) -> None:
+    cores = max(round(available()), 1)
+    places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots, **resources})
+    given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats", *options]
+    command = [*RAY, "start", *given]
+    for _ in range(TRIES):
+        done = _run(command, os.environ | environment(fleet) | own)
+        if not done.returncode:
+            return
+        if "timed out during startup" not in done.stdout + done.stderr:
+            break
+    raise ConfigError(f"fleet: Ray does not start here: {_why(done.stdout + done.stderr)}")
+
+
+def _run(command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=START_S, check=False)
+    except subprocess.TimeoutExpired as exc:
+        raise StreamerError(f"fleet: Ray has not started within {START_S:g} s; see its logs, in /tmp/ray") from exc
+
+
+def _why(said: str) -> str:
+    """The last line that tells what went wrong."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line or "already" in line or "in use" in line]
+    return (telling or lines or ["it says nothing"])[-1][:300]
+
+
+def stop() -> None:
+    """End all that is Ray's on this machine."""
+    subprocess.run([*RAY, "stop"], capture_output=True, check=False, timeout=START_S)

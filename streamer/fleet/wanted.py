@@ -1,0 +1,92 @@
+"""What the fleet is to do: its streams, and which workers are being emptied. It outlives the director."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .base import DirectorAway
+
+STREAM, DRAIN = "stream:", "drain:"
+
+
+class Store(Protocol):
+    """Texts by key, that are there after a restart. Every method may raise OSError."""
+
+    async def read(self) -> dict[str, str]:
+        """All of them."""
+
+    async def keep(self, key: str, text: str) -> None: ...
+
+    async def forget(self, key: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Stream:
+    """settings: as a config has them; spec: what it did when it was last asked, None before."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether only a browser can drive it: then moving it ends its driver's session."""
+        return self.settings.get("source", "browser") == "browser" and not (self.spec or {}).get("demo")
+
+
+class Wanted:
+    """The streams by name. What the store does not take now holds all the same, and is given to it again with the next change:
+    DirectorAway. draining: workers by their epochs, as another process of the same name is a fresh one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.streams: dict[str, Stream] = {}
+        self._kept: dict[str, Stream] = {}
+        self.draining: set[str] = set()
+
+    async def read(self) -> None:
+        """All that was kept."""
+        for key, text in (await self._store.read()).items():
+            if key.startswith(STREAM):
+                self.streams[key.removeprefix(STREAM)] = self._kept[key.removeprefix(STREAM)] = Stream(**json.loads(text))
+            elif key.startswith(DRAIN):
+                self.draining.add(key.removeprefix(DRAIN))
+
+    async def keep(self, name: str, stream: Stream) -> None:
+        """From now on it is wanted so."""
+        self.streams[name] = stream
+        if self._kept.get(name) != stream:
+            with _kept():
+                await self._store.keep(STREAM + name, json.dumps({"settings": stream.settings, "spec": stream.spec}))
+            self._kept[name] = stream
+
+    async def forget(self, name: str) -> None:
+        """It is wanted no more."""
+        self.streams.pop(name, None)
+        self._kept.pop(name, None)
+        with _kept():
+            await self._store.forget(STREAM + name)
+
+    async def drain(self, epoch: str) -> None:
+        """That process is to be emptied."""
+        self.draining.add(epoch)
+        with _kept():
+            await self._store.keep(DRAIN + epoch, "1")
+
+    async def ended(self, epoch: str) -> None:
+        """That process is no more."""
+        if epoch in self.draining:
+            self.draining.discard(epoch)
+            with _kept():
+                await self._store.forget(DRAIN + epoch)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise DirectorAway(f"what the fleet is to do cannot be kept now: {exc}") from exc

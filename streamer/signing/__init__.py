@@ -1,0 +1,1 @@
+"""Signed statements of what a file is (C2PA): the key, what is said, and files that say it."""

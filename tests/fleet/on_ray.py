@@ -1,0 +1,60 @@
+"""Two Ray nodes, with all that may happen to them, in namespaces of their own: tells as JSON what came of it."""
+
+from __future__ import annotations
+
+import json
+from signal import SIGKILL
+from typing import Any
+
+from bench.cluster import Cluster, enter, of, until
+
+STREAMS = ("s0", "s1", "s2", "s3")
+SETTINGS: dict[str, Any] = {
+    "engine": {"max_side": 256},
+    "device": {"cores": 8},
+    "fleet": {"dead_after_ms": 8000, "fronts": 1, "cost": 0.2},  # a machine under test is busy
+}
+
+
+def happens(cluster: Cluster) -> dict[str, Any]:
+    """One thing after the other."""
+    told: dict[str, Any] = {"put": [cluster.http.put(f"/api/streams/{name}", json={}).status_code for name in STREAMS]}
+    before = cluster.state()
+    told["placed"] = sorted(before["streams"].values())
+    told["mirrored"] = cluster.http.patch("/api/streams/s0", json={"mirror": True}).status_code
+    lost = before["streams"]["s0"]
+    until(lambda: cluster.http.get("/api/streams/s0").json()["puppet"]["mirror"], "a mirror")
+    told["kept"] = sorted(cluster.state()["streams"])
+
+    cluster.process_of(lost).send(SIGKILL)
+    until(lambda: lost not in cluster.alive(), "the death is seen")
+    until(lambda: {*cluster.state()["streams"].values()} == {*before["streams"].values()} - {lost}, "all streams on the other")
+    told["after the kill"] = cluster.http.get("/api/streams/s0").json()["puppet"]["mirror"]
+    until(lambda: len(cluster.alive()) == 2, "Ray begins it anew")
+    told["another process"] = cluster.alive()[lost]["epoch"] not in {w["epoch"] for w in before["workers"]}
+
+    again = cluster.kill_head()
+    told["without a head"] = cluster.http.get("/api/streams/s0").status_code
+    told["new without a head"] = cluster.http.put("/api/streams/later", json={}, timeout=60).status_code
+    again()
+    until(lambda: cluster.http.put("/api/streams/later", json={}, timeout=60).status_code in (200, 201), "a new stream")
+
+    of("director")[0].send(SIGKILL)
+    until(lambda: not cluster.state(), "the director is away")
+    told["without a director"] = cluster.http.get("/api/streams/later").status_code
+    until(lambda: len(cluster.alive()) == 2, "a new director")
+    told["streams of the new director"] = sorted(cluster.state()["streams"])
+
+    full = next(each for each in cluster.alive().values() if each["streams"])["worker"]
+    cluster.drain(full)
+    told["drained"] = next(each for each in cluster.state()["workers"] if each["worker"] == full)["streams"]
+    told["status"] = cluster.status()
+    told["listening"] = cluster.listening()
+    return told
+
+
+if __name__ == "__main__":
+    enter("tests.fleet.on_ray", [])
+    running = Cluster(SETTINGS)
+    running.up()
+    print(json.dumps(happens(running)))

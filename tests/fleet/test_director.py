@@ -1,0 +1,212 @@
+"""The director, with workers that are processes of their own: they die, hang, are emptied, and it begins anew itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from signal import SIGCONT, SIGKILL, SIGSTOP
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from streamer.config import Fleet
+from streamer.errors import ConfigError, UnknownStream
+from streamer.fleet.base import At, FleetFull, UnknownWorker
+from streamer.fleet.director import FleetDirector
+
+from ..waiting import LIMIT_S, until, until_told
+from .workers import WORD, Workers
+
+FLEET = Fleet(dead_after_ms=8000, drain_s=600)
+PATTERN = {"source": "pattern", "fps": 5}
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory, model) -> Iterator[Workers]:
+    started = Workers(tmp_path_factory.mktemp("fleet"))
+    try:
+        started.start("w0", "w1")
+        yield started
+    finally:
+        started.end()
+
+
+@asynccontextmanager
+async def directed(engine: Any, fleet: Fleet = FLEET, secret: str = WORD) -> AsyncIterator[FleetDirector]:
+    director = FleetDirector(engine, fleet, secret)
+    running = asyncio.create_task(director.run())
+    try:
+        await until_told(director.workers, lambda found: found is not None)
+        yield director
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def director(workers) -> AsyncIterator[FleetDirector]:
+    async with directed(workers) as running:
+        yield running
+        for stream in await running.streams():
+            await running.delete(stream)
+    workers.kept.clear()  # which one is being emptied
+
+
+async def ask(at: At, method: str, path: str, **request: Any) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=LIMIT_S) as http:
+        return await http.request(method, at.url + path, headers=at.headers(WORD), **request)
+
+
+async def has(at: At, stream: str) -> bool:
+    return (await ask(at, "GET", f"/api/streams/{stream}")).status_code == 200
+
+
+def kept_spec(workers: Workers, stream: str) -> dict[str, Any]:
+    return json.loads(workers.kept.get(f"stream:{stream}", "{}")).get("spec") or {}
+
+
+async def test_streams_are_spread_and_what_is_wrong_with_one_is_told(director):
+    assert await director.put("one", {})
+    assert await director.put("two", {})
+    assert not await director.put("one", {"puppet": {"mirror": True}}), "it runs: it goes by the settings from now on"
+    one, two = await director.where("one"), await director.where("two")
+    assert {one.worker, two.worker} == {"w0", "w1"}
+    assert (await ask(one, "GET", "/api/streams/one")).json()["puppet"]["mirror"]
+    for settings, wrong in [({"colour": 1}, ConfigError), ({"portrait": "nobody-1234"}, Exception)]:
+        with pytest.raises(wrong):
+            await director.put("three", settings)
+    with pytest.raises(UnknownStream):
+        await director.where("three")
+    with pytest.raises(UnknownWorker):
+        await director.drain("w7")
+    assert await director.streams() == ["one", "two"], "what was refused is not wanted"
+
+
+async def test_a_worker_answers_its_fleet_alone(workers, director):
+    at = (await director.workers())[0]
+    async with httpx.AsyncClient() as http:
+        for headers in ({}, at.headers("another secret"), replace(at, epoch="0").headers(WORD)):
+            reply = await http.get(at.url + "/api/load", headers=headers)
+            assert (reply.status_code, reply.json()["code"]) == (403, "WrongKey")
+    async with directed(workers, secret="another secret") as stranger:
+        assert await stranger.workers() == [], "it cannot see anything of another fleet's"
+
+
+async def test_a_worker_that_is_emptied_keeps_a_browsers_stream_until_its_driver_has_gone(workers, director):
+    await director.put("pattern", PATTERN)
+    await director.put("idle", {})
+    first = await director.where("pattern")
+    assert (await ask(first, "PATCH", "/api/streams/pattern", json={"mirror": True, "recording": True})).status_code == 200
+    await director.drain(first.worker)
+    moved = await until_at(director, "pattern", first)
+    state = (await ask(moved, "GET", "/api/streams/pattern")).json()
+    assert state["puppet"]["mirror"], "it goes on as it was"
+    assert state["recording"] is not None, "in a new file"
+    assert not await has(first, "pattern")
+    recordings = (await ask(first, "GET", "/api/recordings")).json()
+    assert len({each["name"] for each in recordings if each["name"].startswith("pattern")}) >= 1
+    await director.put("new", {})
+    assert await director.where("new") == moved, "it gets nothing new"
+    fleet = {each["worker"]: each for each in (await director.state())["workers"]}
+    assert fleet[first.worker]["draining"]
+    assert fleet[first.worker]["streams"] == []
+
+
+async def until_at(director: FleetDirector, stream: str, before: At) -> At:
+    """The worker that a stream has gone to."""
+    return await until_told(lambda: director.where(stream), lambda at: at != before)
+
+
+async def test_a_director_that_begins_anew_finds_everything_as_it_was(workers):
+    async with directed(workers) as director:
+        await director.put("kept", {})
+        await director.put("stray", {})
+        at, other = await director.where("kept"), await director.where("stray")
+        await ask(at, "PATCH", "/api/streams/kept", json={"mirror": True})
+        await until(lambda: kept_spec(workers, "kept").get("puppet", {}).get("mirror"))
+    workers.kept.pop("stream:stray")
+    async with directed(workers) as director:
+        assert await director.where("kept") == at
+        await until_told(director.streams, lambda streams: "stray" in streams)
+        assert await director.where("stray") == other, "what a worker has is wanted, if the store has forgotten it"
+        for stream in ("kept", "stray"):
+            await director.delete(stream)
+        assert not await has(at, "kept")
+    assert not [key for key in workers.kept if key.startswith("stream:")]
+
+
+async def test_of_another_version_a_worker_gets_nothing_and_is_named(workers, caplog):
+    at = (await workers.workers())[0]
+
+    async def older() -> list[At]:
+        return [replace(at, version="0.0.9")]
+
+    engine = SimpleNamespace(workers=older, read=workers.read, keep=workers.keep, forget=workers.forget)
+    with caplog.at_level(logging.ERROR):
+        async with directed(engine) as director:
+            assert await director.workers() == []
+            with pytest.raises(FleetFull):
+                await director.put("one", {})
+            assert await director.streams() == []
+    assert "worker w0 has version 0.0.9" in caplog.text
+
+
+async def test_a_full_fleet_refuses_what_is_new_and_leaves_the_others_alone(workers):
+    async with directed(workers, FLEET.model_copy(update={"cost": 0.8})) as director:
+        for name in ("one", "two"):
+            await director.put(name, {})
+        with pytest.raises(FleetFull):
+            await director.put("three", {})
+        at = await director.where("one")
+        with pytest.raises(FleetFull):
+            await director.refused("one", at)
+        assert await director.where("one") == at, "no other has room: it stays"
+        await director.delete("two")
+        await director.refused("one", at)
+        assert await director.where("one") != at
+        assert not await has(at, "one")
+        await director.delete("one")
+
+
+async def test_a_worker_that_hangs_is_left_and_has_nothing_twice_when_it_goes_on(workers):
+    async with directed(workers, FLEET.model_copy(update={"dead_after_ms": 5000})) as director:
+        await director.put("one", {})
+        at = await director.where("one")
+        await ask(at, "PATCH", "/api/streams/one", json={"mirror": True})
+        await until(lambda: kept_spec(workers, "one").get("puppet", {}).get("mirror"))
+        workers.signal(at.worker, SIGSTOP)
+        try:
+            moved = await until_at(director, "one", at)
+            assert (await ask(moved, "GET", "/api/streams/one")).json()["puppet"]["mirror"]
+        finally:
+            workers.signal(at.worker, SIGCONT)
+        await until_told(lambda: has(at, "one"), lambda there: not there)
+        assert await director.where("one") == moved
+        await director.delete("one")
+
+
+async def test_a_killed_worker_s_streams_go_on_elsewhere_and_then_it_is_there_again(workers):
+    async with directed(workers) as director:
+        await director.put("one", {})
+        at = await director.where("one")
+        await ask(at, "PATCH", "/api/streams/one", json={"mirror": True, "recording": True})
+        await until(lambda: kept_spec(workers, "one").get("recording"))
+        workers.signal(at.worker, SIGKILL)
+        await director.gone(at)
+        moved = await director.where("one")
+        assert moved.worker != at.worker
+        state = (await ask(moved, "GET", "/api/streams/one")).json()
+        assert state["puppet"]["mirror"]
+        assert state["recording"] is not None, "in a new file"
+        assert [each.worker for each in await director.workers()] == [moved.worker]
+        await asyncio.to_thread(workers.start, at.worker)
+        found = await until_told(director.workers, lambda found: len(found) == 2)
+        assert at.epoch not in {each.epoch for each in found}
+        assert await director.where("one") == moved
+        await director.delete("one")

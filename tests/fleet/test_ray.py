@@ -1,0 +1,43 @@
+"""The fleet on Ray: two nodes on one machine, Redis, and everything that may die."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from ..conftest import ROOT
+from ..programs import absent, program
+from .on_ray import STREAMS
+
+
+@pytest.mark.fleet
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_fleet_on_ray_outlives_its_parts(model):
+    if find_spec("ray") is None:
+        absent("Ray", "pip install 'puppetcast[fleet]'")
+    for needed in ("redis-server", "unshare", "ip"):
+        program(needed)
+    if os.geteuid():
+        absent("root", "namespaces of their own need it")
+    inside = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.fleet.on_ray"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert not inside.returncode, inside.stdout + inside.stderr
+    told = json.loads(inside.stdout.splitlines()[-1])
+    assert told["put"] == [201] * 4
+    assert told["placed"] == ["w0", "w0", "w1", "w1"]
+    assert told["after the kill"], "it goes on as it was"
+    assert told["another process"]
+    assert (told["without a head"], told["new without a head"]) == (200, 503)
+    assert told["without a director"] == 200, "where a stream is is known meanwhile"
+    assert told["streams of the new director"] == sorted([*STREAMS, "later"])
+    assert told["drained"] == []
+    assert "drains" in told["status"]
+    everywhere = [each for each in told["listening"] if each.startswith(("*:", "0.0.0.0:", "[::]:"))]
+    assert all("ServeRepli" in each for each in everywhere), "that cannot be bound: docs/fleet.md says so"
