@@ -27,7 +27,7 @@ endef
 # What tests import, made into bytecode by two processes: each of the tests' workers would make all of it at the same time.
 READ_ONCE = $(BIN)/python -c "import torch._dynamo" 2>/dev/null & $(BIN)/python -c "import scipy.interpolate, tests.conftest"; wait
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults fuzz soak image image-check lock digests release docs clean
+.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults floors fuzz soak image image-check lock digests release docs clean
 
 setup: $(VENV)/.ready
 
@@ -117,6 +117,14 @@ image-check: setup
 # once, and writes nothing; REST=1 tries those that the last run had no time for, and puts their rows into its results. Wants 'make peers', and root for hosts of their own and a small disk.
 faults: setup
 	$(BIN)/python -m bench.faults $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick) $(if $(REST),--rest) $(if $(NOTE),--note '$(NOTE)')
+
+# The units on the lowest versions that pyproject.toml allows; PyTorch's first, as on other machines it comes from TORCH_INDEX.
+FLOORS := out/floors/bin
+floors:
+	python3 -m venv out/floors
+	$(FLOORS)/pip install --quiet uv $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) 'torch==$(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml).*'
+	$(FLOORS)/uv pip install --quiet --python $(FLOORS)/python --resolution lowest-direct --editable '.[dev,liveportrait]'
+	$(FLOORS)/python -m pytest tests/unit
 
 # The processor image by buildah (root, Debian), run without any right, watched, scraped and ended. BASE=debian makes the base
 # image of Debian's packages, where no registry is.

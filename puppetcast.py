@@ -82,9 +82,9 @@ def animate(
     config = load_config()
     faces = find_faces(config)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    opened, label = open_engine(engine, faces), config.label.checked(Kind.FILES)
-    sign, marker = sign_files(config.signing, opened.name, portrait), Deployment(config.mark).marker("")
-    written = Output(Path(output), max_frames, fps=rate, size=size, label=label, marker=marker, sign=sign)
+    opened, label, marker = open_engine(engine, faces), config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
+    sign = sign_files(config.signing, opened.name, portrait)
+    written = Output(Path(output), max_frames, fps=rate, size=size, label=label, sign=sign, marker=marker)
     return animate_file(opened, portrait, Path(driver), written, progress, tuning, mirror, passes=passes)
 
 

@@ -91,26 +91,35 @@ class Client:
         return urljoin(str(reply.url), reply.headers["location"])
 
 
-async def until_gone(http: httpx.AsyncClient, location: str, heard: Callable[[], Awaitable[int]]) -> None:
+async def until_gone(
+    http: httpx.AsyncClient,
+    location: str,
+    heard: Callable[[], Awaitable[int]],
+    token: dict[str, str] | None = None,
+    refused: int = 0,
+) -> None:
     """Back when the server says that it has no such session, which it is asked when nothing comes for a second. heard: a number
-    that changes while something does. No answer says nothing: there may be no network, and then nobody could be asked anew."""
+    that changes while something does. No answer says nothing: there may be no network, and then nobody could be asked anew.
+    token: headers to ask with. refused: the status that stands for nobody listening there, where that tells something."""
     loop = asyncio.get_running_loop()
     seen, since_s, wait_s = -1, loop.time(), SILENT_S
     while True:
         await pause(LOOK_S)
         if (now := await heard()) != seen:
             seen, since_s, wait_s = now, loop.time(), SILENT_S
-        elif loop.time() - since_s >= wait_s and (code := await _asked(http, location)):
+        elif loop.time() - since_s >= wait_s and (code := await _asked(http, location, token, refused)):
             if code in GONE:
                 return
             if code < 300:
                 since_s, wait_s = loop.time(), min(2 * wait_s, MOST_S)
 
 
-async def _asked(http: httpx.AsyncClient, location: str) -> int:
+async def _asked(http: httpx.AsyncClient, location: str, token: dict[str, str] | None, refused: int) -> int:
     """The status of an answer; 0 for none."""
     try:
-        return (await http.head(location, timeout=ASK_S)).status_code
+        return (await http.head(location, headers=token, timeout=ASK_S)).status_code
+    except httpx.ConnectError:
+        return refused
     except httpx.HTTPError:
         return 0
 

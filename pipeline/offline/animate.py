@@ -199,9 +199,10 @@ def _animated(
     for done, (step, source) in enumerate(shown, 1):
         if last is None or last[0] is not step.seen or last[1] is not source:  # the same again, at a higher rate
             image = puppeteer.render(source, step.seen)
-            last = step.seen, source, alone(source, step.seen, image) if output.transparent else image
+            image = alone(source, step.seen, image) if output.transparent else image
+            image = output.marker.marked_rgb(image) if output.side_by_side else image
+            last = step.seen, source, image
         image = labelled(last[2], source, output, step.time_s or 0.0)
-        image = output.marker.marked_rgb(image) if output.side_by_side else image
         beside = [step.image, source.at(step.time_s or 0.0).still] if output.side_by_side else []
         images = [i for i in (*beside, image) if i is not None]
         sizes = sizes or _side_by_side(images)

@@ -36,7 +36,7 @@ class Output:
     """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result. fps: even
     pictures a second, in place of the driver's times. size: width and height, between bars where the shape is another one; or
     the longer side and 0. transparent: the person alone, without the background. label: what is drawn on the result, None for
-    nothing. marker: marks it. sign: signs a finished file, which is to have the second name."""
+    nothing. sign: signs a finished file, which is to have the second name. marker: marks what is animated."""
 
     path: Path
     max_frames: int | None = None
@@ -46,8 +46,8 @@ class Output:
     size: tuple[int, int] | None = None
     transparent: bool = False
     label: Label | None = None
-    marker: Marker = UNMARKED
     sign: Callable[[Path, Path], None] = lambda part, path: None
+    marker: Marker = UNMARKED
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ TRANSPARENT = (".png", ".webp")
 
 
 def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Output, passes: Sequence[str] = ()) -> None:
-    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, but for label and mark. passes:
-    see `animate`. PuppetError."""
+    """Write what `portrait` shows under `shapes`; where all are at rest, the portrait itself, to the pixel, but for
+    mark and label. passes: see `animate`. PuppetError."""
     check_pass(portrait, passes)
     if portrait.face_lock is not None:
         raise PuppetError(f"{portrait.name}: moves for one face alone, and is not posed by hand")

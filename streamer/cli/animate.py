@@ -169,9 +169,10 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        label, marker = config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label, marker)
-        output = replace(output, sign=sign_files(config.signing, opened.name, source))
+        label = config.label.checked(Kind.FILES)
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label)
+        sign, marker = sign_files(config.signing, opened.name, source), Deployment(config.mark).marker("")
+        output = replace(output, sign=sign, marker=marker)
 
         passes = [] if given_pass is None else [given_pass]
         check_pass(source, passes)

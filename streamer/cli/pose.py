@@ -154,7 +154,7 @@ def pose(
         passes = [] if given_pass is None else [given_pass]
         label, sign = config.label.checked(Kind.FILES), sign_files(config.signing, opened.name, source)
         marker = Deployment(config.mark).marker("")
-        output = Output(written, size=size_of(size), transparent=transparent, label=label, marker=marker, sign=sign)
+        output = Output(written, size=size_of(size), transparent=transparent, label=label, sign=sign, marker=marker)
         write_posed(opened, source, shapes, output, passes)
         if out == STANDARD:
             write_standard_output(written)

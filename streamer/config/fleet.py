@@ -9,7 +9,7 @@ from pydantic import Field
 
 from .section import Section, written
 
-Address = Annotated[str, written(r"(|[^\s:/]+:\d{1,5})", "HOST:PORT is expected, such as 10.0.0.1:6379")]
+Address = Annotated[str, written(r"(|[^\s:/]+:\d{1,5})", "an address with its port is expected, such as 10.0.0.1:6379")]
 Slots = Annotated[int, Field(ge=1, le=10_000)]
 
 

@@ -29,7 +29,7 @@ from . import (
     recordings,
     streams,
     whip,
-)  # fmt: skip
+)
 from .access import Access
 from .description import describe
 from .front import before_all
@@ -61,8 +61,8 @@ def create_app(control: Control, sessions: Sessions, ice: IceServers, access: Ac
     app.include_router(presets.router(control))
     app.include_router(recordings.router(control.outputs.library))
     app.include_router(me.router(control))
-    app.include_router(identify.router(control))
     app.include_router(drives.router(control))
+    app.include_router(identify.router(control))
     answer_refusals(app)
     stalled_too: Responses = {503: {"description": "It does not", "model": dict[str, str]}}
     unready_too: Responses = {503: {"description": "Not every stream has", "model": dict[str, bool | dict[str, str]]}}

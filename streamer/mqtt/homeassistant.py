@@ -53,7 +53,11 @@ def device(config: Mqtt, state: StreamState, portraits: list[str], version: str)
     parts: dict[str, dict[str, Any]] = {
         "live": _part("binary_sensor", "Driven", value_template="{{ 'ON' if value_json.publisher else 'OFF' }}"),
         "face": _part("sensor", "Face", value_template="{{ value_json.face }}", device_class="enum", options=list(FaceState)),
-        "trouble": _part("sensor", "Trouble", value_template="{{ (value_json.stalled or value_json.problem or 'none')[:255] }}"),
+        "trouble": _part(
+            "sensor",
+            "Trouble",
+            value_template="{{ (value_json.stalled or value_json.problem or value_json.refused or 'none')[:255] }}",
+        ),
         "viewers": _part("sensor", "Viewers", value_template="{{ value_json.viewers }}", state_class="measurement"),
         "portrait": _choice("portrait", "Portrait", portraits),
         "engine": _choice("engine", "Engine", [name for name in ENGINES if name != AUTO]),

@@ -11,6 +11,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from pipeline.clock import Clock, steady
 
+from ..client import received, until_gone
 from ..config import Kind
 from ..errors import ConfigError, SinkError
 from ..redaction import check_address, redacted, unlogged
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 REDIRECTS = 5
+GONE = 410  # what it means that nobody listens where the session was
 
 
 class WhipPush:
@@ -108,7 +110,12 @@ class WhipPush:
                     await connected.wait()
                 if ended.is_set():
                     raise SinkError(f"{self.status.name}: no connection came about", retry=True)
-                await self._send(stream, codec.mimeType.lower(), viewer, sound, ended)
+                watching = asyncio.create_task(self._watch(http, location, connection), name="whip-watch")
+                watching.add_done_callback(lambda _: ended.set())
+                try:
+                    await self._send(stream, codec.mimeType.lower(), viewer, sound, ended)
+                finally:
+                    watching.cancel()
             except (httpx.HTTPError, TimeoutError) as exc:
                 raise SinkError(f"{self.status.name}: {type(exc).__name__}", retry=True) from exc
             finally:
@@ -126,6 +133,11 @@ class WhipPush:
         finally:
             stream.audio.sinks.discard(sound)
             self._broadcasts.leave(stream, mime, viewer, kind=Kind.PUSH)
+
+    async def _watch(self, http: httpx.AsyncClient, location: str, connection: RTCPeerConnection) -> None:
+        """Until the server has lost the session. Where a redirect has led to it, it may be one of many, and gone for good."""
+        await until_gone(http, location, lambda: received(connection), self._token_for(location), refused=GONE)
+        log.warning("%s: the server has the session no more", self.status.name)
 
     async def _post(self, http: httpx.AsyncClient, offer: str) -> httpx.Response:
         """The answer of the server, or of the one that it sends us to for now (RFC 9725 §4.5)."""
@@ -163,10 +175,12 @@ class WhipPush:
         same = _origin(url) == _origin(self._url)
         return {name: value for name, value in self._headers.items() if same or name != "Authorization"}
 
+    def _token_for(self, url: str) -> dict[str, str]:
+        return {name: value for name, value in self._headers_for(url).items() if name == "Authorization"}
+
     async def _delete(self, http: httpx.AsyncClient, location: str) -> None:
         try:
-            headers = {name: value for name, value in self._headers_for(location).items() if name == "Authorization"}
-            await http.delete(location, headers=headers, timeout=2)
+            await http.delete(location, headers=self._token_for(location), timeout=2)
         except httpx.HTTPError as exc:
             log.debug("%s: %s", self.status.name, exc)  # it is gone: what was to be reached
 

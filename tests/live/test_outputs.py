@@ -9,8 +9,9 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
@@ -219,6 +220,46 @@ def test_it_publishes_by_whip_and_is_back_when_the_server_is(model: Path) -> Non
             wait_until(lambda: output("state") != "live")
         assert not server.control.state("live").viewers
         assert server.control.state("live").errors == 0
+
+
+class Front(ThreadingHTTPServer):
+    """Sends whoever publishes to the server that it knows; who that is may change."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Redirect)
+        self.target = target
+        self.url = f"http://127.0.0.1:{self.server_port}/live/live/whip"
+
+
+class _Redirect(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(307)
+        self.send_header("Location", cast(Front, self.server).target + "/live/live/whip")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.mark.slow
+def test_when_the_server_that_it_publishes_to_is_killed_the_front_is_asked_again(
+    model: Path, tmp_path: Path, shell: Commands, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"http": {"port": 0}, "downloads": {"fetch": False}, "webrtc": {"bind_addresses": ["127.0.0.1"]}}
+    (tmp_path / "server.yaml").write_text(yaml.safe_dump(config))
+    first = shell.start(["serve", "--config", "server.yaml"], tmp_path)
+    try:
+        with run_server() as second, Front(address(shell, first)) as front:
+            threading.Thread(target=front.serve_forever, daemon=True).start()
+            with run_server(streams=driven({"kind": "whip", "target": front.url})) as server:
+                wait_until(lambda: server.control.state("live").outputs[0].frames, holds=lambda frames: frames > 20)
+                front.target = second.url
+                os.kill(first, signal.SIGKILL)
+                wait_until(lambda: second.control.state("live").frames_in, holds=lambda frames: frames > 20)
+                assert "the server has the session no more" in caplog.text, "not ICE, which takes five times as long"
+            front.shutdown()
+    finally:
+        shell.ended(first)
 
 
 def test_without_a_device_the_virtual_camera_says_what_to_do(model: Path) -> None:

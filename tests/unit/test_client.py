@@ -30,7 +30,7 @@ class Server:
         return httpx.Response(code)
 
 
-async def gone_at(server: Server, silent_s: float) -> float:
+async def gone_at(server: Server, silent_s: float, refused: int = 0) -> float:
     """When it is known to be gone, if nothing comes from `silent_s` on."""
     loop = asyncio.get_running_loop()
 
@@ -38,7 +38,7 @@ async def gone_at(server: Server, silent_s: float) -> float:
         return int(min(loop.time(), silent_s) * 100)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(server.answer)) as http:
-        await until_gone(http, SESSION, heard)
+        await until_gone(http, SESSION, heard, refused=refused)
     return loop.time()
 
 
@@ -65,3 +65,8 @@ async def test_a_session_that_is_there_is_asked_for_ever_more_seldom() -> None:
     assert gaps[0] < 2 * SILENT_S + 2 * LOOK_S
     assert max(gaps) <= MOST_S + 2 * LOOK_S
     assert len(server.asked) < 100 / MOST_S + 5 + ASK_S
+
+
+@virtual
+async def test_where_nobody_listens_a_session_may_be_gone() -> None:
+    assert await gone_at(Server((99.0, 0)), silent_s=10.0, refused=410) <= 10.0 + SILENT_S + 2 * LOOK_S

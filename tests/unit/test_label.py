@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+
 import cv2
 import numpy as np
 import pytest
@@ -9,11 +12,16 @@ import pytest
 from pipeline.frames import _SEAL, AnimatedFrame, opaque, planar, stacked, yuv_planes
 from pipeline.label import Corner, Label, box_of
 from pipeline.portrait import bundled, bundled_names, fit
-from streamer.config import Config, Kind
+from streamer.config import Budget, Config, Device, Kind, Puppet
 from streamer.config.label import Label as Section
 from streamer.errors import ConfigError
+from streamer.stream.admission import Admission
+from streamer.stream.stages import Stages
+from streamer.stream.stream import Shown, Stream
 
 from ..conftest import ROOT
+from ..fakes import FakeEngine, FakePrepared, LoopTime, VirtualStage
+from ..virtual_time import virtual
 
 SIDES = (240, 512, 1080)
 MIDDLE = (0.3, 0.3, 0.4, 0.4)
@@ -130,3 +138,57 @@ def test_a_time_at_first_exposure():
     assert Label().shows(1e6)
     assert Label(seconds=3).shows(None)
     assert [Label(seconds=3).shows(seen_s) for seen_s in (0.0, 2.9, 3.0)] == [True, True, False]
+
+
+class Looks:
+    """A sink that keeps whether what it gets is labelled: the corner of a grey picture is then not grey."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.seen_s = kind, None
+        self.labelled: list[bool] = []
+
+    def offer(self, frame: AnimatedFrame) -> None:
+        self.labelled.append(np.ptp(frame.yuv[: frame.yuv.shape[1]]) > 0)
+
+
+@virtual
+async def test_a_stream_labels_what_it_hands_out_for_those_who_look_and_while_they_are_new():
+    clock = LoopTime()
+    stages = Stages(lambda name: FakeEngine(clock), 0.002, VirtualStage, clock)
+    stage = stages.open("fake")
+    await stages.started(stage, FakePrepared())
+    label = Section(seconds=2, outputs={"camera": {"show": False}, "recordings": {"seconds": 0}})
+    shown, admission = Shown("a", FakePrepared()), Admission(Device(), {})
+    stream = Stream(
+        "a", stage, stage.engine.open(), shown, Budget(), Puppet(), admission, stages.run, clock, label_of=label.of
+    )  # fmt: skip
+    viewer, camera, recording = (Looks(kind) for kind in (Kind.VIEWERS, Kind.CAMERA, Kind.RECORDINGS))
+    stream.sinks.update({viewer, camera, recording})
+    frames = [planar(np.full((64, 64, 3), 128, np.uint8)) for _ in range(2)]
+
+    async def shows() -> list[bool]:
+        stream._from_stage(AnimatedFrame(frames[0], clock(), 1, _SEAL))
+        await asyncio.sleep(0.1)
+        return [sink.labelled[-1] for sink in (viewer, camera, recording)]
+
+    assert await shows() == [True, False, True], "before anybody looks, too"
+    viewer.seen_s = clock()
+    assert await shows() == [True, False, True]
+    await asyncio.sleep(2)
+    assert await shows() == [False, False, True]
+    viewer.seen_s = clock()  # another one has come
+    assert await shows() == [True, False, True]
+    assert not np.ptp(frames[0][:64]), "what it was given is as it was"
+    await stream.stop()
+    await stages.stop()
+
+
+def test_nothing_but_a_stream_takes_pictures_before_their_label():
+    """Whoever else asks for the latest one only asks whether there is one."""
+    for path in (ROOT / "streamer").rglob("*.py"):
+        if path.name == "stream.py":
+            continue
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        asked = {node.left for node in nodes if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot)}
+        taken = {node for node in nodes if isinstance(node, ast.Attribute) and node.attr == "latest"} - asked
+        assert not taken, path

@@ -62,11 +62,11 @@ def test_a_turn_is_seen_by_the_landmarker(model):
 def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip, tmp_path):
     out = tmp_path / "out.mp4"
     engine = open_engine("mesh", faces_by(model))
-    result = animate(engine, load_portrait(str(picture(portrait)), faces_by(model)), clip(clip_name), Output(out, max_frames=130))
-    assert result.frames == 130
-    driver, output = landmarks(clip(clip_name), model, 130), landmarks(out, model, 130)
-    seen = [k for k in range(65) if driver[k] is not None and output[k] is not None]
-    assert len(seen) > 61
+    result = animate(engine, load_portrait(str(picture(portrait)), faces_by(model)), clip(clip_name), Output(out, max_frames=80))
+    assert result.frames == 80
+    driver, output = landmarks(clip(clip_name), model, 80), landmarks(out, model, 80)
+    seen = [k for k in range(40) if driver[k] is not None and output[k] is not None]
+    assert len(seen) > 37
     d = [driver[k] for k in seen]
     o = [output[k] for k in seen]
     a, b = measures(d, Neutral.of(d[0])), measures(o, Neutral.of(o[0]))

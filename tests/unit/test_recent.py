@@ -141,7 +141,8 @@ def test_boxes_come_in_pieces_of_any_size() -> None:
 
 def client(recent: Recent | None) -> httpx.AsyncClient:
     control: Any = SimpleNamespace(
-        stream=lambda name: SimpleNamespace(name=name), outputs=SimpleNamespace(recent=lambda name: recent)
+        stream=lambda name: SimpleNamespace(name=name),
+        outputs=SimpleNamespace(recent=lambda name: recent, signed=lambda stream, data, name: data),
     )
     app = FastAPI()
     app.state.access = SimpleNamespace(check=lambda request, asked: None)

@@ -146,7 +146,8 @@ async def test_streams_of_a_lost_device_go_on_with_the_other_engine() -> None:
         assert await ready(house) == (200, {"ready": True})
         told = SimpleNamespace(
             states=list, devices=lambda: [device_of(stage, house.admission) for stage in house.engines.stages],
-            supervisor=house.supervisor, outputs=SimpleNamespace(library=SimpleNamespace(free_bytes=lambda: 0)),
+            supervisor=house.supervisor, config=Config(),
+            outputs=SimpleNamespace(library=SimpleNamespace(free_bytes=lambda: 0), signer=None),
         )  # fmt: skip
         assert [device.lost for device in told.devices()] == [WHY, ""]
         assert b'puppetcast_device_lost{engine="liveportrait"} 1.0' in exposition(told)  # type: ignore[arg-type]
