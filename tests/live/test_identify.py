@@ -30,8 +30,7 @@ def outputs(model: Path, tmp_path_factory: pytest.TempPathFactory):
     with run_server(**sections) as server, httpx.Client(base_url=server.url, timeout=LIMIT_S) as http:
         http.patch("/api/streams/live", json={"demo": True})
         http.patch("/api/streams/live", json={"recording": True})
-        state = http.get("/api/streams/live").json
-        wait_until(lambda: state()["recording"]["frames"], holds=lambda frames: frames > 5)
+        wait_until(lambda: http.get("/api/streams/live").json()["recording"]["frames"], holds=lambda frames: frames > 5)
         (folder / "shown.jpg").write_bytes(http.get("/live/live/snapshot.jpg").content)
         http.patch("/api/streams/live", json={"recording": False})
         yield folder, http
