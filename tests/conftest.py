@@ -44,8 +44,9 @@ PORTRAITS = SHARED / "media" / "portraits"
 # Every test's server is one worker behind the front of a fleet: what clients see is to be the same.
 FRONT = bool(os.environ.get("PUPPETCAST_TEST_FRONT"))
 LONGEST = (
-    "foreign", "page", "liveportrait", "browser", "network_source", "puppet", "outputs", "signals", "portraits", "control",
-    "device_path", "examples", "mesh", "accessibility", "gpu_report", "endurance", "ice_restart",
+    "foreign", "page", "liveportrait", "browser", "ray", "endurance", "network_source", "puppet", "outputs", "signals",
+    "portraits", "control", "device_path", "mesh", "accessibility", "documents", "front", "director", "mouth_and_eyes",
+    "examples", "trackers", "access", "gpu_report", "ice_restart", "consent",
 )  # fmt: skip
 
 
