@@ -117,6 +117,7 @@ class _Patch:
 @lru_cache(maxsize=64)
 def _patch(label: Label, width: int, height: int, face: Box | None) -> _Patch:
     keep, light = _drawn(label, width, height)
+    keep, light = keep[:, :width], light[:, :width]  # a picture of a few pixels, in which nobody reads
     high, wide = keep.shape
     x, y = _corner(label.corner, (width, height), (wide, high), face)
     return _Patch(x, y, keep, light)
