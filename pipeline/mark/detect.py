@@ -1,7 +1,7 @@
 """Finds the mark in pictures, without the unmarked ones.
 
-What is fine in each picture is added up over time, and then weighed by how much is going on there. A pattern that repeats has its energy at the multiples of one frequency, which
-scaling moves and cropping leaves: so for each scale that may be, the sum's spectrum is looked up at the tile's own frequencies.
+What is fine in each picture is added up over time, and then weighed by how much is going on there. A pattern that repeats has its
+energy at the multiples of one frequency, which scaling moves and cropping leaves: so for each scale that may be, the sum's spectrum is looked up at the tile's own frequencies.
 Those that are always sent alike tell by correlation where the tile begins; then the others are read as what the bits of the code
 say, each with its certainty.
 
@@ -72,14 +72,15 @@ class Finder:
         self._sum = fine if self._sum is None else cv2.add(self._sum, fine)
         self.pictures += 1
 
-    def found(self, scales: Iterable[float] | None = None) -> Found | None:
-        """What the pictures say together. scales: the only ones to be tried."""
+    def found(self, scales: Iterable[float] | None = None, alarm: float = ALARM) -> Found | None:
+        """What the pictures say together. scales: the only ones to be tried. alarm: the power of ten that the chance of no mark
+        must be below."""
         if self._sum is None or min(self._size) < SIDE // 4:
             return None
         shrunk = max(1.0, max(self._size) / LARGEST)
         spectrum = _Spectrum(_evened(self._sum / self.pictures))
         for group in [USUAL, all_scales()] if scales is None else [scales]:
-            found = _search(spectrum, [scale / shrunk for scale in group])
+            found = _search(spectrum, [scale / shrunk for scale in group], alarm)
             if found is not None:
                 return Found(found.payload, found.log10_chance, round(found.scale * shrunk, 3))
         return None
@@ -148,10 +149,10 @@ class _Place:
     seen: Spectrum
 
 
-def _search(spectrum: _Spectrum, scales: list[float]) -> Found | None:
+def _search(spectrum: _Spectrum, scales: list[float], alarm: float) -> Found | None:
     best = _best(_place(spectrum, scale) for scale in scales)
     finer = _best(_place(spectrum, scale) for scale in {place.scale * by for place in best for by in FINE})
-    return next(filter(None, map(_read, finer)), None)
+    return next((found for found in map(_read, finer) if found is not None and found.log10_chance < alarm), None)
 
 
 def _best(places: Iterable[_Place]) -> list[_Place]:
@@ -187,4 +188,4 @@ def _read(place: _Place) -> Found | None:
         return None
     fit = max(float(shown @ encode(bits)[carried]) / (float(np.linalg.norm(shown)) + 1e-12), 0.0)
     chance = (math.log(SEARCHES * READ * MESSAGES) - fit * fit / 2) / math.log(10)
-    return Found(payload, chance, place.scale) if chance < ALARM else None
+    return Found(payload, chance, place.scale)

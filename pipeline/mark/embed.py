@@ -42,7 +42,7 @@ def embed_rgb(image: Image, pattern: Deltas) -> Image:
 
 def _delta(luma: Image, pattern: Deltas) -> Deltas:
     gain = cv2.resize(_gain(luma), luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.multiply(pattern, gain, scale=1 / UNIT**2), np.int16)
+    return np.asarray(cv2.multiply(pattern, gain, dst=gain, scale=1 / UNIT**2), np.int16)  # new memory costs more than the sum
 
 
 def _gain(luma: Image) -> Deltas:
