@@ -293,6 +293,25 @@ def bench_stability(
     _report(figures, out, "stability" if check else None)
 
 
+@app.command("mark")
+def bench_mark(
+    clips: Annotated[list[Path] | None, typer.Argument(help="Driving clips; the built-in demo by default.")] = None,
+    portraits: Annotated[list[str] | None, typer.Option("--portrait", help="Picture files beside the bundled portraits.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long: the more, the more windows are counted.")] = 20,
+    out: _Result = None,
+) -> None:
+    """The invisible mark: found or not after encoders, scaling, cropping and more; how faint it is, what it costs, and whether
+    it is found where there is none."""
+    from bench.mark import mark
+    from pipeline.engine import open_engine
+
+    with one_line_errors(), tidy_end(), bar("pairs") as progress:
+        faces = faces_by(_face_model_to_measure())
+        loaded = [load_portrait(name, faces) for name in [*bundled_names(), *(portraits or [])]]
+        figures = mark(open_engine("mesh", faces), loaded, clips or [DEMO_CLIP], minutes, progress)
+    _report(figures, out)
+
+
 @app.command("sliders")
 def bench_sliders(
     portraits: Annotated[list[str] | None, typer.Argument(help="Bundled portraits or picture files; all bundled ones.")] = None,

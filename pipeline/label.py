@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 Plane = NDArray[np.uint8]
 Box = tuple[float, float, float, float]  # of a face: x, y, width, height as shares of the picture
@@ -117,6 +119,7 @@ class _Patch:
 @lru_cache(maxsize=64)
 def _patch(label: Label, width: int, height: int, face: Box | None) -> _Patch:
     keep, light = _drawn(label, width, height)
+    keep, light = keep[:, :width], light[:, :width]  # a picture of a few pixels, in which nobody reads
     high, wide = keep.shape
     x, y = _corner(label.corner, (width, height), (wide, high), face)
     return _Patch(x, y, keep, light)
@@ -128,6 +131,9 @@ def _even(length: float) -> int:
 
 def _drawn(label: Label, width: int, height: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """What stays of the picture, and the label's brightness."""
+    from PIL import Image as Pillow  # a machine that only measures its GPU has none
+    from PIL import ImageDraw
+
     high = max(label.size * min(width, height), LEAST)
     length = _font(label.font, LETTERS * high).getlength(label.text) / high + 2 * BESIDE
     high = _even(min(high, WIDEST * width / length, height / 2))
@@ -143,6 +149,8 @@ def _drawn(label: Label, width: int, height: int) -> tuple[NDArray[np.uint16], N
 
 
 def _font(path: Path | None, size: float) -> ImageFont.FreeTypeFont:
+    from PIL import ImageFont
+
     font = ImageFont.load_default(size) if path is None else ImageFont.truetype(str(path), size)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font

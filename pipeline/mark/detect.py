@@ -1,9 +1,9 @@
 """Finds the mark in pictures, without the unmarked ones.
 
-What is fine in each picture is added up over time. A pattern that repeats has its energy at the multiples of one frequency, which
-scaling moves and cropping leaves: so for each scale that may be, the sum's spectrum is looked up at the tile's own frequencies.
-Those that are always sent alike tell by correlation where the tile begins; then the others are read as what the bits of the code
-say, each with its certainty.
+What is fine in each picture is added up over time, and then weighed by how much is going on there. A pattern that repeats has its
+energy at the multiples of one frequency, which scaling moves and cropping leaves: so for each scale that may be, the sum's
+spectrum is looked up at the tile's own frequencies. Those that are always sent alike tell by correlation where the tile begins;
+then the others are read as what the bits of the code say, each with its certainty.
 
 How sure that is: let x be what the data's frequencies show, each turned back by the phase that the key gives it, of which the
 real part is taken; c the signs that the decoded payload sends; and the fit t = x·c / |x|. The phases were drawn independently
@@ -34,8 +34,11 @@ USUAL = (1.0, 0.5, 2.0, 0.75, 1.5)  # scales that are tried before all others
 STEP = 1.004  # from one scale to the next: half of it puts the tiles at the edges of 512 pixels out of place by half a pixel
 FINE = (0.9985, 0.999, 0.9995, 1.0, 1.0005, 1.001, 1.0015)  # about the scales that fit best
 RANGE = (0.4, 2.5)
-READ = 4  # places that are decoded of the usual scales, and of all: those that fit best
-SMOOTH = 3.0  # pixels, of the Gaussian whose result is taken off
+READ = 4  # places that are decoded in each search: those that fit best
+SEARCHES = 3  # of a window: at the scale of the one before, at the usual ones, at all
+AREA = 13  # pixels, of the median that is taken off: it follows edges, so that of them little is left
+EVEN = 9  # pixels around, by whose strength each is weighed
+WEAK = 0.3  # grey levels, that are next to nothing
 AROUND = 61  # frequencies by which the usual size of one is told
 MESSAGES = 1 << sum(FIELDS.values()) - FIELDS["version"]  # of our version; others are not looked for
 ALARM = -9.0  # the power of ten that the chance of a false alarm must be below, for each search
@@ -66,17 +69,18 @@ class Finder:
         elif luma.shape != self._size:
             raise ValueError("pictures of different sizes cannot be added up")
         fine = residual(_reduced(luma))
-        self._sum = fine if self._sum is None else self._sum + fine
+        self._sum = fine if self._sum is None else cv2.add(self._sum, fine)
         self.pictures += 1
 
-    def found(self, scales: Iterable[float] | None = None) -> Found | None:
-        """What the pictures say together. scales: the only ones to be tried."""
+    def found(self, scales: Iterable[float] | None = None, alarm: float = ALARM) -> Found | None:
+        """What the pictures say together. scales: the only ones to be tried. alarm: the power of ten that the chance of no mark
+        must be below."""
         if self._sum is None or min(self._size) < SIDE // 4:
             return None
         shrunk = max(1.0, max(self._size) / LARGEST)
-        spectrum = _Spectrum(self._sum)
+        spectrum = _Spectrum(_evened(self._sum / self.pictures))
         for group in [USUAL, all_scales()] if scales is None else [scales]:
-            found = _search(spectrum, [scale / shrunk for scale in group])
+            found = _search(spectrum, [scale / shrunk for scale in group], alarm)
             if found is not None:
                 return Found(found.payload, found.log10_chance, round(found.scale * shrunk, 3))
         return None
@@ -97,10 +101,13 @@ def all_scales() -> Iterator[float]:
 
 
 def residual(luma: Image) -> Plane:
-    """(h, w) what is fine in a picture, in units of how strong that is around there."""
-    y = luma.astype(np.float32)
-    fine = y - cv2.GaussianBlur(y, (0, 0), SMOOTH)
-    return np.asarray(fine / (cv2.blur(np.abs(fine), (9, 9)) + 1.0), np.float32)
+    """(h, w) what is fine in a picture, in grey levels."""
+    return np.asarray(cv2.subtract(luma, cv2.medianBlur(luma, AREA), dtype=cv2.CV_32F), np.float32)
+
+
+def _evened(fine: Plane) -> Plane:
+    """In units of how strong it is around there."""
+    return np.asarray(fine / (cv2.blur(np.abs(fine), (EVEN, EVEN)) + WEAK), np.float32)
 
 
 def _reduced(luma: Image) -> Image:
@@ -142,10 +149,10 @@ class _Place:
     seen: Spectrum
 
 
-def _search(spectrum: _Spectrum, scales: list[float]) -> Found | None:
+def _search(spectrum: _Spectrum, scales: list[float], alarm: float) -> Found | None:
     best = _best(_place(spectrum, scale) for scale in scales)
     finer = _best(_place(spectrum, scale) for scale in {place.scale * by for place in best for by in FINE})
-    return next(filter(None, map(_read, finer)), None)
+    return next((found for found in map(_read, finer) if found is not None and found.log10_chance < alarm), None)
 
 
 def _best(places: Iterable[_Place]) -> list[_Place]:
@@ -180,5 +187,5 @@ def _read(place: _Place) -> Found | None:
     if bits is None or payload is None or payload.version != VERSION:
         return None
     fit = max(float(shown @ encode(bits)[carried]) / (float(np.linalg.norm(shown)) + 1e-12), 0.0)
-    chance = (math.log(2 * READ * MESSAGES) - fit * fit / 2) / math.log(10)
-    return Found(payload, chance, place.scale) if chance < ALARM else None
+    chance = (math.log(SEARCHES * READ * MESSAGES) - fit * fit / 2) / math.log(10)
+    return Found(payload, chance, place.scale)

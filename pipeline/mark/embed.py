@@ -10,10 +10,10 @@ from ..frames import Image
 from .pattern import SIDE
 
 Deltas = NDArray[np.int16]
-LEAST, MOST = 0.9, 4.0  # grey levels, standard deviation, where nothing and where much is going on
-BASE, BY_DETAIL = 0.7, 0.45  # grey levels, and more of them by the grey levels of detail around
-LIMIT = 1.9  # grey levels, root mean square over the picture: 42.5 dB
-BLACK, GREY = 18, 34  # brightness of the bars around a picture, which stay as they are, and from where on all is marked
+LEAST, MOST = 1.0, 2.2  # grey levels, standard deviation, where nothing and where much is going on
+BASE, BY_DETAIL, BY_EDGE = 0.9, 0.5, 0.1  # grey levels, and more of them by the grey levels of detail around
+LIMIT = 1.5  # grey levels, root mean square over the picture: 44.6 dB
+BLACK, GREY = 18, 80  # brightness of the bars around a picture, which stay as they are, and from where on all is marked
 UNIT = 32  # steps of a grey level, in integers
 
 
@@ -42,16 +42,21 @@ def embed_rgb(image: Image, pattern: Deltas) -> Image:
 
 def _delta(luma: Image, pattern: Deltas) -> Deltas:
     gain = cv2.resize(_gain(luma), luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.multiply(pattern, gain, scale=1 / UNIT**2), np.int16)
+    return np.asarray(cv2.multiply(pattern, gain, dst=gain, scale=1 / UNIT**2), np.int16)  # new memory costs more than the sum
 
 
 def _gain(luma: Image) -> Deltas:
-    """(h / 4, w / 4) how strong the pattern is, in steps. At a quarter of the size, as it is smooth."""
+    """(h / 4, w / 4) how strong the pattern is, in steps. At a quarter of the size, as it is smooth.
+
+    Texture hides it, the outline of a flat area does not: of what is going on around, the median counts, to which a line is
+    nothing.
+    """
     size = max(luma.shape[1] // 4, 1), max(luma.shape[0] // 4, 1)
     mean = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
-    grain = cv2.absdiff(cv2.resize(luma, size, interpolation=cv2.INTER_NEAREST), mean)
-    detail = cv2.blur(cv2.add(grain, cv2.absdiff(mean, cv2.blur(mean, (5, 5)))).astype(np.float32), (5, 5))
-    gain = np.clip(BASE + BY_DETAIL * detail, LEAST, MOST)
+    points = cv2.resize(luma, size, interpolation=cv2.INTER_NEAREST)
+    busy = cv2.absdiff(points, cv2.blur(points, (3, 3)))
+    texture = cv2.blur(cv2.erode(cv2.medianBlur(busy, 5), np.ones((3, 3), np.uint8)).astype(np.float32), (5, 5))
+    gain = np.clip(BASE + BY_DETAIL * texture + BY_EDGE * busy, LEAST, MOST)
     gain *= np.clip((mean.astype(np.float32) - BLACK) / (GREY - BLACK), 0, 1)
     strength = float(np.sqrt(np.mean(gain * gain)))
     return np.asarray(gain * (UNIT * min(1.0, LIMIT / max(strength, LIMIT))), np.int16)

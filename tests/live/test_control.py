@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.face.faces import faces_by
+from pipeline.frames import planar
 from pipeline.portrait import DEFAULT, bundled
 from streamer.config import Puppet
 from streamer.control.commands import Change
@@ -227,8 +228,8 @@ def shows_still(stream) -> bool:
     still = stream.shown.prepared.still
     if stream.latest is None or stream.latest.yuv.shape[1] != still.shape[1]:
         return False
-    picture = cv2.cvtColor(stream.latest.yuv, cv2.COLOR_YUV2RGB_I420)
-    return picture.shape == still.shape and np.abs(picture.astype(int) - still).mean() < 2
+    marked = stream.screen.marker.marked(planar(still), len(still))
+    return marked.shape == stream.latest.yuv.shape and np.abs(stream.latest.yuv.astype(int) - marked).mean() < 0.5
 
 
 def test_pause_rests_and_another_portrait_goes_on(model, monkeypatch):

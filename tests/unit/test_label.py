@@ -84,6 +84,11 @@ def test_nothing_but_its_place_is_touched():
             assert not changed.size  # grey is grey
 
 
+@pytest.mark.parametrize("side", [2, 16, 30])
+def test_a_picture_of_a_few_pixels_is_laid_over_as_far_as_it_goes(side):
+    assert frame_of(128, side).labelled(Label(), None).yuv.shape == (side * 3 // 2, side)
+
+
 def test_of_a_cut_out_it_is_colour_and_coverage():
     """Where nothing of the person is, the label is there all the same."""
     yuv = planar(np.full((240, 240, 3), 200, np.uint8))
