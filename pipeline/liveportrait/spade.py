@@ -6,7 +6,7 @@ more; the statistics of a picture that two of them normalise are taken once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -129,7 +129,7 @@ class TritonBlock(FoldedBlock):
         self._tail, self._scale = spade_tail, 2 if scale > 1 else 1
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        spades = [(self.norm_0, first), *([(self.norm_s, shortcut)] if self.learned_shortcut else [])]
+        spades = [(self.norm_0, first), *([] if shortcut is None else [(self.norm_s, shortcut)])]
         h, *rest = self._ends(x, spades, self._scale)
         [h] = self._ends(self.conv_0(h), [(self.norm_1, second)], 1)
         h = self.conv_1(h)
@@ -137,7 +137,7 @@ class TritonBlock(FoldedBlock):
             return h + self.conv_s(rest[0])
         return h + (F.interpolate(x, scale_factor=2) if self.enlarge else x)
 
-    def _ends(self, x: Tensor, spades: list[tuple[nn.Module, Tensor]], scale: int) -> list[Tensor]:
+    def _ends(self, x: Tensor, spades: Sequence[tuple[nn.Module, Tensor]], scale: int) -> list[Tensor]:
         convs = [spade.get_submodule("gain_shift") for spade, _ in spades]
         weights, biases = ([getattr(conv, name) for conv in convs] for name in ("weight", "bias"))
         maps = [F.conv2d(seen, weight, padding=1) for (_, seen), weight in zip(spades, weights, strict=True)]
