@@ -1,4 +1,4 @@
-"""`puppetcast identify`: whether pictures and clips carry the mark."""
+"""`puppetcast identify`: whether pictures and clips carry the mark, and what a signed statement in them says."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ..config import load_config
 from ..deployment import known, told
 from ..errors import ConfigError
 from ..redaction import check_address, redacted
+from ..signing.manifest import Statement
+from ..signing.signed import read
 from ..sources.network import PROTOCOLS
 from .console import bar, log_to_console, one_line_errors, tidy_end, warn
 
@@ -32,9 +34,9 @@ def identify_command(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object a file, to standard output.")] = False,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="How much of an address is looked at.")] = 30,
 ) -> None:
-    """Tell whether pictures carry the invisible mark of puppetcast, and what it says.
+    """Tell whether pictures carry the invisible mark of puppetcast, what it says, and what a signed statement (C2PA) in a file does.
 
-    Exit code 0: all do; 1: some do not; 2: something could not be looked at.
+    Exit code 0: all carry the mark; 1: some do not; 2: something could not be looked at.
     """
     log_to_console()
     with one_line_errors(), tidy_end():
@@ -43,41 +45,52 @@ def identify_command(
         for name, look in _each(given, seconds):
             try:
                 with bar(name) as progress:
-                    found = look(lambda s, progress=progress: progress(round(s), None))  # type: ignore[misc]
+                    found, signed = look(lambda s, progress=progress: progress(round(s), None))  # type: ignore[misc]
             except (PuppetError, ConfigError) as exc:
                 warn(str(exc))
                 failed = True
                 continue
             marked.append(found.payload is not None)
-            _tell(name, found, ours, as_json)
+            _tell(name, found, signed, ours, as_json)
     raise typer.Exit(2 if failed or not marked else 0 if all(marked) else 1)
 
 
-Look = Callable[[Callable[[float], None]], Verdict]
+Said = tuple[Verdict, Statement | None]
+Look = Callable[[Callable[[float], None]], Said]
 
 
 def _each(given: list[str], seconds: float) -> Iterator[tuple[str, Look]]:
     """Names, and how each is looked at; of folders every file in them, in their order."""
     for text in given:
         if "://" in text:
-            yield redacted(text), lambda progress, url=text: _stream(url, seconds, progress)  # type: ignore[misc]
+            yield redacted(text), lambda progress, url=text: (_stream(url, seconds, progress), None)  # type: ignore[misc]
             continue
         path = Path(text)
         for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
-            yield str(file), lambda progress, file=file: identify(file, progress)  # type: ignore[misc]
+            yield str(file), lambda progress, file=file: (identify(file, progress), read(file))  # type: ignore[misc]
 
 
-def _tell(name: str, found: Verdict, ours: int | None, as_json: bool) -> None:
+def _tell(name: str, found: Verdict, signed: Statement | None, ours: int | None, as_json: bool) -> None:
     what = told(found, ours)
     if as_json:
-        typer.echo(json.dumps({"name": name, **what}))
+        typer.echo(json.dumps({"name": name, **what, "signed": None if signed is None else signed.data()}))
     elif found.payload is None:
-        typer.echo(f"{name}: no mark found ({_windows(found)})")
+        typer.echo(f"{name}: no mark found ({_windows(found)}){_signed(signed)}")
     else:
         whose = "this deployment's" if what["ours"] else f"deployment {what['deployment']}"
         stream = f"stream {what['stream']}" if what["stream"] else "a file"
         typer.echo(f"{name}: marked, {whose}, {stream}, {what['day']} (chance of error below 1e{found.log10_chance:.0f}; "
-                   f"in {found.marked} of {_windows(found)})")  # fmt: skip
+                   f"in {found.marked} of {_windows(found)}){_signed(signed)}")  # fmt: skip
+
+
+def _signed(signed: Statement | None) -> str:
+    """The end of a file's line."""
+    if signed is None:
+        return ""
+    if not signed.valid:
+        return f"; its signed statement does not hold: {', '.join(signed.problems)}"
+    whose = "" if signed.trusted else ", for whom nobody vouches"
+    return f"; signed by {signed.signer}{whose}: made by {signed.generator}"
 
 
 def _windows(found: Verdict) -> str:

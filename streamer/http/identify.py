@@ -15,6 +15,8 @@ from pipeline.portrait import MOST_BYTES
 
 from ..control.control import Control
 from ..deployment import told
+from ..signing.manifest import Statement
+from ..signing.signed import read
 from .rights import CONTROL, SERVER, Guarded, needs
 
 MOST_S = 60  # of a clip: a small file may last for hours
@@ -27,7 +29,8 @@ class Identified(BaseModel):
 
     log10_chance: the power of ten below which the chance is that no mark looks like this; scale: of the pictures against what
     was marked; payload: ten hexadecimal digits, of version, deployment, stream and day; ours: whether this server's deployment
-    made it; stream: its code, 0 of a file; streams: of those that run here which have that code; day: UTC.
+    made it; stream: its code, 0 of a file; streams: of those that run here which have that code; day: UTC; signed: what a signed
+    statement in the file says.
     """
 
     marked: bool
@@ -42,6 +45,7 @@ class Identified(BaseModel):
     stream: int | None = None
     streams: list[str] = []
     day: str | None = None
+    signed: Statement | None = None
 
 
 def router(control: Control) -> APIRouter:
@@ -49,24 +53,25 @@ def router(control: Control) -> APIRouter:
     api = APIRouter(prefix="/api/identify", route_class=Guarded, tags=["identify"])
 
     @api.post(
-        "", summary="Whether a picture or clip, whose bytes are the body, carries the invisible mark, and what it says; "
-        "nothing is kept of it", openapi_extra=TAKES_FILE,
+        "", summary="Whether a picture or clip, whose bytes are the body, carries the invisible mark, what that says, "
+        "and what a signed statement in it says; nothing is kept of it", openapi_extra=TAKES_FILE,
     )  # fmt: skip
     @needs(CONTROL, SERVER, MOST_BYTES, tells_length=True)  # a clip costs seconds of the processor that animates
     async def identified(request: Request) -> Identified:
         """Of a clip its first minute is looked at."""
-        said = told(await control.gallery.aside(partial(_look, await request.body())), control.deployment.id)
+        found, signed = await control.gallery.aside(partial(_look, await request.body()))
+        said = told(found, control.deployment.id)
         names = [name for name in control.streams if said.get("ours") and stream_code(name) == said["stream"]]
-        return Identified(**said, streams=names)
+        return Identified(**said, streams=names, signed=signed)
 
     return api
 
 
-def _look(data: bytes) -> Verdict:
+def _look(data: bytes) -> tuple[Verdict, Statement | None]:
     with outfile.scratch_folder() as folder:
         path = folder / "upload"
         path.write_bytes(data)
         try:
-            return identify(path, most_s=MOST_S)
+            return identify(path, most_s=MOST_S), read(path)
         except PuppetError as exc:
             raise type(exc)(str(exc).replace(str(path), "upload")) from exc

@@ -47,14 +47,28 @@ def test_what_a_server_gives_is_found_and_says_whose_it_is(outputs, shell: Comma
     assert done.code == 0, done
     said = objects(done)
     assert {Path(each["name"]).suffix for each in said} == {".mp4", ".jpg"}
+    assert all(each["signed"]["valid"] and each["payload"] in each["signed"]["made"]["marks"] for each in said), said
     for each in said:
         assert (each["marked"], each["ours"], each["deployment"]) == (True, True, DEPLOYMENT), each
         assert (each["stream"], each["log10_chance"] < -9) == (stream_code("live"), True)
     told = http.post("/api/identify", content=(folder / "shown.jpg").read_bytes()).json()
     assert (told["marked"], told["ours"], told["streams"], told["payload"][1:5]) == (True, True, ["live"], DEPLOYMENT)
+    assert told["signed"]["made"]["marks"] == [told["payload"]]
     state = http.get("/api/streams/live").json()
     assert state["mark"] == told["payload"]
     assert 'puppetcast_mark{stream="live"} 1.0' in http.get("/metrics").text
+
+
+def test_a_signature_that_does_not_hold_is_told(outputs, tmp_path: Path, shell: Commands) -> None:
+    folder, http = outputs
+    data = bytearray((folder / "shown.jpg").read_bytes())
+    data[-40] ^= 1
+    (tmp_path / "changed.jpg").write_bytes(data)
+    done = shell.run(["identify", tmp_path / "changed.jpg"], PUPPETCAST_MARK__DEPLOYMENT=DEPLOYMENT)
+    assert done.code == 0, done
+    assert "marked, this deployment's" in done.said
+    assert "its signed statement does not hold: assertion.dataHash.mismatch" in " ".join(done.said.split())
+    assert http.post("/api/identify", content=bytes(data)).json()["signed"]["valid"] is False
 
 
 def test_what_nobody_marked_is_no_alarm(outputs, tmp_path: Path, shell: Commands) -> None:
@@ -63,7 +77,7 @@ def test_what_nobody_marked_is_no_alarm(outputs, tmp_path: Path, shell: Commands
     (tmp_path / "face.jpg").write_bytes((BUNDLED / "mei.jpg").read_bytes())
     done = shell.run(["identify", "--json", tmp_path])
     assert done.code == 1, done
-    assert [each["marked"] for each in objects(done)] == [False, False]
+    assert [(each["marked"], each["signed"]) for each in objects(done)] == [(False, None)] * 2
     assert http.post("/api/identify", content=(tmp_path / "face.jpg").read_bytes()).json()["marked"] is False
 
 

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from pipeline.clips import open_clip, pictures
 from pipeline.frames import AnimatedFrame, Marked, planar, stacked, yuv_planes
 from pipeline.mark import code
-from pipeline.mark.detect import find
+from pipeline.mark.detect import USUAL, find
 from pipeline.mark.marker import UNMARKED, Marker
 from pipeline.mark.payload import Payload
 from pipeline.portrait import DEMO_CLIP, bundled
@@ -76,8 +76,18 @@ def test_the_mark_is_42_decibels_below_and_the_colours_stay(astronaut):
 def test_nothing_is_found_without_a_mark_nor_of_what_was_not_marked(astronaut):
     with open_clip(DEMO_CLIP) as clip:
         lumas = [frame.to_ndarray(format="gray") for frame in islice(pictures(clip), 4)]
-    assert find(lumas) is None
+    assert find(lumas, USUAL) is None
     assert find([luma(framed(astronaut, UNMARKED).yuv)], [1.0]) is None
+
+
+def test_flat_areas_stay_quiet_beside_outlines():
+    """A halo of grain around an outline is seen at once."""
+    drawn = np.full((256, 256, 3), 180, np.uint8)
+    drawn[:, 128:] = 90
+    plain = planar(drawn)
+    error = np.abs(luma(framed(plain).yuv).astype(np.float32) - luma(plain))
+    beside, far = error[:, 138:150].mean(), error[:, 200:240].mean()
+    assert 0 < beside < 1.25 * far
 
 
 def test_a_cut_out_is_marked_above_its_coverage(astronaut):
