@@ -22,7 +22,9 @@ FLAGS = [
     "--allow-loopback-in-peer-connection", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--disable-gpu", "--disable-quic",
     # A page that is opened stays in the process of the one before: a new process costs half as much again as the page does.
-    "--disable-site-isolation-trials", "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess",
+    # Nor has a window, which each context gets one of, the pages that would show what an address bar suggests: as much again.
+    "--disable-site-isolation-trials",
+    "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess,WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 ]  # fmt: skip
 # Draws a square of each new picture of the page's video, given as shares of its size, with its RTP time: that of capture.
 # A picture may have been replaced when its callback comes; `VideoFrame` says which one it is, but in Firefox, which calls as it

@@ -34,7 +34,7 @@ def identify_command(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, one object a file, to standard output.")] = False,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="How much of an address is looked at.")] = 30,
 ) -> None:
-    """Tell whether pictures carry the invisible mark of puppetcast, what it says, and what a file's signed statement (C2PA) does.
+    """Tell whether pictures carry the invisible mark of puppetcast and what it says, and what a signed statement (C2PA) says.
 
     Exit code 0: all carry the mark; 1: some do not; 2: something could not be looked at.
     """

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from . import redis
 SLOTS = "stream_slots"  # the resource of which each worker takes one
 HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
 START_S = 180.0
+START = "PUPPETCAST_FLEET_START"  # in the environment of all that one start begins
 RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
 SETTINGS = {
     "RAY_worker_niceness": "0",
@@ -97,13 +99,24 @@ def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, reso
     places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots, **resources})
     given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats", *options]
     command = [*RAY, "start", *given, *_free_ports()]
-    variables = os.environ | environment(fleet) | own
+    start = secrets.token_hex(16)
+    variables = os.environ | environment(fleet) | own | {START: start}
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=START_S, check=False)
     except subprocess.TimeoutExpired as exc:
+        _end(start)
         raise StreamerError(f"fleet: Ray has not started within {START_S:g} s; see its logs, in /tmp/ray") from exc
     if done.returncode:
+        _end(start)
         raise ConfigError(f"fleet: Ray does not start here: {_why(done.stdout + done.stderr)}")
+
+
+def _end(start: str) -> None:
+    """End what a start that failed has left: Ray does not, and the next one would find its ports taken."""
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if f"{START}={start}".encode() in place.read_bytes().split(b"\0"):
+                os.kill(int(place.parent.name), signal.SIGKILL)
 
 
 def _free_ports() -> list[str]:

@@ -170,15 +170,22 @@ def test_the_whole_puppet_is_seen(page, http, portraits):
     wrong: dict[tuple[int | str, ...], Any] = {}
     for aspect in ASPECTS:
         show(page, http, portraits, aspect)
-        for width, height in WINDOWS:
-            page.set_viewport_size({"width": width, "height": height})
-            wrong[aspect, width, height] = cut(page)
-            page.click("#fullscreen")
-            page.wait_for_function("document.fullscreenElement && stage.clientHeight === innerHeight")
-            wrong[aspect, width, height, "full screen"] = cut(page)
-            page.click("#fullscreen")
-            page.wait_for_function("!document.fullscreenElement")
+        wrong |= {(aspect, *window): cut(page) for window in windows(page)}
+        page.click("#fullscreen")
+        page.wait_for_function("document.fullscreenElement")
+        for window in windows(page):
+            page.wait_for_function("stage.clientHeight === innerHeight")
+            wrong[aspect, *window, "full screen"] = cut(page)
+        page.click("#fullscreen")
+        page.wait_for_function("!document.fullscreenElement")
     assert not {where: what for where, what in wrong.items() if what}
+
+
+def windows(page: Page) -> Iterator[tuple[int, int]]:
+    """The page in each of WINDOWS."""
+    for width, height in WINDOWS:
+        page.set_viewport_size({"width": width, "height": height})
+        yield width, height
 
 
 def test_a_low_window_shows_the_whole_puppet_and_then_the_controls(page, http, portraits):

@@ -72,10 +72,8 @@ def test_the_page_is_opened_in_the_browser_of_the_user(tmp_path: Path) -> None:
     browser = tmp_path / "browser"
     browser.write_text(f"#!/bin/sh\necho $1 > {tmp_path}/opened\n")
     browser.chmod(0o755)
-    server = "SimpleNamespace(config=SimpleNamespace(auth=SimpleNamespace(token='')), is_token_new=False)"
-    program = (
-        f"from types import SimpleNamespace; from streamer.cli.serve import _ready; _ready(True, {server}, 'http://127.0.0.1:1')"
-    )
+    parts = "config=N(auth=N(token='')), is_token_new=False, control=N(deployment=N(id=None))"
+    program = f"from types import SimpleNamespace as N; from streamer.cli.serve import _ready; _ready(True, N({parts}), 'http://127.0.0.1:1')"
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "BROWSER": f"{browser} %s"}, check=True)
     assert (tmp_path / "opened").read_text() == "http://127.0.0.1:1\n"
 
