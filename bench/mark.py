@@ -48,7 +48,9 @@ Lumas = list[Image]
 def coded(codec: str, series: Series) -> Series:
     """What a decoder gives after KBPS kilobits a second."""
     decoder, options = CODECS[codec]
-    coder, reader = av.VideoCodecContext.create(codec, "w"), av.VideoCodecContext.create(decoder, "r")
+    coder, reader = av.CodecContext.create(codec, "w"), av.CodecContext.create(decoder, "r")
+    assert isinstance(coder, av.VideoCodecContext)
+    assert isinstance(reader, av.VideoCodecContext)
     coder.height, coder.width = len(series[0]) * 2 // 3, series[0].shape[1]
     coder.pix_fmt, coder.time_base, coder.framerate = "yuv420p", Fraction(1, FPS), Fraction(FPS)
     coder.bit_rate, coder.gop_size = KBPS * 1000, 100 * FPS

@@ -69,7 +69,7 @@ class Finder:
         elif luma.shape != self._size:
             raise ValueError("pictures of different sizes cannot be added up")
         fine = residual(_reduced(luma))
-        self._sum = fine if self._sum is None else cv2.add(self._sum, fine)
+        self._sum = fine if self._sum is None else np.asarray(cv2.add(self._sum, fine), np.float32)
         self.pictures += 1
 
     def found(self, scales: Iterable[float] | None = None, alarm: float = ALARM) -> Found | None:
@@ -78,7 +78,7 @@ class Finder:
         if self._sum is None or min(self._size) < SIDE // 4:
             return None
         shrunk = max(1.0, max(self._size) / LARGEST)
-        spectrum = _Spectrum(_evened(self._sum / self.pictures))
+        spectrum = _Spectrum(_evened(np.asarray(self._sum / self.pictures, np.float32)))
         for group in [USUAL, all_scales()] if scales is None else [scales]:
             found = _search(spectrum, [scale / shrunk for scale in group], alarm)
             if found is not None:
