@@ -2,15 +2,17 @@
 
 import { keep, kept } from "./kept.js";
 
-// The answer, a value of the form's; null where the user gives up.
+const ANSWERS = ["mine", "consent", "public_domain", "drawn"];
+
+// One of ANSWERS, or null where the user gives up.
 export function askWhose() {
   const dialog = document.getElementById("whose");
   const form = document.getElementById("whose-form");
-  form.reset(); // at first nothing is chosen: a consent is not to be given by Enter
-  form.elements.whose.value = kept("whose", "");
+  const last = kept("whose", ANSWERS[0]);
+  form.elements.whose.value = ANSWERS.includes(last) ? last : ANSWERS[0];
   dialog.returnValue = "";
   dialog.showModal();
-  (form.querySelector("input:checked") ?? form.querySelector("input")).focus();
+  form.querySelector("input:checked").focus();
   return new Promise((resolve) => {
     const closed = () => {
       if (dialog.returnValue !== "said") return resolve(null);
