@@ -2,24 +2,29 @@
 
 import { keep, kept } from "./kept.js";
 
-const ANSWERS = ["mine", "consent", "public_domain", "drawn"];
-
-// One of ANSWERS, or null where the user gives up.
+// The answer, a value of the form's; null where the user gives up.
 export function askWhose() {
   const dialog = document.getElementById("whose");
   const form = document.getElementById("whose-form");
-  const last = kept("whose", ANSWERS[0]);
-  form.elements.whose.value = ANSWERS.includes(last) ? last : ANSWERS[0];
-  dialog.returnValue = "";
+  form.reset(); // at first nothing is chosen: a consent is not to be given by Enter
+  form.elements.whose.value = kept("whose", "");
   dialog.showModal();
-  form.querySelector("input:checked").focus();
+  (form.querySelector("input:checked") ?? form.querySelector("input")).focus();
   return new Promise((resolve) => {
-    const closed = () => {
-      if (dialog.returnValue !== "said") return resolve(null);
-      keep("whose", form.elements.whose.value);
-      resolve(form.elements.whose.value);
+    const done = new AbortController();
+    const { signal } = done;
+    const answer = (value) => {
+      done.abort();
+      resolve(value);
     };
-    dialog.addEventListener("close", closed, { once: true });
+    form.addEventListener("submit", ({ submitter }) => {
+      if (submitter.value !== "said") return answer(null);
+      keep("whose", form.elements.whose.value);
+      answer(form.elements.whose.value);
+    }, { signal });
+    dialog.addEventListener("cancel", () => answer(null), { signal });
+    // It may come when the next question is open already, and is then of the one before.
+    dialog.addEventListener("close", () => dialog.open || answer(null), { signal });
   });
 }
 
