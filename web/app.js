@@ -145,7 +145,11 @@ async function startOrStop() {
   }
 }
 
-const act = (change) => attempt(() => control.send(typeof change === "function" ? change() : change));
+const act = (change) => attempt(() => {
+  if (typeof change !== "function") return control.send(change);
+  if (!control.state) throw new Error("The stream has not told its state yet. Try again in a moment."); // a click while it loads
+  return control.send(change());
+});
 const toggle = (key) => act(() => ({ [key]: !control.puppet[key] }));
 const work = {
   start: attempt(startOrStop),
