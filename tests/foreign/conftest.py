@@ -17,7 +17,7 @@ def install(folder: Path) -> None:
     """What package.json names, and clients for browsers as one script."""
     for name in ("package.json", "entry.js", "obs.mjs", "relay.mjs"):
         shutil.copy(FOREIGN / name, folder)
-    npm = [program("npm"), "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    npm = [program("npm"), "install", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(npm, cwd=folder, check=True, capture_output=True, timeout=180)
     esbuild = [str(folder / "node_modules" / ".bin" / "esbuild"), "entry.js", "--bundle", "--format=iife", "--outfile=out.js"]
     subprocess.run(esbuild, cwd=folder, check=True, capture_output=True, timeout=60)

@@ -504,6 +504,7 @@ def tracked(model: Path, case: Path) -> Callable[[Iterable[Image]], list[Array |
     return track
 
 
+@pytest.mark.slow
 def test_a_face_of_oblong_pixels_is_followed(case: Path, tracked: Callable[[Iterable[Image]], list[Array | None]]) -> None:
     with open_clip(case / "sar.mp4") as clip:
         found = tracked(image for _, image in timed(clip))

@@ -406,6 +406,7 @@ class StepByStep:
         return Face(motion, Ratios(torch.tensor([[left, right]]), torch.tensor([[lip]])))
 
 
+@pytest.mark.slow
 def test_the_whole_way_is_the_one_step_by_step(engine, frames):
     """Two streams in one batch, on frames between which the filter takes a step; offline, each by itself; and in plain
     steps with another filter."""
@@ -550,6 +551,7 @@ def test_values_that_are_not_finite_never_reach_a_viewer(tiny, frames):
     puppeteer.close()
 
 
+@pytest.mark.slow
 def test_a_step_down_stops_no_frame(tiny, monkeypatch):
     """Neither while networks are loaded nor while another way through them is built."""
     builds: list[Any] = []
@@ -595,6 +597,7 @@ def test_an_error_that_stays_is_the_end_of_the_device(tiny, monkeypatch):
         engine.submit(work)
 
 
+@pytest.mark.slow
 def test_offline_a_precision_that_fails_costs_no_frame(tiny, frames):
     engine = LivePortraitEngine(faces_by(FACE_MODEL), Settings(tiny, "cpu", precision=Precision.BF16))
     source, puppeteer = engine.prepare(bundled("drawing"), 256, 512), calibrated(engine, frames[:START])

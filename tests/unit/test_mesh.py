@@ -88,6 +88,7 @@ def landmarks(path, model, count):
     return out
 
 
+@pytest.mark.slow
 def test_animate_keeps_frames_times_and_sound(clip, model, tmp_path, shell):
     out = tmp_path / "out.mp4"
     done = shell.run(["animate", "drawing", clip("d18"), "-o", out, "--max-frames", 40])

@@ -104,6 +104,7 @@ def between_lips(prepared, motion):
     return crop[top:bottom, x - 1 : x + 2] @ LUMA
 
 
+@pytest.mark.slow
 def test_clenched_teeth_meet_though_the_lips_part(drawn):
     clenched = between_lips(drawn, moved(upper=-0.10, lower=0.06))
     opened = between_lips(drawn, moved(upper=-0.10, lower=0.30, chin=0.25))
@@ -178,6 +179,7 @@ def test_a_mouth_has_the_grain_of_the_face_and_not_of_what_is_behind_it(drawn):
     assert Grain.of(make_mouth(crop, drawn.geometry).lower[..., :3]).fine < 1
 
 
+@pytest.mark.slow
 def test_a_smiling_portrait_s_lower_teeth_are_behind_its_own_upper_ones(smiling):
     """Below those an opening mouth is dark, down to the second row: no plate of flesh."""
     crop, driven = crop_of(smiling, moved(lower=0.2, chin=0.1))

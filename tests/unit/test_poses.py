@@ -111,6 +111,7 @@ def test_degrees_and_sides_are_those_of_the_person():
     assert moved.openness.tolist() == [1.0, 0.0], "right, left"
 
 
+@pytest.mark.slow
 def test_all_at_rest_is_the_portrait_to_the_pixel(tmp_path):
     assert_at_rest(MeshEngine(faces_by(None)), tmp_path / "out.png")
 

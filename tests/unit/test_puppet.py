@@ -104,6 +104,7 @@ def test_a_stream_comes_to_the_weights_wanted_within_its_time_constant():
     assert mixer(object(), other, 0.7)["mouth"][1] == 1, "another puppet begins with what suits it"
 
 
+@pytest.mark.slow
 def test_a_puppet_at_rest_is_its_neutral_picture_to_the_pixel(demo):
     many, one = (MeshPrepared.of(p, 512, 512) for p in (demo, replace(demo, more=())))
     assert len(many.keys.pictures) == len(demo.more) >= 5

@@ -52,6 +52,7 @@ def test_a_picture_that_lies_or_stands_on_its_head_is_shown_upright(model, name,
     assert len(found.faces) == 1
 
 
+@pytest.mark.slow
 def test_a_small_face_is_found(model):
     picture = scattered(1400, [("astronaut", 130, 900, 700)])
     portrait = make_portrait("small", picture, faces_by(model))
@@ -93,6 +94,7 @@ def test_marks_that_are_no_face_are_refused(marks, wrong):
         make_portrait("cat", np.zeros((256, 256, 3), np.uint8), faces_by(None), np.array(marks, np.float32))
 
 
+@pytest.mark.slow
 def test_marks_are_pixels_of_the_file_however_large(model):
     given = bundled("astronaut")
     large = cv2.resize(given.image, None, fx=5, fy=5)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
+import pytest
+
 from pipeline.errors import PuppetError
 from pipeline.frames import AnimatedFrame
 from pipeline.mark.marker import UNMARKED
@@ -293,6 +295,7 @@ def lost(stream: Stream) -> int:
     return stream.intake.received - stream.intake.dropped - stream.budget.skipped.total() - stats.animated - stats.errors
 
 
+@pytest.mark.slow
 def test_ten_minutes_of_four_streams_and_whatever_goes_wrong() -> None:
     began_s = time.process_time()
     house = run(ten_minutes())

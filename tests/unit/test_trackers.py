@@ -60,6 +60,7 @@ def shown(width: int, height: int, face: float, x: float = 0.5, y: float = 0.4):
     return picture, portrait.landmarks * scale + np.array([left, top, 0], np.float32)
 
 
+@pytest.mark.slow
 @every(TRACKERS)
 def test_a_face_is_found_lost_and_found_again(faces, opened):
     picture, true = shown(640, 480, 130)
@@ -87,6 +88,7 @@ def test_the_next_face_is_the_other_one(faces, opened):
     assert abs(place(first)[0] - place(second)[0]) > 0.3
 
 
+@pytest.mark.slow
 @every(GOOD)
 @pytest.mark.parametrize(("width", "height", "x"), [(1280, 720, 0.3), (480, 1000, 0.5)])
 def test_a_face_of_six_percent_is_followed_where_it_goes(faces, opened, width, height, x):

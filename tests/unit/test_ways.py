@@ -410,6 +410,7 @@ def test_a_picture_that_was_not_finite_is_not_the_one_to_stay(monkeypatch):
     assert [streets.submit("a")() for _ in range(2)] == ["a", "-"]
 
 
+@pytest.mark.slow
 def test_each_frame_is_painted_unless_asked_otherwise():
     streets = Streets()
     assert [streets.submit("ab")() for _ in range(2)] == ["ab", "ab"]

@@ -173,6 +173,7 @@ def taken_port() -> Iterator[str]:
         yield str(listener.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_each_wrong_call_is_told_in_one_line(desk, taken_port, shell):
     wrong = []
     for args, message in TABLE:
