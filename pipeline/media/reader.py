@@ -29,6 +29,11 @@ def file_url(path: Path) -> str:
     return f"file:{path}"
 
 
+def open_file(path: Path) -> InputContainer:
+    """FFmpegError, OSError. Titles and the like may be in any encoding, whatever the format says."""
+    return av.open(file_url(path), metadata_errors="replace")
+
+
 def video_of(container: InputContainer) -> VideoStream | None:
     """The first video track; a cover is none."""
     covers = Disposition.attached_pic.value | Disposition.timed_thumbnails.value

@@ -114,7 +114,7 @@ def _stream(url: str, seconds: float, progress: Callable[[float], None]) -> Verd
     check_address(url)
     options = {"protocol_whitelist": PROTOCOLS[scheme]} | ({"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {})
     try:
-        with av.open(url, options=options, timeout=(OPEN_S, READ_S)) as container:
+        with av.open(url, options=options, timeout=(OPEN_S, READ_S), metadata_errors="replace") as container:
             video = video_of(container)
             if video is None:
                 raise ClipError(f"{name}: no pictures in it")

@@ -121,7 +121,7 @@ class NetworkSource:
     def _opened(self) -> InputContainer:
         # FFmpeg asks once more before it gives up on a read, so half of the time is given; a playlist is asked again and again.
         read_s = self._timeouts.read_s + SEGMENT_S if self._lumps else self._timeouts.read_s / 2
-        opened = av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, read_s))
+        opened = av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, read_s), metadata_errors="replace")
         if opened.format.name in LUMPS and not self._lumps:
             self._lumps = True
             opened.close()

@@ -30,7 +30,7 @@ from pipeline.media.timeline import Timeline
 from pipeline.media.upright import upright
 from pipeline.offline.animate import animate
 from pipeline.offline.mux import Output, Result, Sound, sound_of, write_clip
-from pipeline.portrait import bundled, is_picture
+from pipeline.portrait import DEMO_CLIP, bundled, is_picture
 from streamer.errors import SourceError
 from streamer.sinks.container import RATE, Container
 from streamer.sinks.push import HEAD, PICTURE, SOUND, _publish
@@ -117,6 +117,15 @@ def test_only_a_clip_without_any_picture_is_an_error_that_names_it(tmp_path: Pat
         played(clip, 1.0)
     assert not failed.value.retry
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_list_of_other_files_is_not_followed(tmp_path: Path) -> None:
+    """An upload that is one would show clips of the server's machine."""
+    (tmp_path / "clip.mp4").write_bytes(DEMO_CLIP.read_bytes())
+    for name in ("upload", "list.mp4"):
+        (tmp_path / name).write_text("ffconcat version 1.0\nfile clip.mp4\n")
+        with pytest.raises(ClipError, match=f"{name}: a list of other files"):
+            open_clip(tmp_path / name)
 
 
 @pytest.mark.parametrize(("codec", "format"), [("libx264", "h264"), ("libx265", "hevc"), ("mpeg4", "m4v")])

@@ -87,6 +87,7 @@ def test_nothing_but_its_place_is_touched():
 @pytest.mark.parametrize("side", [2, 16, 30])
 def test_a_picture_of_a_few_pixels_is_laid_over_as_far_as_it_goes(side):
     assert frame_of(128, side).labelled(Label(), None).yuv.shape == (side * 3 // 2, side)
+    assert Label().drawn(np.full((2, 7 * side, 3), 128, np.uint8), None).shape == (2, 7 * side, 3)
 
 
 def test_of_a_cut_out_it_is_colour_and_coverage():
