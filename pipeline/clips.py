@@ -17,7 +17,7 @@ import numpy as np
 from .errors import ClipError
 from .frames import Image
 from .media import animated
-from .media.reader import FASTEST, MAY_JUMP, NO_CLOCK, USUAL, Moment, Reader, open_file, video_of
+from .media.reader import FASTEST, MAY_JUMP, MOST_PIXELS, NO_CLOCK, USUAL, Moment, Reader, open_file, video_of
 
 Progress = Callable[[int, int | None], None]  # frames so far, frames in all where the file says so
 CALIBRATION_S = 3.0  # the neutral face is looked for in so much of a clip
@@ -126,10 +126,13 @@ def _opened(path: Path) -> av.container.InputContainer:
         OSError,
     ) as exc:  # a file cut short is "End of file" or "Invalid argument"
         raise ClipError(f"{path}: not a clip that can be read, or damaged; MP4, MOV, WebM, MKV, GIF and many others are") from exc
+    video = video_of(container)
     if container.format.name == LIST:
         why = "a list of other files, which are not followed; give one of these"
-    elif video_of(container) is None:
+    elif video is None:
         why = "has no video track that can be read"
+    elif (pixels := video.codec_context.width * video.codec_context.height) > MOST_PIXELS:
+        why = f"{pixels / 1e6:.0f} megapixels; at most {MOST_PIXELS // 1_000_000} are taken"
     else:
         return container
     container.close()
