@@ -76,14 +76,15 @@ def animate(
     from streamer.app import find_faces
     from streamer.config import Kind, load_config
     from streamer.deployment import Deployment
-    from streamer.signing.signed import sign_files
+    from streamer.signing.signed import open_signer, sign_files
 
-    portrait = source if isinstance(source, Portrait) else open_portrait(source)
     config = load_config()
+    label, signer = config.label.checked(Kind.FILES), open_signer(config.signing)
+    portrait = source if isinstance(source, Portrait) else open_portrait(source)
     faces = find_faces(config)
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    opened, label, marker = open_engine(engine, faces), config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
-    sign = sign_files(config.signing, opened.name, portrait, marker)
+    opened, marker = open_engine(engine, faces), Deployment(config.mark).marker("")
+    sign = sign_files(signer, opened.name, portrait, marker)
     written = Output(Path(output), max_frames, fps=rate, size=size, label=label, sign=sign, marker=marker)
     return animate_file(opened, portrait, Path(driver), written, progress, tuning, mirror, passes=passes)
 

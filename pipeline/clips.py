@@ -17,11 +17,12 @@ import numpy as np
 from .errors import ClipError
 from .frames import Image
 from .media import animated
-from .media.reader import FASTEST, MAY_JUMP, NO_CLOCK, USUAL, Moment, Reader, file_url, video_of
+from .media.reader import FASTEST, MAY_JUMP, MOST_PIXELS, NO_CLOCK, USUAL, Moment, Reader, open_file, video_of
 
 Progress = Callable[[int, int | None], None]  # frames so far, frames in all where the file says so
 CALIBRATION_S = 3.0  # the neutral face is looked for in so much of a clip
 MOST_EARLY = 2000  # frames of sound, some forty seconds
+LIST = "concat"  # FFmpeg's format that names other files: in an upload it would name those of this machine
 CUT_S = 0.5  # by which a file may end before its time: containers round, and count priming
 COUNTED = 90  # packets, to find the rate of pictures whose clock is finer than they are
 
@@ -117,7 +118,7 @@ class Clip:
 
 def _opened(path: Path) -> av.container.InputContainer:
     try:
-        container = av.open(file_url(path))
+        container = open_file(path)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as exc:
         raise ClipError(f"{path}: {exc.strerror}") from exc
     except (
@@ -125,10 +126,17 @@ def _opened(path: Path) -> av.container.InputContainer:
         OSError,
     ) as exc:  # a file cut short is "End of file" or "Invalid argument"
         raise ClipError(f"{path}: not a clip that can be read, or damaged; MP4, MOV, WebM, MKV, GIF and many others are") from exc
-    if video_of(container) is None:
-        container.close()
-        raise ClipError(f"{path}: has no video track that can be read")
-    return container
+    video = video_of(container)
+    if container.format.name == LIST:
+        why = "a list of other files, which are not followed; give one of these"
+    elif video is None:
+        why = "has no video track that can be read"
+    elif (pixels := video.codec_context.width * video.codec_context.height) > MOST_PIXELS:
+        why = f"{pixels / 1e6:.0f} megapixels; at most {MOST_PIXELS // 1_000_000} are taken"
+    else:
+        return container
+    container.close()
+    raise ClipError(f"{path}: {why}")
 
 
 def _counted(path: Path) -> Fraction:

@@ -159,7 +159,7 @@ def _font(path: Path | None, size: float) -> ImageFont.FreeTypeFont:
 def _corner(wanted: Corner, picture: tuple[int, int], label: tuple[int, int], face: Box | None) -> tuple[int, int]:
     """Left and top of the label, both even: in the corner that is wanted, or where the face is furthest if it is there."""
     (width, height), (wide, high) = picture, label
-    apart = min(_even(APART * high), max((width - wide) // 4 * 2, 0))
+    apart = min(_even(APART * high), max((width - wide) // 4 * 2, 0), max((height - high) // 4 * 2, 0))
     places = {
         corner: (
             apart if corner.endswith("left") else (width - wide - apart) // 2 * 2,

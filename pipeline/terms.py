@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from . import passes
 
 VERSION = 1
 NO_PASS = "only who has this portrait's pass may drive it"
+WRONG_PASS = f"what was shown is no pass of this portrait's, or a grant that has ended; {NO_PASS}"
 
 
 class Whose(StrEnum):
@@ -63,10 +64,10 @@ class Terms:
             raise ValueError("says who may drive it in a way that cannot be read (no lock)")
         return cls(whose, lock, face)
 
-    def refusal(self, shown: Iterable[str], now: Callable[[], float] = time.time) -> str:
+    def refusal(self, shown: Sequence[str], now: Callable[[], float] = time.time) -> str:
         """Why somebody who has shown these passes and grants may not drive, in words; "" where they may."""
         if self.lock and not any(passes.opens(each, self.lock, now()) for each in shown):
-            return NO_PASS
+            return WRONG_PASS if any(shown) else NO_PASS
         return ""
 
 

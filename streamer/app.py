@@ -28,7 +28,7 @@ from .errors import ConfigError, SourceError, StreamerError
 from .http.access import Access
 from .http.server import create_app
 from .http.tokens import closed, is_open
-from .http.web import WebServer, address_for, listen
+from .http.web import WebServer, address_for, check_certificate, listen
 from .mqtt.bridge import Bridge
 from .signing.signed import open_signer
 from .sinks.outputs import Outputs
@@ -120,6 +120,8 @@ class Server:
         if not key and is_open(config) and len(config.auth.token) < LONG_TOKEN:
             log.warning("auth.token can be guessed: others reach this server; give it %d characters or more", LONG_TOKEN)
         config.label.check()
+        check_certificate(config.http)
+        signer = open_signer(config.signing)
         self._read = read
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
@@ -136,14 +138,10 @@ class Server:
         self._check_sources(len(config.streams) == 1)
         rtc = config.webrtc
         ice, self._broadcasts = IceServers(rtc.ice_servers), Broadcasts(rtc, whole(config.device.usable()))
-        signer = open_signer(config.signing)
         makers = {"whip": lambda sink: WhipPush(self._broadcasts, ice, sink.target, sink.token)}
         outputs = Outputs(config, makers, signer=signer)
         outputs.check(config.streams)
         self._portraits = load_portraits(config, faces)
-        names = [stream.engine or config.engine.name for stream in config.streams.values()]
-        for name in dict.fromkeys(names or [config.engine.name]):
-            engines.open(name)
         aiortc_patches.install(rtc.bind_addresses, rtc.ports)
         decoders.install(rtc.max_frame_pixels)
         self._code = 0
@@ -151,6 +149,9 @@ class Server:
         self._mqtt = Bridge(config.mqtt, self.control) if config.mqtt.url else None
         self.sessions = Sessions(rtc, ice, self._broadcasts)
         self.roster = Roster(self.control, faces, self.sessions.close_of)
+        names = [stream.engine or config.engine.name for stream in config.streams.values()]
+        for name in dict.fromkeys(names or [config.engine.name]):  # which takes longest: what is wrong otherwise is known by now
+            engines.open(name)
         self._listener = listen(config.http.host, config.http.port)
         self.url = address_for(config, self._listener.getsockname()[1])
         self._access = Access(config.auth)

@@ -22,6 +22,10 @@ NO_CLOCK, MAY_JUMP = 0x80, 0x200  # FFmpeg's AVFMT_NOTIMESTAMPS and AVFMT_TS_DIS
 FASTEST = 60  # frames per second; what claims more is counted, since its clock may be finer than its pictures
 MOST = 240  # that a stream without a clock may claim
 USUAL = Fraction(30)
+MOST_PIXELS = (
+    40_000_000  # of a picture: more than 8K has; FFmpeg looks before it decodes, as a small file may hold far larger ones
+)
+BOUNDS = {"max_pixels": str(MOST_PIXELS)}
 
 
 def file_url(path: Path) -> str:
@@ -29,10 +33,16 @@ def file_url(path: Path) -> str:
     return f"file:{path}"
 
 
+def open_file(path: Path) -> InputContainer:
+    """FFmpegError, OSError. Titles and the like may be in any encoding, whatever the format says."""
+    return av.open(file_url(path), options=BOUNDS, metadata_errors="replace")
+
+
 def video_of(container: InputContainer) -> VideoStream | None:
-    """The first video track; a cover is none."""
+    """The first video track for which there is a decoder; a cover is none."""
     covers = Disposition.attached_pic.value | Disposition.timed_thumbnails.value
-    return next((s for s in container.streams.video if not int(s.disposition) & covers), None)
+    read = (s for s in container.streams.video if s.codec_context is not None)
+    return next((s for s in read if not int(s.disposition) & covers), None)
 
 
 class Reader:
@@ -44,6 +54,7 @@ class Reader:
     def __init__(self, container: InputContainer, video: VideoStream, live: bool = False) -> None:
         flags = container.format.flags
         self.video = video
+        video.codec_context.options |= BOUNDS
         self.audio: AudioStream | None = next(iter(container.streams.audio), None)
         self.has_clock = not flags & NO_CLOCK
         self.undecoded = 0  # packets of pictures since the last that gave one

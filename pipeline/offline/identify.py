@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 
 import av
@@ -40,8 +40,8 @@ class Verdict:
     scale: float | None = None
 
 
-def identify(path: Path, progress: Progress = lambda seconds: None, most_s: float = math.inf) -> Verdict:
-    """Look at a file, a picture or a clip, of which the first `most_s` seconds. PuppetError for what is neither."""
+def identify(path: Path, progress: Progress = lambda seconds: None, most_s: float = math.inf, most: int | None = None) -> Verdict:
+    """Look at a file, a picture or a clip, of which the first `most_s` seconds and `most` pictures. PuppetError for neither."""
     if is_picture(path):
         try:
             data = path.read_bytes()
@@ -49,7 +49,7 @@ def identify(path: Path, progress: Progress = lambda seconds: None, most_s: floa
             raise PuppetError(f"{path}: {exc.strerror}") from exc
         return verdict([(0.0, _grey(decode_picture(data, str(path))))])
     with open_clip(path) as clip:
-        return verdict(takewhile(lambda timed: timed[0] < most_s, lumas(clip.moments())), progress)
+        return verdict(takewhile(lambda timed: timed[0] < most_s, lumas(islice(clip.moments(), most))), progress)
 
 
 def lumas(moments: Iterable[tuple[float, object]]) -> Iterator[Timed]:

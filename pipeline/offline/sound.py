@@ -14,7 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
-from ..media.reader import Reader, file_url, video_of
+from ..media.reader import Reader, open_file, video_of
 
 RATE = 48_000
 OFF = RATE // 20  # samples by which sound may be off its time before it is put right
@@ -28,7 +28,7 @@ class SoundTrack:
     def __init__(self, clip: Path, target: OutputContainer, coder: str, copied: Collection[str]) -> None:
         self._clip = clip
         self.note = ""
-        with av.open(file_url(clip)) as container:
+        with open_file(clip) as container:
             given = container.streams.audio[0]
             self._copied = given.codec_context.name in copied
             self._track = target.add_stream_from_template(given) if self._copied else _coded(target, coder)
@@ -37,7 +37,7 @@ class SoundTrack:
 
     def write(self, target: OutputContainer, until_s: float) -> None:
         """The sound from the clip's first picture on. A packet that is damaged costs itself alone."""
-        with av.open(file_url(self._clip)) as container:
+        with open_file(self._clip) as container:
             video = video_of(container)
             assert video is not None  # else it were no clip
             reader = Reader(container, video)

@@ -25,7 +25,7 @@ from pipeline.portrait import Portrait, find_portrait, load_portrait
 
 from ..config import Config, Kind, load_config
 from ..deployment import Deployment
-from ..signing.signed import sign_files
+from ..signing.signed import open_signer, sign_files
 from .animate_options import (
     Audio,
     Background,
@@ -156,6 +156,7 @@ def animate(
         from ..app import find_faces
 
         config = load_config()
+        label, signer = config.label.checked(Kind.FILES), open_signer(config.signing)
         faces = find_faces(config)
         source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
         motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
@@ -169,10 +170,9 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        label = config.label.checked(Kind.FILES)
         output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label)
         marker = Deployment(config.mark).marker("")
-        output = replace(output, sign=sign_files(config.signing, opened.name, source, marker), marker=marker)
+        output = replace(output, sign=sign_files(signer, opened.name, source, marker), marker=marker)
 
         passes = [] if given_pass is None else [given_pass]
         check_pass(source, passes)

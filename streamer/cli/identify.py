@@ -19,7 +19,7 @@ from ..deployment import known, told
 from ..errors import ConfigError
 from ..redaction import check_address, redacted
 from ..signing.manifest import Statement
-from ..signing.signed import read
+from ..signing.signed import SIDECAR, read
 from ..sources.network import PROTOCOLS
 from .console import bar, log_to_console, one_line_errors, tidy_end, warn
 
@@ -48,6 +48,8 @@ def identify_command(
                     found, signed = look(lambda s, progress=progress: progress(round(s), None))  # type: ignore[misc]
             except (PuppetError, ConfigError) as exc:
                 warn(str(exc))
+                if as_json:
+                    typer.echo(json.dumps({"name": name, "error": str(exc)}))
                 failed = True
                 continue
             marked.append(found.payload is not None)
@@ -60,14 +62,21 @@ Look = Callable[[Callable[[float], None]], Said]
 
 
 def _each(given: list[str], seconds: float) -> Iterator[tuple[str, Look]]:
-    """Names, and how each is looked at; of folders every file in them, in their order."""
+    """Names, and how each is looked at; of folders every file in them, in their order, but for statements beside others."""
     for text in given:
         if "://" in text:
             yield redacted(text), lambda progress, url=text: (_stream(url, seconds, progress), None)  # type: ignore[misc]
             continue
         path = Path(text)
-        for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
-            yield str(file), lambda progress, file=file: (identify(file, progress), read(file))  # type: ignore[misc]
+        inside = sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != SIDECAR)
+        for file in inside or [path]:
+            yield str(file), lambda progress, file=file: _file(file, progress)  # type: ignore[misc]
+
+
+def _file(path: Path, progress: Callable[[float], None]) -> Said:
+    if path.is_dir():
+        raise PuppetError(f"{path}: there is no picture or clip in this folder")
+    return identify(path, progress), read(path)
 
 
 def _tell(name: str, found: Verdict, signed: Statement | None, ours: int | None, as_json: bool) -> None:
@@ -105,7 +114,7 @@ def _stream(url: str, seconds: float, progress: Callable[[float], None]) -> Verd
     check_address(url)
     options = {"protocol_whitelist": PROTOCOLS[scheme]} | ({"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {})
     try:
-        with av.open(url, options=options, timeout=(OPEN_S, READ_S)) as container:
+        with av.open(url, options=options, timeout=(OPEN_S, READ_S), metadata_errors="replace") as container:
             video = video_of(container)
             if video is None:
                 raise ClipError(f"{name}: no pictures in it")

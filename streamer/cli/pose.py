@@ -23,7 +23,7 @@ from pipeline.shapes.shapes import Shapes
 
 from ..config import Kind, load_config
 from ..deployment import Deployment
-from ..signing.signed import sign_files
+from ..signing.signed import open_signer, sign_files
 from .animate import ground_of, size_of, source_of
 from .animate_options import Background, Force, PassOption, Size
 from .console import (
@@ -143,6 +143,7 @@ def pose(
         from ..app import find_faces
 
         config = load_config()
+        label, signer = config.label.checked(Kind.FILES), open_signer(config.signing)
         faces = find_faces(config)
         source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
         if not isinstance(source, Portrait):
@@ -154,9 +155,8 @@ def pose(
         _check(opened, settings, shapes)
         from pipeline.offline.still import write_posed
 
-        passes = [] if given_pass is None else [given_pass]
-        label, marker = config.label.checked(Kind.FILES), Deployment(config.mark).marker("")
-        sign = sign_files(config.signing, opened.name, source, marker)
+        marker = Deployment(config.mark).marker("")
+        sign = sign_files(signer, opened.name, source, marker)
         output = Output(written, size=size_of(size), transparent=transparent, label=label, sign=sign, marker=marker)
         write_posed(opened, source, shapes, output, passes)
         if out == STANDARD:

@@ -125,7 +125,7 @@ def puppet_allow(
 @puppet_app.command("grant")
 def puppet_grant(
     given: Annotated[str, typer.Argument(metavar="PASS", help="The pass of a portrait; - reads it from standard input.")],
-    minutes: Annotated[float, typer.Option(min=1, max=525_600, help="How long the grant holds.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0.1, max=525_600, help="How long the grant holds.")] = 60,
 ) -> None:
     """Make a grant: who has it may drive, for a while, what the pass is for. It ends only by its time."""
     with one_line_errors():

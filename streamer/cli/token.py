@@ -24,7 +24,7 @@ def token(
     control: Annotated[
         str | None, typer.Option(metavar="STREAM", help="A link with which to watch, drive and control this stream.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=1, max=525_600, help="How long that link holds. Default: 60.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, max=525_600, help="How long that link holds. Default: 60.")] = None,
     address: Annotated[
         str | None, typer.Option(help="Address of the server, such as https://puppet.example.org. Default: by its configuration.")
     ] = None,

@@ -44,7 +44,7 @@ class Label(Section):
     """The visible label on the animated picture. Neither viewers nor publishers can change it."""
 
     show: bool = Field(True, description="Whether the picture is labelled as made with AI, in all outputs.")
-    text: Text = Field(TEXT, description="What the label says.")
+    text: Text = Field(TEXT, description="What the label says, in 2 to 40 characters.")
     corner: Corner = Field(
         Corner.TOP_RIGHT,
         description="Corner where the label stands: top_right, top_left, bottom_right or bottom_left. If the face is there, "

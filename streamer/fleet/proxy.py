@@ -30,7 +30,9 @@ OF_HOPS = {
     "transfer-encoding", "upgrade",
 }  # fmt: skip
 # The front has looked at these itself, or says them anew.
-OF_FRONT = {"host", "origin", "forwarded", "expect", "access-control-request-method", "access-control-request-headers"}
+OF_FRONT = {
+    "host", "origin", "forwarded", "expect", "access-control-request-method", "access-control-request-headers", KEY.lower(),
+}  # fmt: skip
 OF_SERVERS = {"date", "server"}
 
 

@@ -7,6 +7,7 @@ import errno
 import hmac
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_network
@@ -138,9 +139,20 @@ class Keyed:
         await JSONResponse(body, 403, {KEY: "another is needed"})(scope, receive, send)
 
 
+def check_certificate(config: Http) -> None:
+    """ConfigError for certificate files that cannot be used."""
+    if config.tls_certificate is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_certificate, config.tls_key)
+    except OSError as exc:  # ssl.SSLError is one
+        files = f"{config.tls_certificate}, {config.tls_key}"
+        raise ConfigError(f"http: {files}: not usable as certificate and key ({exc.strerror or exc})") from exc
+
+
 class WebServer(uvicorn.Server):
-    """requests_s: how long requests that are being answered have when the server ends. key: see `Keyed`. ConfigError for
-    certificate files that cannot be used."""
+    """requests_s: how long requests that are being answered have when the server ends. key: see `Keyed`. Of certificate files
+    see `check_certificate`."""
 
     on_ready: Callable[[], None]
     on_shutdown: Callable[[], None]
@@ -152,11 +164,7 @@ class WebServer(uvicorn.Server):
             proxy_headers=bool(config.trusted_proxies), forwarded_allow_ips=config.trusted_proxies,
             ssl_certfile=config.tls_certificate, ssl_keyfile=config.tls_key,
         )  # fmt: skip
-        try:
-            web.load()
-        except OSError as exc:  # ssl.SSLError is one
-            files = f"{config.tls_certificate}, {config.tls_key}"
-            raise ConfigError(f"http: {files}: not usable as certificate and key ({exc.strerror or exc})") from exc
+        web.load()
         if config.trusted_proxies:
             web.loaded_app = ForwardedHost(web.loaded_app, config.trusted_proxies)
         if key:

@@ -87,9 +87,8 @@ class Signer:
             raise OutputError(f"{path}: cannot be signed ({exc})") from exc
 
 
-def sign_files(config: Signing, engine: str, source: Portrait | Path, marker: Marker) -> Callable[[Path, Path], None]:
-    """What signs files that `engine` makes of a portrait or a clip, see `offline.mux.Output`. ConfigError."""
-    signer = open_signer(config)
+def sign_files(signer: Signer | None, engine: str, source: Portrait | Path, marker: Marker) -> Callable[[Path, Path], None]:
+    """What signs files that `engine` makes of a portrait or a clip, see `offline.mux.Output`."""
     if signer is None:
         return lambda part, path: None
     payload = marker.payload

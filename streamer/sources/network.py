@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from pipeline.clock import Clock, steady
 from pipeline.frames import TimedFrame
-from pipeline.media.reader import Reader, video_of
+from pipeline.media.reader import BOUNDS, Reader, video_of
 
 from ..addresses import UNKNOWN, is_known
 from ..errors import ConfigError, SourceError
@@ -121,7 +121,9 @@ class NetworkSource:
     def _opened(self) -> InputContainer:
         # FFmpeg asks once more before it gives up on a read, so half of the time is given; a playlist is asked again and again.
         read_s = self._timeouts.read_s + SEGMENT_S if self._lumps else self._timeouts.read_s / 2
-        opened = av.open(self._url, options=self._options, timeout=(self._timeouts.open_s, read_s))
+        opened = av.open(
+            self._url, options=self._options | BOUNDS, timeout=(self._timeouts.open_s, read_s), metadata_errors="replace"
+        )
         if opened.format.name in LUMPS and not self._lumps:
             self._lumps = True
             opened.close()

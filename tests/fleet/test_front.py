@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.fleet.base import At
+from streamer.http.web import KEY
 
 from ..broker import Broker, broker
 from ..waiting import LIMIT_S, until, until_state, wait_until
@@ -107,6 +108,11 @@ def test_what_is_asked_of_all_is_answered_for_all(http, local):
     assert len(set(ids)) == len(ids) > 1
     assert told(http, "/readyz") == {"ready": True}
     assert "default-src 'none'" in http.get("/").headers["content-security-policy"]
+
+
+def test_a_client_that_says_it_is_of_the_fleet_is_a_client(http):
+    """Its word in the place of the front's would make a worker answer that it is another fleet's, as if it were lost."""
+    assert http.get("/api/streams/one", headers={KEY: "a guess"}).status_code == 200
 
 
 def test_pictures_come_from_the_stream_s_worker_and_endless_ones_as_they_come(http):

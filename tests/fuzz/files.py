@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tempfile
 import zipfile
 from pathlib import Path
 
 from pipeline import puppetfile
-from pipeline.errors import PortraitError, TemplateError
+from pipeline.errors import PortraitError, PuppetError, TemplateError
+from pipeline.offline.identify import identify
 from pipeline.pictures.decode import decode
 from pipeline.pictures.formats import is_heic
+from streamer.signing.signed import read
 
 from . import one_line
 
@@ -37,6 +40,19 @@ def puppets(data: bytes) -> None:
         data = out.getvalue()
     with one_line(PortraitError):
         puppetfile.unpack(data, "x")
+
+
+def identified(data: bytes) -> None:
+    """What somebody asks of whether it is marked, and what its signed statement says. A file without a suffix, as uploads are."""
+    path = Path(_FILE)
+    path.write_bytes(data)
+    try:
+        with one_line(PuppetError):
+            identify(path, most_s=1)
+            if (signed := read(path)) is not None:
+                json.dumps(signed.data()).encode()
+    finally:
+        path.unlink()
 
 
 def templates(data: bytes) -> None:

@@ -13,7 +13,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         texts.offers, texts.answers, texts.fragments, texts.commands, texts.mqtt, texts.yaml_files, texts.configs,
-        files.pictures, files.puppets, files.templates,
+        files.pictures, files.puppets, files.templates, files.identified,
         packets.stun_messages, packets.checks, packets.rtp, packets.rtcp, packets.sctp, packets.sizes, packets.depayloaded,
     )
 }  # fmt: skip

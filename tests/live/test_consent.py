@@ -15,7 +15,7 @@ from pipeline import passes
 from pipeline.face.likeness import STRANGE
 from pipeline.portrait import DEMO_CLIP, bundled, pack_puppet
 from pipeline.puppetfile import About
-from pipeline.terms import ANYBODY, NO_PASS, OnlyFace, Terms
+from pipeline.terms import ANYBODY, NO_PASS, WRONG_PASS, OnlyFace, Terms
 
 from ..conftest import run_server
 from ..media import encoded
@@ -76,10 +76,10 @@ async def test_who_has_no_pass_drives_in_no_way(server, http, log):
         for connection in (stranger, owner):
             connection.addTrack(Camera())
         await stranger.setLocalDescription(await stranger.createOffer())
-        for query in ("", "?take_over=true", f"?pass={passes.made()}"):
+        for query, why in (("", NO_PASS), ("?take_over=true", NO_PASS), (f"?pass={passes.made()}", WRONG_PASS)):
             reply = await client.post(f"/live/live/whip{query}", content=stranger.localDescription.sdp, headers=SDP)
             assert (reply.status_code, reply.json()["code"]) == (403, "DriverRefused")
-            assert NO_PASS in reply.json()["detail"]
+            assert f"'live': {why}" in reply.json()["detail"]
         refused = http.patch("/api/streams/live", json={"demo": True})
         assert (refused.status_code, refused.json()["code"]) == (403, "DriverRefused")
         grant = passes.grant(given, 4e9)
@@ -89,9 +89,8 @@ async def test_who_has_no_pass_drives_in_no_way(server, http, log):
         reply = await client.post("/live/live/whip?take_over=true", content=stranger.localDescription.sdp, headers=SDP)
         assert reply.status_code == 403, "and nobody is sent away for it"
         assert server.control.state("live").refused == ""
-        assert (
-            show(http, uploaded(http, smaller("samuel", Terms(lock=passes.lock_of(passes.made()))))["id"])["refused"] == NO_PASS
-        )
+        other = uploaded(http, smaller("samuel", Terms(lock=passes.lock_of(passes.made()))))
+        assert show(http, other["id"])["refused"] == WRONG_PASS
         assert show(http, "mei")["refused"] == "", "back at what everybody may drive"
     await until(lambda: not server.control.state("live").publisher)
     # The config's own source is let in, and moves nothing.
@@ -110,7 +109,7 @@ async def test_who_has_no_pass_drives_in_no_way(server, http, log):
     assert [(drive["portrait"], drive["driver"]) for drive in told][:2] == [(info["id"], "camera")] + [
         (told[1]["portrait"], "camera")
     ]
-    assert (told[0]["address"], told[1]["refused"], told[-1]["driver"]) == ("127.0.0.1", NO_PASS, "none")
+    assert (told[0]["address"], told[1]["refused"], told[-1]["driver"]) == ("127.0.0.1", WRONG_PASS, "none")
     text = log.read_text()
     assert not any(secret in text for secret in (given, grant, made["pass"]))
     assert http.delete("/api/drives").status_code == 204

@@ -89,6 +89,14 @@ def test_what_is_no_picture_is_told_in_one_line(outputs, tmp_path: Path, shell: 
     assert done.code == 2
     assert done.said.count("warning: ") == 3, done
     assert "Traceback" not in done.said
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "gone.c2pa").touch()
+    given = [tmp_path / "empty", tmp_path / "none.png", tmp_path / "text.mp4"]
+    done = shell.run(["identify", "--json", *given])
+    assert done.code == 2
+    assert [Path(each["name"]) for each in objects(done)] == given
+    assert all(each["error"].startswith(each["name"]) for each in objects(done))
+    assert "empty: there is no picture or clip in this folder" in done.said
     refused = http.post("/api/identify", content=b"no clip")
     assert (refused.status_code, refused.json()["code"]) == (422, "ClipError")
 

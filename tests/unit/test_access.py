@@ -25,7 +25,7 @@ from streamer.http.qr import qr_code
 from streamer.http.rights import DELAY_S, Of, Right
 from streamer.http.server import create_app
 from streamer.http.tokens import Grant, Tokens
-from streamer.http.web import WebServer, address_for
+from streamer.http.web import WebServer, address_for, check_certificate
 
 from ..certificates import write_pem
 from ..fakes import ManualTime
@@ -559,7 +559,10 @@ def test_certificate_files(tmp_path):
     for wrong in ("no.pem", "none.pem"):
         changed = config.http.model_copy(update={"tls_certificate": tmp_path / wrong})
         with pytest.raises(ConfigError, match=rf"{wrong}, .*: not usable as certificate and key"):
-            WebServer(None, 1, changed)  # type: ignore[arg-type]
+            check_certificate(changed)
+    engine = {"engine": {"name": "liveportrait"}, "liveportrait": {"checkpoints": tmp_path}}  # which has none
+    with pytest.raises(ConfigError, match="not usable as certificate"):
+        Server(Config.model_validate({"http": changed.model_dump(), **engine}))
 
 
 def test_no_proxy_is_believed_by_default():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import re
+import struct
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -30,7 +31,7 @@ from pipeline.media.timeline import Timeline
 from pipeline.media.upright import upright
 from pipeline.offline.animate import animate
 from pipeline.offline.mux import Output, Result, Sound, sound_of, write_clip
-from pipeline.portrait import bundled, is_picture
+from pipeline.portrait import DEMO_CLIP, bundled, is_picture
 from streamer.errors import SourceError
 from streamer.sinks.container import RATE, Container
 from streamer.sinks.push import HEAD, PICTURE, SOUND, _publish
@@ -117,6 +118,24 @@ def test_only_a_clip_without_any_picture_is_an_error_that_names_it(tmp_path: Pat
         played(clip, 1.0)
     assert not failed.value.retry
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_small_file_of_very_large_pictures_is_not_decoded(tmp_path: Path) -> None:
+    """A GIF of two pixels on a ground of 144 megapixels; of each picture FFmpeg would make 0.6 GB."""
+    pixel = b"!\xf9\x04\0\x0a\0\0\0," + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0\x02\x02\x44\x01\0"
+    screen = b"GIF89a" + struct.pack("<HH", 12000, 12000) + b"\x80\0\0" + bytes(3) + b"\xff" * 3
+    (tmp_path / "bomb.gif").write_bytes(screen + 2 * pixel + b";")
+    with pytest.raises(ClipError, match="no picture could be decoded"), open_clip(tmp_path / "bomb.gif") as clip:
+        list(clip.moments())
+
+
+def test_a_list_of_other_files_is_not_followed(tmp_path: Path) -> None:
+    """An upload that is one would show clips of the server's machine."""
+    (tmp_path / "clip.mp4").write_bytes(DEMO_CLIP.read_bytes())
+    for name in ("upload", "list.mp4"):
+        (tmp_path / name).write_text("ffconcat version 1.0\nfile clip.mp4\n")
+        with pytest.raises(ClipError, match=f"{name}: a list of other files"):
+            open_clip(tmp_path / name)
 
 
 @pytest.mark.parametrize(("codec", "format"), [("libx264", "h264"), ("libx265", "hevc"), ("mpeg4", "m4v")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ from pipeline.mesh.engine import MeshEngine
 from pipeline.offline.animate import animate
 from pipeline.offline.mux import Output
 from pipeline.portrait import bundled, bundled_names, load_portrait, pack_puppet, read_puppet, save_puppet
-from pipeline.terms import NO_PASS, OnlyFace, Terms, Whose
+from pipeline.terms import NO_PASS, WRONG_PASS, OnlyFace, Terms, Whose
 from streamer.addresses import shortened
 from streamer.config import Drives
 from streamer.control.drives import DriveLog, drives_file
@@ -101,7 +102,10 @@ def test_a_puppet_file_is_told_who_may_drive_it(puppet, tmp_path, shell: Command
     grant = shell.run(["puppet", "grant", given], tmp_path).said.strip()
     assert passes.opens(grant, portrait.terms.lock, now_s=0)
     told = shell.run(["pose", path, "-o", "posed.png", "--smile", "0.5", "--pass", passes.made()], tmp_path)
-    assert f"{NO_PASS}; give it with '--pass'" in " ".join(told.said.split())
+    assert f"{WRONG_PASS}; give it with '--pass'" in " ".join(told.said.split())
+    soon = shell.run(["puppet", "grant", given, "--minutes", "0.2"], tmp_path).said.strip()
+    assert passes.opens(soon, portrait.terms.lock, time.time())
+    assert not passes.opens(soon, portrait.terms.lock, time.time() + 13)
     assert not (tmp_path / "posed.png").exists()
 
 
@@ -262,5 +266,7 @@ def test_a_clip_of_somebody_else_animates_nothing(model, short, tmp_path):
         animate(engine, drawn, short, output)
     locked = replace(drawn, terms=Terms(lock=passes.lock_of(passes.made())))
     with pytest.raises(PuppetError, match=f"drawing: {NO_PASS}; give it with '--pass'"):
+        animate(engine, locked, short, output)
+    with pytest.raises(PuppetError, match=f"drawing: {WRONG_PASS}; give it with '--pass'"):
         animate(engine, locked, short, output, passes=[passes.made()])
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 from pipeline.frames import _SEAL, AnimatedFrame, Marked, opaque, planar, stacked, yuv_planes
 from pipeline.label import Corner, Label, box_of
 from pipeline.mark.marker import UNMARKED
-from pipeline.portrait import bundled, bundled_names, fit
+from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, fit
 from streamer.config import Budget, Config, Device, Kind, Puppet
 from streamer.config.label import Label as Section
 from streamer.errors import ConfigError
@@ -87,6 +87,7 @@ def test_nothing_but_its_place_is_touched():
 @pytest.mark.parametrize("side", [2, 16, 30])
 def test_a_picture_of_a_few_pixels_is_laid_over_as_far_as_it_goes(side):
     assert frame_of(128, side).labelled(Label(), None).yuv.shape == (side * 3 // 2, side)
+    assert Label().drawn(np.full((2, 7 * side, 3), 128, np.uint8), None).shape == (2, 7 * side, 3)
 
 
 def test_of_a_cut_out_it_is_colour_and_coverage():
@@ -138,6 +139,14 @@ def test_what_the_font_cannot_show_is_an_error_at_the_start(keys, said):
     with pytest.raises(ConfigError, match="label") as raised:
         Section(**keys).check()
     assert said in str(raised.value)
+
+
+def test_it_is_said_before_an_engine_is_loaded(shell, tmp_path):
+    """Of the two mistakes, an engine without its checkpoints is the later one."""
+    variables = {"PUPPETCAST_LABEL__FONT": str(tmp_path / "none.ttf")}
+    for command in (["animate", "mei", DEMO_CLIP, "-o", tmp_path / "out.mp4"], ["pose", "mei", "-o", tmp_path / "out.png"]):
+        done = shell.run([*command, "--engine", "liveportrait", "--checkpoints", tmp_path], **variables)
+        assert (done.code, "error: label.font: " in done.said, "heckpoint" in done.said) == (2, True, False), done
 
 
 def test_a_time_at_first_exposure():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from fractions import Fraction
@@ -411,6 +412,12 @@ def test_what_cannot_be_measured_is_not_decoded(measure, data):
     decoder = Counting()
     Measured(decoder, measure, 4096 * 4096).decode(JitterFrame(data, 0))  # type: ignore[arg-type]
     assert decoder.asked == 0
+
+
+def test_a_camera_of_4k_is_decoded():
+    decoder, key = Counting(), b"\x10\x00\x00\x9d\x01\x2a" + struct.pack("<HH", 3840, 2160)
+    Measured(decoder, vp8_sizes, Config().webrtc.max_frame_pixels).decode(JitterFrame(key, 0))  # type: ignore[arg-type]
+    assert decoder.asked == 1
 
 
 async def redirected(url: str, *hops: str) -> list[tuple[str, str | None]]:
