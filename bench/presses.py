@@ -1,78 +1,145 @@
-"""What presses of presets look like: how far a landmark goes from frame to frame, against the driving clip's own steps.
+"""What presses of presets look like: how far a landmark goes from picture to picture while they come and go, against the driving
+clip's own steps.
 
-p99_own: of the clip's steps without presses. added: the largest step of the difference that a preset makes, coming or going;
-largest: the largest step of all while it comes, is there and goes, in frames where the clip's own one is no larger than p99.
-`python -m bench.presses CLIP [PORTRAIT]`; lengths are pixels at 512², as `bench stability` has them.
+p99_own: of the clip's steps without presses. over: by how much the largest step while a preset comes or goes, of both motions
+together, is larger than that, or than the clip's own in the same picture, which no press can help, where that is larger;
+negative where it is smaller. took_s: how long it came or went at most, and in the mean. By landmarks found in the pictures, and
+by where the engine puts them (placed), which no landmarker's tremble is in. Lengths are pixels at 512², as `bench stability` has
+them. `python -m bench.presses CLIP [PORTRAIT [ROUNDS [PICTURES]]]`: rounds of all presets, each at other moments of the clip; in
+so many of them pictures are made, which takes long.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import models, threads
-from pipeline.budget import FrameBudget
 from pipeline.clips import open_clip, picture, pictures
-from pipeline.engine import open_engine
-from pipeline.face.faces import faces_by
-from pipeline.frames import Image, TimedFrame
-from pipeline.lane import Lane, Screen
-from pipeline.mark.marker import UNMARKED
+from pipeline.face.faces import Faces, faces_by
+from pipeline.face.motion import Array
+from pipeline.follow.leeway import WATCHED
+from pipeline.frames import Driving, Image
+from pipeline.mesh.engine import MeshEngine
+from pipeline.mesh.follow import MeshPuppeteer
+from pipeline.mesh.followed import Followed
+from pipeline.mesh.pose import pose_of
+from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import load_portrait
 from pipeline.shapes.preset import shipped
-from pipeline.stage import AnimationStage
 from streamer.stream.poses import Poses
 
-from .stability import CALIBRATION, FPS, SIDE, Bench, _rgb, _steps
+from .stability import FPS, SIDE, Bench, _steps
 
-EACH = 30  # frames on, and as many off
+EACH = 30  # pictures on, and as many off
+LONGEST = 240
 PRESETS = shipped()
+Marks = NDArray[np.float64]
 
 
-def animated(bench: Bench, frames: list[Image], pressed: bool) -> list[Image]:
-    """The puppet under these frames, after its calibration; pressed: each preset goes on and off in its turn."""
-    now_s, shown, poses = 0.0, list[Image](), Poses()
-    prepared = bench.engine.prepare(bench.portrait, SIDE, SIDE)
-    screen = Screen(prepared, lambda frame: shown.append(_rgb(frame.yuv)), UNMARKED, lambda: now_s)
-    budget = FrameBudget(max_frames=240, max_busy=1.0, clock=lambda: now_s)
-    lane = Lane(bench.engine.open(), screen, budget, clock=lambda: now_s, easing=poses.easing)
-    stage = AnimationStage(bench.engine, clock=lambda: now_s)
-    lead = [*frames[:CALIBRATION], *frames[CALIBRATION:0:-1]]
-    with closing(lane):
-        for k, image in enumerate([*lead, *frames]):
-            now_s = k / FPS
-            number, after = divmod(k - len(lead), EACH)
-            if pressed and number >= 0 and after == 0 and number < 2 * len(PRESETS):
-                poses.press(PRESETS[number // 2])
-            work = lane.step(TimedFrame(av.VideoFrame.from_ndarray(image, format="rgb24"), now_s))
-            assert work is not None
-            stage.offer(work)
-            stage.step(stage.take())
-            stage.step([])
-    return shown[-len(frames) :]
+class Recalled:
+    """A tracker that has seen the clip already, there and back; it goes round."""
+
+    name, faces, lopsided = "recalled", 1, False
+
+    def __init__(self, clip: Path, faces: Faces) -> None:
+        with closing(faces.open_tracker()) as tracker:
+            there = [self._seen(tracker, picture(frame), k) for k, frame in enumerate(islice(pictures(open_clip(clip)), LONGEST))]
+            self.lopsided = tracker.lopsided
+        self.period = 2 * len(there) - 2
+        self._round = cycle([*there, *there[-2:0:-1]])
+        self.blink: Array | None = None
+
+    @staticmethod
+    def _seen(tracker: Any, image: Image, k: int) -> tuple[Array | None, Array | None]:
+        return tracker.track(image, k / FPS), tracker.blink
+
+    def track(self, image: Image, time_s: float) -> Array | None:
+        landmarks, self.blink = next(self._round)
+        return landmarks
+
+    def next_face(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
 
 
-def main(clip: str, portrait: str = "astronaut") -> None:
+def placed(prepared: MeshPrepared, motion: Followed) -> Marks:
+    """(len(WATCHED), 2) where the engine puts them."""
+    return np.asarray(pose_of(motion, prepared.geometry, 0.0).landmarks(prepared.geometry)[WATCHED], np.float64)
+
+
+def followed(puppeteer: MeshPuppeteer) -> Iterator[Followed]:
+    """The clip's motion, picture by picture, for ever."""
+    black, time_s = np.zeros((SIDE, SIDE, 3), np.uint8), 0.0
+    while True:
+        yield puppeteer.follow(Driving(black, time_s))
+        time_s += 1 / FPS
+
+
+class Kind:
+    """One way to tell where landmarks are, and what it says of presses. own: (period, ...) without presses."""
+
+    def __init__(self, own: Marks) -> None:
+        self.own = _steps(np.concatenate([own[-1:], own]))  # to each picture from the one before
+        self.p99 = float(np.percentile(self.own, 99))
+        self.over = {preset.name: float("-inf") for preset in PRESETS}
+
+    def see(self, name: str, marks: Marks, first: int) -> None:
+        """While a preset comes or goes; first: which of the clip's pictures the second one shows."""
+        own = np.array([self.own[(first + k) % len(self.own)] for k in range(len(marks) - 1)])
+        self.over[name] = max(self.over[name], float((_steps(marks) - np.maximum(own, self.p99)).max()))
+
+
+def main(clip: str, portrait: str = "astronaut", rounds: str = "30", in_pictures: str = "3") -> None:
     threads.one_each()
     model = models.find(models.FACE_LANDMARKER)
     assert model is not None, "the face model is what measures"
     faces = faces_by(model)
-    bench = Bench(open_engine("mesh", faces), load_portrait(portrait, faces), model)
-    there = [picture(frame) for frame in islice(pictures(open_clip(Path(clip))), 240)]
-    frames = list(islice(cycle([*there, *there[-2:0:-1]]), 2 * EACH * len(PRESETS)))
-    own, pressed = (bench.landmarks(animated(bench, frames, on)) for on in (False, True))
-    p99 = float(np.percentile(_steps(own), 99))
-    added, steps = _steps(pressed - own), np.where(_steps(own) <= p99, _steps(pressed), 0.0)
-    out = {"clip": Path(clip).name, "portrait": portrait, "p99_own": round(p99, 2)}
-    for number, preset in enumerate(PRESETS):
-        both = slice(2 * number * EACH, 2 * (number + 1) * EACH)
-        out[preset.name] = {"added": round(float(added[both].max()), 2), "largest": round(float(steps[both].max()), 2)}
+    engine = MeshEngine(faces)
+    prepared = engine.prepare(load_portrait(portrait, faces), SIDE, SIDE)
+    bench = Bench(engine, load_portrait(portrait, faces), model)
+    recalled = Recalled(Path(clip), faces)
+    puppeteer, poses = MeshPuppeteer(lambda: recalled), Poses()
+    motions, period, shown = followed(puppeteer), recalled.period, 0
+    list(islice(motions, period))  # it is calibrated, and knows its usual steps
+    own = list(islice(motions, period))
+    kinds = {"placed": Kind(np.array([placed(prepared, motion) for motion in own]))}
+    if int(in_pictures):
+        kinds["pictures"] = Kind(bench.landmarks(motion.render(prepared) for motion in own))
+    puppeteer.pose(lambda room: poses.easing.at(shown / FPS, room))
+    windows: list[tuple[str, int, list[Followed]]] = []  # of a preset, its first picture but one, and all of them
+    last = own[-1]
+    for preset in islice(cycle(preset for preset in PRESETS for _ in range(2)), 2 * len(PRESETS) * int(rounds)):
+        poses.press(preset)
+        windows.append((preset.name, shown, [last]))
+        for _ in range(EACH):
+            went = poses.easing.moving
+            last, shown = next(motions), shown + 1
+            if went or poses.easing.moving:
+                windows[-1][2].append(last)
+    for name, first, parts in windows:
+        kinds["placed"].see(name, np.array([placed(prepared, motion) for motion in parts]), first)
+    some = windows[: 2 * len(PRESETS) * int(in_pictures)]
+    if some:
+        marks = bench.landmarks(motion.render(prepared) for _, _, parts in some for motion in parts)
+        ends = np.cumsum([len(parts) for _, _, parts in some])
+        for (name, first, _), part in zip(some, np.split(marks, ends[:-1]), strict=True):
+            kinds["pictures"].see(name, part, first)
+    took = {preset.name: [len(parts) - 2 for name, _, parts in windows if name == preset.name] for preset in PRESETS}
+    out: dict[str, Any] = {"clip": Path(clip).name, "portrait": portrait, "rounds": int(rounds), "in_pictures": int(in_pictures)}
+    for name, kind in kinds.items():
+        out[name] = {"p99_own": round(kind.p99, 2), "over": {preset: round(over, 2) for preset, over in kind.over.items()}}
+    out["took_s"] = {name: [round(max(each) / FPS, 2), round(sum(each) / len(each) / FPS, 2)] for name, each in took.items()}
     print(json.dumps(out, indent=1))
 
 

@@ -25,6 +25,7 @@ from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Array, eye_openness
 from pipeline.face.units import in_pixels
 from pipeline.fade import FADE_S
+from pipeline.follow.leeway import WATCHED
 from pipeline.follow.tuning import Tuning
 from pipeline.frames import Image, TimedFrame
 from pipeline.lane import Lane, Screen
@@ -35,8 +36,6 @@ from pipeline.stage import AnimationStage
 SIDE = 512
 FPS = 30
 NOISE = 3.0  # grey levels, standard deviation: a webcam indoors
-# Landmarks that a viewer's eye rests on, and that the landmark model places well: eyes, nose, lips, brows.
-WATCHED = (33, 133, 362, 263, 1, 4, 61, 291, 13, 14, 17, 70, 300, 105, 334, 152, 234, 454)
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 GAINS = (0.0, 0.5, 1.0, 1.5)
 SETTLED_S = 2.5  # a second for the neutral, one for the blend
@@ -76,7 +75,7 @@ class Bench:
         rows = []
         for face in found:
             seen = seen if face is None else face
-            rows.append(seen[list(WATCHED), :2])
+            rows.append(seen[WATCHED, :2])
         return np.array(rows, np.float64)
 
     def jitter(self, still: Image, tuning: Tuning, seconds: float = 4.0, seed: int = 5) -> float:

@@ -21,6 +21,7 @@ from .label import Box
 from .liveportrait.files import is_installed, missing_files, need_extra
 from .liveportrait.options import Settings
 from .portrait import Portrait
+from .shapes.ease import Room
 from .shapes.shapes import Held
 
 log = logging.getLogger(__name__)
@@ -88,9 +89,9 @@ class Puppeteer(Protocol):
     def tune(self, tuning: Tuning) -> None:
         """Follow under `tuning` from the next picture on."""
 
-    def pose(self, held: Callable[[float], Held]) -> None:
-        """Show named shapes beside the driver's motion, from the next picture on. held: which, asked once a picture with how
-        fast they may come and go beside that motion, 0..1; it gives `shapes.NOTHING` for none."""
+    def pose(self, held: Callable[[Room], Held]) -> None:
+        """Show named shapes beside the driver's motion, from the next picture on. held: which, asked once a picture with the room
+        that this motion leaves for what comes and goes; it gives `shapes.NOTHING` for none."""
 
     def follow(self, driving: Driving) -> Any:
         """What `Engine.submit` needs to know of a driving picture; does not wait for the device."""

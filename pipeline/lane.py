@@ -265,9 +265,9 @@ class Lane:
         self._held, self._rested_s = self._easing.holds, now_s
         plays = bool(self._screen.prepared.fps) and not self._held and not self._easing.moving
         try:
-            held = self._easing.at(now_s) or NOTHING  # whatever becomes of the picture, it goes on
+            held = self._easing.at(now_s)  # whatever becomes of the picture, it goes on
             shown = NOTHING if gate.barred or gate.lock else held
-            self.puppeteer.pose(lambda leeway: shown)
+            self.puppeteer.pose(lambda room: shown)
             seen = None if plays else self.puppeteer.at_rest(now_s)
         except Exception:  # whatever an engine does, the stream goes on with its last frame
             self._failed(self._clock() - now_s)
@@ -293,7 +293,7 @@ class Lane:
             return None
 
         def follow() -> Any:
-            self.puppeteer.pose(lambda leeway: self._easing.at(taken_s, leeway) or NOTHING)
+            self.puppeteer.pose(lambda room: self._easing.at(taken_s, room))
             return self.puppeteer.follow(driving(frame, self._mirrored()))
 
         work = self._work(frame.captured_s, taken_s, gate, follow)

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..face.motion import Array, Neutral
+from ..face.motion import Array, Neutral, eye_distance
 from ..face.tracker import Tracker
 from ..frames import Image
+from ..shapes.ease import Room, free
 from ..shapes.shapes import NOTHING, Held
 from .calibration import Calibrating
 from .framing import Framing
 from .idle import IdleLife
-from .leeway import Leeway
+from .leeway import WATCHED, Leeway
 from .neutral import FaceState, NeutralKeeper
 from .tuning import Tuning
 
@@ -30,8 +31,8 @@ class Follower:
         self.tuning = Tuning()
         self.keeper = NeutralKeeper(calibrated)
         self.framing = Framing()
-        self._asked: Callable[[float], Held] = lambda leeway: NOTHING
-        self._measure_leeway, self._leeway = Leeway(), 1.0
+        self._asked: Callable[[Room], Held] = lambda room: NOTHING
+        self.leeway = Leeway()
         self._idle: IdleLife | None = None
 
     @property
@@ -54,15 +55,23 @@ class Follower:
         if landmarks is not None and not (np.abs(landmarks) < FAR * max(image.shape)).all():  # not so for NaN either
             landmarks = None
         framed = None if landmarks is None else self.framing(landmarks, image.shape, time_s)
-        self._leeway = self._measure_leeway(framed, time_s)
+        self.give_way(framed, time_s)
         return framed
+
+    def give_way(self, landmarks: Array | None, time_s: float) -> None:
+        """See to the leeway of what comes and goes, by (478, 3) landmarks of the driver."""
+        self.leeway.see(None if landmarks is None else landmarks[WATCHED, :2] / eye_distance(landmarks), time_s)
+
+    def room(self, ahead: Callable[[float], Held]) -> float:
+        """See `Room`. An engine that knows where landmarks go tells more exactly."""
+        return self.leeway.share
 
     def tune(self, tuning: Tuning) -> None:
         self.tuning = tuning
         if tuning.idle and self._idle is None:
             self._idle = IdleLife()
 
-    def pose(self, held: Callable[[float], Held]) -> None:
+    def pose(self, held: Callable[[Room], Held]) -> None:
         self._asked = held
 
     @property
@@ -76,7 +85,7 @@ class Follower:
 
     def holding(self, time_s: float, driven: bool) -> Held:
         """What is shown beside the driver's motion: what is held, and idle life while nobody drives."""
-        held = self._asked(self._leeway if driven else 1.0)
+        held = self._asked(self.room if driven else free)
         if self._idle is None:
             return held
         alive = self._idle(time_s, driven or not self._lives)

@@ -16,17 +16,19 @@ from ..follow.blend import Presence
 from ..follow.calibration import Calibration
 from ..follow.follower import Follower
 from ..follow.framing import Framing
+from ..follow.leeway import way
 from ..follow.moment import Moment
 from ..follow.neutral import FaceState, NeutralKeeper
 from ..follow.recentre import Recentring
 from ..follow.smoothing import MotionSmoother
 from ..follow.tuning import tuned
 from ..frames import Driving, Image
+from ..shapes.shapes import Held
 from . import template
 from .followed import Followed
 from .mixing import Mixer
 from .picture import motion_of
-from .posing import posed
+from .posing import places, posed
 from .prepared import MeshPrepared
 
 
@@ -44,6 +46,7 @@ class MeshPuppeteer(Follower):
         self._shown = rest()
         self._offset: Array = np.zeros(0)
         self._mixer = Mixer()
+        self._places = places(rest())  # of the last picture
 
     @property
     def drivers(self) -> MeshPuppeteer:
@@ -59,15 +62,34 @@ class MeshPuppeteer(Follower):
     def follow(self, driving: Driving) -> Followed:
         """The motion of the face; rest where there is none. What is held goes beside it."""
         motion = self._motion(driving.image, driving.time_s)
+        self.leeway.see(places(motion), driving.time_s)
         held = self.holding(driving.time_s, driven=self.keeper.state is not FaceState.NO_FACE)
-        return self._at(driving.time_s, posed(motion, held))
+        shown = posed(motion, held)
+        self._places = places(shown)
+        return self._at(driving.time_s, shown)
+
+    def give_way(self, landmarks: Array | None, time_s: float) -> None:
+        """What is shown of the driver's motion is what counts."""
+
+    def room(self, ahead: Callable[[float], Held]) -> float:
+        def step(share: float) -> float:
+            return way(places(posed(self._shown, ahead(share))), self._places)
+
+        whole, most = step(1.0), self.leeway.most
+        if whole <= most:
+            return 1.0
+        # The largest of many lengths bends up only: a step in between is no longer than the straight line says.
+        none = step(0.0)
+        return (most - none) / (whole - none) if none < most else 0.0
 
     def at_rest(self, time_s: float) -> Followed | None:
         held = self.holding(time_s, driven=False)
         if not held.shapes.values:
             return None
         self._shown = rest()  # whoever comes to drive begins there
-        return self._at(time_s, posed(rest(), held))
+        shown = posed(rest(), held)
+        self._places = places(shown)
+        return self._at(time_s, shown)
 
     def look(self, image: Image) -> Followed | None:
         """See `pipeline.engine.Drivers`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from ..face import canonical
-from ..face.motion import Motion, mouth_width, rest
+from ..face.motion import Array, Motion, mouth_width, rest, rotation_matrix
+from ..face.topology import RIGID
+from ..follow.leeway import WATCHED
 from ..follow.tuning import region_weights
 from ..shapes.names import ARKIT
 from ..shapes.shapes import Held, Shapes
@@ -33,6 +36,14 @@ def motion_of(shapes: Shapes) -> Motion:
         mouth_width=mouth_width(canonical.face()),
         shut=max(shapes[name] for name in CLOSING),
     )
+
+
+def places(motion: Motion) -> Array:
+    """(n, 2) where WATCHED of a face of canonical proportions lie under `motion`, in eye distances."""
+    *angles, log_scale = (motion.pose[:4] * TURN_GAIN).tolist()
+    face = canonical.face()
+    turned = (face[WATCHED] - face[list(RIGID)].mean(axis=0) + motion.expression[WATCHED]) @ rotation_matrix(*angles).T
+    return np.asarray(math.exp(log_scale) * turned[:, :2] + motion.pose[4:], np.float32)
 
 
 def posed(motion: Motion, held: Held) -> Motion:

@@ -28,7 +28,7 @@ def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Outp
         raise PuppetError(f"{output.path}: such a file is never transparent; choose {' or '.join(TRANSPARENT)}")
     prepared = prepared_for(engine, portrait, output)
     with closing(engine.open()) as puppeteer:
-        puppeteer.pose(lambda leeway: Held(shapes))
+        puppeteer.pose(lambda room: Held(shapes))
         seen = puppeteer.at_rest(0.0)
         image = prepared.still if seen is None else puppeteer.render(prepared, seen)
         image = labelled(alone(prepared, seen, image) if output.transparent else image, prepared, output)

@@ -22,8 +22,8 @@ from ..media.animated import is_motion_jpeg
 from ..pictures.colours import GROUND, Colour
 from ..pictures.decode import MAX_PIXELS
 from ..pictures.formats import DAMAGED, is_heic, moves, opened
-from ..portrait import Picture, Portrait, find_portrait, load_portrait, named_as_given
-from ..puppetfile import is_puppet
+from ..portrait import Picture, Portrait, find_portrait, load_portrait, named_as_given, pack_puppet, read_puppet
+from ..puppetfile import About, is_puppet
 from .make import Look, assemble, face_of, select
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ FEWEST = 8  # pictures: less is no clip
 SEEN = 0.8  # share of its pictures that must show the face
 KEYS = 24  # pictures of lips and eyes
 MATROSKA = b"\x1aE\xdf\xa3"  # WebM too
+PUPPET, LOOP = "portrait.puppet", "loop.npz"
 STEADY = 1.0  # pictures, the time constant by which landmarks are smoothed, forward and back
 
 
@@ -54,6 +55,21 @@ def moving(path: Path, name: str, faces: Faces, progress: Progress = lambda done
             f"{name}: a face is seen in {len(seen)} of its first {len(found)} pictures; a clip as portrait needs one throughout"
         )
     return portrait_of(name, fps, yuv, _steady(found))
+
+
+def keep(portrait: Portrait, folder: Path) -> None:
+    """Write what `moving` gives, for another process of this machine to read."""
+    assert portrait.loop is not None
+    (folder / PUPPET).write_bytes(pack_puppet(portrait, About(portrait.name, "a clip")))
+    np.savez(folder / LOOP, **vars(portrait.loop))
+
+
+def kept(name: str, folder: Path) -> tuple[Portrait, bytes]:
+    """What `keep` has written, and the puppet file in which its key pictures are."""
+    packed = (folder / PUPPET).read_bytes()
+    with np.load(folder / LOOP) as read:
+        loop = Loop(read["yuv"], read["landmarks"], float(read["fps"]), bool(read["closes"]))
+    return replace(read_puppet(name, packed), about=None, loop=loop), packed
 
 
 def is_moving(path: Path) -> bool:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .shapes import Held, Shapes
+from .shapes import NOTHING, Held, Shapes
+
+# What there is to choose for what comes and goes: gets what will hold in the next picture if it has a share of its speed, 0..1,
+# and tells the share that it may have.
+Room = Callable[[Callable[[float], Held]], float]
 
 MOST_STEP_S = 0.1  # of time in one step: after a stall it goes on slowly, not at once
 RAMP = 0.2  # of a way, that its speed takes to rise, and to fall again
 FASTEST = 1 / (1 - RAMP)  # speed in between, in ways a way's time
+
+
+def free(ahead: Callable[[float], Held]) -> float:
+    """All of it: nothing else moves."""
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -34,19 +43,19 @@ def eased(way: float) -> float:
 class _Way:
     """One number on its way. Each change of its target goes its own way, and they add up: so it never leaves the range of what
     it is sent to, its speed is continuous, and no sequence of targets moves it faster than FASTEST times that range in the
-    time of a way. (It is the targets' past, averaged by weights that rise and fall once.)"""
+    time of a way. (It is the targets' past, averaged by weights that rise and fall once.) now: the time, in times of a way."""
 
     target: float = 0.0
-    value: float = 0.0
     changes: list[tuple[float, float]] = field(default_factory=list)  # since when, and by how much
 
-    def go(self, target: float, now: float) -> None:
-        """now: the time, in times of a way."""
+    def aim(self, target: float, now: float) -> None:
         if target != self.target:
             self.changes.append((now, target - self.target))
             self.target = target
         self.changes = [(since, change) for since, change in self.changes if now - since < 1]
-        self.value = target - sum(change * (1 - eased(now - since)) for since, change in self.changes)
+
+    def at(self, now: float) -> float:
+        return self.target - sum(change * (1 - eased(now - since)) for since, change in self.changes)
 
 
 @dataclass
@@ -59,18 +68,17 @@ class _Region:
     ease_s: float = 1.0
     top: Hold | None = None
 
-    def go(self, region: str, top: Hold | None, passed_s: float) -> bool:
+    def aim(self, region: str, top: Hold | None) -> bool:
         """Towards what is on top here now; whether anything is still on its way."""
         if top is not None and top is not self.top:
             self.ease_s = top.ease_s
         self.top = top
-        self.now += passed_s / self.ease_s
         targets = {} if top is None else top.shapes[region]
         for name in targets:
             self.values.setdefault(name, _Way())
         for name, way in self.values.items():
-            way.go(targets.get(name, 0.0), self.now)
-        self.instead.go(float(top is not None and top.instead), self.now)
+            way.aim(targets.get(name, 0.0), self.now)
+        self.instead.aim(float(top is not None and top.instead), self.now)
         self.values = {name: way for name, way in self.values.items() if way.changes or name in targets}
         return any(way.changes for way in (*self.values.values(), self.instead))
 
@@ -85,17 +93,26 @@ class Easing:
         self._regions: dict[str, _Region] = {}
         self._time_s = float("-inf")
 
-    def at(self, time_s: float, leeway: float = 1.0) -> Held | None:
-        """What holds then; None where nothing does. Times increase. leeway: how much of its speed it may have, 0..1."""
-        holds = self.holds
-        passed_s = leeway * min(max(time_s - self._time_s, 0.0), MOST_STEP_S) if self.moving else 0.0
+    def at(self, time_s: float, room: Room = free) -> Held:
+        """What holds then. Times increase. room: of its speed."""
+        passed_s = min(max(time_s - self._time_s, 0.0), MOST_STEP_S)
         self._time_s = time_s
-        tops = {region: hold for hold in holds for region in hold.shapes}
+        if self.moving:
+            share = room(lambda share: self._held(share * passed_s))
+            for region in self._regions.values():
+                region.now += share * passed_s / region.ease_s
+        tops = {region: hold for hold in self.holds for region in hold.shapes}
         regions = {name: self._regions.get(name) or _Region() for name in {*self._regions, *tops}}
-        moving = {name for name, region in regions.items() if region.go(name, tops.get(name), passed_s)}
+        moving = {name for name, region in regions.items() if region.aim(name, tops.get(name))}
         self.moving = bool(moving)
         self._regions = {name: region for name, region in regions.items() if name in moving or name in tops}
-        if not self._regions:
-            return None
-        values = {name: way.value for region in self._regions.values() for name, way in region.values.items()}
-        return Held(Shapes(values), {name: region.instead.value for name, region in self._regions.items()})
+        return self._held(0.0)
+
+    def _held(self, passed_s: float) -> Held:
+        """What will hold so much later, if nothing else is to."""
+        values, instead = dict[str, float](), dict[str, float]()
+        for name, region in self._regions.items():
+            now = region.now + passed_s / region.ease_s
+            values |= {shape: way.at(now) for shape, way in region.values.items()}
+            instead[name] = region.instead.at(now)
+        return Held(Shapes(values), instead) if instead else NOTHING

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -28,13 +28,14 @@ from pipeline.face.faces import Faces
 from pipeline.face.motion import Array
 from pipeline.pictures.decode import Decoded, decode
 from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
-from pipeline.puppet.moving import is_moving, moving, told
+from pipeline.puppet.moving import is_moving, kept, told
 from pipeline.terms import OnlyFace, Terms, Whose
 
 from ..config import Engine as Limits
 from ..config import Portraits
 from ..errors import BadCommand, GalleryFull, UnknownPortrait
 from ..stream.stream import Shown
+from .helper import Helper
 from .preparing import Preparing
 from .shelf import Box, Kept, Shelf, thumbnail
 from .terms import DriversChange, changed, said
@@ -90,11 +91,13 @@ class Gallery:
         self._own: dict[str, Portrait] = {}  # of the config, and bundled ones of which another face was chosen
         self._loaded: OrderedDict[str, tuple[Kept | None, Portrait]] = OrderedDict()  # used last at the end
         self._thread = ThreadPoolExecutor(1, "uploads")
+        self._helper = Helper()
         self._one_at_a_time = asyncio.Lock()  # of what decodes or writes: a large picture takes some 400 MB for a second
         self.changes = 0  # so many times something was added, changed or deleted
 
     def close(self) -> None:
-        """Remove uploads that are not to be kept."""
+        """Remove uploads that are not to be kept, and end what still looks at one."""
+        self._helper.kill()
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._shelf.close()
 
@@ -216,14 +219,36 @@ class Gallery:
     def _read(self, name: str, data: bytes, marks: Any, whose: Whose | None) -> tuple[Portrait, bytes, bytes]:
         """A portrait, and the puppet file in which it is kept: its own, or one of a single picture without what else came
         with that; and the clip that it is of."""
-        portrait = None if marks is not None else _tidy(_read_clip, name, data, self._faces)
-        if portrait is not None:
-            portrait = replace(portrait, terms=said(portrait.terms, whose, self._config))
-            return portrait, pack_puppet(portrait, puppetfile.About(name, "a clip")), data
+        clip = None if marks is not None else _tidy(self._read_clip, name, data)
+        if clip is not None:
+            portrait, packed = clip
+            return replace(portrait, terms=said(portrait.terms, whose, self._config)), packed, data
         portrait = _tidy(read_portrait, name, data, self._faces, marks, self._config.ground, self._max_pixels)
         portrait = replace(portrait, terms=said(portrait.terms, whose, self._config))
         about = puppetfile.About(portrait.name, "one picture")
         return portrait, data if portrait.about is not None else pack_puppet(portrait, about), b""
+
+    def _read_clip(self, name: str, data: bytes) -> tuple[Portrait, bytes] | None:
+        """A clip as portrait, and the puppet file of its key pictures; None for anything else."""
+        if puppetfile.is_puppet(data):
+            return None
+        with TemporaryDirectory(prefix="puppetcast-") as folder:
+            path = Path(folder) / "clip"
+            path.write_bytes(data)
+            try:
+                if not is_moving(path):
+                    return None
+            except ClipError as exc:
+                raise PortraitError(str(exc).replace(str(path), name)) from exc
+            if problem := self._follow(path, name):
+                raise PortraitError(problem)
+            return kept(name, path.parent)
+
+    def _follow(self, clip: Path, name: str) -> str:
+        """Let a process find the face in all its pictures, beside the clip; what is wrong, or nothing."""
+        progress, self._helper = told(name), Helper()
+        task = {"clip": str(clip), "name": name, "out": str(clip.parent), "tracker": self._faces.name}
+        return self._helper.run(task, lambda done, total: progress(int(done), int(total)) if done.isdigit() else None)
 
     def room_for(self, size: int = 10 * MEGA, going: Sequence[str] = ()) -> list[str]:
         """Which uploads have to go for another of `size` bytes; GalleryFull unless all of them are among `going`."""
@@ -352,20 +377,6 @@ def _key_of_own(portrait: Portrait) -> str:
         content.update(portrait.loop.yuv.tobytes())
     word = re.sub("[^a-z0-9]+", "-", Path(portrait.name).stem.lower()).strip("-")
     return f"{word or 'portrait'}-{content.hexdigest()[:8]}"
-
-
-def _read_clip(name: str, data: bytes, faces: Faces) -> Portrait | None:
-    """A clip as portrait; None for anything else."""
-    if puppetfile.is_puppet(data):
-        return None
-    with NamedTemporaryFile(prefix="puppetcast-") as file:
-        file.write(data)
-        file.flush()
-        path = Path(file.name)
-        try:
-            return moving(path, name, faces, told(name)) if is_moving(path) else None
-        except ClipError as exc:
-            raise PortraitError(str(exc).replace(file.name, name)) from exc
 
 
 def _tidy(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Literal, Self
@@ -19,6 +16,7 @@ from pipeline.puppetfile import TEXTS, About
 
 from ..errors import CannotKeep, Overloaded, StreamerError, TooLarge, UnknownPuppet
 from .gallery import Gallery
+from .helper import Helper
 
 MAX_CLIP = 300_000_000  # bytes
 KEPT = 16  # finished ones that are remembered
@@ -50,8 +48,7 @@ class Workshop:
         self._gallery = gallery
         self._states: dict[str, MakingState] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._processes: dict[str, subprocess.Popen[str]] = {}
-        self._unwanted: set[str] = set()
+        self._helpers: dict[str, Helper] = {}
         self._count = 0
 
     def states(self) -> list[MakingState]:
@@ -86,6 +83,7 @@ class Workshop:
             self._states.pop(state.id, None)
             raise
         state.state = "making"
+        self._helpers[state.id] = Helper()
         self._tasks[state.id] = asyncio.create_task(self._make(state, about, folder), name=state.id)
         return state
 
@@ -102,9 +100,7 @@ class Workshop:
     async def _end(self, key: str) -> None:
         task = self._tasks.get(key)
         if task is not None:
-            self._unwanted.add(key)  # its process may be about to start
-            if key in self._processes:
-                self._processes[key].kill()
+            self._helpers[key].kill()
             await asyncio.gather(task, return_exceptions=True)
 
     async def _make(self, state: MakingState, about: About, folder: TemporaryDirectory[str]) -> None:
@@ -121,35 +117,20 @@ class Workshop:
             state.problem, state.state = str(exc), "failed"
         finally:
             self._tasks.pop(state.id, None)
-            self._unwanted.discard(state.id)
+            self._helpers.pop(state.id, None)
             await asyncio.to_thread(folder.cleanup)
 
     def _run(self, state: MakingState, about: About, clip: Path, out: Path) -> str:
         """On a thread: let the process make the puppet; what is wrong, or nothing."""
-        command = [sys.executable, "-m", "pipeline.puppet.process"]
+
+        def told(first: str, rest: str) -> None:
+            if first.isdigit():
+                state.done, state.total = int(first), int(rest)
+            elif first == "warning":
+                state.warnings.append(rest)
+
         texts = {key: getattr(about, key) for key in TEXTS}
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-        ) as process:
-            self._processes[state.id] = process
-            if state.id in self._unwanted:
-                process.kill()
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with suppress(BrokenPipeError), process.stdin as task:  # it may have been killed already
-                task.write(json.dumps({"clip": str(clip), "out": str(out), "about": texts}) + "\n")
-            last = ""
-            for line in process.stdout:
-                last = line.strip()
-                first, _, rest = last.partition(" ")
-                if first.isdigit():
-                    state.done, state.total = int(first), int(rest)
-                elif first == "warning":
-                    state.warnings.append(rest)
-        self._processes.pop(state.id)
-        if last == "made":
-            return ""
-        return last.removeprefix("error ") if last.startswith("error ") else "ended before it was done"
+        return self._helpers[state.id].run({"clip": str(clip), "name": about.name, "out": str(out), "about": texts}, told)
 
 
 @contextmanager

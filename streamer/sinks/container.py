@@ -38,6 +38,7 @@ class Container:
         self._audio: AudioStream = target.add_stream("aac", rate=RATE)
         self._heard = PRIMING  # samples
         self._sounds = False  # lately
+        self._silent = True  # what was written last
         self.size = width, height
         self._start_s: float | None = None
         self._key_s = float("-inf")
@@ -62,15 +63,17 @@ class Container:
         if self._start_s is None:
             return
         at = round((time_s - self._start_s) * RATE)
-        off = OFF if self._sounds else CHUNK // 2  # where sound begins, it begins at its time
+        self._sounds = True  # it may come later than its picture: silence leaves room for it from now on
+        off = CHUNK // 2 if self._silent else OFF  # where sound begins, it begins at its time
         if at < self._heard - off:
             return
         if at > self._heard + off:
             self._write_silence(at)
-        self._sounds = True
+        self._silent = False
         self._encode(chunk)
 
     def _write_silence(self, until: int) -> None:
+        self._silent = True
         while until - self._heard > CHUNK // 2:
             self._encode(silence())
 

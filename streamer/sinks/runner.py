@@ -45,7 +45,7 @@ class OutputRunner:
         self._clock, self._still_s = clock, still_s
         self._retry = Retry(self.status, clock)
         self._lock = threading.Lock()
-        self._frames: deque[tuple[AnimatedFrame, float]] = deque()  # and when each came
+        self._frames: deque[tuple[AnimatedFrame, float]] = deque()  # and when each was captured
         self._sounds: deque[tuple[av.AudioFrame, float]] = deque(maxlen=SOUNDS)
         self._news = threading.Event()
         self._finishing = False
@@ -90,22 +90,27 @@ class OutputRunner:
         if self.output.takes_sound:
             stream.audio.sinks.add(self)
         if (latest := stream.seen_by(self)) is not None:
-            self.offer(latest)
+            now = self._clock()
+            self._take(latest, latest.captured_s if now - latest.captured_s < self._still_s else now)
         self._thread.start()
 
     def offer(self, frame: AnimatedFrame) -> None:
         """See `Sink`."""
+        # By its capture, as the sound is: how long each is on its way to here depends on the machine.
+        self._take(frame, frame.captured_s)
+
+    def _take(self, frame: AnimatedFrame, time_s: float) -> None:
         with self._lock:
             if len(self._frames) >= self._depth:
                 self._frames.popleft()
                 self.status.dropped += 1
-            self._frames.append((frame, self._clock()))
+            self._frames.append((frame, time_s))
         self._news.set()
 
-    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None) -> None:
+    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None, captured_s: float) -> None:
         """See `SoundSink`."""
         with self._lock:
-            self._sounds.append((chunk, self._clock()))
+            self._sounds.append((chunk, captured_s))
         self._news.set()
 
     def finish(self) -> None:

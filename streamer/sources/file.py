@@ -15,11 +15,13 @@ from pipeline.frames import TimedFrame
 from ..errors import SourceError
 from ..stream.intake import Intake
 
+LATE_S = 0.1  # by which pictures may be late to the clip's own times, before the clip itself goes on later
 AHEAD_S = 1.0  # by so much sound may be handed over too soon, lest it hold up pictures that are stored behind it
 
 
 class FileSource:
-    """See `Source`. Captured is when a camera would have shown the frame. clock: `stop` is waited for by it, too."""
+    """See `Source`. Captured is when a camera would have shown the frame, also where a busy machine gives it a little later.
+    clock: `stop` is waited for by it, too."""
 
     live = False
 
@@ -51,5 +53,7 @@ class FileSource:
             if isinstance(frame, av.AudioFrame):
                 out.hear(frame, start_s + at)
             else:
-                out.put(TimedFrame(frame, self._clock()))
+                late_s = self._clock() - start_s - at
+                start_s += late_s if late_s > LATE_S else 0.0
+                out.put(TimedFrame(frame, start_s + at))
         stop.wait(1 / float(clip.rate))  # the last picture stays for its own time before the loop begins again

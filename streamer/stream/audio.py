@@ -34,8 +34,8 @@ SEEN_S = 2.0  # a line that carried sound within this time has some
 class SoundSink(Protocol):
     """Takes sound that is due."""
 
-    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None) -> None:
-        """20 ms of 48 kHz stereo, and the same as Opus; never blocks."""
+    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None, captured_s: float) -> None:
+        """20 ms of 48 kHz stereo, the same as Opus, and the clock's time of its first sample; never blocks."""
 
 
 class AudioLine:
@@ -134,7 +134,7 @@ class AudioLine:
                 with self._lock:
                     due = self._waiting.popleft() if self._waiting else None
                 if due is not None:
-                    self._send(due[1])
+                    self._send(*due)
                 continue
             self._changed.clear()
             try:
@@ -143,7 +143,7 @@ class AudioLine:
             except TimeoutError:
                 continue
 
-    def _send(self, chunk: av.AudioFrame) -> None:
+    def _send(self, captured_s: float, chunk: av.AudioFrame) -> None:
         if not self.sinks:
             self._opus = None
             return
@@ -155,7 +155,7 @@ class AudioLine:
         chunk.pts = self._pts
         packet = self._encode(chunk)
         for sink in tuple(self.sinks):
-            sink.hear(chunk, packet)
+            sink.hear(chunk, packet, captured_s)
 
     def _encode(self, chunk: av.AudioFrame) -> av.Packet | None:
         if self._opus is None:

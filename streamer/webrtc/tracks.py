@@ -145,7 +145,7 @@ class SoundTrack(MediaStreamTrack):
         self._queue: deque[av.Packet] = deque(maxlen=SOUND_BACKLOG)
         self._ready = asyncio.Event()
 
-    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None) -> None:
+    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None, captured_s: float) -> None:
         if packet is not None:
             self._queue.append(packet)
             self._ready.set()

@@ -66,7 +66,7 @@ def steps(frames: list[AnimatedFrame], model: Path) -> np.ndarray:
     with closing(MediaPipeTracker(model)) as tracker:
         for frame in frames:
             picture = cv2.cvtColor(frame.yuv, cv2.COLOR_YUV2RGB_I420)
-            marks.append(in_pixels(tracker.track(picture, frame.captured_s), picture)[list(WATCHED), :2])
+            marks.append(in_pixels(tracker.track(picture, frame.captured_s), picture)[WATCHED, :2])
     return np.linalg.norm(np.diff(marks, axis=0), axis=2).max(axis=1)
 
 

@@ -172,11 +172,11 @@ def test_a_sound_server_that_hangs_up_is_no_trouble_of_the_stream(tools: Path) -
     runner.offer(AnimatedFrame(planar(np.zeros((64, 64, 3), np.uint8)), 0.0, 1, _SEAL))
     runner.step()
     assert runner.status.state is OutputState.LIVE
-    runner.hear(silence(), None)
+    runner.hear(silence(), None, 0.0)
     runner.step()
     assert runner.output._player.wait(10) == 0  # type: ignore[attr-defined]
     assert len((tools / "heard").read_bytes()) == 3840
-    runner.hear(silence(), None)
+    runner.hear(silence(), None, 0.0)
     runner.step()
     assert runner.status.state is OutputState.WAITING
     assert runner.status.detail == "virtual microphone puppetcast: PipeWire or PulseAudio has ended it"

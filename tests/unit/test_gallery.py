@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline.errors import MarksError, PortraitError
 from pipeline.face.faces import Faces, faces_by
-from pipeline.portrait import bundled_names, make_portrait
+from pipeline.portrait import DEMO_CLIP, bundled_names, make_portrait
 from pipeline.puppetfile import About
 from streamer.config import Engine, Portraits
 from streamer.control import gallery as galleries
@@ -27,6 +27,8 @@ from streamer.control.workshop import Workshop
 from streamer.errors import BadCommand, CannotKeep, GalleryFull, UnknownPortrait
 
 from ..faces import two_faces
+from ..media import beginning
+from ..waiting import until
 
 MARKS = [[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [36.0, 76.0], [64.0, 76.0]]
 
@@ -265,6 +267,35 @@ async def test_a_clip_for_which_there_is_no_room_leaves_nothing_behind(opened, m
         (tmp_path / "somewhere").mkdir(exist_ok=True)
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "somewhere"))
     assert list((tmp_path / "somewhere").iterdir()) == []
+
+
+class Elsewhere:
+    """Finds no face in this process: it is to be done in another."""
+
+    name = "mediapipe"
+
+
+async def test_a_clip_is_followed_in_another_process(opened, model, tmp_path):
+    beginning(DEMO_CLIP, tmp_path / "ten.mp4", 10)
+    gallery = opened(faces=Elsewhere())
+    info = await gallery.add("ten.mp4", (tmp_path / "ten.mp4").read_bytes(), None)
+    assert (info.moves, info.pictures) == (True, 1)
+    made, again = await gallery.get(info.id), await opened().get(info.id)
+    assert made.loop is not None
+    assert again.loop is not None
+    assert len(made.loop) == len(again.loop) >= 10
+    assert np.array_equal(made.loop.landmarks, again.loop.landmarks)
+
+
+async def test_a_clip_that_is_followed_ends_with_the_server(opened, tmp_path):
+    beginning(DEMO_CLIP, tmp_path / "ten.mp4", 10)
+    gallery = opened(faces=Elsewhere())
+    adding = asyncio.create_task(gallery.add("ten.mp4", (tmp_path / "ten.mp4").read_bytes(), None))
+    await until(lambda: gallery._helper._process is not None)
+    gallery.close()
+    with pytest.raises(PortraitError, match=r"^ten\.mp4: it was not done, as its process has ended$"):
+        await adding
+    assert await uploads(opened()) == []
 
 
 async def test_a_folder_that_cannot_be_made_is_named(opened, tmp_path):

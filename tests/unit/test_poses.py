@@ -157,11 +157,11 @@ def test_a_puppet_that_nobody_drives_shows_what_is_held_and_lives_where_it_shoul
     puppeteer = MeshPuppeteer(FakeTracker)
     assert puppeteer.at_rest(0.0) is None, "nothing, and nothing is asked for"
     assert puppeteer.idle_s is None, "nothing, and nothing is asked for"
-    puppeteer.pose(lambda leeway: Held(parse({"smile": 0.5})))
+    puppeteer.pose(lambda room: Held(parse({"smile": 0.5})))
     seen = puppeteer.at_rest(1.0)
     assert seen is not None
     assert np.allclose(seen.expression, posed(rest(), Held(parse({"smile": 0.5}))).expression)
-    puppeteer.pose(lambda leeway: NOTHING)
+    puppeteer.pose(lambda room: NOTHING)
     puppeteer.tune(Tuning(idle=True))
     lives = [puppeteer.at_rest(k / 10) for k in range(20, 80)]
     assert lives[0] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from pipeline.budget import FrameBudget
 from pipeline.errors import PuppetError
 from pipeline.face import canonical
-from pipeline.face.motion import eye_distance
-from pipeline.follow.leeway import CALM, Leeway
+from pipeline.face.motion import Array, Motion, rotation_matrix
+from pipeline.follow.leeway import CALM, Leeway, way
+from pipeline.frames import Driving
 from pipeline.lane import Lane, Screen
 from pipeline.mark.marker import UNMARKED
+from pipeline.mesh.follow import MeshPuppeteer
+from pipeline.mesh.posing import places
 from pipeline.shapes.ease import FASTEST, MOST_STEP_S, Easing, Hold
 from pipeline.shapes.names import REGIONS
 from pipeline.shapes.preset import Preset, shipped
@@ -24,7 +28,7 @@ from streamer.errors import BadPreset, CannotKeep, PresetsFull, UnknownPreset
 from streamer.http.presets import _without_key
 from streamer.stream.poses import Poses
 
-from ..fakes import REST, FakeEngine, FakePrepared, FakePuppeteer, ManualTime, camera_frame
+from ..fakes import REST, FakeEngine, FakePrepared, FakePuppeteer, FakeTracker, ManualTime, camera_frame
 
 SMILE = {"version": 1, "shapes": {"mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}}
 FRAME_S = 1 / 30
@@ -46,7 +50,7 @@ def settled(easing: Easing, time_s: float = 0.0):
 
 def test_a_preset_comes_and_goes_within_its_time_and_leaves_nothing():
     poses = Poses()
-    assert poses.easing.at(0.0) is None
+    assert not poses.easing.at(0.0)
     smile = Preset.read({**SMILE, "name": "Smile", "mode": "instead", "ease_s": 0.4})
     poses.press(smile)
     held, took_s = settled(poses.easing)
@@ -55,7 +59,7 @@ def test_a_preset_comes_and_goes_within_its_time_and_leaves_nothing():
     assert 0.4 <= took_s < 0.4 + 2 * FRAME_S
     poses.press(smile)
     held, _ = settled(poses.easing, 10.0)
-    assert held is None
+    assert not held
 
 
 def test_the_newest_wins_in_each_region_and_what_is_below_comes_back():
@@ -73,7 +77,7 @@ def test_the_newest_wins_in_each_region_and_what_is_below_comes_back():
     poses.press(low, False)
     assert settled(poses.easing, 9.0)[0].shapes["jawOpen"] == 0.2
     poses.clear()
-    assert settled(poses.easing, 13.0)[0] is None
+    assert not settled(poses.easing, 13.0)[0]
 
 
 def test_what_is_not_named_keeps_following_and_zero_names_a_region():
@@ -83,7 +87,7 @@ def test_what_is_not_named_keeps_following_and_zero_names_a_region():
     assert held.instead == {"mouth": 1.0, "head": 1.0}
     assert held.shapes["mouthSmileLeft"] == 0.5
     poses.hold({})
-    assert settled(poses.easing, 5.0)[0] is None
+    assert not settled(poses.easing, 5.0)[0]
 
 
 def test_a_stall_does_not_let_it_leap():
@@ -125,20 +129,66 @@ def test_no_sequence_of_presses_makes_a_step_above_that_of_one_press():
     check()
 
 
-def test_beside_a_face_that_moves_it_comes_more_slowly_and_both_are_no_faster_than_either():
-    """In steps of the driver's fastest one, which the ease's own is as fast as."""
-    face, fastest = canonical.face(), CALM * FRAME_S
-    steps = fastest * np.abs(np.sin(np.arange(90) / 4))  # eye distances that the face goes with each picture
-    leeway, poses, before = Leeway(), Poses(), 0.0
-    poses.press(Preset.read({"name": "open", "shapes": {"jawOpen": 1}, "ease_s": 5 * FASTEST * FRAME_S}))
-    for number, place in enumerate(np.cumsum(steps)):
-        share = leeway(face + np.float32([place * eye_distance(face), 0, 0]), number * FRAME_S)
-        held = poses.easing.at(number * FRAME_S, share)
-        if number > 0:
-            assert (held.shapes["jawOpen"] - before) * 5 + steps[number] / fastest <= 1 + 1e-3
-        before = held.shapes["jawOpen"]
-    assert before == 1, "and it comes"
-    assert leeway(None, 4.0) == leeway(face, 5.0) == 1, "where no face is, nothing moves beside it"
+def nodding(count: int) -> Array:
+    """(count, 478, 3) a face that keeps turning and going about, now slowly and now fast, and talks; seeded."""
+    rng = np.random.default_rng(5)
+    time_s = np.arange(count)[:, None] * FRAME_S
+    waves = np.sin(2 * np.pi * (time_s * rng.uniform(0.1, 1.1, 12) + rng.uniform(0, 1, 12))).reshape(count, 4, 3).sum(axis=2)
+    yaw, pitch, aside, jaw = (waves * (0.15, 0.08, 0.1, 0.04)).T
+    talks = np.zeros((478, 3), np.float32)
+    talks[[14, 17, 152], 1] = 1.0
+    faces = [
+        (canonical.face() + jaw[k] * talks) @ rotation_matrix(yaw[k], pitch[k], 0.0).T + (aside[k], 0, 0) for k in range(count)
+    ]
+    return np.array(faces, np.float32) * 100 + 300
+
+
+def shown(faces: Array, presets: list[Preset]) -> tuple[list[Motion], list[Motion], list[int]]:
+    """What the mesh engine shows of them, and what while each preset is pressed and let go in its turn; and for how many pictures
+    each comes and goes."""
+    tracker, poses, went = FakeTracker(), Poses(), [0] * (2 * len(presets))
+    given = iter(faces)
+    tracker.track = lambda image, time_s: next(given)  # type: ignore[method-assign]
+    puppeteer, own, motions = MeshPuppeteer(lambda: tracker), [], []
+    puppeteer.pose(lambda room: poses.easing.at(len(motions) * FRAME_S, room))
+    for k in range(len(faces)):
+        number, after = divmod(k - LEAD, EACH)
+        if number >= 0 and after == 0:
+            poses.press(presets[number // 2])
+        motions.append(puppeteer.follow(Driving(np.zeros((600, 600, 3), np.uint8), k * FRAME_S)))
+        own.append(puppeteer._shown)
+        went[number] += poses.easing.moving
+    return own, motions, went
+
+
+def steps(motions: list[Motion]) -> Array:
+    return np.array([way(places(one), places(other)) for one, other in pairwise(motions)])[LEAD - 1 :]
+
+
+LEAD, EACH = 100, 24  # pictures before the first press, and between two
+
+
+def test_beside_a_face_that_moves_presses_make_no_step_above_its_own_usual_ones():
+    """Each of those that are shipped, pressed and let go: both motions together. Where the face itself steps farther, that is
+    what they keep to."""
+    presets = shipped()
+    own, motions, went = shown(nodding(LEAD + 2 * EACH * len(presets)), presets)
+    p99 = float(np.quantile(steps(own), 0.99))
+    assert (steps(motions) - np.maximum(steps(own), p99)).max() < 0.02 * p99
+    assert max(went) * FRAME_S <= 0.8
+    assert min(went) * FRAME_S < 0.45, "where there is room, it is not slower"
+
+
+def test_an_engine_that_knows_no_landmarks_shares_the_speed_of_the_driver():
+    leeway, place = Leeway(), np.zeros((1, 2))
+    for k in range(100):
+        way_s = 2 * CALM * abs(np.sin(k))
+        place = place + (way_s * FRAME_S, 0)
+        leeway.see(place, k * FRAME_S)
+        if k:
+            assert leeway.share * leeway.most + way_s * FRAME_S <= leeway.most * (1 + 1e-6)
+    leeway.see(None, 9.0)
+    assert leeway.share == 1, "where no face is, nothing moves beside it"
 
 
 @pytest.fixture

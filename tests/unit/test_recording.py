@@ -83,13 +83,14 @@ def test_a_file_that_was_not_finished_plays_up_to_the_last_second(tmp_path: Path
     recording.close()
 
 
-def test_picture_and_sound_stand_in_a_file_as_they_came(tmp_path: Path) -> None:
-    """White and loud for the first 0.3 s of each second; the sound begins late and pauses once."""
+@pytest.mark.parametrize("later_s", [0.0, 0.1, 0.4])
+def test_picture_and_sound_stand_in_a_file_as_they_were_captured(tmp_path: Path, later_s: float) -> None:
+    """White and loud for the first 0.3 s of each second; the sound begins late and pauses once. later_s: by which it comes after
+    its picture, as where a viewer's pictures take long to encode."""
     recording = Recording(tmp_path, "live", max_minutes=60, max_mb=100)
-    events = sorted(
-        [(k / 25, "picture") for k in range(250)] + [(0.5 + k / 50, "sound") for k in range(475) if not 150 < k < 250]
-    )
-    for time_s, kind in events:
+    pictures = [(k / 25, k / 25, "picture") for k in range(250)]
+    sounds = [(0.5 + later_s + k / 50, 0.5 + k / 50, "sound") for k in range(475) if not 150 < k < 250]
+    for _, time_s, kind in sorted(pictures + sounds):
         on = (time_s + 1e-6) % 1 < 0.3
         if kind == "sound":
             wave = 8000 * on * np.sin(2 * np.pi * 1000 * np.arange(CHUNK) / RATE)

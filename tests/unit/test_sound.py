@@ -28,16 +28,18 @@ def sound(seconds: float, rate: int = RATE, layout: str = "stereo") -> av.AudioF
 
 
 class Ear:
-    """Notes when chunks come, how loud they are, and their packets."""
+    """Notes when chunks come and were captured, how loud they are, and their packets."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
+        self.captured: list[float] = []
         self.levels: list[int] = []
         self.packets: list[av.Packet | None] = []
 
-    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None) -> None:
+    def hear(self, chunk: av.AudioFrame, packet: av.Packet | None, captured_s: float) -> None:
         assert (chunk.samples, chunk.sample_rate) == (CHUNK, RATE)
         self.times.append(now())
+        self.captured.append(captured_s)
         self.levels.append(int(np.abs(chunk.to_ndarray()).max()))
         self.packets.append(packet)
 
@@ -65,6 +67,7 @@ async def test_sound_leaves_as_late_as_the_picture() -> None:
     async with line(lambda: 0.3) as (audio, ear):
         await speak(audio, 2)
         await asyncio.sleep(1)
+        assert ear.captured == pytest.approx([CHUNK_S * k for k in range(100)])
         assert ear.times == pytest.approx([0.3 + CHUNK_S * k for k in range(100)])
         assert min(ear.levels) > 7000
 
