@@ -140,6 +140,11 @@ def test_what_the_font_cannot_show_is_an_error_at_the_start(keys, said):
     assert said in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["Mit KI verändert (größer)", "Modifié par IA", "Изменено ИИ"])
+def test_letters_of_europe_need_no_font(text):
+    Section(text=text).check()
+
+
 def test_a_time_at_first_exposure():
     assert Label().shows(1e6)
     assert Label(seconds=3).shows(None)
