@@ -146,7 +146,7 @@ def _drawn(label: Label, width: int, height: int) -> tuple[NDArray[np.uint16], N
 
 
 def _font(label: Label, size: float) -> ImageFont.FreeTypeFont:
-    """Pillow's own has the letters of English; others are drawn with the one that comes with matplotlib, which MediaPipe needs."""
+    """Pillow's own has the letters of English; others are drawn with that of matplotlib, which MediaPipe brings."""
     from PIL import ImageFont
 
     if label.font is not None:
