@@ -32,7 +32,7 @@ SIDE, FPS, KBPS = 512, 30, 300
 WINDOW = 2 * FPS  # pictures
 CALIBRATION = 20  # pictures, before those that are measured
 EDITED = 6  # of so many pictures one is edited and looked at where no encoder comes: fewer are harder to find it in
-EACH = 3  # windows of each portrait and clip
+EACH = 6  # windows of each portrait and clip
 SAYS = Payload.of(0xBEEF, "live", date(2026, 8, 2))
 CODECS: dict[str, tuple[str, dict[str, str]]] = {  # the decoder, and options as the server has them
     "libx264": ("h264", {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline"}),
@@ -55,24 +55,24 @@ Series = list[Image]  # planar YUV
 Lumas = list[Image]
 
 
-def coded(codec: str, series: Series) -> Series:
+def coded(codec: str, series: Series, fps: int = FPS) -> Series:
     """What a decoder gives after KBPS kilobits a second."""
     decoder, options = CODECS[codec]
     coder, reader = av.CodecContext.create(codec, "w"), av.CodecContext.create(decoder, "r")
     assert isinstance(coder, av.VideoCodecContext)
     assert isinstance(reader, av.VideoCodecContext)
     coder.height, coder.width = len(series[0]) * 2 // 3, series[0].shape[1]
-    coder.pix_fmt, coder.time_base, coder.framerate = "yuv420p", Fraction(1, FPS), Fraction(FPS)
+    coder.pix_fmt, coder.time_base, coder.framerate = "yuv420p", Fraction(1, fps), Fraction(fps)
     coder.bit_rate, coder.gop_size, coder.thread_count = KBPS * 1000, 100 * FPS, 1
     coder.options = {**options, "maxrate": f"{KBPS}k", "bufsize": f"{KBPS}k"}
-    packets = [packet for k, yuv in enumerate(series) for packet in coder.encode(_frame(yuv, k))] + coder.encode(None)
+    packets = [packet for k, yuv in enumerate(series) for packet in coder.encode(_frame(yuv, k, fps))] + coder.encode(None)
     frames = [frame for packet in packets for frame in reader.decode(packet)] + reader.decode(None)
     return [np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8) for frame in frames]
 
 
-def _frame(yuv: Image, number: int) -> av.VideoFrame:
+def _frame(yuv: Image, number: int, fps: int) -> av.VideoFrame:
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(yuv), format="yuv420p")
-    frame.pts, frame.time_base = number, Fraction(1, FPS)
+    frame.pts, frame.time_base = number, Fraction(1, fps)
     return frame
 
 

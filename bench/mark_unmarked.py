@@ -62,7 +62,7 @@ def _of_clip(clip: Path) -> Iterator[Plane]:
     with open_clip(clip) as opened:
         pictures: Iterator[Image] = (luma for _, luma in lumas(opened.moments()))
         while len(two := list(islice(pictures, 2))) == 2:
-            yield np.asarray((residual(two[0]) + residual(two[1])) / 2, np.float32)
+            yield residual(np.asarray(cv2.addWeighted(two[0], 0.5, two[1], 0.5, 0, dtype=cv2.CV_32F), np.float32))
 
 
 def _scaled(rng: random.Random, plane: Plane) -> Plane:

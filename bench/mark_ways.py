@@ -171,11 +171,12 @@ def _windows(taken: Taken) -> list[Lumas]:
 
 
 def _attacked(window: Lumas) -> Iterator[tuple[str, Lumas]]:
-    """As it came, and after each attack. Encoders get it without colours, at as many bits a picture as at 30 a second."""
+    """As it came, and after each attack. Encoders get it without colours."""
     few = window[:: max(len(window) // FEW, 1)]
     for name, edit in EDITS.items():
         yield name, window if name == "none" else list(map(edit, few))
     yield "15 fps", window[::2]
     planar = [np.concatenate([luma, np.full((len(luma) // 2, luma.shape[1]), 128, np.uint8)]) for luma in window]
+    fps = max(round(len(window) / WINDOW_S), 1)
     for name, codec in (("H.264", "libx264"), ("VP8", "libvpx")):
-        yield f"and {name}", [np.asarray(yuv[: len(window[0])], np.uint8) for yuv in coded(codec, planar)]
+        yield f"and {name}", [np.asarray(yuv[: len(window[0])], np.uint8) for yuv in coded(codec, planar, fps)]

@@ -138,13 +138,14 @@ class Spectrum:
         self._h, self._w = cv2.getOptimalDFTSize(2 * h), 2 * cv2.getOptimalDFTSize(w)
         wide = np.zeros((self._h, self._w), np.float32)
         wide[:h, :w] = plane
-        self._bins = np.fft.rfft2(np.roll(wide, (-(h // 2), -(w // 2)), (0, 1))).astype(np.complex64)
+        packed = cv2.dft(np.roll(wide, (-(h // 2), -(w // 2)), (0, 1)))  # several times as fast as NumPy's
+        self._bins = packed[:, 1:-1].copy().view(np.complex64)  # from the column of one cycle on
 
     def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp], period: float) -> Seen:
         """(n,) at so many cycles in `period` pixels; 0 where no pixels can show them."""
         y, x = rows * (self._h / period), columns * (self._w / period)
-        shown = (np.abs(y) < self._h / 2 - 1) & (x < self._w / 2 - 1)
-        y, x = np.where(shown, y, 0), np.where(shown, x, 0)
+        shown = (np.abs(y) < self._h / 2 - 1) & (x >= 1) & (x < self._w / 2 - 1)
+        y, x = np.where(shown, y, 0), np.where(shown, x - 1, 0)
         top, left = np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
         down, right = (y - top).astype(np.float32), (x - left).astype(np.float32)
         above = self._bins[top, left] * (1 - right) + self._bins[top, left + 1] * right
