@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,16 @@ from streamer.cli.console import (
     one_line_errors,
     tidy_end,
 )
+
+
+class MarkPart(StrEnum):
+    """Of `bench mark`."""
+
+    ATTACKS = "attacks"
+    UNMARKED = "unmarked"
+    WAYS = "ways"
+    FILES = "files"
+
 
 app = typer.Typer(
     help="Measure speed and fidelity on this machine; JSON on stdout or into a file.", no_args_is_help=True, add_completion=False
@@ -297,19 +308,35 @@ def bench_stability(
 def bench_mark(
     clips: Annotated[list[Path] | None, typer.Argument(help="Driving clips; the built-in demo by default.")] = None,
     portraits: Annotated[list[str] | None, typer.Option("--portrait", help="Picture files beside the bundled portraits.")] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long: the more, the more windows are counted.")] = 20,
+    parts: Annotated[
+        list[MarkPart] | None, typer.Option("--part", help="What is measured; the figures of other parts stay. All by default.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="For attacks, at most: the more, the more windows are counted.")] = 20,
+    cuts: Annotated[int, typer.Option(min=1, help="Of each two pictures in a row where there is no mark.")] = 100,
+    windows: Annotated[int, typer.Option(min=1, help="Of each of three portraits by each way out of a server.")] = 8,
     out: _Result = None,
 ) -> None:
-    """The invisible mark: found or not after encoders, scaling, cropping and more; how faint it is, what it costs, and whether
-    it is found where there is none."""
-    from bench.mark import mark
+    """The invisible mark: found or not after encoders, scaling, cropping and more; how faint it is, what it costs, whether it is
+    found where there is none, as viewers, recordings and pushes get it, and in fifty files."""
+    from bench.mark import attacks
+    from bench.mark_files import files
+    from bench.mark_unmarked import unmarked
+    from bench.mark_ways import WATCHED, ways
     from pipeline.engine import open_engine
 
-    with one_line_errors(), tidy_end(), bar("pairs") as progress:
-        faces = faces_by(_face_model_to_measure())
+    with one_line_errors(), tidy_end(), bar("steps") as progress:
+        faces, driving = faces_by(_face_model_to_measure()), clips or [DEMO_CLIP]
         loaded = [load_portrait(name, faces) for name in [*bundled_names(), *(portraits or [])]]
-        figures = mark(open_engine("mesh", faces), loaded, clips or [DEMO_CLIP], minutes, progress)
-    _report(figures, out)
+        measured = {
+            MarkPart.ATTACKS: lambda: attacks(open_engine("mesh", faces), loaded, driving, minutes, progress),
+            MarkPart.UNMARKED: lambda: unmarked(loaded, [*driving, DEMO_CLIP], cuts, progress),
+            MarkPart.WAYS: lambda: ways(WATCHED, driving, windows, progress),
+            MarkPart.FILES: lambda: files([*driving, *map(Path, portraits or [])], progress),
+        }
+        before = json.loads(out.read_text("utf-8")) if parts and out is not None and out.exists() else {}
+        kept = {part.value: before[part.value] for part in MarkPart if part.value in before}
+        figures = {part.value: measured[part]() for part in parts or MarkPart}
+    _report({**kept, **figures}, out)
 
 
 @app.command("sliders")

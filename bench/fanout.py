@@ -25,7 +25,7 @@ from aioice.ice import get_host_addresses
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from bench.cli import _report
-from bench.live import LOOPBACK, SEATS, SETTLE_S, _answer_pipe, _negotiate, _NoDecoder, process, serve
+from bench.live import LOOPBACK, SEATS, SETTLE_S, _answer_pipe, _NoDecoder, negotiate, process, serve
 from pipeline.portrait import DEMO_CLIP
 from streamer.app import run
 from streamer.cli.console import bar
@@ -52,7 +52,7 @@ def _watch(pipe: Connection, addresses: list[str], url: str, viewers: int, janus
                 stack.push_async_callback(connection.close)
                 if sfu is None:
                     connection.addTransceiver("video", direction="recvonly")
-                    await _negotiate(http, connection, "/live/live/whep")
+                    await negotiate(http, connection, "/live/live/whep")
                 else:
                     await _from_janus(sfu, connection, feed)
             pipe.send("watching")

@@ -2,19 +2,20 @@
 
 Folders of clips of one person each, and of portraits of others; the demo clip and the bundled portraits are added. From each
 half second on of each clip a neutral is taken as live. Same: two of one clip that share no frame. Other: two of two people.
-SPREAD is estimated anew without the clips of both, so that no clip is judged by what was learned of it.
+SPREAD is estimated anew without the clips of both, so that no clip is judged by what was learned of it. Then the limit, too, is
+chosen on some people and tried on the others, for every split of the people in clips in two.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.clips import open_clip, timed
 from pipeline.face.faces import Faces, faces_for
@@ -26,6 +27,7 @@ from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, load_portrait
 STEP_S = 0.5
 ONE = {"demo", "collins", "astronaut"}  # the same person, or pictures made of hers
 LIMITS = (1.6, 1.8, 2.0, LIMIT, 2.4, 2.6, 2.8)
+LET_IN = 0.02  # of strangers: the largest limit that keeps below is chosen, as LIMIT was on all of them
 Taken = list[tuple[float, float, Array]]  # from when to when a neutral was taken, and its proportions
 
 
@@ -54,22 +56,60 @@ def spread(clips: dict[str, Taken], without: set[str]) -> Array:
     return np.asarray(np.concatenate([part - part.mean(axis=0) for part in parts]).std(axis=0))
 
 
+Scale = Callable[[str, str], Array]  # by which two people's proportions are compared
+Others = dict[tuple[str, str], list[float]]
+
+
+def own_distances(clips: dict[str, Taken], scale: Scale) -> dict[str, list[float]]:
+    """Of people from themselves."""
+    return {
+        name: [_unlike(a[2], b[2], scale(name, name)) for a, b in combinations(taken, 2) if b[0] >= a[1]]
+        for name, taken in clips.items()
+    }
+
+
+def other_distances(clips: dict[str, Taken], stills: dict[str, Taken], scale: Scale) -> Others:
+    """Of people in clips from everybody else."""
+    pairs = [pair for pair in combinations(clips | stills, 2) if pair[0] in clips and not {*pair} <= ONE]
+    return {
+        (one, two): [_unlike(a[2], b[2], scale(one, two)) for a in clips[one] for b in (clips | stills)[two]]
+        for one, two in pairs
+    }
+
+
+def split(clips: dict[str, Taken], stills: dict[str, Taken]) -> None:
+    """Learn scale and limit of one half of the people, and judge the other by them; for all halves that there are."""
+    limits: list[float] = []
+    refused: list[bool] = []
+    let_in: list[NDArray[np.bool_]] = []
+    for few in combinations(sorted(clips), len(clips) // 2):
+        halves = [few, tuple(name for name in sorted(clips) if name not in few)]
+        for learnt, judged in (halves, halves[::-1]):
+            known, strange = ({name: clips[name] for name in half} for half in (learnt, judged))
+            scale = spread(known, set())
+            seen, unseen = (dict(sorted(stills.items())[k::2]) for k in (0, 1))
+            values = np.concatenate([*map(np.array, other_distances(known, seen, lambda one, two: scale).values())])  # noqa: B023
+            limits.append(max((limit for limit in np.arange(1.0, 4.0, 0.1) if np.mean(values <= limit) <= LET_IN), default=1.0))
+            own = own_distances(strange, lambda one, two: scale)  # noqa: B023
+            refused += [value > limits[-1] for taken in own.values() for value in taken]
+            others = other_distances(strange, unseen, lambda one, two: scale)  # noqa: B023
+            let_in += [np.array(pair) <= limits[-1] for pair in others.values()]
+    print(
+        f"learnt of one half, judged on the other, {len(limits)} times: limit {min(limits):.1f} to {max(limits):.1f}, "
+        f"median {np.median(limits):.1f}; own face refused {np.mean(refused):.1%}, others let in "
+        f"{np.concatenate(let_in).mean():.1%}, at some moment {np.mean([pair.any() for pair in let_in]):.1%} of pairs"
+    )
+
+
 def main(clips_folder: Path, portraits_folder: Path) -> None:
     faces = faces_for("likeness")
     clips = {path.stem: neutrals(path, faces) for path in [*sorted(clips_folder.glob("*.mp4")), DEMO_CLIP]}
     stills: dict[str, Taken] = {name: [(0, 0, proportions(bundled(name).landmarks))] for name in bundled_names()}
     for path in sorted(portraits_folder.glob("*.jpg")):
         stills[path.stem] = [(0, 0, proportions(load_portrait(str(path), faces).landmarks))]
-    same: dict[str, list[float]] = defaultdict(list)
-    other: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for name, taken in clips.items():
-        scale = spread(clips, {name})
-        same[name] = [_unlike(a[2], b[2], scale) for a, b in combinations(taken, 2) if b[0] >= a[1]]
-    for one, two in combinations(clips | stills, 2):
-        if one in clips and not {one, two} <= ONE:
-            scale = spread(clips, {one, two})
-            second = (clips | stills)[two]
-            other[one, two] = [_unlike(a[2], b[2], scale) for a in clips[one] for b in second]
+    scales = {pair: spread(clips, {*pair}) for pair in product(clips, clips | stills)}
+    same = own_distances(clips, lambda one, two: scales[one, two])
+    other = other_distances(clips, stills, lambda one, two: scales[one, two])
     own, strange = np.concatenate([*map(np.array, same.values())]), np.concatenate([*map(np.array, other.values())])
     print(
         f"{len(clips)} clips, {len(stills)} portraits: {len(own)} comparisons of a face with itself, {len(strange)} with others"
@@ -83,6 +123,7 @@ def main(clips_folder: Path, portraits_folder: Path) -> None:
     for name, values in same.items():
         if values:
             print(f"{name}: refused {np.mean(np.array(values) > LIMIT):.0%} of {len(values)}")
+    split(clips, stills)
 
 
 def _unlike(one: Array, other: Array, scale: Array) -> float:

@@ -207,7 +207,7 @@ def _spectate(pipe: Connection, url: str, streams: list[str]) -> None:
         async with httpx.AsyncClient(base_url=url) as http:
             for name, connection in zip(streams, connections, strict=True):
                 connection.addTransceiver("video", direction="recvonly")
-                await _negotiate(http, connection, f"/live/{name}/whep")
+                await negotiate(http, connection, f"/live/{name}/whep")
         pipe.send("watching")
         await asyncio.to_thread(end.wait)
         await asyncio.gather(*(c.close() for c in connections))
@@ -241,7 +241,7 @@ class Received:
         return {"fps": round(len(delays) / seconds, 1), "glass_p50_ms": round(p50, 1), "glass_p95_ms": round(p95, 1)}
 
 
-async def _negotiate(http: httpx.AsyncClient, connection: RTCPeerConnection, path: str) -> None:
+async def negotiate(http: httpx.AsyncClient, connection: RTCPeerConnection, path: str) -> None:
     await connection.setLocalDescription(await connection.createOffer())
     reply = await http.post(path, content=connection.localDescription.sdp, headers={"Content-Type": SDP})
     reply.raise_for_status()
@@ -260,10 +260,10 @@ async def _measure(
         try:
             publisher = connections[0]
             publisher.addTransceiver(camera, direction="sendrecv" if echo else "sendonly")
-            await _negotiate(http, publisher, "/live/live/whip")
+            await negotiate(http, publisher, "/live/live/whip")
             for viewer in connections[1:]:
                 viewer.addTransceiver("video", direction="recvonly")
-                await _negotiate(http, viewer, "/live/live/whep")
+                await negotiate(http, viewer, "/live/live/whep")
             tasks = [asyncio.create_task(received.read(connections[-1].getTransceivers()[0].receiver.track))]
             await asyncio.sleep(SETTLE_S)
             since, (cpu, memory) = time.monotonic(), usage()

@@ -61,9 +61,14 @@ def _clip(path: Path) -> Path:
     return path
 
 
-def _sections(clip: Path, recordings: Path) -> dict[str, Any]:
+def free_port() -> int:
+    """Of this machine, for whoever takes it now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def _sections(clip: Path, recordings: Path) -> dict[str, Any]:
+    port = free_port()
     push = {"kind": "whip", "target": f"http://127.0.0.1:{port}/live/far/whip"}
     streams = {"live": {"source": "file", "path": str(clip), "sinks": [push]}, "far": {}}
     return {"http": {"port": port}, "recording": {"folder": str(recordings)}, "streams": streams}

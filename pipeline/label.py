@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,11 +86,7 @@ class Label:
 
     def missing(self) -> str:
         """The letters of its text that the font does not have."""
-        font = _font(self.font, 32)
-        nothing = [font.getmask(letter) for letter in "\uffff\U0010ffff"]
-        blank = {(mask.size, bytes(mask)) for mask in nothing}
-        drawn = {letter: font.getmask(letter) for letter in self.text if not letter.isspace()}
-        return "".join(letter for letter, mask in drawn.items() if (mask.size, bytes(mask)) in blank)
+        return _missing(_font(self, 32), self.text)
 
 
 def box_of(landmarks: NDArray[np.float32], width: int, height: int) -> Box:
@@ -135,9 +132,9 @@ def _drawn(label: Label, width: int, height: int) -> tuple[NDArray[np.uint16], N
     from PIL import ImageDraw
 
     high = max(label.size * min(width, height), LEAST)
-    length = _font(label.font, LETTERS * high).getlength(label.text) / high + 2 * BESIDE
+    length = _font(label, LETTERS * high).getlength(label.text) / high + 2 * BESIDE
     high = _even(min(high, WIDEST * width / length, height / 2))
-    wide, font = _even(length * high), _font(label.font, LETTERS * high)
+    wide, font = _even(length * high), _font(label, LETTERS * high)
     letters = Pillow.new("L", (wide, high))
     ImageDraw.Draw(letters).text((wide / 2, high / 2), label.text, fill=255, font=font, anchor="mm", stroke_width=STROKE * high)
     plate = Pillow.new("L", (SMOOTH * wide, SMOOTH * high))
@@ -148,12 +145,28 @@ def _drawn(label: Label, width: int, height: int) -> tuple[NDArray[np.uint16], N
     return np.round(256 * (1 - np.minimum(covered, 1))).astype(np.uint16), np.round(255 * white / covered).astype(np.uint16)
 
 
-def _font(path: Path | None, size: float) -> ImageFont.FreeTypeFont:
+def _font(label: Label, size: float) -> ImageFont.FreeTypeFont:
+    """Pillow's own has the letters of English; others are drawn with that of matplotlib, which MediaPipe brings."""
     from PIL import ImageFont
 
-    font = ImageFont.load_default(size) if path is None else ImageFont.truetype(str(path), size)
+    if label.font is not None:
+        return ImageFont.truetype(str(label.font), size)
+    font, more = ImageFont.load_default(size), _of_many_letters()
     assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+    return ImageFont.truetype(str(more), size) if more is not None and _missing(font, label.text) else font
+
+
+@cache
+def _of_many_letters() -> Path | None:
+    found = find_spec("matplotlib")
+    path = Path(found.origin or "").with_name("mpl-data") / "fonts/ttf/DejaVuSans.ttf" if found is not None else None
+    return path if path is not None and path.is_file() else None
+
+
+def _missing(font: ImageFont.FreeTypeFont, text: str) -> str:
+    blank = {(mask.size, bytes(mask)) for mask in map(font.getmask, "\uffff\U0010ffff")}
+    drawn = {letter: font.getmask(letter) for letter in text if not letter.isspace()}
+    return "".join(letter for letter, mask in drawn.items() if (mask.size, bytes(mask)) in blank)
 
 
 def _corner(wanted: Corner, picture: tuple[int, int], label: tuple[int, int], face: Box | None) -> tuple[int, int]:

@@ -47,24 +47,34 @@ def _check(bits: Bits) -> Bits:
     return np.array([rest >> k & 1 for k in range(CHECK - 1, -1, -1)], np.uint8)
 
 
+LOW = 7  # of the register's middle bits, those that stand lower
+
+
 @cache
-def _sent() -> NDArray[np.intp]:
-    """(2, 2, 2^13) which of the sixteen quadruples each content of the register sends; by its last bit, then its first."""
-    register = np.arange(2 << MEMORY)
-    sent = sum((np.bitwise_count(register & g) & 1) << k for k, g in enumerate(GENERATORS))
-    return np.ascontiguousarray(np.moveaxis(np.asarray(sent, np.intp).reshape(2, -1, 2), 2, 0))
+def _sent() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which of the sixteen quadruples each content of the register sends, as two parts of which one is turned by the other
+    (exclusive or): (2, 2^6) by the newest bit and the upper ones, (2, 2^7) by the oldest bit and the lower ones."""
+    high = np.arange(2)[:, None] << MEMORY | np.arange(1 << MEMORY - 1 - LOW) << LOW + 1
+    low = np.arange(2)[:, None] | np.arange(1 << LOW) << 1
+    return _quadruple(high), _quadruple(low)
+
+
+def _quadruple(register: NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.asarray(sum((np.bitwise_count(register & g) & 1).astype(np.intp) << k for k, g in enumerate(GENERATORS)))
 
 
 def _likeliest(soft: Soft) -> Bits:
     """(n, 4) -> (n,) the bits whose code fits best. The register holds the newest bit foremost."""
     signs = 1 - 2 * (np.arange(16)[:, None] >> np.arange(4) & 1)
-    gains = (soft @ signs.T).astype(np.float32)  # of each quadruple
-    metric = np.zeros(1 << MEMORY, np.float32)
-    ways = np.empty((2, 2, 1 << MEMORY - 1), np.float32)
+    high, low = _sent()
+    gains = (soft @ signs.T).astype(np.float32)[:, np.arange(16)[:, None] ^ low[:, None]]  # (n, 2, 16, 2^7)
+    metric, last = np.zeros(1 << MEMORY, np.float32), np.empty((2, 1, 1 << MEMORY - 1), np.float32)
+    ways = np.empty((2, 2, 1 << MEMORY - 1), np.float32)  # by the oldest bit, the newest, those between
     came = np.empty((LAPS * len(soft), 1 << MEMORY), np.bool_)
-    for step in range(len(came)):
-        np.take(gains[step % len(soft)], _sent(), out=ways, mode="clip")  # faster than to check what is never wrong
-        ways += metric.reshape(-1, 2).T[:, None]
+    for step in range(len(came)):  # rows at once, and what lies side by side: three times as fast as bit by bit
+        np.take(gains[step % len(soft)], high, axis=1, out=ways.reshape(2, *high.shape, -1), mode="clip")
+        np.copyto(last, metric.reshape(-1, 2).T[:, None])
+        ways += last
         np.greater(ways[1], ways[0], out=came[step].reshape(2, -1))
         np.maximum(ways[1], ways[0], out=metric.reshape(2, -1))
     state, bits = int(metric.argmax()), np.empty(len(came), np.uint8)

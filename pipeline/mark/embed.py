@@ -10,9 +10,9 @@ from ..frames import Image
 from .pattern import SIDE
 
 Deltas = NDArray[np.int16]
-LEAST, MOST = 1.0, 2.2  # grey levels, standard deviation, where nothing and where much is going on
-BASE, BY_DETAIL, BY_EDGE = 0.9, 0.5, 0.1  # grey levels, and more of them by the grey levels of detail around
-LIMIT = 1.5  # grey levels, root mean square over the picture: 44.6 dB
+LEAST, MOST = 1.0, 3.0  # grey levels, standard deviation, where nothing and where much is going on
+BASE, BY_DETAIL, BY_EDGE = 0.9, 0.8, 0.1  # grey levels, and more of them by the grey levels of detail around
+LIMIT = 1.9  # grey levels, root mean square over the picture: 42.5 dB
 BLACK, GREY = 18, 80  # brightness of the bars around a picture, which stay as they are, and from where on all is marked
 UNIT = 32  # steps of a grey level, in integers
 

@@ -59,7 +59,9 @@ class Label(Section):
         "file; with 0, the default, all along. Snapshots and saved last seconds have it in any case.",
     )
     font: Path | None = Field(
-        None, description="TrueType file with the letters of the text. If not set, a built-in one, which has those of English."
+        None,
+        description="TrueType file with the letters of the text. If not set, a built-in one, which has Latin letters, Greek and "
+        "Cyrillic ones.",
     )
     outputs: dict[Kind, LabelOf] = Field(
         default_factory=dict,

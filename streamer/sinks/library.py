@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import UnknownRecording
-from .recording import PART, WHOLE, Sign, claimed
+from .recording import PART, WHOLE, Sign, beside, claimed, made_before
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +85,12 @@ class Library:
                         continue
                     empty = not file.tell()
                     whole = part.with_name(part.name.removesuffix(PART) + WHOLE)
-                    is_signed = not empty and self._sign(part, whole, ())
+                    is_signed = not empty and self._sign(part, whole, made_before(part))
                 if empty or is_signed:
                     part.unlink()
                 else:
                     part.replace(whole)
+                beside(part).unlink(missing_ok=True)
                 if empty:
                     continue
                 log.info("recording of an earlier run finished: %s", whole)

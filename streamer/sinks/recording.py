@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -38,6 +39,19 @@ def claimed(part: IO[bytes]) -> bool:
     except OSError:
         return False
     return True
+
+
+def beside(part: Path) -> Path:
+    """Where it is kept of what the pictures of an unfinished file are, for whoever finishes it."""
+    return part.with_suffix(".json")
+
+
+def made_before(part: Path) -> list[Made]:
+    """Of what the pictures of an unfinished file are, as far as that is known."""
+    try:
+        return [(str(engine), str(portrait), str(mark)) for engine, portrait, mark in json.loads(beside(part).read_text("utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 class Recording:
@@ -77,7 +91,7 @@ class Recording:
 
     def _begin(self, first: AnimatedFrame, time_s: float) -> None:
         stem = f"{self._stream}-{datetime.now():%Y-%m-%dT%H-%M-%S}"
-        count = sum(1 for _ in self._folder.glob(f"{stem}*"))
+        count = sum(1 for _ in self._folder.glob(f"{stem}*{WHOLE}"))
         self._part = self._folder / f"{stem}{f'-{count}' if count else ''}{PART}"
         target = av.open(file_url(self._part), "w", format="mp4", options=FRAGMENTS)
         self._claim = self._part.open("ab")
@@ -95,10 +109,15 @@ class Recording:
             if full:
                 self._finish()
                 self._begin(frame, time_s)
-            self._made.add(self._made_of())
+            self._note(self._made_of())
             self._container.write(letterboxed(frame.yuv, *self._container.size), time_s)
         except FAILURES as exc:
             raise self._failure(exc) from exc
+
+    def _note(self, made: Made) -> None:
+        if made not in self._made:
+            self._made.add(made)
+            beside(self._part).write_text(json.dumps(sorted(self._made)), "utf-8")
 
     def _size(self) -> int:
         """Of the file; OSError where it is no more there: one can go on writing to a deleted file for ever."""
@@ -130,6 +149,7 @@ class Recording:
                 self._part.unlink()
             else:
                 self._part.replace(whole)
+            beside(self._part).unlink(missing_ok=True)
             self.files.append(whole)
             log.info("%s: saved as %s", self.name, whole.absolute())
             self._on_saved()

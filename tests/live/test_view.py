@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route
 
+from pipeline.mark.payload import Payload
 from pipeline.mesh.prepared import MeshPrepared
+from pipeline.offline.identify import identify
 
 from ..browser import as_new
 from ..conftest import run_server
@@ -18,6 +23,18 @@ from ..waiting import wait_until
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TOKEN, VIEW_TOKEN = "rule", "look"
+# What the page shows, coded again by the browser: VP8 in a WebM file.
+RECORD = """async (seconds) => {
+  const recorder = new MediaRecorder(document.querySelector('video').captureStream(), {mimeType: 'video/webm;codecs=vp8'});
+  const parts = [];
+  recorder.ondataavailable = (event) => parts.push(event.data);
+  const stopped = new Promise((resolve) => { recorder.onstop = resolve; });
+  recorder.start();
+  setTimeout(() => recorder.stop(), 1000 * seconds);
+  await stopped;
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+}"""
 
 
 def coverage(page: Page) -> np.ndarray:
@@ -53,3 +70,16 @@ def test_the_picture_alone_is_transparent_at_the_hair_line_and_connects_by_itsel
         hair[100:] = False
         assert hair.sum() > 50
         assert np.corrcoef(found[hair], alpha[hair])[0, 1] > 0.8, "and half through where the hair is"
+
+
+def test_a_screenshot_and_a_recording_of_the_page_still_say_what_they_are(tab, model, tmp_path: Path) -> None:
+    with run_server() as server, httpx.Client(base_url=server.url) as http, as_new(tab, 400, 400):
+        http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
+        tab.goto(f"{server.url}/view/live")
+        tab.wait_for_function("document.querySelector('video').videoWidth > 0")
+        (tmp_path / "page.webm").write_bytes(base64.b64decode(tab.evaluate(RECORD, 2)))
+        tab.screenshot(path=tmp_path / "page.png")
+        says = Payload.from_hex(http.get("/api/streams/live").json()["mark"])
+    for name in ("page.png", "page.webm"):
+        found = identify(tmp_path / name)
+        assert (found.payload, found.marked) == (says, found.windows), name

@@ -149,6 +149,11 @@ def test_it_is_said_before_an_engine_is_loaded(shell, tmp_path):
         assert (done.code, "error: label.font: " in done.said, "heckpoint" in done.said) == (2, True, False), done
 
 
+@pytest.mark.parametrize("text", ["Mit KI verändert (größer)", "Modifié par IA", "Изменено ИИ"])
+def test_letters_of_europe_need_no_font(text):
+    Section(text=text).check()
+
+
 def test_a_time_at_first_exposure():
     assert Label().shows(1e6)
     assert Label(seconds=3).shows(None)

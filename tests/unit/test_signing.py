@@ -173,15 +173,19 @@ def test_what_cannot_be_signed_is_kept(tmp_path):
 def test_what_a_killed_process_left_is_signed_when_it_is_finished(signer, tmp_path):
     recording = recorded(tmp_path, lambda part, whole, made: False)
     recording._claim.close()  # as its end does
-    [part] = tmp_path.iterdir()
-    assert part.name.endswith(PART)
+    [part] = tmp_path.glob(f"*{PART}")
+    torn = tmp_path / f"torn{PART}"
+    shutil.copy(part, torn)
+    torn.with_suffix(".json").write_text('[["mesh", "ab')  # it was killed while it wrote that
 
     def sign(part: Path, whole: Path, made) -> bool:
         signer.sign(part, Made.of(made), whole)
         return True
 
     Library(tmp_path, sign=sign).finish_left_over()
-    [path] = tmp_path.iterdir()
-    assert read(path).valid
-    assert read(path).made == Made()
-    assert as_shown(path)
+    left, unknown = sorted(tmp_path.iterdir())
+    assert (left.suffix, unknown.name) == (".mp4", "torn.mp4")
+    assert read(left).valid
+    assert read(left).made == Made(("mesh",), ("ab" * 32,), ("1beef07001",))
+    assert (read(unknown).valid, read(unknown).made) == (True, Made())
+    assert as_shown(left)
