@@ -56,9 +56,9 @@ class Faults:
 
     async def _all_driven(self) -> bool:
         now = time.monotonic()
-        recent = all(viewer.seen and now - viewer.seen[-1] < 1 for viewer in self._clients.watchers.values())
+        recent = all(viewer.seen and now - viewer.seen[-1] < 2 for viewer in self._clients.watchers.values())
         states = {each["name"]: each for each in await self._states()}
-        return recent and all(states.get(s, {}).get("fps", 0) > 3 and states[s]["publisher"] for s in STREAMS)
+        return recent and all(states.get(s, {}).get("fps") and states[s]["publisher"] for s in STREAMS)
 
     async def _states(self) -> list[dict[str, Any]]:
         try:

@@ -86,7 +86,7 @@ def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
     own = {"RAY_REDIS_ADDRESS": fleet.ray.redis}
     _start(
         fleet, own, host, slots, {HEAD: 1}, "--head", f"--port={fleet.ray.port}", f"--redis-password={fleet.ray.redis_password}",
-        "--include-dashboard=false",
+        "--include-dashboard=false", "--no-monitor",
     )  # fmt: skip
     return f"{host}:{fleet.ray.port}"
 
@@ -99,8 +99,8 @@ def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
 def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, resources: dict[str, float], *options: str) -> None:
     cores = max(round(available()), 1)
     places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots, **resources})
-    given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats", *options]
-    command = [*RAY, "start", *given, *_free_ports()]
+    given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats"]
+    command = [*RAY, "start", *given, "--include-log-monitor=false", *options, *_free_ports()]
     start = secrets.token_hex(16)
     variables = os.environ | environment(fleet) | own | {START: start, FLEET: _mark(fleet)}
     try:
