@@ -81,7 +81,7 @@ class Run:
         return f"{name} failed" not in self.figures
 
     async def _streams(self) -> None:
-        self.figures["a stream"] = await self._adds.of_streams(len(STREAMS), FPS)
+        self.figures["a stream"] = await self._adds.of_streams(len(STREAMS))
 
     async def _requests(self) -> None:
         self.figures["a request"] = await self._adds.of_requests(STREAMS[0])

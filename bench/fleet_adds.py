@@ -45,14 +45,11 @@ class Adds:
         sums = {"memory_added_mb": round(sum(added.values())), "rest_percent": self.rest}
         return {"memory_mb": memory, **sums, "listening": listening}
 
-    async def of_streams(self, count: int, fps: float) -> dict[str, Any]:
+    async def of_streams(self, count: int) -> dict[str, Any]:
         """Beside rest, of all parts but the workers: what looks at streams, as no picture passes them."""
         driven = await self.used(REST_S)
         added = sum(driven[part] - self.rest[part] for part in driven if part not in OURS)
-        return {
-            "driven_percent": driven, "percent_of_a_core_per_stream": round(added / count, 2),
-            "microseconds_per_picture": round(added / 100 / count / fps * 1e6),
-        }  # fmt: skip
+        return {"driven_percent": driven, "percent_of_a_core_per_stream": round(added / count, 2)}
 
     async def of_requests(self, stream: str) -> dict[str, Any]:
         """A stream's state, through the front, and of a worker that is alone: one request after the other."""

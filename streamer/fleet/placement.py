@@ -10,18 +10,16 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import exp, inf, log, sqrt
+from math import inf
 from typing import Any, NamedTuple
 
 from .base import At, FleetFull
+from .guesses import Guesses
 
 DEAD_AFTER_S = 1.0  # a worker that has said nothing for so long gets nothing
 EXCLUDED_S = 5.0  # nor does one that has refused a stream get that one
 SETTLE_S = 2.0  # a rate is of the last second: so long after its first picture a stream's share is not yet what it will be
 ROUNDING = 1e-9
-LATELY = 100  # guesses by which the next ones are judged
-BEYOND = 2.6  # standard deviations: one guess of two hundred is lower than that
-MOST_BEYOND = 1.5  # times a guess that is kept room for at most, as a stream of another kind may find no place at all
 
 
 @dataclass(frozen=True)
@@ -63,26 +61,6 @@ class Found(NamedTuple):
 
     lost: list[str]
     stray: list[str]
-
-
-@dataclass
-class _Guesses:
-    """How wrong costs were lately: mean and variance of the logarithm of what a stream took, as a part of its guess."""
-
-    count: int = 0
-    mean: float = 0.0
-    variance: float = 0.0
-
-    def learn(self, guess: float, took: float) -> None:
-        self.count = min(self.count + 1, LATELY)
-        off = log(took / guess) - self.mean
-        self.mean += off / self.count
-        self.variance += (off * off * (1 - 1 / self.count) - self.variance) / self.count
-
-    def room(self, cost: Cost) -> float:
-        """The share to keep for it."""
-        beyond = 1.0 if cost.measured else exp(self.mean + BEYOND * sqrt(self.variance))
-        return cost.share * min(max(beyond, 1.0), MOST_BEYOND)
 
 
 @dataclass
@@ -140,7 +118,7 @@ class Table:
         self.limit, self.dead_after_s, self.spread = limit, dead_after_s, spread
         self._workers: dict[str, _Worker] = {}
         self._bound: dict[str, _Bound] = {}
-        self._guesses = _Guesses()
+        self._guesses = Guesses()
         self._excluded: dict[tuple[str, str], float] = {}  # stream, worker: until when
         self._by_use: list[tuple[float, str]] = []  # all that are not draining, the emptiest first
 
@@ -153,7 +131,7 @@ class Table:
         here = self._live(bound.worker, now) if bound else None
         if bound and here and not (here.draining and bound.driven is None):
             return bound.worker
-        room = min(self._guesses.room(cost), self.limit)
+        room = self.room(cost)
         found = self._room_for(stream, cost, room, now)
         if bound and here and found is None:
             return bound.worker
@@ -240,12 +218,17 @@ class Table:
         """Of those that are not draining, the one that is best done without."""
         return self._by_use[0][1] if self._by_use else None
 
+    def room(self, cost: Cost) -> float:
+        """The share that is kept for a stream until it is known what it takes."""
+        return min(cost.share * (1.0 if cost.measured else self._guesses.factor), self.limit)
+
     def places(self, cost: Cost, now: float) -> int:
         """How many streams of that cost could be placed now: holes that are too small do not count."""
-        return sum(self._holes(name, used, cost) for used, name in self._by_use if self._takes(name, now))
+        room = self.room(cost)
+        return sum(self._holes(name, used, cost, room) for used, name in self._by_use if self._takes(name, now))
 
-    def _holes(self, name: str, used: float, cost: Cost) -> int:
-        by_share = (self.limit - used + ROUNDING) / cost.share
+    def _holes(self, name: str, used: float, cost: Cost, room: float) -> int:
+        by_share = (self.limit - used + ROUNDING) / room
         return max(int(min(by_share, self._workers[name].load.sessions_free / cost.sessions)), 0)
 
     def _room_for(self, stream: str, cost: Cost, room: float, now: float) -> str | None:

@@ -237,7 +237,7 @@ class Simulation:
     def _look(self) -> None:
         """The wish for spare places of streams of p95 cost, and what is done for it."""
         self._at(LOOK_S, self._look)
-        each = max(int(self.plan.limit / self.plan.p95.share), 1)
+        each = max(int(self.plan.limit / self.table.room(self.plan.p95)), 1)
         places = self.table.places(self.plan.p95, self.now) + self._booting * each
         missing = self._wish() + len(self.waiting) - places
         for _ in range(ceil(missing / each)):
