@@ -40,6 +40,7 @@ def happens(cluster: Cluster) -> dict[str, Any]:
     told["new without a head"] = cluster.http.put("/api/streams/later", json={}, timeout=60).status_code
     again()
     until(lambda: cluster.http.put("/api/streams/later", json={}, timeout=60).status_code in (200, 201), "a new stream")
+    cluster.http.delete("/api/streams/later")
 
     full = next(each for each in cluster.alive().values() if each["streams"])["worker"]
     cluster.drain(full)
