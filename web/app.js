@@ -101,9 +101,11 @@ async function learn() {
 
 // Watching: again and again for as long as the page is open, soon where nobody answers, ever more slowly where the answer is no.
 async function keepWatching(delay = 500, told = "") {
-  const driven = () => !control.state || control.state.publisher; // at rest nothing new comes; without news something is wrong
+  // At rest nothing new comes. Without news something is wrong, as it is where the news is that nobody watches: a stream that has
+  // been moved is at rest until its driver has come again.
+  const suspicious = () => !control.state || control.state.publisher || !control.state.viewers;
   try {
-    const link = await watch(`${live}/whep`, $("puppet"), () => keepWatching(), driven);
+    const link = await watch(`${live}/whep`, $("puppet"), () => keepWatching(), suspicious);
     control.use(link.channel);
     if (told && page.error === told) page.error = "";
     refuse("");

@@ -108,19 +108,23 @@ def drain(
 
 @fleet_app.command()
 def down(config: Config_ = None) -> None:
-    """End the fleet, and all that is Ray's on this machine."""
+    """End the fleet, and what of its Ray runs on this machine; a cluster of fleet.ray.address goes on."""
     with one_line_errors():
         ray_node.check_installed()
         from ..fleet import ray_engine
 
-        fleet = load_config(config).fleet
+        given = load_config(config)
+        own = [] if given.fleet.ray.address else ray_node.running(given.fleet)
+        if not (address := given.fleet.ray.address or ray_node.address_of(own)):
+            raise StreamerError("nothing of this fleet runs on this machine")
         try:
-            ray_engine.attach(load_config(config), fleet.ray.address or "auto")
+            ray_engine.attach(given, address)
             ray_engine.end()
         except ConfigError as exc:
-            warn(str(exc))
-        if not fleet.ray.address:
-            ray_node.stop()
+            if not own:
+                raise
+            warn(str(exc))  # its head has gone: what is left of it here ends all the same
+        ray_node.stop(own)
 
 
 def _own_address() -> str:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from ..errors import StreamerError
-from ..http.web import KEY
+from ..http.key import KEY
 
 VERSION = version("puppetcast")
 

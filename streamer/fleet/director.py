@@ -137,8 +137,9 @@ class FleetDirector:
         """Until cancelled. streams: settings of those to begin with, where the store has none of that name."""
         try:
             await self._wanted.read()
+            await self._meet()
             await self._find()
-            await asyncio.gather(*(self._look(at) for at in self._homes.workers.values()))
+            await asyncio.gather(*(self._look(at) for at in self._homes.workers.values() if at.worker not in self._homes.loads))
             for name, settings in (streams or {}).items():
                 if name not in self._wanted.streams:
                     await self._wanted.keep(name, Stream(settings))
@@ -154,6 +155,15 @@ class FleetDirector:
             await asyncio.gather(*self._looks.values(), return_exceptions=True)
             await self._homes.close()
             await self._members.close()
+
+    async def _meet(self) -> None:
+        """Look at the workers that there were: the engine may take its time to name them, and a stream that one of them has would
+        be placed anew meanwhile. Those that do not answer are its to name."""
+        found = self._homes.workers
+        found |= {at.worker: at for at in self._wanted.met if self._is_of_this_version(at)}
+        await asyncio.gather(*(self._look(at) for at in found.values()))
+        for worker in found.keys() - self._homes.loads.keys():
+            del found[worker]
 
     def _step(self) -> None:
         for at in self._homes.workers.values():
@@ -190,6 +200,8 @@ class FleetDirector:
                 await self._wanted.ended(before.epoch)
         log.info("worker %s is at %s", at.worker, at.url)
         self._homes.workers[at.worker] = at
+        with suppress(DirectorAway):
+            await self._wanted.meet(at)
 
     def _tell(self, problem: str) -> None:
         if problem and problem != self._problem:

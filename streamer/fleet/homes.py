@@ -181,8 +181,9 @@ class Homes:
 
     def _cost(self, stream: str) -> Cost:
         """Its own share, when it was last driven; else what others take."""
-        known = self._shares.get(stream) or (median(self._shares.values()) if self._shares else self._config.cost)
-        return Cost(min(known, self._config.limit))
+        own = self._shares.get(stream)
+        guess = own or (median(self._shares.values()) if self._shares else self._config.cost)
+        return Cost(min(guess, self._config.limit), measured=own is not None)
 
     async def _put(self, stream: str, at: At) -> None:
         """With what it did before, as far as the worker can do that."""

@@ -2,6 +2,7 @@
 
 Shares are of one worker: 1.0 is all of its cores, or of its device, whichever is fuller. Times are seconds of any one clock.
 A few streams on a fixed number of workers are better spread; where workers come and go, packing leaves holes that are big enough.
+What a stream will take is a guess until it is driven: as much room is kept beyond it as such guesses lately were too low.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from .base import At, FleetFull
+from .guesses import Guesses
 
 DEAD_AFTER_S = 1.0  # a worker that has said nothing for so long gets nothing
 EXCLUDED_S = 5.0  # nor does one that has refused a stream get that one
@@ -22,11 +24,13 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stream will take. share: of a worker; sessions: its driver and its viewers; kbps: to all viewers."""
+    """What a stream will take. share: of a worker; sessions: its driver and its viewers; kbps: to all viewers; measured: whether
+    this very stream took that share before."""
 
     share: float
     sessions: int = 2
     kbps: float = 0.0
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,31 @@ class Found(NamedTuple):
 
 @dataclass
 class _Bound:
-    """A stream on a worker. driven: its share by the last report; settled: from when on that is all it takes."""
+    """A stream on a worker. room: the share kept for it; driven: its share by the last report; settled: from when on that is all
+    it takes; reserved: what is kept beyond what it takes."""
 
     worker: str
     cost: Cost
+    room: float = 0.0
     held: bool = False
     driven: float | None = None
     settled: float = inf
-    reserved: float = 0.0
+    reserved: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reserved = self.room
+
+    def take(self, share: float | None, now: float) -> bool:
+        """By a report; whether it has just settled."""
+        self.held, self.driven = True, share
+        if share is not None:
+            self.settled = min(self.settled, now + SETTLE_S)
+        if now >= self.settled:
+            just, self.settled, self.reserved = self.settled > -inf, -inf, 0.0
+            return just
+        if self.settled < inf:
+            self.reserved = max(self.room - (share or 0.0), 0.0)
+        return False
 
 
 @dataclass
@@ -97,6 +118,7 @@ class Table:
         self.limit, self.dead_after_s, self.spread = limit, dead_after_s, spread
         self._workers: dict[str, _Worker] = {}
         self._bound: dict[str, _Bound] = {}
+        self._guesses = Guesses()
         self._excluded: dict[tuple[str, str], float] = {}  # stream, worker: until when
         self._by_use: list[tuple[float, str]] = []  # all that are not draining, the emptiest first
 
@@ -109,12 +131,13 @@ class Table:
         here = self._live(bound.worker, now) if bound else None
         if bound and here and not (here.draining and bound.driven is None):
             return bound.worker
-        found = self._room_for(stream, cost, now)
+        room = self.room(cost)
+        found = self._room_for(stream, cost, room, now)
         if bound and here and found is None:
             return bound.worker
         if found is None:
             raise FleetFull(f"no worker has room for '{stream}'")
-        self._bind(stream, _Bound(found, cost, reserved=cost.share))
+        self._bind(stream, _Bound(found, cost, room))
         return found
 
     def report(self, load: Load, now: float) -> Found:
@@ -195,23 +218,28 @@ class Table:
         """Of those that are not draining, the one that is best done without."""
         return self._by_use[0][1] if self._by_use else None
 
+    def room(self, cost: Cost) -> float:
+        """The share that is kept for a stream until it is known what it takes."""
+        return min(cost.share * (1.0 if cost.measured else self._guesses.factor), self.limit)
+
     def places(self, cost: Cost, now: float) -> int:
         """How many streams of that cost could be placed now: holes that are too small do not count."""
-        return sum(self._holes(name, used, cost) for used, name in self._by_use if self._takes(name, now))
+        room = self.room(cost)
+        return sum(self._holes(name, used, cost, room) for used, name in self._by_use if self._takes(name, now))
 
-    def _holes(self, name: str, used: float, cost: Cost) -> int:
-        by_share = (self.limit - used + ROUNDING) / cost.share
+    def _holes(self, name: str, used: float, cost: Cost, room: float) -> int:
+        by_share = (self.limit - used + ROUNDING) / room
         return max(int(min(by_share, self._workers[name].load.sessions_free / cost.sessions)), 0)
 
-    def _room_for(self, stream: str, cost: Cost, now: float) -> str | None:
-        for name in self._candidates(cost):
+    def _room_for(self, stream: str, cost: Cost, room: float, now: float) -> str | None:
+        for name in self._candidates(room):
             if self._takes(name, now) and self._excluded.get((stream, name), 0.0) <= now and self._workers[name].has(cost):
                 return name
         return None
 
-    def _candidates(self, cost: Cost) -> Iterator[str]:
-        """Those whose share has room, the best first."""
-        end = bisect_left(self._by_use, (self.limit - cost.share + ROUNDING, ""))
+    def _candidates(self, room: float) -> Iterator[str]:
+        """Those whose share has it, the best first."""
+        end = bisect_left(self._by_use, (self.limit - room + ROUNDING, ""))
         order: Iterable[int] = range(end) if self.spread else reversed(range(end))
         return (self._by_use[k][1] for k in order)
 
@@ -231,13 +259,10 @@ class Table:
 
     def _hear(self, stream: str, share: float | None, worker: _Worker, now: float) -> None:
         """A report holds the stream: from its first picture on what it takes is reported, and after a while all of it."""
-        bound = self._bound.setdefault(stream, _Bound(worker.load.worker, Cost(0.0)))
+        bound = self._bound.setdefault(stream, _Bound(worker.load.worker, Cost(0.0, measured=True)))
         worker.streams[stream] = bound
-        bound.held, bound.driven = True, share
-        if share is not None:
-            bound.settled = min(bound.settled, now + SETTLE_S)
-        if bound.settled < inf:
-            bound.reserved = max(bound.cost.share - (share or 0.0), 0.0) if now < bound.settled else 0.0
+        if bound.take(share, now) and share and not bound.cost.measured:
+            self._guesses.learn(bound.cost.share, share)
 
     def _forget(self, stream: str, worker: str) -> None:
         self._bound.pop(stream, None)

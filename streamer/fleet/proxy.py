@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import StreamerError
 from ..http.access import SAFE
-from ..http.web import KEY
+from ..http.key import KEY
 from .base import At
 from .known import FRESH_S, Known
 

@@ -42,13 +42,19 @@ def _ray() -> Any:
 # The processes
 
 
+def _log_here() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("aioice", "aiortc", "httpx"):  # such as a line for each look at a worker
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
 class WorkerActor:
     """A worker in a process of Ray's. When its server ends, so does the process, and Ray begins another."""
 
     def __init__(self, config: Config, name: str, secret: str) -> None:
         from .worker import Worker  # in this process alone: a director that is begun anew is not to load a server
 
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        _log_here()
         host = _ray().util.get_node_ip_address()
         self._worker = Worker(config, name, host, secret, ended=lambda: os._exit(1))
 
@@ -61,7 +67,7 @@ class DirectorActor:
     """The director on a thread with its own loop. config: what is the fleet's. streams: settings of those to begin with."""
 
     def __init__(self, config: Config, secret: str, streams: dict[str, dict[str, Any]]) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        _log_here()
         self._config, self._secret = config, secret
         self._director = FleetDirector(_Engine(config, secret), config.fleet, secret, config.auth.token)
         self._loop = asyncio.new_event_loop()
@@ -254,13 +260,14 @@ def begin(config: Config, secret: str) -> None:
 
 def _serve(config: Config, secret: str) -> None:
     from ray import serve
+    from ray.serve.schema import LoggingConfig
 
-    http = config.http
+    http, quiet = config.http, LoggingConfig(enable_access_log=False)  # a line for each request
     tls = {} if http.tls_certificate is None else {"ssl_certfile": str(http.tls_certificate), "ssl_keyfile": str(http.tls_key)}
-    serve.start(http_options={"host": http.host, "port": http.port, **tls}, proxy_location="HeadOnly")
+    serve.start(http_options={"host": http.host, "port": http.port, **tls}, proxy_location="HeadOnly", logging_config=quiet)
     front = serve.deployment(
         name=FRONT, num_replicas=config.fleet.fronts, ray_actor_options={"num_cpus": 0, "resources": ON_HEAD},
-        max_ongoing_requests=1000,
+        max_ongoing_requests=1000, logging_config=quiet,
         health_check_period_s=1.0, health_check_timeout_s=5.0, graceful_shutdown_timeout_s=2.0,
     )  # fmt: skip
 

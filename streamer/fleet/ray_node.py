@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,12 +24,14 @@ from pipeline.cores import available
 
 from ..config import Fleet
 from ..errors import ConfigError, StreamerError
-from . import redis
+from . import processes, redis
 
 SLOTS = "stream_slots"  # the resource of which each worker takes one
 HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
 START_S = 180.0
+STOP_S = 10.0
 START = "PUPPETCAST_FLEET_START"  # in the environment of all that one start begins
+FLEET = "PUPPETCAST_FLEET"  # in that of all that is the fleet's
 RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
 SETTINGS = {
     "RAY_worker_niceness": "0",
@@ -84,7 +86,7 @@ def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
     own = {"RAY_REDIS_ADDRESS": fleet.ray.redis}
     _start(
         fleet, own, host, slots, {HEAD: 1}, "--head", f"--port={fleet.ray.port}", f"--redis-password={fleet.ray.redis_password}",
-        "--include-dashboard=false",
+        "--include-dashboard=false", "--no-monitor",
     )  # fmt: skip
     return f"{host}:{fleet.ray.port}"
 
@@ -97,26 +99,18 @@ def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
 def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, resources: dict[str, float], *options: str) -> None:
     cores = max(round(available()), 1)
     places = json.dumps({SLOTS: max(int(available() / fleet.cores), 1) if slots is None else slots, **resources})
-    given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats", *options]
-    command = [*RAY, "start", *given, *_free_ports()]
+    given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats"]
+    command = [*RAY, "start", *given, "--include-log-monitor=false", *options, *_free_ports()]
     start = secrets.token_hex(16)
-    variables = os.environ | environment(fleet) | own | {START: start}
+    variables = os.environ | environment(fleet) | own | {START: start, FLEET: _mark(fleet)}
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=START_S, check=False)
     except subprocess.TimeoutExpired as exc:
-        _end(start)
+        processes.end(processes.marked(START, start), 0.0)
         raise StreamerError(f"fleet: Ray has not started within {START_S:g} s; see its logs, in /tmp/ray") from exc
     if done.returncode:
-        _end(start)
+        processes.end(processes.marked(START, start), 0.0)  # Ray does not, and the next start would find its ports taken
         raise ConfigError(f"fleet: Ray does not start here: {_why(done.stdout + done.stderr)}")
-
-
-def _end(start: str) -> None:
-    """End what a start that failed has left: Ray does not, and the next one would find its ports taken."""
-    for place in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):  # it has ended, or is another user's
-            if f"{START}={start}".encode() in place.read_bytes().split(b"\0"):
-                os.kill(int(place.parent.name), signal.SIGKILL)
 
 
 def _free_ports() -> list[str]:
@@ -135,6 +129,23 @@ def _why(said: str) -> str:
     return (telling or lines or ["it says nothing"])[-1][:300]
 
 
-def stop() -> None:
-    """End all that is Ray's on this machine."""
-    subprocess.run([*RAY, "stop"], capture_output=True, check=False, timeout=START_S)
+def _mark(fleet: Fleet) -> str:
+    """What tells a fleet's processes from those of others: by its token, which all of its machines have."""
+    return sha256(token_file(fleet).read_bytes()).hexdigest()[:16]
+
+
+def running(fleet: Fleet) -> list[processes.Process]:
+    """What of this fleet's Ray runs on this machine, and all that this has begun. ConfigError without the token."""
+    environment(fleet)
+    return processes.marked(FLEET, _mark(fleet))
+
+
+def address_of(own: list[processes.Process]) -> str:
+    """That of the head, as a node's own processes were told; empty where none is left."""
+    words = [word for each in own for word in each.command]
+    return next((word.partition("=")[2] for word in words if word.startswith("--gcs-address=")), "")
+
+
+def stop(own: list[processes.Process]) -> None:
+    """End them."""
+    processes.end(own, STOP_S)

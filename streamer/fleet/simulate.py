@@ -35,6 +35,10 @@ class _Stream:
     on: _Worker | None = None
     driven: bool = False
 
+    def cost(self) -> Cost:
+        """What was driven before was measured."""
+        return Cost(self.share, measured=True) if self.driven else Cost(self.guess)
+
 
 @dataclass
 class _Worker:
@@ -91,6 +95,7 @@ class Simulation:
             self._work()
         for _ in range(self.plan.streams):
             stream = self._stream()
+            stream.driven = True
             while not self._place(stream):
                 self._work()
         while self._wish() > self.table.places(self.plan.p95, self.now):
@@ -139,7 +144,7 @@ class Simulation:
         """Whoever finds that a worker is dead says so, and asks for the next."""
         while True:
             try:
-                worker = self.workers[self.table.place(stream.name, Cost(stream.guess), self.now)]
+                worker = self.workers[self.table.place(stream.name, stream.cost(), self.now)]
             except FleetFull:
                 self.counts["refused"] += 1
                 return False
@@ -232,7 +237,7 @@ class Simulation:
     def _look(self) -> None:
         """The wish for spare places of streams of p95 cost, and what is done for it."""
         self._at(LOOK_S, self._look)
-        each = max(int(self.plan.limit / self.plan.p95.share), 1)
+        each = max(int(self.plan.limit / self.table.room(self.plan.p95)), 1)
         places = self.table.places(self.plan.p95, self.now) + self._booting * each
         missing = self._wish() + len(self.waiting) - places
         for _ in range(ceil(missing / each)):

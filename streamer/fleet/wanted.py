@@ -1,16 +1,16 @@
-"""What the fleet is to do: its streams, and which workers are being emptied. It outlives the director."""
+"""What the fleet is to do: its streams, and which workers are being emptied; and where workers were. It outlives the director."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from .base import DirectorAway
+from .base import At, DirectorAway
 
-STREAM, DRAIN = "stream:", "drain:"
+STREAM, DRAIN, WORKER = "stream:", "drain:", "worker:"
 
 
 class Store(Protocol):
@@ -39,13 +39,15 @@ class Stream:
 
 class Wanted:
     """The streams by name. What the store does not take now holds all the same, and is given to it again with the next change:
-    DirectorAway. draining: workers by their epochs, as another process of the same name is a fresh one."""
+    DirectorAway. draining: workers by their epochs, as another process of the same name is a fresh one. met: workers that the
+    director before this one knew."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.streams: dict[str, Stream] = {}
         self._kept: dict[str, Stream] = {}
         self.draining: set[str] = set()
+        self.met: list[At] = []
 
     async def read(self) -> None:
         """All that was kept."""
@@ -54,6 +56,8 @@ class Wanted:
                 self.streams[key.removeprefix(STREAM)] = self._kept[key.removeprefix(STREAM)] = Stream(**json.loads(text))
             elif key.startswith(DRAIN):
                 self.draining.add(key.removeprefix(DRAIN))
+            elif key.startswith(WORKER):
+                self.met.append(At(**json.loads(text)))
 
     async def keep(self, name: str, stream: Stream) -> None:
         """From now on it is wanted so."""
@@ -75,6 +79,11 @@ class Wanted:
         self.draining.add(epoch)
         with _kept():
             await self._store.keep(DRAIN + epoch, "1")
+
+    async def meet(self, at: At) -> None:
+        """A worker is there."""
+        with _kept():
+            await self._store.keep(WORKER + at.worker, json.dumps(asdict(at)))
 
     async def ended(self, epoch: str) -> None:
         """That process is no more."""

@@ -24,11 +24,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..addresses import parsed
 from ..config import Config, Http
 from ..errors import ConfigError
+from .key import KEY
 from .lan import lan_addresses
 
 log = logging.getLogger(__name__)
-
-KEY = "X-Puppetcast-Fleet"  # the header with a worker's key
 
 
 def address_for(config: Config, port: int) -> str:

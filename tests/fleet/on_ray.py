@@ -28,7 +28,11 @@ def happens(cluster: Cluster) -> dict[str, Any]:
     until(lambda: lost not in cluster.alive(), "the death is seen")
     until(lambda: {*cluster.state()["streams"].values()} == {*before["streams"].values()} - {lost}, "all streams on the other")
     told["after the kill"] = cluster.http.get("/api/streams/s0").json()["puppet"]["mirror"]
-    until(lambda: len(cluster.alive()) == 2, "Ray begins it anew")
+
+    of("director")[0].send(SIGKILL)
+    until(lambda: not cluster.state(), "the director is away")
+    until(lambda: len(cluster.alive()) == 2, "a new director, and Ray begins the worker anew")
+    told["streams of the new director"] = sorted(cluster.state()["streams"])
     told["another process"] = cluster.alive()[lost]["epoch"] not in {w["epoch"] for w in before["workers"]}
 
     again = cluster.kill_head()
@@ -36,11 +40,7 @@ def happens(cluster: Cluster) -> dict[str, Any]:
     told["new without a head"] = cluster.http.put("/api/streams/later", json={}, timeout=60).status_code
     again()
     until(lambda: cluster.http.put("/api/streams/later", json={}, timeout=60).status_code in (200, 201), "a new stream")
-
-    of("director")[0].send(SIGKILL)
-    until(lambda: not cluster.state(), "the director is away")
-    until(lambda: len(cluster.alive()) == 2, "a new director")
-    told["streams of the new director"] = sorted(cluster.state()["streams"])
+    cluster.http.delete("/api/streams/later")
 
     full = next(each for each in cluster.alive().values() if each["streams"])["worker"]
     cluster.drain(full)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
+from signal import SIGKILL, SIGTERM
 
 import pytest
 import yaml
 
 from streamer.errors import ConfigError
-from streamer.fleet import ray_node, redis
+from streamer.fleet import processes, ray_node, redis
 
 from ..programs import absent, accepts, free_port, program
 from ..waiting import wait_until
@@ -76,6 +78,25 @@ def test_mistakes_are_told_in_one_line(shell, guarded, tmp_path):
     assert f"no fleet answers at http://127.0.0.1:{port}" in said("status")
     assert "no fleet answers" in said("drain", "w0")
     assert "an address with its port is expected" in said("up", redis="10.0.0.1")
+    assert f"{token} is not here; copy it" in said("down"), "without it nothing tells its processes from another fleet's"
+    token.write_text("of a fleet that does not run")
+    assert "nothing of this fleet runs on this machine" in said("down")
+
+
+def test_what_a_start_began_is_found_again_and_ended_and_nothing_else():
+    command = ["sh", "-c", "sleep 600 & exec sleep 601"]
+    with (
+        subprocess.Popen(command, env=os.environ | {"OF_A_TEST": "one"}) as one,
+        subprocess.Popen(command, env=os.environ | {"OF_A_TEST": "another"}, start_new_session=True) as another,
+    ):
+        found = wait_until(lambda: processes.marked("OF_A_TEST", "one"), holds=lambda found: len(found) == 2)
+        assert one.pid in {each.pid for each in found}
+        processes.end(found, 10)
+        assert one.wait() == -SIGTERM
+        assert another.poll() is None
+        processes.end(processes.marked("OF_A_TEST", "another"), 0)
+        assert another.wait() == -SIGKILL
+    assert not processes.marked("OF_A_TEST", "one")
 
 
 def test_ray_is_asked_for_where_it_is_absent(monkeypatch):

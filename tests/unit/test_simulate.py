@@ -21,6 +21,11 @@ def test_workers_are_filled_to_the_limit_and_no_further_and_nobody_waits():
     assert figures["waited_s"]["moved"]["p50"] == 1.0  # until the death is known
 
 
+def test_workers_are_hardly_ever_too_full_where_costs_are_guessed_a_tenth_wrong():
+    figures = Simulation(Plan(streams=200, minutes=10, error=0.1)).run()
+    assert 0.8 < figures["share"]["p99"] <= 0.905
+
+
 def test_a_run_is_made_up_by_its_seed():
     first, again, other = (Simulation(Plan(streams=60, minutes=4, seed=seed)).run() for seed in (1, 1, 2))
     assert first == again != other
