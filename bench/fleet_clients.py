@@ -187,9 +187,10 @@ class Clients:
                 async with self.page.running(self._url, self._folder, self._fps):
                     await asyncio.Event().wait()
 
-    def drive_anew(self, stream: str) -> None:
+    async def drive_anew(self, stream: str) -> None:
         """Its driver leaves; another one comes."""
         self._driving[stream].cancel()
+        await asyncio.gather(self._driving[stream], return_exceptions=True)
         self._driving[stream] = self._group.create_task(self.publishers[stream].run())
 
     def sessions(self, streams: list[str]) -> list[int]:

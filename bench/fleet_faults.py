@@ -221,7 +221,7 @@ class Faults:
     async def _drive_anew(self, stream: str, drained: str) -> dict[str, Any]:
         """A driver goes, and another one comes."""
         begin, before = time.monotonic(), self._clients.sessions([stream])
-        self._clients.drive_anew(stream)
+        await self._clients.drive_anew(stream)
 
         async def elsewhere() -> bool:
             return (await self._where()).get(stream) not in (None, drained) and await self._shown([stream], before, begin)
