@@ -27,7 +27,7 @@ endef
 # What tests import, made into bytecode by two processes: each of the tests' workers would make all of it at the same time.
 READ_ONCE = $(BIN)/python -c "import torch._dynamo" 2>/dev/null & $(BIN)/python -c "import scipy.interpolate, tests.conftest"; wait
 
-.PHONY: setup run test quick check style bench gpu-crops gpu-report browser peers faults floors fuzz soak image image-check lock digests release docs clean
+.PHONY: setup run test proofs quick check style bench gpu-crops gpu-report browser peers faults floors fuzz soak image image-check lock digests release docs clean
 
 setup: $(VENV)/.ready
 
@@ -73,20 +73,25 @@ peers:
 	  || echo "*** other people's servers and clients cannot be installed: network cameras and foreign peers will not be tested ***"
 
 # Tests start the program again and again: it is to be read from bytecode, whatever the shell around has set.
-test quick: export PYTHONDONTWRITEBYTECODE :=
+test proofs quick: export PYTHONDONTWRITEBYTECODE :=
 
-# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. Types are checked by
-# 'make check', which .ci/run makes, too.
-test: WORKERS ?= 3
+# On three workers, as tests also wait; with WORKERS=0 one test after the other, in this process. What takes long is left to
+# 'make proofs', and types to 'make check': .ci/run makes all three.
+test proofs: WORKERS ?= 3
 test: setup browser peers style
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# What takes minutes of a processor by a few tests: LivePortrait in full size against what its published code computes, compiled
+# kernels, a fleet whose parts are killed, a browser behind a bad line, the README's commands, each clip and each portrait.
+proofs: setup browser peers
+	$(BIN)/pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The everyday part, in a minute and a half: units, without whole networks, long clips and whatever else takes a processor more
 # than a second or two, which is marked 'slow', and without types. On two workers, as units do not wait, and a third would import
 # all once more.
 quick: WORKERS ?= 2
 quick: style
-	$(BIN)/pytest tests/unit -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests/unit -m "not slow and not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # CHECK=1 holds the figures against the committed ones of this class of machine, which are of the clip d10.
 bench: setup

@@ -154,6 +154,7 @@ def test_streams_come_and_go_and_events_say_so(http):
     assert http.post("/live/three/whep", content="v=0").status_code == 404
 
 
+@pytest.mark.long
 async def test_mqtt_speaks_of_every_stream_once_and_goes_on_when_a_worker_is_killed(local, running, mosquitto):
     _, workers = running
     at = local.ask(local.director.where("two"))
@@ -179,6 +180,7 @@ async def test_mqtt_speaks_of_every_stream_once_and_goes_on_when_a_worker_is_kil
     await until(lambda: all(each["alive"] for each in local.ask(local.director.state())["workers"]))
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_the_page_has_a_picture_again_when_its_worker_is_killed_and_others_never_lose_theirs(page, camera, running):
     local, workers = running

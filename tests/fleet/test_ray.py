@@ -16,7 +16,7 @@ from .on_ray import STREAMS
 
 
 @pytest.mark.fleet
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_fleet_on_ray_outlives_its_parts(model):
     if find_spec("ray") is None:

@@ -133,7 +133,14 @@ def moving(k: int) -> av.VideoFrame:
     return frame
 
 
-@pytest.mark.parametrize(("form", "count"), [("baseline", 3), ("high", 12), ("simulcast", 3)])
+@pytest.mark.parametrize(
+    ("form", "count"),
+    [
+        ("baseline", 3),
+        pytest.param("high", 12, marks=pytest.mark.long),
+        pytest.param("simulcast", 3, marks=pytest.mark.long),
+    ],
+)
 def test_obs_publishes_every_time(form, count, installed, model, tmp_path):
     """Were there three fingerprints in the answer, of 20 connections about three would fail."""
     layers = {"baseline": [1], "high": [1], "simulcast": [1, 2, 4]}[form]
@@ -148,8 +155,15 @@ def test_obs_publishes_every_time(form, count, installed, model, tmp_path):
     assert json.loads(done.stdout) == {"live": count, "failures": []}
 
 
-@pytest.mark.parametrize("codec", ["VP8", "H264"])
-@pytest.mark.parametrize("mode", ["whip", "whep"])
+@pytest.mark.parametrize(
+    ("mode", "codec"),
+    [
+        ("whip", "VP8"),
+        ("whep", "H264"),
+        pytest.param("whip", "H264", marks=pytest.mark.long),
+        pytest.param("whep", "VP8", marks=pytest.mark.long),
+    ],
+)
 def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
     """Its certificate is RSA, which aiortc alone refuses. It passes over loopback addresses, so all are bound here."""
     need_gstreamer("GStreamer's webrtcbin")

@@ -66,6 +66,7 @@ def busy(tmp_path_factory) -> Path:
     return busy_camera(tmp_path_factory.mktemp("busy") / "camera")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
 def test_a_busy_camera_arrives_whole(codec, page, chromium_of_all, busy):
     """Chromium gives a plain answer so little that it sends 256 pixels, or one picture a second."""

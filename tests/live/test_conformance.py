@@ -447,7 +447,7 @@ def mutated(offer: str, rng: random.Random) -> str:
     return "\r\n".join(lines)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_mutated_offers(http, server):
     """No hang, no 5xx, and nothing left behind (WHIP §5)."""

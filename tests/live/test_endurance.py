@@ -61,6 +61,7 @@ def line():
         yield counts
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path):
     camera = as_camera(clip("d10"), tmp_path / "camera.y4m", 90, fps=15)

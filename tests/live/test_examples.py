@@ -59,6 +59,7 @@ def test_an_example_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 40
 
 
+@pytest.mark.long
 def test_a_notebook(desk: Path, shell: Commands) -> None:
     said = run(shell, "notebook.py")
     assert "out.mp4: 30 frames, 30 of them followed" in said

@@ -173,7 +173,7 @@ COUNT = "document.getElementById('puppet').getVideoPlaybackQuality().totalVideoF
 
 
 @pytest.mark.browser
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_restarts_before_it_posts_anew(model, page, camera):
     """Camera and picture, each in the session that it had. Chromium takes six seconds to notice."""
     camera("d14", 60)

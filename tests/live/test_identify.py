@@ -71,6 +71,7 @@ def test_a_signature_that_does_not_hold_is_told(outputs, tmp_path: Path, shell: 
     assert http.post("/api/identify", content=bytes(data)).json()["signed"]["valid"] is False
 
 
+@pytest.mark.long
 def test_what_nobody_marked_is_no_alarm(outputs, tmp_path: Path, shell: Commands) -> None:
     _, http = outputs
     beginning(DEMO_CLIP, tmp_path / "clip.mp4", 20)

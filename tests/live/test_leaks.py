@@ -57,6 +57,7 @@ async def visits(http: httpx.AsyncClient, count: int) -> None:
         await asyncio.gather(*(pictures(viewer.getTransceivers()[0].receiver, 1) for viewer in viewers))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_viewers_and_publishers_leave_nothing_behind(model: Path) -> None:
     with run_server(auth={"requests_per_minute": 100_000}) as server:

@@ -191,6 +191,7 @@ def test_a_call_sees_and_hears_them_together(tmp_path: Path, monkeypatch: pytest
     assert together(late)
 
 
+@pytest.mark.long
 def test_flash_and_beep_leave_together(tmp_path: Path) -> None:
     clip = Recorder("mjpeg", "pcm_s16le", times_s=[k / FPS for k in range(21)]).write(tmp_path / "clip.mkv")
     port, rtmp, far = free_port(), f"rtmp://127.0.0.1:{free_port()}/live/x", Edges()

@@ -152,7 +152,7 @@ def test_the_library_refuses_too(desk):
         (signal.SIGINT, 130, "animate drawing clip.mp4 -o out/drawing-clip.mp4 --force"),
         (signal.SIGTERM, 143, "animate drawing clip.mp4 -o out/drawing-clip.mp4 --force"),
         (signal.SIGHUP, 129, "animate drawing clip.mp4 -o out/drawing-clip.mp4 --force"),
-        (signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out"),
+        pytest.param(signal.SIGTERM, 143, "bench follow clip.mp4 --portrait drawing --folder out", marks=pytest.mark.long),
     ],
 )
 def test_a_signal_leaves_nothing_unfinished(number, code, args, model, desk, shell):

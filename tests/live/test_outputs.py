@@ -127,7 +127,7 @@ def test_a_recording_plays_after_the_process_was_killed(model: Path, tmp_path: P
     assert after >= before, "what could be played before, can be now"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_when_no_more_can_be_written_the_stream_goes_on(model: Path, tmp_path: Path, shell: Commands) -> None:
     """A full disk, by a limit on the size of files: the error comes from the same write."""
     process, folder = recorded(shell, tmp_path / "r", most=400_000), tmp_path / "r"
@@ -148,7 +148,7 @@ def pictures(process: subprocess.Popen[str], wanted: int) -> None:
     assert any(line.strip().isdigit() and int(line) >= wanted for line in process.stdout), "it ended"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_publishes_to_an_rtsp_server_and_is_back_when_that_is(model: Path, caplog: pytest.LogCaptureFixture) -> None:
     need_gstreamer("GStreamer's RTSP server")
     port = free_port()
@@ -241,7 +241,7 @@ class _Redirect(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None: ...
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_when_the_server_that_it_publishes_to_is_killed_the_front_is_asked_again(
     model: Path, tmp_path: Path, shell: Commands, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -154,6 +154,7 @@ def test_one_records_oneself_after_a_yes_and_only_the_key_pictures_stay(opened, 
     expect(opened.locator("#gallery button[aria-pressed=true]")).to_have_attribute("title", "me & my face")
 
 
+@pytest.mark.long
 def test_a_camera_that_publishes_is_the_one_that_is_recorded_and_goes_on(opened, http, camera):
     camera("d14", 60)
     opened.click("#start")
@@ -170,6 +171,7 @@ def test_a_camera_that_publishes_is_the_one_that_is_recorded_and_goes_on(opened,
     opened.wait_for_function("tracks.map((track) => track.readyState).join() === 'ended'")
 
 
+@pytest.mark.long
 def test_escape_lets_the_camera_go_and_sends_nothing(opened, http, camera):
     camera("d14", 60)
     for at in ("mirror", "countdown", "recording"):

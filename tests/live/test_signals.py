@@ -208,6 +208,7 @@ async def silent_camera() -> AsyncIterator[tuple[dict, asyncio.Event]]:
         yield source, asked
 
 
+@pytest.mark.long
 async def test_what_does_not_end_is_given_up_and_named(shell, tmp_path):
     async with silent_camera() as (live, asked), serving(shell, tmp_path, streams={"live": live}) as (puppetcast, url):
         await asyncio.wait_for(asked.wait(), LIMIT_S)

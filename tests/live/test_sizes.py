@@ -70,7 +70,7 @@ def steps(frames: list[AnimatedFrame], model: Path) -> np.ndarray:
     return np.linalg.norm(np.diff(marks, axis=0), axis=2).max(axis=1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_the_puppet_does_not_leap(model: Path, clip: Callable[[str], Path]) -> None:
     one, other = (480, 480), (240, 240)
     camera, kept = Resized(load(clip("d19"), 40), one), Kept()

@@ -500,7 +500,7 @@ def test_a_stream_that_does_not_move_shows_the_very_picture_of_before(engine):
     engine.leave(7)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_whole_frame_of_full_size(checkpoints, frames, monkeypatch):
     """Both ways have to ask W and G for the same, and paint with the same crop. What W and G in full size make of it is compared

@@ -82,7 +82,7 @@ def desk(tmp_path_factory, model) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("command", [c for c, e in EXPECTED.items() if e != "make"])
 def test_the_commands_of_the_readme(command, desk, monkeypatch, shell):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no network is needed to see that it would be asked

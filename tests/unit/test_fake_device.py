@@ -50,7 +50,7 @@ def run(path: DevicePath, batch: int) -> None:
             path._run(step, batch)
 
 
-@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("relative", [pytest.param(True, marks=pytest.mark.long), False])
 def test_nothing_lies_on_the_host_and_no_value_is_looked_at(tiny, relative):
     run(path_to(tiny, MotionOptions(relative=relative)), 2)
 

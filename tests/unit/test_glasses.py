@@ -52,7 +52,7 @@ def test_they_are_seen_by_their_bridge(name):
         assert seen(with_glasses(portrait, colour)[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_they_are_seen_in_photographs_and_paintings(model, picture, clip):
     """d12 wears transparent ones, d19 thin ones of metal; nobody else wears any."""
     faces = MediaPipeFaces(model)

@@ -25,7 +25,7 @@ from ..conftest import ROOT
 ABSENT = ("av", "cv2", "mediapipe", "platformdirs", "pydantic", "pydantic_settings", "aiortc", "httpx", "scipy", "PIL", "typer")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_step_that_fails_is_killed_or_hangs_costs_itself_alone(tmp_path, capsys):
     steps = {name: Step(name, f"tests.gpu_steps:{name}", 60) for name in ("killed", "well", "wrong", "elsewhere", "stuck")}
     steps["stuck"] = steps["stuck"]._replace(limit_s=4)
@@ -48,7 +48,7 @@ def test_a_step_that_fails_is_killed_or_hangs_costs_itself_alone(tmp_path, capsy
     assert "FAILED: ValueError: what went wrong" in table.screen(tmp_path / "out" / "results.jsonl")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_measured_imports_torch_and_numpy_alone():
     """The steps, and with them a frame's whole way on the device."""
     modules = sorted({step.run.partition(":")[0] for step in STEPS})
@@ -65,7 +65,7 @@ def test_an_affine_map_is_inverted_to_the_bit_as_opencv_does():
         assert np.array_equal(inverted(matrix), cv2.invertAffineTransform(matrix))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_steps_run_where_only_torch_and_numpy_are(tmp_path):
     """On a processor; what needs CUDA says so. Two that build the same again are left out."""
     chosen = [step.name for step in STEPS if step.name not in ("product", "restart")]

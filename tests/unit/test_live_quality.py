@@ -30,7 +30,7 @@ from ..faces import Faces, two_faces
 PICTURE = np.zeros((48, 64, 3), np.uint8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_gains_scale_the_motion_of_the_output(model, clip):
     frames = load(clip("d10"), 61)  # the mouth is shut at first, and open in the last
     portrait = MeshPrepared.of(bundled("drawing"), 512, 512)

@@ -48,17 +48,17 @@ def missed(path, networks, **instead) -> list[str]:
     return [f"{r.key}: {r.error:.2e} > {r.tolerance:.0e}" for r in rows if not r.ok]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_motion_is_the_published_one(conformance, networks):
     assert missed(conformance / "golden_motion.npz", networks) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_crop_and_paste_back_are_the_published_ones(conformance, networks):
     assert missed(conformance / "golden_crop.npz", networks) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_networks_compute_the_published_pictures(conformance, networks, monkeypatch):
     """With the first of the file's three driving frames; `puppetcast verify` takes all of them. W's motion, which is asked for
@@ -75,10 +75,10 @@ BUILDS = {
     "folded, channels-last, compiled": (Build(True, True, Compile.ON, False), Precision.FP32, 1e-4),
     "folded, channels-last, bf16": (replace(PLAIN, fold=True, channels_last=True), Precision.BF16, 0.1),
 }
-SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]  # to compile
+LONG = [pytest.mark.long, pytest.mark.timeout(600)]  # to compile
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if "compiled" in n else []) for n in BUILDS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG if "compiled" in n else []) for n in BUILDS])
 @torch.inference_mode()
 def test_every_build_computes_what_the_plain_networks_do(name, tiny, monkeypatch):
     """The compiled one is traced whole; `puppetcast verify --compile on` runs what a compiler makes of whole networks."""
@@ -113,7 +113,7 @@ def test_mixed_precision_does_not_round_places(tiny):
     assert (places - wanted).abs().max() < 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @torch.inference_mode()
 def test_the_compiler_s_own_kernels_compute_it_too(monkeypatch):
     """Of the layer that asks most of it; a whole network takes a minute to compile."""
@@ -208,7 +208,7 @@ def test_folding_leaves_no_norm_behind(tiny):
     assert not [k for root in networks.modules() for k in root.state_dict() if k.endswith("weight_orig")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_prints_a_table_and_misses_a_perturbed_weight(conformance, checkpoints, tiny, tmp_path, shell):
     shutil.copytree(tiny, tmp_path / "c")
     file = tmp_path / "c" / f"{RETARGETING}.pth"

@@ -193,7 +193,7 @@ def test_a_portrait_posed_by_nothing_is_itself(engine, tmp_path):
     assert_at_rest(engine, tmp_path / "out.png")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_kind_of_driver_and_source(engine, short, tmp_path, tiny, shell):
     portrait = bundled("astronaut")
     made = tmp_path / "t.safetensors"

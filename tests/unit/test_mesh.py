@@ -57,7 +57,7 @@ def test_a_turn_is_seen_by_the_landmarker(model):
     assert neutral.motion(seen[0, 0.25]).pose[2] == pytest.approx(0.23, abs=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("portrait", "clip_name"), [("s5", "d10")])  # `bench follow` takes many
 def test_the_output_follows_the_driver(portrait, clip_name, model, picture, clip, tmp_path):
     out = tmp_path / "out.mp4"
@@ -114,7 +114,7 @@ def test_five_marks_place_a_face_without_the_model(model):
     assert np.median(distance) < 0.12 * eye
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_cascade_tracker_moves_a_bundled_portrait(clip):
     engine = open_engine("mesh", CascadeFaces())
     source, puppeteer = engine.prepare(bundled("drawing"), 640, 512), engine.open()

@@ -349,7 +349,7 @@ def test_a_shut_eye_is_shut_for_the_face_model(prepared, model):
     tracker.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_lids_shut_without_a_leap(prepared):
     before: Any = None
     steps: list[float] = []

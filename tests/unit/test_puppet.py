@@ -207,7 +207,7 @@ def test_pictures_of_somebody_else_are_named(demo):
     assert line.startswith("another face than that of a.jpg seems to be on b.jpg; a puppet is of one person")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_engine_renders_a_puppet_of_one_photograph(tmp_path, model, monkeypatch):
     """Here of a third of the grid."""
     monkeypatch.setattr(rendered, "grid", lambda: grid()[::3])
@@ -228,7 +228,7 @@ def test_an_engine_renders_a_puppet_of_one_photograph(tmp_path, model, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_other_engine_renders_one_too(tmp_path, model, tiny, monkeypatch):
     """What tiny networks paint is no face, but it is all rendered: here a part of the grid."""
     monkeypatch.setattr(rendered, "grid", lambda: grid()[::12])

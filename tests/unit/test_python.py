@@ -56,7 +56,7 @@ def test_a_download_that_fails_is_tried_and_told_once(tmp_path, monkeypatch, cap
     assert asked.count("/model") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tuning_has_an_effect(tmp_path, short):
     def last_picture(tuning: puppetcast.Tuning) -> np.ndarray:
         puppetcast.animate("astronaut", short, tmp_path / "out.mp4", engine="mesh", tuning=tuning)

@@ -100,7 +100,7 @@ def scaled(width: int, height: int, left: int = 0, top: int = 0) -> Callable[[Im
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "after"),
     [

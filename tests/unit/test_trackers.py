@@ -102,7 +102,7 @@ def test_a_face_of_six_percent_is_followed_where_it_goes(faces, opened, width, h
     assert max(off for off in seen if off is not None) < 0.3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @every(GOOD)
 def test_every_face_of_a_group_is_found_and_small_ones_in_tall_pictures(faces):
     group = np.hstack([shown(200, 400, 44 + 6 * k)[0] for k in range(6)])
@@ -138,7 +138,7 @@ def tremble(tracker, frames):
     return float(np.sqrt((np.diff(marks, axis=0) ** 2).sum(axis=2).mean()))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @every(GOOD)
 def test_in_the_dark_the_tremble_is_less_than_half(faces, opened, model, litert):
     from pipeline.face.litert import LitertTracker  # is not on every platform
