@@ -10,7 +10,7 @@ MOST = 1.5  # times a guess, at most, as a stream that is unlike the others may 
 
 
 class Guesses:
-    """What a stream took, as a part of what it was to take: the mean square of its logarithm, one that was too high counting 0."""
+    """What a stream took, as a part of what it was to take: the mean square of its logarithm, where one too high counts 0."""
 
     def __init__(self) -> None:
         self._count, self._square = 0, 0.0
