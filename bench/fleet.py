@@ -20,13 +20,13 @@ from streamer.webrtc import aiortc_patches
 
 from .cluster import HEAD, Cluster, enter, save
 from .fleet_adds import Adds
-from .fleet_clients import FPS, SIDE, Clients
+from .fleet_clients import SIDE, Clients
 from .fleet_faults import STREAMS, Faults
 from .machine import machine
 
 # Each worker plans with more cores than there are, so that it has room for all streams when the other is gone.
 SECTIONS: dict[str, Any] = {
-    "engine": {"max_side": SIDE}, "budget": {"max_frames": FPS}, "device": {"min_fps": 2, "cores": 4}, "fleet": {},
+    "engine": {"max_side": SIDE}, "device": {"min_fps": 2, "cores": 4}, "fleet": {},
 }  # fmt: skip
 STEPS = ("quiet", "streams", "requests", "kills", "director", "freeze", "drain", "head")
 RESULT = Path(__file__).parent / "results" / "fleet.json"
@@ -37,7 +37,7 @@ class Run:
 
     def __init__(self, cluster: Cluster, given: argparse.Namespace) -> None:
         self._cluster, self._given, self._adds = cluster, given, Adds(cluster)
-        self.figures: dict[str, Any] = {"machine": machine(), "dead_after_ms": given.dead_after_ms}
+        self.figures: dict[str, Any] = {"machine": machine(), "dead_after_ms": given.dead_after_ms, "fps": given.fps}
 
     async def all(self) -> None:
         left = [name for name in STEPS if name in (self._given.only or STEPS)]
@@ -51,7 +51,7 @@ class Run:
         """A fleet that has just begun, with its clients."""
         await asyncio.to_thread(self._cluster.clear)
         up_s = await asyncio.to_thread(self._cluster.up)
-        clients = Clients(self._cluster.url, STREAMS, self._cluster.folder)
+        clients = Clients(self._cluster.url, STREAMS, self._cluster.folder, self._given.fps)
         faults = Faults(self._cluster, clients, self.figures)
         if "start_s" not in self.figures:
             self.figures |= {"start_s": round(up_s, 1), "at rest": await self._adds.at_rest()}
@@ -90,13 +90,15 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--fps", type=int, default=10, help="pictures a second of each stream")
     parser.add_argument("--head-away", type=float, default=600.0, help="seconds")
     parser.add_argument("--only", nargs="*", help=f"some of: {' '.join(STEPS)}")
     parser.add_argument("--dead-after-ms", type=int, default=1500)
     parser.add_argument("-o", "--out", type=Path, default=RESULT)
     given = parser.parse_args()
     enter("bench.fleet", sys.argv[1:])
-    run = Run(Cluster(SECTIONS | {"fleet": {"dead_after_ms": given.dead_after_ms}}), given)
+    sections = {**SECTIONS, "budget": {"max_frames": given.fps}, "fleet": {"dead_after_ms": given.dead_after_ms}}
+    run = Run(Cluster(sections), given)
     aiortc_patches.install([HEAD])
     try:
         asyncio.run(run.all())

@@ -19,7 +19,8 @@ from aiortc.mediastreams import MediaStreamError
 from pipeline.portrait import DEMO_CLIP
 from streamer.client import Client
 
-FPS, SIDE, CLOCK = 15, 256, 90_000
+SIDE, CLOCK = 256, 90_000
+PICTURES = 60
 PAGE = "s3"  # the stream that the page drives and watches
 # Tells us of each picture that the page shows; nothing else of it is touched.
 TELL = """addEventListener('DOMContentLoaded', () => {
@@ -34,25 +35,28 @@ class Camera(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, pictures: list[av.VideoFrame]) -> None:
+    def __init__(self, pictures: list[av.VideoFrame], fps: int) -> None:
         super().__init__()
-        self._pictures, self._k, self._began = pictures, 0, time.monotonic()
+        self._pictures, self._fps, self._k, self._began = pictures, fps, 0, time.monotonic()
 
     async def recv(self) -> av.VideoFrame:
         self._k += 1
-        await asyncio.sleep(max(self._began + self._k / FPS - time.monotonic(), 0))
+        await asyncio.sleep(max(self._began + self._k / self._fps - time.monotonic(), 0))
         there = self._k % (2 * len(self._pictures) - 2)
         picture = self._pictures[min(there, 2 * len(self._pictures) - 2 - there)]
         frame = av.VideoFrame.from_ndarray(picture.to_ndarray(), format=picture.format.name)
-        frame.pts, frame.time_base = self._k * CLOCK // FPS, Fraction(1, CLOCK)
+        frame.pts, frame.time_base = self._k * CLOCK // self._fps, Fraction(1, CLOCK)
         return frame
 
 
 class Watcher:
-    """Whoever watches a stream. seen: when each picture came, by the monotonic clock."""
+    """Whoever watches a stream. seen: when each picture came, by the monotonic clock; first: those that were the first of a
+    session."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
+        self.first: list[float] = []
+        self._fresh = True
 
     @property
     def sessions(self) -> int:
@@ -61,11 +65,17 @@ class Watcher:
 
     def saw(self) -> None:
         self.seen.append(time.monotonic())
+        if self._fresh:
+            self.first.append(self.seen[-1])
+        self._fresh = False
 
-    def back(self, moment: float) -> float:
-        """How long after it pictures came again: what was on its way then still came, so the longest pause is what counts."""
-        times = [moment, *(each for each in self.seen if each > moment)]
-        return max((b - a, b) for a, b in pairwise(times))[1] - moment
+    def begins(self) -> None:
+        """A session: the next picture is its first."""
+        self._fresh = True
+
+    def back(self, moment: float) -> float | None:
+        """How long after it the first picture of a new session came; None as long as none has."""
+        return next((round(each - moment, 2) for each in self.first if each > moment), None)
 
     def gap(self, begin: float, end: float) -> float:
         """The longest time without a picture, in seconds."""
@@ -97,6 +107,7 @@ class Viewer(Watcher):
         return connection
 
     async def _watch(self, track: MediaStreamTrack) -> None:
+        self.begins()
         with suppress(MediaStreamError):
             while True:
                 await track.recv()
@@ -115,13 +126,13 @@ class Page(Watcher):
         return self._taken
 
     @asynccontextmanager
-    async def running(self, url: str, folder: Path) -> AsyncIterator[None]:
+    async def running(self, url: str, folder: Path, fps: int) -> AsyncIterator[None]:
         from playwright.async_api import async_playwright
 
         from tests.browser import FLAGS, chromium
         from tests.media import as_camera
 
-        camera = as_camera(DEMO_CLIP, folder / "camera.y4m", 4 * FPS, SIDE, FPS)
+        camera = as_camera(DEMO_CLIP, folder / "camera.y4m", PICTURES, SIDE, fps)
         flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium(), args=flags, timeout=120_000)
@@ -137,7 +148,11 @@ class Page(Watcher):
                 await browser.close()
 
     def _count(self, response: Any) -> None:
-        self._taken += response.request.method == "POST" and response.status == 201 and "/live/" in response.url
+        if response.request.method == "POST" and response.status == 201:
+            self._taken += "/whip" in response.url
+            if "/whep" in response.url:
+                self._taken += 1
+                self.begins()
 
 
 def _peer() -> RTCPeerConnection:
@@ -147,13 +162,13 @@ def _peer() -> RTCPeerConnection:
 class Clients:
     """A publisher and a viewer of each stream; they run until cancelled. Of one the page is both, where Chromium is here."""
 
-    def __init__(self, url: str, streams: tuple[str, ...], folder: Path) -> None:
+    def __init__(self, url: str, streams: tuple[str, ...], folder: Path, fps: int) -> None:
         pictures = _pictures()
-        self._url, self._folder = url, folder
+        self._url, self._folder, self._fps = url, folder, fps
 
         def camera() -> RTCPeerConnection:
             connection = _peer()
-            connection.addTrack(Camera(pictures))
+            connection.addTrack(Camera(pictures, fps))
             return connection
 
         self.page = Page() if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")) else None
@@ -169,12 +184,13 @@ class Clients:
                 self._driving[name] = self._group.create_task(self.publishers[name].run())
                 self._group.create_task(self._viewers[name].client.run())
             if self.page:
-                async with self.page.running(self._url, self._folder):
+                async with self.page.running(self._url, self._folder, self._fps):
                     await asyncio.Event().wait()
 
-    def drive_anew(self, stream: str) -> None:
+    async def drive_anew(self, stream: str) -> None:
         """Its driver leaves; another one comes."""
         self._driving[stream].cancel()
+        await asyncio.gather(self._driving[stream], return_exceptions=True)
         self._driving[stream] = self._group.create_task(self.publishers[stream].run())
 
     def sessions(self, streams: list[str]) -> list[int]:
@@ -185,4 +201,4 @@ class Clients:
 
 def _pictures() -> list[av.VideoFrame]:
     with av.open(str(DEMO_CLIP)) as clip:
-        return [frame.reformat(SIDE, SIDE, "yuv420p") for frame, _ in zip(clip.decode(video=0), range(4 * FPS), strict=False)]
+        return [frame.reformat(SIDE, SIDE, "yuv420p") for frame, _ in zip(clip.decode(video=0), range(PICTURES), strict=False)]

@@ -141,21 +141,17 @@ class Faults:
         moment = time.monotonic()
         watching = asyncio.create_task(self._ages(others, WINDOW_S)) if others else None
         try:
-            await self._until(lambda: self._posted(lost, sent), "new sessions", 60)
-            posted = time.monotonic()
-            await self._until(lambda: self._shown(lost, posted), "pictures again", 60)
-            back = {s: self._clients.watchers[s].back(moment) for s in lost}
+            await self._until(lambda: self._shown(lost, sent, moment), "pictures again", 60)
         finally:
             seen = await watching if watching else {}
             undo()
-        row = {"picture_s": {s: round(each, 2) for s, each in back.items()}, "others": seen}
+        row = {"picture_s": {s: self._clients.watchers[s].back(moment) for s in lost}, "others": seen}
         return row | {"others_uninterrupted": self._clients.sessions(others) == before}
 
-    async def _posted(self, lost: list[str], before: list[int]) -> bool:
-        return all(new > old for new, old in zip(self._clients.sessions(lost), before, strict=True))
-
-    async def _shown(self, lost: list[str], since: float) -> bool:
-        return all(self._clients.watchers[s].seen[-1] > since for s in lost)
+    async def _shown(self, lost: list[str], before: list[int], moment: float) -> bool:
+        """Whether all have new sessions, and a picture."""
+        posted = all(new > old for new, old in zip(self._clients.sessions(lost), before, strict=True))
+        return posted and all(self._clients.watchers[s].back(moment) for s in lost)
 
     async def head(self, away_s: float) -> None:
         """kill -9 of the head; it is started again after a while. Meanwhile the fleet is asked all the time."""
@@ -225,14 +221,13 @@ class Faults:
     async def _drive_anew(self, stream: str, drained: str) -> dict[str, Any]:
         """A driver goes, and another one comes."""
         begin, before = time.monotonic(), self._clients.sessions([stream])
-        self._clients.drive_anew(stream)
+        await self._clients.drive_anew(stream)
 
         async def elsewhere() -> bool:
-            return (await self._where()).get(stream) not in (None, drained) and await self._posted([stream], before)
+            return (await self._where()).get(stream) not in (None, drained) and await self._shown([stream], before, begin)
 
         await self._until(elsewhere, "a browser's stream elsewhere, with a new driver")
-        await self._until(lambda: self._shown([stream], begin), "its picture")
-        return {"moved with its next driver_s": round(self._clients.watchers[stream].back(begin), 2)}
+        return {"moved with its next driver_s": self._clients.watchers[stream].back(begin)}
 
 
 def _p(values: list[float], q: float) -> float:

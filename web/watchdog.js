@@ -6,6 +6,7 @@ const SILENT_MS = 1000;
 const MOST_MS = 4000; // between questions where the server says that all is well: a puppet at rest sends nothing new
 const ASK_MS = 1000;
 const GONE = [401, 403, 404, 410]; // what else a proxy may say in its place tells nothing
+const all = new Set(); // of this page: where one session is gone the others are asked for at once
 
 export class Watchdog {
   // link: what has a location; progress: a number, or a promise of one, that changes while something comes; suspicious: whether
@@ -13,10 +14,12 @@ export class Watchdog {
   constructor(link, progress, suspicious, ongone) {
     Object.assign(this, { link, progress, suspicious, ongone, seen: null, wait: SILENT_MS, heard: performance.now() });
     this.timer = setInterval(() => this.look(), LOOK_MS);
+    all.add(this);
   }
 
   end() {
     clearInterval(this.timer);
+    all.delete(this);
     this.ended = true;
   }
 
@@ -38,6 +41,7 @@ export class Watchdog {
     if (GONE.includes(reply.status)) {
       this.end();
       this.ongone();
+      for (const other of all) other.ask();
     } else if (reply.ok) {
       Object.assign(this, { wait: Math.min(2 * this.wait, MOST_MS), heard: performance.now() });
     }

@@ -111,6 +111,9 @@ class Homes:
     async def at_home(self, stream: str) -> At:
         """Where the stream is, after it was begun there if need be. FleetFull."""
         before = self.home(stream)
+        if before is not None and before.worker in self.table.draining():
+            with suppress(StreamerError, PuppetError):  # its driver may have gone, and this be the next one
+                self.hear(before, await self._members.load(before, self._dead_after_s))
         worker = self._place(stream)
         if before is not None and before.worker == worker:
             return before

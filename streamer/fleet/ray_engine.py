@@ -289,3 +289,4 @@ def end() -> None:
     for each in ray.util.list_named_actors(all_namespaces=True):
         if each["namespace"] == NAMESPACE:
             ray.kill(ray.get_actor(each["name"], NAMESPACE), no_restart=True)
+    ray.shutdown()  # whoever is still connected when its node ends, ends with it
