@@ -149,7 +149,7 @@ def shown(faces: Array, presets: list[Preset]) -> tuple[list[Motion], list[Motio
     tracker, poses, went = FakeTracker(), Poses(), [0] * (2 * len(presets))
     given = iter(faces)
     tracker.track = lambda image, time_s: next(given)  # type: ignore[method-assign]
-    puppeteer, own, motions = MeshPuppeteer(lambda: tracker), [], []
+    puppeteer, own, motions = MeshPuppeteer(lambda: tracker), list[Motion](), list[Motion]()
     puppeteer.pose(lambda room: poses.easing.at(len(motions) * FRAME_S, room))
     for k in range(len(faces)):
         number, after = divmod(k - LEAD, EACH)
