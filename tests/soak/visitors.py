@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import httpx
 import numpy as np
+from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 
 from pipeline.portrait import BUNDLED
@@ -34,7 +35,7 @@ class Visitors:
         try:
             async with asyncio.timeout(30):
                 await visit(self)
-        except (httpx.TransportError, TimeoutError, AssertionError) as exc:  # refused as there are too many, or stopped
+        except (httpx.TransportError, TimeoutError, AssertionError, MediaStreamError) as exc:  # too many, stopped, or cut off
             return f"{visit.__name__} ({type(exc).__name__})"
         return visit.__name__
 
