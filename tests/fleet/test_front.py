@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.fleet.base import At
-from streamer.http.web import KEY
+from streamer.http.key import KEY
 
 from ..broker import Broker, broker
 from ..waiting import LIMIT_S, until, until_state, wait_until

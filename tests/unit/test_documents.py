@@ -58,6 +58,7 @@ EXPECTED: dict[str, str] = {
     "puppetcast verify --checkpoints DIR --golden FILE.npz": "says: FILE.npz: No such file" if is_installed() else LACKING,
     "make run": "make",
     "make test": "make",
+    "make proofs": "make",
     "make quick": "make",
     "make check": "make",
     "make bench": "make",
