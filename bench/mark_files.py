@@ -7,10 +7,7 @@ one: the mark is put into whatever picture comes, and liveportrait's checkpoints
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +18,10 @@ import av
 
 from pipeline.clips import Progress
 from pipeline.errors import PuppetError
+from pipeline.offline.identify import identify
 from pipeline.portrait import BUNDLED, DEMO_CLIP, bundled_names
+from streamer.cli.main import app
+from streamer.signing.signed import SIDECAR
 
 from .mark_ways import server
 
@@ -39,23 +39,24 @@ SNAPSHOTS = ("snapshot.jpg", "snapshot.png", "last.gif", "last.mp4", "last.webm"
 
 def files(unmarked: Sequence[Path], progress: Progress = lambda done, total: None) -> dict[str, Any]:
     """What `identify` says of fifty outputs, and of files that nobody marked: those, and what the program brings."""
+    brought = [*sorted(Path(str(BUNDLED)).glob("*.jpg")), DEMO_CLIP]
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "outputs").mkdir()
+        os.environ["XDG_DATA_HOME"] = str(folder / "data")  # whoever measures keeps their own
         for done, _ in enumerate(_made(folder), 1):
             progress(done, None)
-        outputs = [_fewer(said) for said in _identified(folder / "outputs")]
-    others = [
-        _fewer(said) for path in (*unmarked, *sorted(Path(str(BUNDLED)).glob("*.jpg")), DEMO_CLIP) for said in _identified(path)
-    ]
+        outputs = [_said(path) for path in sorted((folder / "outputs").iterdir()) if path.suffix != SIDECAR]
+    others = [_said(path) for path in (*unmarked, *brought)]
     return {
-        "outputs": len(outputs), "found": sum(said["marked"] for said in outputs),
-        "unmarked": len(others), "alarms": sum(said["marked"] for said in others), "said": outputs,
+        "outputs": len(outputs), "found": sum(said["marked"] > 0 for said in outputs),
+        "unmarked": len(others), "alarms": sum(said["marked"] > 0 for said in others), "said": outputs,
     }  # fmt: skip
 
 
-def _fewer(said: dict[str, Any]) -> dict[str, Any]:
-    return {key: said[key] for key in ("name", "marked", "windows", "windows_marked", "log10_chance") if key in said}
+def _said(path: Path) -> dict[str, Any]:
+    found = identify(path)
+    return {"name": path.name, "windows": found.windows, "marked": found.marked, "log10_chance": found.log10_chance}
 
 
 def _made(folder: Path) -> Iterator[None]:
@@ -63,25 +64,22 @@ def _made(folder: Path) -> Iterator[None]:
     out, names = folder / "outputs", bundled_names()
     for portrait in names:
         for file in POSED:
-            _run(folder, "pose", portrait, "-o", str(out / file.format(portrait)), "--yaw", "8", "--smile", "0.5")
+            _run("pose", portrait, "-o", str(out / file.format(portrait)), "--yaw", "8", "--smile", "0.5")
             yield
     moving = [(portrait, file.format(portrait), ()) for portrait in names[::3] for file in ANIMATED]
     for portrait, file, options in moving + [(names[0], file, options) for file, options in OTHERS.items()]:
         command = ["animate", portrait, str(DEMO_CLIP), "--engine", "mesh", "--max-frames", str(FRAMES), *options]
-        _run(folder, *command, "-o", str(out / file))
+        _run(*command, "-o", str(out / file))
         for one in sorted(out.glob(file.replace("%03d", "[0-9]*")))[1:] if "%" in file else ():
             one.unlink()
         yield
     yield from _served(folder, out)
 
 
-def _run(folder: Path, *arguments: str) -> None:
-    environment = os.environ | {"XDG_DATA_HOME": str(folder / "data")}
-    done = subprocess.run(
-        [sys.executable, "-m", "streamer", *arguments], env=environment, check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise PuppetError(f"{' '.join(arguments)}: {done.stderr.strip()[-300:]}")
+def _run(*arguments: str) -> None:
+    """A command as its users give it, in this process: to load everything anew takes longer than most of them."""
+    if code := app(arguments, standalone_mode=False):
+        raise PuppetError(f"{' '.join(arguments)}: exit code {code}")
 
 
 def _served(folder: Path, out: Path) -> Iterator[None]:
@@ -97,13 +95,3 @@ def _served(folder: Path, out: Path) -> Iterator[None]:
             packet = next(packet for packet in stream.demux(video=0) if packet.size)
             (out / "mjpeg.jpg").write_bytes(bytes(packet))
         yield
-
-
-def _identified(path: Path) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "streamer", "identify", "--json", str(path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode not in (0, 1):
-        raise PuppetError(f"identify {path}: {done.stderr.strip()[-300:]}")
-    for line in done.stdout.splitlines():
-        said = json.loads(line)
-        yield said | {"name": Path(said["name"]).name}

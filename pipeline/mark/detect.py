@@ -73,7 +73,8 @@ class Finder:
         elif luma.shape != self._size:
             raise ValueError("pictures of different sizes cannot be added up")
         reduced = _reduced(luma)
-        self._group = cv2.accumulate(reduced, np.zeros(reduced.shape, np.float32) if self._group is None else self._group)
+        group = np.zeros(reduced.shape, np.float32) if self._group is None else self._group
+        self._group = np.asarray(cv2.accumulate(reduced, group), np.float32)
         self._grouped += 1
         self.pictures += 1
         if self._grouped == GROUP:

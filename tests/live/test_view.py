@@ -75,8 +75,8 @@ def test_the_picture_alone_is_transparent_at_the_hair_line_and_connects_by_itsel
 def test_a_screenshot_and_a_recording_of_the_page_still_say_what_they_are(tab, model, tmp_path: Path) -> None:
     with run_server() as server, httpx.Client(base_url=server.url) as http, as_new(tab, 400, 400):
         http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
-        tab.goto(f"{server.url}/view/live")
-        tab.wait_for_function("document.querySelector('video').videoWidth > 0")
+        tab.goto(f"{server.url}/view/live", timeout=60_000)
+        tab.wait_for_function("document.querySelector('video').videoWidth > 0", timeout=60_000)
         (tmp_path / "page.webm").write_bytes(base64.b64decode(tab.evaluate(RECORD, 2)))
         tab.screenshot(path=tmp_path / "page.png")
         says = Payload.from_hex(http.get("/api/streams/live").json()["mark"])

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 
-from pipeline.frames import _SEAL, AnimatedFrame
+from pipeline.frames import _SEAL, AnimatedFrame, Marked
+from streamer.sinks.camera import VirtualCamera
+from streamer.sinks.push import Push
+from streamer.sinks.recent import Recent
+from streamer.sinks.recording import Recording
 
 from ..conftest import ROOT
 
@@ -83,6 +88,18 @@ def test_only_a_marker_makes_animated_frames() -> None:
     assert makers == {"pipeline/frames.py", "pipeline/mark/marker.py"}
     with pytest.raises(TypeError, match="only a marker"):
         AnimatedFrame(np.zeros((6, 4), np.uint8), 0.0, 1, object())
+
+
+@pytest.mark.parametrize("kind", [Push, Recent, Recording, VirtualCamera])
+def test_a_sink_is_given_marked_pictures_alone(kind):
+    """By its types, which mypy holds everybody to."""
+    assert get_type_hints(kind.open)["first"] is get_type_hints(kind.write)["frame"] is AnimatedFrame
+    assert get_type_hints(AnimatedFrame)["yuv"] is Marked
+
+
+def test_a_sink_does_not_run_on_a_picture_that_nobody_marked() -> None:
+    with pytest.raises(AttributeError, match="yuv"):
+        Recent("live", 3).open(np.zeros((96, 64), np.uint8), 0.0)
 
 
 @pytest.mark.parametrize("yuv", [None, np.zeros((6, 4), np.float32), np.zeros((6, 4, 3), np.uint8), np.zeros((7, 4), np.uint8)])
