@@ -82,7 +82,7 @@ class Finder:
 
     def _end_group(self) -> None:
         if self._group is not None:
-            fine = residual(self._group / self._grouped) * self._grouped
+            fine = residual(self._group / np.float32(self._grouped)) * self._grouped
             self._sum = fine if self._sum is None else self._sum + fine
         self._group, self._grouped = None, 0
 
