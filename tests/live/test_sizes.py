@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from aiortc import VideoStreamTrack
 
-from bench.stability import WATCHED, load
+from bench.stability import load
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.units import in_pixels
+from pipeline.follow.leeway import WATCHED
 from pipeline.follow.neutral import FaceState
 from pipeline.frames import AnimatedFrame
 from streamer.config import Kind
