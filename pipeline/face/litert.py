@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from math import remainder, tau
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +30,6 @@ PRESENT = 0.0  # the network's score, of a logistic: half
 FACE_ROOM = 1.5  # side of a face's square over the longer side of its landmarks' box
 LOOKS = 3
 TILTS = (-0.1, 0.1)  # radians
-# The network leaves out this share of how far a face is turned in its square, so that a head that rolls fast seems to lag: its
-# own answers follow squares turned by 0.03 radians by 0.08 and 0.04 of that (ten pictures each of d12 and d10).
-UNSEEN_TURN = 0.07
 CLOSER = 0.85  # side of the square of a closer look over that of a face's
 # Side of an eye's square over the distance of its corners, and by how many of those it lies higher: with 2.3 and 0, for
 # which the network was made, it hardly sees the brow, and lids are less sure (correlation with the landmarker's on four
@@ -95,7 +91,7 @@ class Nets:
         for each, cut in zip(closer, cuts[2:], strict=True):
             seen, _ = self._look(cut[:, ::-1])
             looks.append(each.back(seen[mirrored()] * [-1, 1, 1] + [1, 0, 0]))
-        mesh = with_lips(turned_on(np.mean(looks, axis=0), before))
+        mesh = with_lips(np.mean(looks, axis=0))
         return self._with_eyes(image, np.concatenate([mesh, np.zeros((topo.COUNT - len(mesh), 3))]).astype(np.float32))
 
     def _look(self, cut: Array) -> tuple[Array, float]:
@@ -125,16 +121,6 @@ class Nets:
             out[[*points, *iris], :2] = square.back(seen)[:, :2]
             out[list(iris), 2] = face[list(upper), 2].mean()
         return alike(out, face, _RIGHT_EYE[_ROUND:], _LEFT_EYE[_ROUND:])
-
-
-def turned_on(face: Array, seen_in: Square) -> Array:
-    """The landmarks (468, 3) as far turned in the square that they were seen in as they are."""
-    middle = face.mean(axis=0)
-    seen = remainder(square_of(face).angle - seen_in.angle, tau)
-    rest = Square(0.0, 0.0, 1.0, UNSEEN_TURN * seen)
-    out = face.copy()
-    out[:, :2] = middle[:2] + (face - middle)[:, :2] @ rest.axes
-    return out
 
 
 def with_lips(face: Array) -> Array:
