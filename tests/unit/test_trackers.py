@@ -14,7 +14,7 @@ from pipeline.face import topology as topo
 from pipeline.face.choice import place
 from pipeline.face.faces import TRACKERS, Faces, faces_if_here
 from pipeline.face.mediapipe import MediaPipeTracker
-from pipeline.face.motion import eye_distance, eye_gaze, eye_openness, rest, rotation_matrix
+from pipeline.face.motion import eye_distance, eye_gaze, eye_openness, rest
 from pipeline.face.noise import Denoiser
 from pipeline.face.pair import ASKEW, alike, level, paired
 from pipeline.face.tracker import Tracker
@@ -210,19 +210,6 @@ def test_landmarks_are_those_of_a_picture_of_any_size(faces, opened):
     for k, other in enumerate((small, picture, turned, picture)):
         found = tracker.track(other, (4 + k) / 30)
         assert np.abs(found - settled)[:, :2].mean() < 0.01 * eye_distance(settled)
-
-
-@pytest.mark.parametrize("upright", [0.0, np.pi - 0.05])
-def test_a_face_is_turned_on_in_its_square_and_nothing_leaps_where_angles_begin_anew(upright, litert):
-    from pipeline.face.litert import UNSEEN_TURN, square_of, turned_on  # is not on every platform
-    from pipeline.face.networks import Square
-
-    face = canonical.face()[:468] @ rotation_matrix(0, 0, upright).T
-    for turn in (-0.1, 0.1):
-        seen_in = Square(0, 0, 1, upright - turn)
-        more = square_of(turned_on(face, seen_in)).angle - square_of(face).angle
-        assert np.sin(more) == pytest.approx(UNSEEN_TURN * turn, abs=1e-4)
-        assert turned_on(face, seen_in).mean(axis=0) == pytest.approx(face.mean(axis=0), abs=1e-4)
 
 
 def test_eyes_are_a_pair_but_for_a_wink():
