@@ -49,7 +49,7 @@ const gallery = new Gallery(control, attempt, async () => {
   return rights.me?.asks_whose ?? true;
 });
 const puppets = new Puppets(gallery);
-const studio = new Studio(camera, (...made) => puppets.make(...made));
+const studio = new Studio(camera, (...made) => puppets.make(...made), attempt((clip) => gallery.upload(clip)));
 const rights = new Rights();
 control.lacks = (need) => rights.lacks(need);
 const recordings = new Recordings(attempt, rights);

@@ -30,7 +30,8 @@ const YOURSELF = {
 const CLIP = {
   title: "A puppet from a clip",
   what: "Pictures of the person in the clip become a puppet, and viewers will see them. This server looks at the first "
-    + "minute, and keeps a few dozen key pictures and nothing else.",
+    + "minute, and keeps a few dozen key pictures and nothing else. Or the clip itself becomes the portrait, and goes on "
+    + "moving: then it is kept as it is.",
   yes: "It is me, or the person agrees to be seen by viewers",
   go: "Make the puppet",
   consent: "Whoever brought the clip said that the person shown agrees that viewers see these pictures.",
@@ -42,13 +43,18 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 
 export class Studio {
   // make: called with a clip, a name, and what was agreed to: consent in words, and whose face it is.
-  constructor(camera, make) {
+  // show: called with a clip that is itself to be the portrait; that one's upload asks by itself whose face it is.
+  constructor(camera, make, show) {
     Object.assign(this, { camera, make, clip: null, stream: null, recorder: null });
     this.turn = null; // one object for each time that the dialog is open
     this.dialog = $("studio");
     $("agreement").addEventListener("submit", (event) => {
       event.preventDefault();
       this.agreed();
+    });
+    $("studio-itself").addEventListener("click", () => {
+      this.dialog.close();
+      show(this.clip);
     });
     $("begin").addEventListener("click", () => this.record());
     $("finish").addEventListener("click", () => this.recorder?.stop());
@@ -74,6 +80,7 @@ export class Studio {
     for (const key of ["title", "what", "yes", "go"]) $(`studio-${key}`).textContent = texts[key];
     $("studio-name").value = name;
     $("studio-agreed").checked = false;
+    $("studio-itself").hidden = !clip;
     this.show("agreement");
     this.dialog.showModal();
     $("studio-agreed").focus();

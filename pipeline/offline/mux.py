@@ -64,11 +64,12 @@ def write_clip(
     frames: Iterator[tuple[float, Image, bool]], output: Output, rate: Fraction, sound: Path | None, puppeteer: Puppeteer
 ) -> Result:
     """Write times, pictures, and whether a face was followed, as a file, or files, of the kind that the name says."""
-    tracked = 0
+    tracked = seen = 0
 
     def pictures() -> Iterator[tuple[float, Image]]:
-        nonlocal tracked
+        nonlocal tracked, seen
         for time_s, image, followed in frames:
+            seen += 1
             tracked += followed
             yield time_s, image
 
@@ -84,7 +85,10 @@ def write_clip(
                 output.sign(part, path)
     except av.error.FFmpegError as exc:
         raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
-    return Result(count, tracked, puppeteer.tracker_name, (note,) if note else ())
+    notes = [note] if note else []
+    if count == 1 < seen:
+        notes.append(f"{path}: {seen} frames of the driver have one and the same time; one picture was written")
+    return Result(count, min(tracked, count), puppeteer.tracker_name, tuple(notes))
 
 
 def _some(count: int, path: Path) -> int:

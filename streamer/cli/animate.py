@@ -18,7 +18,7 @@ from pipeline.follow.tuning import Tuning
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.animate import check_pass, check_paths, is_clip
 from pipeline.offline.batch import Job, are_several, beside
-from pipeline.offline.formats import parse_size
+from pipeline.offline.formats import is_sequence, numbered, parse_size
 from pipeline.offline.mux import Result, Sound
 from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
@@ -159,6 +159,7 @@ def animate(
         label, signer = config.label.checked(Kind.FILES), open_signer(config.signing)
         faces = find_faces(config)
         source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
+        wanted = size_of(size)
         motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
         tuning = Tuning(
             pose_gain, expression_gain, mouth_gain, eyes_gain, brows_gain, region, smoothing, scale_lock, eye_retargeting,
@@ -170,7 +171,7 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, size_of(size), transparent, label)
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, wanted, transparent, label)
         marker = Deployment(config.mark).marker("")
         output = replace(output, sign=sign_files(signer, opened.name, source, marker), marker=marker)
 
@@ -195,6 +196,8 @@ def animate(
 def _tell(job: Job, result: Result, engine: Engine, folder: Path) -> None:
     """What became of a driver."""
     driver, out = (in_words(str(path), folder) for path in (job.driver, job.out))
+    if is_sequence(job.out) and result.frames > 1:
+        out = f"{numbered(Path(out), 1)} to {numbered(job.out, result.frames).name}"
     if not result.tracked:
         warn(f"no face was followed in {driver}; the portrait rests throughout")
     elif result.tracked < MOSTLY * result.frames:

@@ -20,6 +20,7 @@ from pipeline.liveportrait.files import FILES, is_installed, missing_files
 
 from ..config import Config, load_config
 from ..errors import ConfigError
+from ..sinks.camera import LOAD
 from ..sinks.microphone import CURE, TOOLS, has_tools
 from ..sources.webcam import cameras
 from .console import one_line_errors
@@ -112,7 +113,7 @@ def _virtual_camera(config: Config) -> Finding:
         return Finding(name, None, f"{package}; it uses the camera that OBS installs")
     if any(VIRTUAL.glob("video*")):
         return Finding(name, True, f"{package}; {', '.join(sorted(node.name for node in VIRTUAL.glob('video*')))}")
-    return Finding(name, None, f"{package}, but no device", "sudo modprobe v4l2loopback exclusive_caps=1")
+    return Finding(name, None, f"{package}, but no device", f"install v4l2loopback-dkms and load it: {LOAD}")
 
 
 def _virtual_microphone(config: Config) -> Finding:

@@ -13,7 +13,8 @@ from pipeline.frames import AnimatedFrame, letterboxed
 from ..errors import SinkError
 
 CANVAS = (1280, 720)  # what every call program takes
-LINUX = "load one with 'sudo modprobe v4l2loopback exclusive_caps=1 card_label=puppetcast'"
+LOAD = "sudo modprobe v4l2loopback exclusive_caps=1 card_label=puppetcast"  # of Debian's package v4l2loopback-dkms
+LINUX = f"load one with '{LOAD}'"
 CURES = {"win32": "install OBS, whose camera it is", "darwin": "start OBS's virtual camera once"}
 
 

@@ -237,6 +237,16 @@ def test_a_clip_is_followed_by_every_page_and_ended_midway(opened, http):
     assert puppets(http) == before
 
 
+def test_a_clip_is_itself_the_portrait_where_one_says_so(opened, http, short):
+    """Of the same drop a puppet can be made; which of the two is asked."""
+    opened.set_input_files("#upload", short)
+    expect(opened.locator("#studio-what")).to_contain_text("the clip itself becomes the portrait")
+    opened.click("#studio-itself")
+    expect(opened.locator("#studio")).to_be_hidden()
+    shown = wait_until(lambda: http.get("/api/streams/live").json()["portrait"], holds=lambda name: name != "astronaut")
+    assert [info["moves"] for info in http.get("/api/portraits").json() if info["id"] == shown] == [True]
+
+
 def test_a_clip_ended_while_it_is_sent_is_forgotten(opened, http):
     line = opened.context.new_cdp_session(opened)
     line.send("Network.emulateNetworkConditions", {
