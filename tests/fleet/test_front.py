@@ -19,7 +19,7 @@ from ..waiting import LIMIT_S, until, until_state, wait_until
 from .local import Local, fleet
 from .workers import WORD, Workers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 WATCH_ANOTHER = """async () => {
   const {watch} = await import('/rtc.js');
@@ -160,7 +160,6 @@ def test_streams_come_and_go_and_events_say_so(http):
     assert http.post("/live/three/whep", content="v=0").status_code == 404
 
 
-@pytest.mark.long
 async def test_mqtt_speaks_of_every_stream_once_and_goes_on_when_a_worker_is_killed(local, running, mosquitto):
     _, workers = running
     at = local.ask(local.director.where("two"))
@@ -186,7 +185,6 @@ async def test_mqtt_speaks_of_every_stream_once_and_goes_on_when_a_worker_is_kil
     await until(lambda: all(each["alive"] for each in local.ask(local.director.state())["workers"]))
 
 
-@pytest.mark.long
 @pytest.mark.browser
 def test_the_page_has_a_picture_again_when_its_worker_is_killed_and_others_never_lose_theirs(page, camera, running):
     local, workers = running

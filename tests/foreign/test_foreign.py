@@ -207,6 +207,7 @@ def turn_server(folder: Path, secret: str) -> Iterator[int]:
             process.wait(10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("transport", ["udp"])
 def test_the_page_plays_behind_a_relay_alone(transport, browser, model, tmp_path):
     with turn_server(tmp_path, "north") as port:

@@ -285,6 +285,7 @@ async def test_a_hang_up_is_survived(shell, tmp_path):
         assert await puppetcast.ended() == 0
 
 
+@pytest.mark.long
 async def test_a_hang_up_stays_ignored_under_nohup(tmp_path):
     async with started(tmp_path, "nohup", sys.executable, "-m", "streamer", *config(tmp_path)) as puppetcast:
         url = await ready(puppetcast)
@@ -425,7 +426,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_even_what_holds_python_itself_does_not_hold_up_the_end_for_ever(tmp_path):
     async with started(tmp_path, sys.executable, "-c", HOLDS_PYTHON) as puppetcast:
         await puppetcast.says("ready")

@@ -300,7 +300,7 @@ def test_streams_in_a_batch_do_not_see_each_other(region, relative):
         assert torch.allclose(alone, together[row], atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a")  # of a constant that is kept
 @torch.inference_mode()
 def test_each_step_can_be_compiled_whole():

@@ -350,8 +350,9 @@ def test_options_that_the_driver_lacks_are_named(driver, options, message, engin
         animate(engine, bundled("drawing"), tmp_path / driver, Output(out), **options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mesh", "liveportrait"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("mesh", marks=pytest.mark.long), pytest.param("liveportrait", marks=pytest.mark.slow)]
+)
 def test_motion_is_tuned_in_both_engines(name, engine, short, tmp_path):
     """What each gain does, the tests of the composition and of the mesh engine's motion say."""
     opened = engine if name == "liveportrait" else open_engine("mesh", faces_by(FACE_MODEL))

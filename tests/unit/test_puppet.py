@@ -307,7 +307,7 @@ def test_hostile_and_damaged_files_give_one_clear_line(demo):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_makes_a_puppet_that_animate_takes(tmp_path, model, shell):
     beginning(DEMO_CLIP, tmp_path / "talk.mp4", 120)
     options = ["-o", "me.puppet", "--pictures", 8, "--label", "made for a test"]
