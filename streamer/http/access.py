@@ -65,7 +65,7 @@ class Access:
             raise TooManyRequests(f"{len(wrong)} wrong tokens came from this address; try again in {after_s:.0f} s", after_s)
         grants = self.tokens.grants(token)
         if not grants:
-            if mark not in (known for _, known in wrong):
+            if mark not in (known for at_s, known in wrong if now - at_s < WRONG_S):
                 wrong.append((now, mark))
             raise UnknownToken("this token is not known here, or has ended")
         self._keep(mark)

@@ -187,6 +187,9 @@ async def test_wrong_tokens_are_counted_by_address(asked):
             assert (await other.get("/api/streams", headers=bearer("hall-look"))).status_code == 200
         assert (await guesser.get("/api/streams", headers=bearer("hall-look"))).status_code == 200, "it is known by now"
         clock.sleep(61)
+        again = [(await guesser.get("/api/streams", headers=bearer(f"guess-{n}"))).status_code for n in range(14)]
+        assert again == codes, "the same guesses count anew"
+        clock.sleep(61)
         assert (await guesser.get("/api/streams", headers=bearer("wrong"))).status_code == 401
 
 
