@@ -5,8 +5,10 @@ python -m tools.demo [clip | animation]
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +23,12 @@ import puppetcast
 from pipeline.face import topology as topo
 from pipeline.face.motion import Array, Motion, rest
 from pipeline.frames import Image
+from pipeline.mark.marker import Marker
+from pipeline.mark.payload import Payload
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait, bundled
+from streamer.config import Kind
+from streamer.config.label import Label
 
 SECONDS, FPS, SIDE = 12, 30, 512
 ANIMATION = Path("docs/images/puppets.webp")
@@ -147,13 +153,17 @@ def _through(times: Array, keys: object, ease_s: float) -> Array:
 
 def animation() -> None:
     """Portraits beside each other that follow the demo clip, as a WebP that goes on for ever."""
+    os.environ |= {"PUPPETCAST_LABEL__SHOW": "false", "PUPPETCAST_MARK__ENABLED": "false"}  # cut and reduced, neither would last
     with TemporaryDirectory() as folder:
         films = []
         for name in CAST:
             film = Path(folder) / f"{name}.mp4"
             puppetcast.animate(name, DEMO_CLIP, film, engine="mesh", max_frames=round(SHOWN[1] * FPS))
             films.append(_pictures(film, bundled(name)))
-    frames = [Pillow.fromarray(np.hstack(row)) for row in zip(*films, strict=True)]
+    label, marker = Label().of(Kind.FILES), Marker(lambda: Payload.of(0, "", date.today()))
+    assert label is not None
+    rows = (marker.marked_rgb(label.drawn(np.hstack(row), None)) for row in zip(*films, strict=True))
+    frames = [Pillow.fromarray(row) for row in rows]
     ANIMATION.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(
         ANIMATION, save_all=True, append_images=frames[1:], duration=round(1000 * EVERY / FPS), loop=0, quality=QUALITY, method=6
