@@ -214,7 +214,8 @@ class Faults:
         await asyncio.sleep(2)
         stayed = [s for s in mine if (await self._where())[s] == worker]
         figures = {"source_s": round(pattern_s, 2), "driven by browsers": len(mine), "stayed": len(stayed)}
-        self.figures["drain"] = figures | await self._drive_anew(next(s for s in mine if s in self._clients.publishers), worker)
+        driven = next((s for s in mine if s in self._clients.publishers), "")  # none where a fault before has moved them all
+        self.figures["drain"] = figures | (await self._drive_anew(driven, worker) if driven else {})
         await self._http.delete("/api/streams/pattern")
         (await asyncio.to_thread(self._cluster.process_of, worker)).send(SIGKILL)  # the next one of its name takes streams
 
