@@ -1,10 +1,9 @@
 """Finds the mark in pictures, without the unmarked ones.
 
 A few pictures in a row are added up, of each such sum what is fine is added up over time, and then weighed by how much is going
-on there. A pattern that repeats has its
-energy at the multiples of one frequency, which scaling moves and cropping leaves: so for each scale that may be, the sum's
-spectrum is looked up at the tile's own frequencies. Those that are always sent alike tell by correlation where the tile begins;
-then the others are read as what the bits of the code say, each with its certainty.
+on there. A pattern that repeats has its energy at the multiples of one frequency, which scaling moves and cropping leaves: so
+for each scale that may be, the sum's spectrum is looked up at the tile's own frequencies. Those that are always sent alike tell
+by correlation where the tile begins; then the others are read as what the bits of the code say, each with its certainty.
 
 How sure that is: let x be what the data's frequencies show, each turned back by the phase that the key gives it, of which the
 real part is taken; c the signs that the decoded payload sends; and the fit t = x·c / |x|. The phases were drawn independently
