@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from pipeline.stage import AnimationStage
+from pipeline.stage import AnimationStage, Cost
 
 from ..config import Device
 from ..control.control import Control
@@ -65,31 +65,30 @@ def router(control: Control, sessions: Sessions) -> APIRouter:
 def load_of(streams: Sequence[Stream], stage: AnimationStage, admission: Admission, sessions: Sessions, fps: float) -> LoadState:
     """stage: that one more stream would be on."""
     limits = admission.limits
-    used = _used(streams, limits)
+    taken = [(stream, stream.stage.cost(stream.lane.turn), stream.screen.fps()) for stream in streams]  # at one moment
+    used = _used(taken, limits)
     free = max(limits.max_busy - used, 0.0)
     why = stage.lost or admission.refusal(stage, fps, free)
     if not why and not sessions.free:
         why = f"there are {len(sessions)} sessions, the limit (webrtc.max_sessions)"
-    each = {stream.name: _of(stream, limits) for stream in streams}
+    each = {stream.name: _of(stream, cost, fps, limits) for stream, cost, fps in taken}
     return LoadState(
         cores=limits.usable(), share=round(used, 3), free=round(free, 3), sessions=len(sessions), sessions_free=sessions.free,
         bitrate_kbps=sum(stream.bitrate_kbps for stream in each.values()), takes=not why, why=why, streams=each,
     )  # fmt: skip
 
 
-def _used(streams: Sequence[Stream], limits: Device) -> float:
-    """Of the cores by all, or of the device that is fullest."""
-    cores, devices = 0.0, dict.fromkeys((stream.stage for stream in streams), 0.0)
-    for stream in streams:
-        if (cost := stream.stage.cost(stream.lane.turn)) is not None:
-            fps = stream.screen.fps()
+def _used(taken: Sequence[tuple[Stream, Cost | None, float]], limits: Device) -> float:
+    """Of the cores by all, or of the device that is fullest. taken: streams with their costs and pictures a second."""
+    cores, devices = 0.0, dict.fromkeys((stream.stage for stream, _, _ in taken), 0.0)
+    for stream, cost, fps in taken:
+        if cost is not None:
             cores += fps * cost.cores_s / limits.usable()
             devices[stream.stage] += fps * cost.device_s
     return max([cores, *devices.values()])
 
 
-def _of(stream: Stream, limits: Device) -> StreamLoad:
-    cost, fps = stream.stage.cost(stream.lane.turn), stream.screen.fps()
+def _of(stream: Stream, cost: Cost | None, fps: float, limits: Device) -> StreamLoad:
     one = None if cost is None else cost.share(1.0, limits.usable())
     encoders = [sink.encoder() for sink in stream.sinks if isinstance(sink, SharedSink)]
     return StreamLoad(

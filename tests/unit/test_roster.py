@@ -57,6 +57,7 @@ async def test_a_stream_comes_and_goes_and_nothing_of_it_is_left(tmp_path):
         heard: list[News] = []
         listening = asyncio.create_task(hear(server, heard))
         await http.put("/api/streams/live", json=RUNNING)
+        await until(lambda: list((tmp_path / "recordings").glob("*")))  # a recording begins with its first picture
         await http.delete("/api/streams/live")  # what begins with the first stream, and stays, is here now
         before = left()
         come = await http.put("/api/streams/live", json=RUNNING)
