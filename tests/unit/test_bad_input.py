@@ -186,6 +186,7 @@ def test_numbers_and_lists_are_taken_as_json_has_them():
         (png(20, 20), "p: 20x20 pixels; at least 64x64 are needed"),
         (bytes(65_000_000), "p: 65 MB; at most 64 MB are taken"),
     ],
+    ids=["none", "damaged", "too large", "too small", "too long"],  # not the bytes, which are many
 )
 def test_pictures(data, message):
     with pytest.raises(PortraitError) as caught:
