@@ -5,24 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from . import models
-from .clips import Progress
 from .errors import PuppetError
-from .face.faces import Faces
-from .face.motion import Array, Neutral
-from .follow.calibration import Calibrating
-from .follow.moment import Moment
-from .follow.neutral import FaceState
-from .follow.tuning import Tuning
-from .frames import Driving, Image
-from .label import Box
 from .liveportrait.files import is_installed, missing_files, need_extra
 from .liveportrait.options import Settings
-from .portrait import Portrait
-from .shapes.ease import Room
-from .shapes.shapes import Held
+
+if TYPE_CHECKING:  # to read a configuration nothing is needed that sees or decodes pictures
+    from .clips import Progress
+    from .face.faces import Faces
+    from .face.motion import Array, Neutral
+    from .follow.calibration import Calibrating
+    from .follow.moment import Moment
+    from .follow.neutral import FaceState
+    from .follow.tuning import Tuning
+    from .frames import Driving, Image
+    from .label import Box
+    from .portrait import Portrait
+    from .shapes.ease import Room
+    from .shapes.shapes import Held
 
 log = logging.getLogger(__name__)
 

@@ -29,6 +29,7 @@ from .media.animated import is_motion_jpeg
 from .pictures.colours import GROUND, Colour
 from .pictures.decode import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode, decode_picture
 from .pictures.formats import DAMAGED, SUFFIXES, moves, opened
+from .portraits import DEFAULT
 from .terms import ANYBODY, OnlyFace, Terms, Whose
 
 __all__ = [
@@ -41,7 +42,6 @@ MOST_BYTES = max(MAX_BYTES, puppetfile.MAX_BYTES)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # that are written
 CORRECTED = 0.35  # distances of the eyes by which a point may be moved and still correct the face that was found
 BUNDLED = files("pipeline") / "portraits"
-DEFAULT = "collins"  # a photograph with its mouth shut: driven, it smiles and talks as the driver does
 DEMO_CLIP = Path(str(BUNDLED / "demo.mp4"))
 
 

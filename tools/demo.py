@@ -26,7 +26,8 @@ from pipeline.frames import Image
 from pipeline.mark.marker import Marker
 from pipeline.mark.payload import Payload
 from pipeline.mesh.prepared import MeshPrepared
-from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait, bundled
+from pipeline.portrait import DEMO_CLIP, Portrait, bundled
+from pipeline.portraits import DEFAULT
 from streamer.config import Kind
 from streamer.config.label import Label
 

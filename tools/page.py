@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from playwright.sync_api import sync_playwright
 
 import puppetcast
-from pipeline.portrait import DEFAULT
+from pipeline.portraits import DEFAULT
 
 PAGE = Path("docs/images/page.webp")
 PORTRAIT = DEFAULT

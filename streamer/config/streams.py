@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.follow.tuning import Region, Tuning
-from pipeline.portrait import DEFAULT
+from pipeline.portraits import DEFAULT
 
 from ..limits import STALE_AFTER_S, TRANSPORT, Timeouts, Transport
 from .section import Section, written

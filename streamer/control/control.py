@@ -16,7 +16,8 @@ from pipeline.errors import PuppetError
 from pipeline.face.faces import Faces
 from pipeline.face.likeness import ROUGH, proportions
 from pipeline.face.motion import Array
-from pipeline.portrait import DEFAULT, DEMO_CLIP, Portrait
+from pipeline.portrait import DEMO_CLIP, Portrait
+from pipeline.portraits import DEFAULT
 from pipeline.shapes.parse import parse
 from pipeline.shapes.preset import Preset
 from pipeline.stage import AnimationStage

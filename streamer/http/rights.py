@@ -14,7 +14,7 @@ from ..errors import Overloaded, TooManyRequests
 from ..timers import pause
 from .bodies import Body
 
-DELAY_S = 0.1  # before a guess that is not looked at is refused: the next one comes after it
+DELAY_S = 0.5  # before a guess that is not looked at is refused: the next one comes after it, and viewers have the processor
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 

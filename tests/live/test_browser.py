@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline.portrait import DEFAULT
+from pipeline.portraits import DEFAULT
 
 from ..browser import unfold
 from ..conftest import run_server

@@ -15,7 +15,8 @@ import pytest
 
 from pipeline.face.faces import faces_by
 from pipeline.frames import planar
-from pipeline.portrait import DEFAULT, bundled
+from pipeline.portrait import bundled
+from pipeline.portraits import DEFAULT
 from streamer.config import Puppet
 from streamer.control.commands import Change
 from streamer.control.state import RecordingState, StreamState

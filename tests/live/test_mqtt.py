@@ -14,7 +14,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from pipeline.portrait import DEFAULT
+from pipeline.portraits import DEFAULT
 from streamer.config import Mqtt, Puppet
 from streamer.control.commands import Change
 from streamer.errors import ConfigError

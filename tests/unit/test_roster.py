@@ -14,7 +14,8 @@ import httpx
 import numpy as np
 
 from pipeline.face.canonical import five_points
-from pipeline.portrait import BUNDLED, DEFAULT, bundled
+from pipeline.portrait import BUNDLED, bundled
+from pipeline.portraits import DEFAULT
 from streamer.app import Server
 from streamer.config import Config
 from streamer.control.events import News
