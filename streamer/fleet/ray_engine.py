@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 NAMESPACE, DIRECTOR, FRONT = "puppetcast", "director", "front"
 SERIES = "2.60."
 ASK_S = 2.0  # for what the director knows at once
+AGAIN_S = 0.4  # until that is asked for once more: a question to a director that is begun anew may get lost
 DO_S = 40.0  # for what it has workers do
 LOOK_S = 2.0  # between two looks at how many places machines offer
 ON_HEAD = {ray_node.HEAD: 0.001}
@@ -212,12 +213,26 @@ class RayDirector:
         try:
             if self._actor is None:
                 self._actor = await asyncio.wait_for(asyncio.to_thread(ray.get_actor, DIRECTOR, NAMESPACE), ASK_S)
-            answer, error = await asyncio.wait_for(self._actor.call.remote(method, *args), limit_s)
+            answer, error = await asyncio.wait_for(self._answer(method, args, AGAIN_S if limit_s == ASK_S else limit_s), limit_s)
         except (TimeoutError, ValueError, ray.exceptions.RayError) as exc:
             raise DirectorAway("the fleet's director does not answer; try again in a second") from exc
         if error is not None:
             raise OWN[error[0]](error[1]) if error[0] in OWN else error_of(*error)
         return answer
+
+    async def _answer(self, method: str, args: tuple[Any, ...], again_s: float) -> Any:
+        """The first of the answers to a question that is asked every `again_s`."""
+        asked: list[asyncio.Future[Any]] = []
+        try:
+            while True:
+                asked.append(asyncio.ensure_future(self._actor.call.remote(method, *args)))
+                done, _ = await asyncio.wait(asked, timeout=again_s, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    return done.pop().result()
+        finally:
+            for each in asked:
+                if not each.cancel() and not each.cancelled():
+                    each.exception()  # nobody else will look at it
 
 
 # Starting it
