@@ -123,7 +123,7 @@ export class Gallery {
   // does not say which of several faces it is does not want the picture.
   async upload(file) {
     const before = this.portraits.map(({ id }) => id);
-    const whose = isPuppet(file) || !(await this.asks()) ? undefined : await askWhose(); // a puppet says so itself
+    const whose = shows(file) && (await this.asks()) ? await askWhose() : undefined;
     if (whose === null) return;
     const added = await this.added(file, { whose });
     if (!added) return;
@@ -202,7 +202,8 @@ export class Gallery {
   }
 }
 
-const isPuppet = ({ name }) => /\.puppet$/i.test(name);
+// Whether it is to be said whose face a file shows: a puppet says so itself, and what is no picture is refused in any case.
+const shows = ({ name, type }) => !/\.puppet$/i.test(name) && !/^(text|audio|application)\//.test(type);
 
 async function pictureOf(portrait) {
   const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });

@@ -6,6 +6,7 @@ import { tracking } from "./stats.js";
 
 const $ = (id) => document.getElementById(id);
 const INVITATION = "This face follows yours, and nobody sees your own.";
+const WATCHED = "This face follows whoever drives it."; // to those who may not
 const ROUGH = "face tracking is rough here; “puppetcast models fetch” gets the better one";
 
 function noticeText({ control, error }) {
@@ -72,15 +73,16 @@ export function renderCalibration({ control: { state }, camera }) {
   $("ring").classList.toggle("wrong", Boolean(problem));
 }
 
-export function renderEngine({ control: { state, wanted } }) {
-  $("status-line").textContent = statusText(state);
+export function renderEngine({ control }) {
+  const { state, wanted } = control;
+  $("status-line").textContent = statusText(state, control.lacks("publish") ? WATCHED : INVITATION);
   const engine = wanted.get("engine")?.[0] ?? state.engine;
   if ($("engine").value !== engine) $("engine").value = engine; // writing moves the mark in an open list
 }
 
-function statusText(state) {
+function statusText(state, invitation) {
   const rough = tracking(state) === "rough" ? ROUGH : "";
-  if (!state.publisher) return [INVITATION, rough && `(${rough[0].toUpperCase()}${rough.slice(1)}.)`].filter(Boolean).join(" ");
+  if (!state.publisher) return [invitation, rough && `(${rough[0].toUpperCase()}${rough.slice(1)}.)`].filter(Boolean).join(" ");
   const delay = state.age_p50_ms === null ? "" : `${Math.round(state.age_p50_ms)} ms delay`;
   const fps = Math.round(state.fps);
   const rate = fps && `${fps} picture${fps === 1 ? "" : "s"} a second`; // none is known in the first moments

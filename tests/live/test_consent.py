@@ -180,3 +180,6 @@ def test_the_page_asks_whose_face_an_upload_shows(page, server, http):
     page.set_input_files("#upload", file | {"name": "again.png"})
     expect(page.locator("#whose input:checked")).to_have_value("public_domain")  # what was said last
     page.keyboard.press("Escape")
+    page.set_input_files("#upload", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"nobody's face"})
+    expect(page.locator("#notice")).to_contain_text("notes.txt: not a", timeout=20000)  # refused, and nobody is asked
+    expect(page.locator("#whose")).to_be_hidden()
