@@ -14,6 +14,8 @@ from .finish import Grain
 MARGIN = 0.012  # of the side: hair that the matte misses goes with the head
 FILL_SIDE = 160  # pixels
 FADE = 0.05  # of the side: where the picture's border cuts the person, it fades into the ground beyond
+BLACK = 32  # grey levels below which noise is all there is
+FAINT = 12  # of 255: coverage that hardly shows
 SEEN = 0.08  # coverage from which a pixel says nothing of the ground
 
 
@@ -38,12 +40,21 @@ class Backdrop:
         band[beyond > 0] = 1
         grained = np.clip(np.round(grain.on(filled(crop, band))), 0, 255).astype(np.uint8)
         ground = np.where(band[..., None] > 0, grained, crop)
+        # What is seen beside the person and is no darker than broad parts of the ground near it, as a window's frame, is ground,
+        # too: thin ones may be hair.
+        broad = cv2.dilate(np.where(band[..., None] > 0, np.uint8(0), crop), np.ones((reach, reach), np.uint8))
+        broad[broad < BLACK] = 0
+        darkest = cv2.erode(np.where(band[..., None] > 0, np.uint8(255), broad), np.ones((3 * reach, 3 * reach), np.uint8))
+        beside = (coverage < SEEN) & (crop >= darkest).all(axis=-1)
+        ground = np.where(beside[..., None], np.minimum(ground, crop), ground)
         coverage = coverage * np.clip(1.0 - beyond / FADE, 0.0, 1.0)
         mixed = ground + (crop - ground.astype(np.float32)) * coverage[..., None]
         crop = np.where(beyond[..., None] > 0, mixed, crop).astype(np.uint8)
         # Where the picture is darker than the ground could be through it, there is more of the person than the matte says.
-        darker = 1.0 - (crop / np.maximum(ground, 1.0)).min(axis=-1)
+        darker = ((ground - crop.astype(np.float32)) / np.maximum(ground, 1.0)).max(axis=-1)
         alpha = np.where(band > 0, np.ceil(255 * np.maximum(coverage, darker)), 0).clip(0, 255).astype(np.uint8)
+        lone = apart(alpha)
+        ground[lone], alpha[lone] = crop[lone], 0
         while True:
             over = crop.astype(np.int16) - through(ground, alpha)
             short = (over < 0).any(axis=-1)
@@ -62,6 +73,12 @@ class Backdrop:
             return head
         out = through(self.ground, head[..., 3])
         return np.asarray(cv2.add(cv2.cvtColor(head, cv2.COLOR_RGBA2RGB), out, dst=out), np.uint8)
+
+
+def apart(alpha: Image) -> np.ndarray:
+    """(h, w) bool what is seen of a coverage (h, w) and does not hang together with its largest part."""
+    _, parts, sizes, _ = cv2.connectedComponentsWithStats((alpha > FAINT).astype(np.uint8))
+    return (parts > 0) & (parts != 1 + sizes[1:, cv2.CC_STAT_AREA].argmax()) if len(sizes) > 1 else parts > 0
 
 
 def through(ground: Image, alpha: Image) -> Image:

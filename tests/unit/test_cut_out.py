@@ -57,6 +57,15 @@ def test_the_matte_is_the_outline_that_was_drawn_by_hand(name):
     assert (found & (drawn > 0)).sum() / (found | (drawn > 0)).sum() >= 0.95
 
 
+def test_what_is_black_behind_a_head_is_no_part_of_it():
+    rows, columns = np.indices((256, 256))
+    away = np.hypot(rows - 128, columns - 128)
+    behind = np.where((rows > 90)[..., None], np.random.default_rng(0).integers(0, 4, (256, 256, 3)), 200)
+    picture = np.where((away < 60)[..., None], np.uint8((150, 100, 60)), behind.astype(np.uint8))
+    head = Backdrop.of(picture, np.float32(away < 60), np.zeros((256, 256), np.float32), Grain(1.0, 1.0)).head
+    assert (head[..., 3][(rows > 110) & (away > 61)] < 12).all()
+
+
 def posed(*pose: float) -> Followed:
     motion = replace(rest(), pose=np.array(pose, np.float32))
     return Followed(**vars(motion), time_s=0.0, mixer=Mixer())
