@@ -11,7 +11,7 @@ from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
 from .extend import beyond_border, cut
-from .matte import person
+from .matte import Matte
 
 CROP_SCALE = 2.1  # crop side against the larger side of the face oval
 RAISE = 0.06  # the crop is raised by this share of its side: hair needs more room than the neck
@@ -56,18 +56,13 @@ class Crop:
         """(side, side) how far a pixel of the crop lies outside the picture, in sides."""
         return beyond_border(image, self.x, self.y, self.side)
 
-    def coverage(self, image: Image, landmarks: Array) -> Array | None:
-        """(side, side) of the person with (478, 3) landmarks, 0..1, see `matte.person`; beyond the picture's border it goes
-        on as it is there."""
-        height, width = image.shape[:2]
-        x, y = max(self.x, 0), max(self.y, 0)
-        inside = np.ascontiguousarray(image[y : self.y + self.side, x : self.x + self.side])
-        found = person(inside, landmarks - np.array([x, y, 0], np.float32))
-        if found is None:
-            return None
-        columns = np.clip(np.arange(self.x, self.x + self.side), 0, width - 1) - x
-        rows = np.clip(np.arange(self.y, self.y + self.side), 0, height - 1) - y
-        return found[rows[:, None], columns[None, :]]
+    def coverage(self, image: Image, matte: Matte) -> Array:
+        """(side, side) 0..1 of the person; beyond the picture's border it goes on as it is there."""
+        rows, columns = self.inside(image)
+        found = matte.coverage(image[rows, columns])
+        across = np.clip(np.arange(self.x, self.x + self.side), columns.start, columns.stop - 1) - columns.start
+        down = np.clip(np.arange(self.y, self.y + self.side), rows.start, rows.stop - 1) - rows.start
+        return found[down[:, None], across[None, :]]
 
     def paste(self, patch: Image, image: Image) -> Image:
         """A copy of `image` with `patch` (side, side, ...) put back; pixels outside stay as they are."""

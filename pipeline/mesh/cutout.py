@@ -8,31 +8,32 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from ..face.motion import Array
 from ..frames import Image
-from .backdrop import Backdrop, through, without
+from .backdrop import Backdrop, apart, through, without
 from .crop import Crop
 from .finish import Grain
-from .matte import whole
+from .matte import Matte
 
 
 @dataclass(frozen=True)
 class CutOut:
-    """A picture (h, w, 3) whose crop has the given backdrop. landmarks: (478, 3) in the picture."""
+    """A picture (h, w, 3) whose crop has the given backdrop, made with that matte."""
 
     picture: Image
     crop: Crop
     backdrop: Backdrop
-    landmarks: Array
+    matte: Matte | None
 
     @cached_property
     def alpha(self) -> Image:
         """(h, w) the person's coverage; all of the picture without a matte."""
-        if self.backdrop.ground is None:
+        if self.matte is None:
             return np.full(self.picture.shape[:2], 255, np.uint8)
         nothing = np.zeros(self.picture.shape[:2], np.uint8)
         known = self.crop.paste(self.backdrop.head[..., 3], nothing) * np.float32(1 / 255)
-        return np.round(255 * whole(self.picture, known, self.crop.inside(self.picture), self.landmarks)).astype(np.uint8)
+        alpha = np.round(255 * self.matte.whole(self.picture, known, self.crop.inside(self.picture))).astype(np.uint8)
+        alpha[apart(alpha)] = 0
+        return alpha
 
     @cached_property
     def ground(self) -> Image:

@@ -1,8 +1,11 @@
-"""Which pixels of a portrait are the person's: made once, from the place of the face alone."""
+"""Which pixels of a portrait are the person's: made once, from the place of the face alone, for all sizes it is shown in."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import cv2
 import numpy as np
@@ -12,7 +15,7 @@ from ..frames import Image
 from .finish import Grain
 from .geometry import oval_frame
 
-SIDE = 160  # the cut is made at this size, and refined at the portrait's own
+SIDE = 112  # the cut is made at this size, and refined at the picture's own; at 160 noise decided it more often
 BODY_SIDE = 320  # the same, of the whole picture: the head is a part of it
 # In half heights of the face from its middle: the body does not lie beside the head's box higher up than the first, goes on
 # straight down to the second at least, where a bust may end, and reaches no further aside than the third.
@@ -23,55 +26,98 @@ LEAST = 0.02  # of the picture that must be known as ground, to tell one from th
 SECTORS = 9
 LEAST_HAIR, SOME_HAIR = 0.85, 0.95  # the outline at least, see `_outline`
 MAX_LEAK = 0.06  # of the far ground's inner edge that the person may touch above the shoulders
-CONTRAST = 22.0  # grey levels between both sides of an outline that can be told
-MIN_CLEAR = 0.85  # of the head's outline that must be told: at 0.8 grey hair before a grey ground was cut in two
+CONTRAST = 26.0  # grey levels between both sides of an outline that can be told
+MIN_CLEAR = 0.85  # of the head's outline that must be told: at 0.77 grey hair before a grey ground was cut in two
 EPS = 2e-4  # of the guided filter: variance, of a picture from 0 to 1, that counts as an edge
 
 
-def person(picture: Image, landmarks: Array) -> Array | None:
-    """(h, w) 0..1 coverage of the head and shoulders of (478, 3) landmarks; None where it cannot be trusted.
+@dataclass(frozen=True)
+class Matte:
+    """Where the person is in a portrait, at small sizes that do not depend on the one it is shown in: cuts of nearly equal
+    pictures can differ a lot. head: (h, w) bool in a box around the head; picture: (H, W, 3) all of the portrait, small;
+    box: rows and columns of the box in that; landmarks: (478, 3) in it."""
+
+    head: np.ndarray
+    picture: Image
+    box: tuple[slice, slice]
+    landmarks: Array
+
+    @classmethod
+    def of(cls, picture: Image, box: tuple[slice, slice], landmarks: Array) -> Self | None:
+        """From the portrait (h, w, 3) as it came, see `person`."""
+        rows, columns = box
+        head = person(picture[box], landmarks - np.array([columns.start, rows.start, 0], np.float32))
+        if head is None:
+            return None
+        small, factor = _small(picture, BODY_SIDE)
+        rows, columns = (slice(math.ceil(s.start * factor), math.floor(s.stop * factor)) for s in box)
+        return cls(head, small, (rows, columns), landmarks * factor)
+
+    def coverage(self, picture: Image) -> Array:
+        """(h, w) 0..1 of the person in that box, of a picture (h, w, 3) of it in any size."""
+        return _refined(picture, self.head)
+
+    def whole(self, picture: Image, known: Array, box: tuple[slice, slice]) -> Array:
+        """(h, w) 0..1 coverage of the person in all of the portrait, in any size, of which `known` (h, w) tells what lies in
+        the box."""
+        if self._body is None:
+            return known
+        out = _refined(picture, self._body)
+        out[box] = known[box]
+        return out
+
+    @cached_property
+    def _body(self) -> np.ndarray | None:
+        """(H, W) bool. The body goes on below whatever touches the box's lower border, and grows wider there; None where the box
+        is all there is."""
+        u, v = _places(self.landmarks, self.picture.shape)
+        bottom = self.box[0].stop
+        mask = np.where((v > 0.9) & (np.abs(u) < 2.2 * v), cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+        *_, half_w, half_h = oval_frame(self.landmarks)
+        mask[(v < BESIDE) | (np.abs(u) * half_w > BROAD * half_h)] = cv2.GC_BGD
+        inside = _resized(self.head, mask[self.box].shape) > 0.5
+        mask[self.box] = np.where(inside, cv2.GC_FGD, cv2.GC_BGD)
+        mask[(np.arange(len(mask))[:, None] >= bottom) & (mask[bottom - 1] == cv2.GC_FGD) & (v < CHEST)] = cv2.GC_FGD
+        if not np.isin(mask, (cv2.GC_PR_FGD, cv2.GC_PR_BGD)).any():
+            return None
+        return _solid(self.picture, mask, mask == cv2.GC_FGD)
+
+
+def person(picture: Image, landmarks: Array) -> np.ndarray | None:
+    """(h, w) bool, at most SIDE: the head and shoulders of (478, 3) landmarks in a picture; None where that cannot be trusted.
 
     It is not in a picture that is all noise, nor where the person reaches the far ground above the shoulders, lacks the
     outline of a head, or where less than MIN_CLEAR of that outline parts colours that differ by CONTRAST. A segmenter
     could take this function's place.
     """
-    factor = min(SIDE / max(picture.shape[:2]), 1.0)
-    small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    small, factor = _small(picture, SIDE)
     u, v = _places(landmarks * factor, small.shape)
     far = (np.hypot(u / 2.1, v / 2.45) > 1) & (v < 0.9)
-    if far.mean() < LEAST or Grain.of(np.asarray(small, np.uint8)).fine > BUSY:
+    if far.mean() < LEAST or Grain.of(small).fine > BUSY:
         return None
     near = (np.hypot(u / 1.6, v / 1.75) < 1) | ((v > 0.9) & (np.abs(u) < 2.2))
     for maybe, least in ((~far, LEAST_HAIR), (near, SOME_HAIR)):
-        mask = _cut(np.asarray(small, np.uint8), u, v, far, maybe)
-        if _trusted(np.asarray(small, np.float32), mask, u, v, far, least):
-            break
-    else:
-        return None
-    grown = cv2.resize(mask.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return _guided(picture, np.asarray(grown, np.float32), max(round(2.5 / factor), 2))
+        mask = _cut(small, u, v, far, maybe)
+        if _trusted(small.astype(np.float32), mask, u, v, far, least):
+            return mask
+    return None
 
 
-def whole(picture: Image, known: Array, box: tuple[slice, slice], landmarks: Array) -> Array:
-    """(h, w) 0..1 coverage of the person in all of a picture, of which `known` (h, w) tells what lies in a box around the
-    head: the body goes on below whatever of it touches the lower border, and grows wider there."""
-    factor = min(BODY_SIDE / max(picture.shape[:2]), 1.0)
-    small, inside = (cv2.resize(a, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for a in (picture, known))
-    u, v = _places(landmarks * factor, small.shape)
-    rows, columns = (slice(math.ceil(s.start * factor), math.floor(s.stop * factor)) for s in box)
-    mask = np.where((v > 0.9) & (np.abs(u) < 2.2 * v), cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    *_, half_w, half_h = oval_frame(landmarks)
-    mask[(v < BESIDE) | (np.abs(u) * half_w > BROAD * half_h)] = cv2.GC_BGD
-    mask[rows, columns] = np.where(inside[rows, columns] > 0.5, cv2.GC_FGD, cv2.GC_BGD)
-    body = (np.arange(len(mask))[:, None] >= rows.stop) & (mask[rows.stop - 1] == cv2.GC_FGD) & (v < CHEST)
-    mask[body] = cv2.GC_FGD
-    if not np.isin(mask, (cv2.GC_PR_FGD, cv2.GC_PR_BGD)).any():
-        return known
-    person = _solid(np.asarray(small, np.uint8), mask, mask == cv2.GC_FGD)
-    grown = cv2.resize(person.astype(np.float32), known.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    out = _guided(picture, np.asarray(grown, np.float32), max(round(2.5 / factor), 2))
-    out[box] = known[box]
-    return out
+def _small(picture: Image, side: int) -> tuple[Image, float]:
+    """A picture with sides of at most `side`, and what its own were multiplied by."""
+    factor = min(side / max(picture.shape[:2]), 1.0)
+    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8), factor
+
+
+def _resized(mask: np.ndarray, shape: tuple[int, ...]) -> Array:
+    """(h, w) 0..1 of a mask."""
+    method = cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(mask.astype(np.float32), shape[1::-1], interpolation=method), np.float32)
+
+
+def _refined(picture: Image, mask: np.ndarray) -> Array:
+    """(h, w) 0..1: a small mask of a picture (h, w, 3), drawn to its edges."""
+    return _guided(picture, _resized(mask, picture.shape), max(round(2.5 * max(picture.shape) / max(mask.shape)), 2))
 
 
 def _places(landmarks: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:

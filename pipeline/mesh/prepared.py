@@ -23,6 +23,7 @@ from .geometry import Geometry
 from .glasses import behind, with_lids_over, worn
 from .keys import Keys, lay_over, with_irises
 from .looped import PreparedLoop
+from .matte import Matte
 from .mixing import Weights, at_once, sparse, wanted
 from .mouth import Mouth, make_mouth
 from .own import Own
@@ -60,13 +61,14 @@ class MeshPrepared:
         inside = with_whole_eyes(pixels, landmarks - np.array([crop.x, crop.y, 0], np.float32))
         geometry = Geometry.of(inside, crop.side, crop.free(still))
         grain = Grain.of(pixels)
-        coverage = crop.coverage(still, landmarks) if portrait.loop is None else None  # what is behind a clip moves, too
+        matte = _matte(portrait)
+        coverage = None if matte is None else crop.coverage(still, matte)
         backdrop = Backdrop.of(pixels, coverage, crop.beyond(still), grain)
         wrinkles = Wrinkles.of(geometry, grain)
         eyes, mouth, glasses = make_eyes(pixels, geometry), make_mouth(pixels, geometry), worn(pixels, geometry.landmarks)
         eyes = with_lids_over(eyes) if glasses else eyes
         keys = Keys.of(portrait.more, Picture(still, landmarks), geometry)
-        cut = CutOut(still, crop, backdrop, landmarks)
+        cut = CutOut(still, crop, backdrop, matte)
         made = cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses, cut)
         if portrait.loop is None:
             return made
@@ -136,3 +138,10 @@ class MeshPrepared:
         expression = pose.offsets @ self.geometry.axes.T / np.float32(self.geometry.eye_distance)
         shown = replace(motion, pose=np.array([*euler(linear), 0, 0, 0], np.float32), expression=expression)
         return wanted(features(shown), self.keys.spaces)
+
+
+def _matte(portrait: Portrait) -> Matte | None:
+    """Of the picture in its own size; none of a clip, as what is behind it moves, too."""
+    if portrait.loop is not None:
+        return None
+    return Matte.of(portrait.image, Crop.around(portrait.landmarks).inside(portrait.image), portrait.landmarks)

@@ -9,17 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.face.faces import faces_by
 from pipeline.face.motion import rest
 from pipeline.fade import FADE_S, Fade
 from pipeline.frames import Image, opaque, planar, stacked, yuv_planes
 from pipeline.mesh.backdrop import Backdrop
-from pipeline.mesh.crop import Crop
-from pipeline.mesh.cutout import CutOut
 from pipeline.mesh.finish import Grain
 from pipeline.mesh.followed import Followed
 from pipeline.mesh.mixing import Mixer
 from pipeline.mesh.prepared import MeshPrepared
-from pipeline.portrait import bundled
+from pipeline.portrait import bundled, bundled_names, load_portrait
 from streamer.config import ORIGINAL, PICTURE, Portraits
 from streamer.control.backgrounds import Backgrounds, covering
 from streamer.errors import BadBackground, CannotKeep, UnknownBackground
@@ -47,14 +46,23 @@ POSES = [(0.4, 0, 0, 0, 0, 0), (-0.5, 0.2, 0, 0, 0, 0), (0.3, 0.3, -0.2, -0.1, -
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_matte_is_the_outline_that_was_drawn_by_hand(name):
-    face = bundled(name)
-    crop = Crop.around(face.landmarks)
-    pixels = crop.cut(face.image)
-    backdrop = Backdrop.of(pixels, crop.coverage(face.image, face.landmarks), crop.beyond(face.image), Grain.of(pixels))
-    found = CutOut(face.image, crop, backdrop, face.landmarks).alpha > 127
+    found = MeshPrepared.of(bundled(name), 768, 768).cut.alpha > 127
     drawn = np.zeros(found.shape, np.uint8)
     cv2.fillPoly(drawn, [np.array([point.split(",") for point in DRAWN[name].split()], np.int32)], 1)
     assert (found & (drawn > 0)).sum() / (found | (drawn > 0)).sum() >= 0.95
+
+
+@pytest.mark.parametrize("name", ["collins", "s1", "s5"])
+def test_the_matte_is_the_same_in_every_size_and_in_one_piece(name, request):
+    if name in bundled_names():
+        portrait = bundled(name)
+    else:
+        path, model = request.getfixturevalue("picture")(name), request.getfixturevalue("model")
+        portrait = load_portrait(str(path), faces_by(model))
+    mattes = [MeshPrepared.of(portrait, side, side).cut.alpha for side in (200, 300, 640, 1280)]
+    assert all(cv2.connectedComponents((alpha > 12).astype(np.uint8))[0] == 2 for alpha in mattes), "the ground and the person"
+    small, *others = (cv2.resize(alpha, mattes[0].shape[::-1], interpolation=cv2.INTER_AREA) > 127 for alpha in mattes)
+    assert all((small & other).sum() / (small | other).sum() >= 0.98 for other in others)
 
 
 def test_what_is_black_behind_a_head_is_no_part_of_it():
@@ -116,7 +124,7 @@ def test_a_cut_out_put_together_is_the_person_before_that_ground(astronaut, pose
 
 def test_a_portrait_without_a_matte_is_shown_whole(astronaut):
     backdrop = Backdrop(astronaut.pixels, None)
-    plain = replace(astronaut, backdrop=backdrop, cut=replace(astronaut.cut, backdrop=backdrop))
+    plain = replace(astronaut, backdrop=backdrop, cut=replace(astronaut.cut, backdrop=backdrop, matte=None))
     assert not plain.has_matte
     assert plain.over(lines(plain)) is plain
     yuv = planar(plain.still)

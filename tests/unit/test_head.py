@@ -94,8 +94,7 @@ def test_the_ground_stands_still_whatever_the_pose(astronaut):
 
 def test_straight_lines_beside_the_head_stay(astronaut):
     """Lines are painted on the ground of the portrait; where the moved head does not lie they are there, unbent."""
-    face = bundled("astronaut")
-    coverage = astronaut.crop.coverage(astronaut.still, face.landmarks)
+    coverage = astronaut.crop.coverage(astronaut.still, astronaut.cut.matte)
     lined = astronaut.pixels.copy()
     lined[(np.arange(astronaut.crop.side) % 24 < 3)[None, :] & (coverage < 0.01)] = (200, 30, 30)
     beyond = astronaut.crop.beyond(astronaut.still)
