@@ -191,7 +191,7 @@ class Gallery:
     ) -> PortraitInfo:
         """Take an uploaded picture, puppet or clip; PortraitError if it cannot be used, CannotKeep if it cannot be written,
         GalleryFull unless `going` names the ids of those that have to go for it, BadCommand if it has to be said whose face it
-        is. The same one again changes nothing."""
+        is. The same one again keeps its name, and what is said now of whose face it is."""
         points = None if marks is None else np.array(marks, np.float32)
         name = named(name)
         async with self._one_at_a_time:
@@ -205,7 +205,8 @@ class Gallery:
                 self._preparing.forget(key)
                 self._happened()
                 log.info("new in the gallery: '%s'", name)
-        return self.info(key)
+        info = self.info(key)
+        return info if whose in (None, Whose.NOT_SAID, info.whose) else await self.say_whose(key, whose)
 
     async def preview(self, name: str, data: bytes) -> Decoded:
         """A picture as it is read; PortraitError."""
