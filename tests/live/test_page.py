@@ -571,6 +571,24 @@ def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
     assert any(line.endswith("demo.mp4 drives no more") for line in said)
 
 
+# By how much the letters over the mirror differ from the picture's own, as they would be read there, in grey levels; and where
+# they are against where they have to be, in pixels.
+LETTERS = """([x, y, width, height]) => {
+  const drawn = (source, ...from) => {
+    const context = Object.assign(document.createElement('canvas'), {width, height}).getContext('2d');
+    context.drawImage(source, ...from, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height).data;
+  };
+  const seen = drawn(letters, 0, 0, letters.width, letters.height);
+  const own = drawn(puppet, x, y, width, height);
+  const apart = seen.reduce((sum, value, k) => sum + Math.abs(value - own[k]), 0) / seen.length;
+  const [video, over] = [puppet, letters].map((each) => each.getBoundingClientRect());
+  const scale = Math.min(video.width / puppet.videoWidth, video.height / puppet.videoHeight);
+  const left = video.left + (video.width - scale * puppet.videoWidth) / 2 + scale * (puppet.videoWidth - x - width);
+  return [apart, Math.abs(over.left - left)];
+}"""
+
+
 def test_the_view_is_a_mirror_while_the_own_camera_drives(page, http):
     """As its preview is. A puppet that moves as a mirror image agrees with that already; viewers' pictures are unchanged."""
     mirrored = "getComputedStyle(puppet).transform === 'matrix(-1, 0, 0, 1, 0, 0)'"
@@ -578,9 +596,16 @@ def test_the_view_is_a_mirror_while_the_own_camera_drives(page, http):
     assert not page.evaluate(mirrored)
     page.click("#start")
     page.wait_for_function(mirrored)
-    assert not http.get("/api/streams/live").json()["puppet"]["mirror"]
+    state = http.get("/api/streams/live").json()
+    assert not state["puppet"]["mirror"]
+    expect(page.locator("#letters")).to_be_visible()
+    page.wait_for_function("letters.width !== 300")  # that of a canvas on which nothing was drawn
+    apart, off = page.evaluate(LETTERS, state["label_at"])
+    assert apart < 12, "it is read as everybody else reads it"
+    assert off < 2
     page.locator("[data-key=mirror]").click()
     page.wait_for_function(f"!({mirrored})")
+    expect(page.locator("#letters")).to_be_hidden()
     page.locator("[data-key=mirror]").click()
     page.wait_for_function(mirrored)
     page.locator("#mirror-view").uncheck()
