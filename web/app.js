@@ -87,6 +87,7 @@ function render() {
   last.render(state);
   calls.render(state);
   presets.render(state);
+  editor.render(state);
   stats.render(state);
   rights.render();
 }

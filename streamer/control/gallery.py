@@ -27,6 +27,7 @@ from pipeline.face.canonical import five_points
 from pipeline.face.faces import Faces
 from pipeline.face.motion import Array
 from pipeline.pictures.decode import Decoded, decode
+from pipeline.pictures.formats import is_foreign, taken
 from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
 from pipeline.puppet.moving import is_moving, kept, told
 from pipeline.terms import OnlyFace, Terms, Whose
@@ -44,6 +45,10 @@ log = logging.getLogger(__name__)
 
 MAX_LOADED = 4  # uploads in memory that no stream shows; a large one takes 12 MB, and a clip 150: none of those is kept
 MAX_NAME = 80
+FOREIGN = (
+    "{}: not a picture, clip or puppet that can be read, or damaged; {} pictures are taken, and MP4, MOV, WebM, MKV and many "
+    "other clips"
+)
 MEGA = 1_000_000
 NOT_KEPT = Portraits(keep=False)
 P = ParamSpec("P")
@@ -238,6 +243,8 @@ class Gallery:
             path.write_bytes(data)
             try:
                 if not is_moving(path):
+                    if is_foreign(path):
+                        raise PortraitError(FOREIGN.format(name, taken()))
                     return None
             except ClipError as exc:
                 raise PortraitError(str(exc).replace(str(path), name)) from exc

@@ -352,6 +352,51 @@ def test_a_link_of_before_says_what_has_become_of_it(blank, server, until, told)
     expect(blank.locator("aside")).to_be_visible()
 
 
+def test_the_editor_of_expressions_shows_what_is_held(page, http):
+    """When the page is opened again, where its sliders may be there before the server's first report, and of others later."""
+    page.click("#editor summary")
+    hold(http, smile=0.5, yaw=-10)
+    reports: list[Route] = []
+    page.route("**/api/events*", lambda route: reports.append(route))
+    page.reload()
+    expect(page.locator("#pose-smile")).to_have_value("0")
+    for report in reports:
+        report.continue_()
+    expect(page.locator("#pose-smile")).to_have_value("0.5")
+    expect(page.locator("[data-pose=yaw]")).to_have_text("−10°")
+    hold(http, frown=0.4)
+    expect(page.locator("#pose-frown")).to_have_value("0.4")
+    expect(page.locator("#pose-smile")).to_have_value("0")
+    page.locator("#pose-brows").press("ArrowRight")
+    held = wait_until(lambda: held_now(http), holds=lambda shapes: shapes.get("browInnerUp") == 0.02)
+    assert held["mouthFrownLeft"] > 0, "it goes on from what was held"
+    page.click("#expressions-off")
+    expect(page.locator("#pose-frown")).to_have_value("0")
+    hold(http, smile=0.3)
+    expect(page.locator("#pose-smile")).to_have_value("0.3")
+    page.click("#pose-reset")
+    wait_until(lambda: not held_now(http))
+    expect(page.locator("#pose-smile")).to_have_value("0")
+
+
+def test_a_fold_of_the_editor_lets_go_and_keeps_the_sliders(page, http):
+    page.click("#editor summary")
+    page.locator("#pose-smile").fill("0.5")
+    wait_until(lambda: held_now(http))
+    page.click("#editor summary")
+    wait_until(lambda: not held_now(http))
+    page.click("#editor summary")
+    assert page.locator("#pose-smile").input_value() == "0.5"
+
+
+def hold(http: httpx.Client, **shapes: float) -> None:
+    http.patch("/api/streams/live", json={"shapes": shapes}).raise_for_status()
+
+
+def held_now(http: httpx.Client) -> dict[str, float]:
+    return http.get("/api/streams/live").json()["shapes"]
+
+
 def test_switches_and_numbers_keep_what_was_set(page, http):
     for key in ("mirror", "scale_lock"):
         for on in (True, False, True, False):
