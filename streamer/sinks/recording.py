@@ -43,12 +43,14 @@ def claimed(part: IO[bytes]) -> bool:
 
 
 def plays(file: Path) -> bool:
-    """Whether a picture can be decoded of it."""
+    """Whether a picture can be decoded of it; so it is taken where that cannot be tried, as without a descriptor."""
     try:
         with av.open(file_url(file)) as opened:
             return next(opened.decode(video=0), None) is not None
-    except (*FAILURES, IndexError):
+    except (av.error.InvalidDataError, av.error.EOFError, FileNotFoundError, IndexError):
         return False
+    except FAILURES:
+        return True
 
 
 def beside(part: Path) -> Path:
