@@ -8,6 +8,7 @@ PuppetError
 ├── ClipError            the driving clip cannot be used
 ├── TemplateError        the motion template cannot be used
 ├── OutputError          what was made cannot be written there
+├── ExistsError          the file to write is there already
 ├── DeviceLost           the device does not answer any more
 └── ModelError           a model file is missing, damaged or cannot be fetched
 """
@@ -45,6 +46,15 @@ class TemplateError(PuppetError):
 
 class OutputError(PuppetError):
     """The file cannot be written where it is to be."""
+
+
+class ExistsError(PuppetError):
+    """The file to write is there already, and is not to be replaced."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        """name: the file's, without its folder."""
+        super().__init__(message)
+        self.name = name
 
 
 class DeviceLost(PuppetError):

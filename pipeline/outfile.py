@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import OutputError, PuppetError
+from .errors import ExistsError, OutputError, PuppetError
 
 _unfinished: set[Path] = set()
 
@@ -29,7 +29,7 @@ def check(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = (), repl
             if path.exists() and path.samefile(taken):
                 raise PuppetError(f"{path}: would replace {taken}, which is read; choose another name")
         if not replace and path.exists():
-            raise PuppetError(f"{path}: exists; choose another name, or add '--force' to replace it")
+            raise ExistsError(f"{path}: exists; choose another name, or add '--force' to replace it", path.name)
         with _part_of(path):  # the only test of a folder that holds on every system
             pass
 

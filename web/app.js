@@ -10,6 +10,7 @@ import { rememberFolds } from "./folds.js";
 import { Gallery } from "./gallery.js";
 import { keep, kept } from "./kept.js";
 import { Last } from "./last.js";
+import { Letters } from "./letters.js";
 import { Panel } from "./panel.js";
 import { showPhones } from "./phones.js";
 import { Presets } from "./presets.js";
@@ -42,7 +43,8 @@ const control = new Control(() => render());
 const camera = new Camera(`${live}/whip`, attempt((reason) => {
   throw new Error(reason);
 }));
-const page = { control, camera, error: "", starting: false, mirrorView: kept("mirror", true) };
+const letters = new Letters($("puppet"), $("letters"));
+const page = { control, camera, letters, error: "", starting: false, mirrorView: kept("mirror", true) };
 const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt, async () => {
   await learned;
@@ -85,6 +87,7 @@ function render() {
   last.render(state);
   calls.render(state);
   presets.render(state);
+  editor.render(state);
   stats.render(state);
   rights.render();
 }

@@ -1,6 +1,6 @@
 // The picture alone, with its sound: for OBS, a window that is captured, a display on a wall. Its address says what is behind.
 
-import { words } from "./control.js";
+import { call, words } from "./control.js";
 import { CutOut } from "./cutout.js";
 import { authorized, watch, withToken } from "./rtc.js";
 
@@ -10,13 +10,14 @@ const MOST_MS = 8000;
 const $ = (id) => document.getElementById(id);
 const live = `/live/${location.pathname.split("/")[2]}`;
 const given = new URLSearchParams(location.search).get("background") ?? "original";
+const picture = `${live}/background.jpg`;
 const wanted = given || location.hash.slice(0, 7); // a colour's # that was not written as %23
 
 // What CSS is to paint behind the person; null for the portrait's own background.
 function behind() {
   if (wanted === "original") return null;
   if (wanted === "transparent") return "none";
-  if (wanted === "picture") return `#000 url("${withToken(`${live}/background.jpg`)}") center / cover no-repeat`;
+  if (wanted === "picture") return `#000 url("${withToken(picture)}") center / cover no-repeat`;
   if (/^#?[0-9a-f]{6}$/i.test(wanted)) return `#${wanted.slice(-6)}`;
   throw new Error(`background=${wanted}: transparent, original, picture or a colour such as %2300ff00 is expected.`);
 }
@@ -48,27 +49,26 @@ function sound() {
 }
 
 // Again and again, ever more slowly, for as long as the page is open. Meanwhile the last picture stays.
-async function keepWatching(url, delay = LEAST_MS) {
+async function keepWatching(url, ground, delay = LEAST_MS) {
   try {
-    await watch(url, $("puppet"), () => keepWatching(url));
+    if (wanted === "picture") await call("GET", picture); // a server that has none says how to give it one
+    document.documentElement.style.background = ground ?? "";
+    await watch(url, $("puppet"), () => keepWatching(url, ground));
     tell(null);
     sound();
   } catch (problem) {
     tell(problem instanceof TypeError ? null : problem);
-    setTimeout(keepWatching, delay, url, Math.min(delay * 1.6, problem instanceof TypeError ? AWAY_MS : MOST_MS));
+    setTimeout(keepWatching, delay, url, ground, Math.min(delay * 1.6, problem instanceof TypeError ? AWAY_MS : MOST_MS));
   }
 }
 
 try {
   const ground = behind();
-  if (ground !== null) {
-    document.documentElement.style.background = ground;
-    new CutOut($("cut")).follow($("puppet"));
-  }
+  if (ground !== null) new CutOut($("cut")).follow($("puppet"));
   $("cut").hidden = ground === null;
   $("puppet").hidden = ground !== null;
   if (ground !== null) tellWithoutMatte().catch(() => {});
-  keepWatching(ground === null ? `${live}/whep` : `${live}/whep?cut_out=true`);
+  keepWatching(ground === null ? `${live}/whep` : `${live}/whep?cut_out=true`, ground);
 } catch (problem) {
   tell(problem);
 }

@@ -31,6 +31,7 @@ export class Editor {
   constructor(control, presets, live, attempt) {
     Object.assign(this, { control, presets, live, attempt, shapes: null, sliders: null, pose: {}, busy: false, waiting: false });
     this.held = false; // whether the puppet shows the sliders' pose for this page
+    this.seen = "{}"; // what was held by number when the sliders were last set to it, as JSON
     this.section = $("editor");
     presets.onload = () => this.choices();
     this.section.addEventListener("toggle", attempt(() => (this.section.open ? this.open() : this.letGo())));
@@ -50,7 +51,16 @@ export class Editor {
     ({ shapes: this.shapes, sliders: this.sliders } = await call("GET", "/api/shapes"));
     const groups = Object.entries(GROUPS).map(([title, sliders]) => this.group(title, sliders));
     $("pose-sliders").replaceChildren(...groups);
-    this.take(this.control.state?.shapes ?? {}); // what is held already
+    this.show();
+    if (this.control.state) this.render(this.control.state);
+  }
+
+  // What is held on the stream, by whomever; not while this page's own is on its way there.
+  render({ shapes }) {
+    const held = JSON.stringify(shapes);
+    if (!this.sliders || this.waiting || this.control.wanted.has("shapes") || held === this.seen) return;
+    this.seen = held;
+    this.take(shapes);
     this.show();
   }
 
@@ -140,19 +150,23 @@ export class Editor {
   async send() {
     const whole = Object.fromEntries(Object.entries(this.shapes).map(([name, { region }]) => [region, name])); // one of each
     const still = Object.fromEntries(Object.values(whole).map((name) => [name, 0]));
+    const shapes = { ...still, ...this.pose };
     this.held = true;
-    await this.control.send({ shapes: { ...still, ...this.pose } });
+    this.seen = JSON.stringify(shapes);
+    await this.control.send({ shapes });
   }
 
   async letGo() {
     this.waiting = false;
     if (!this.held) return;
     this.held = false;
+    this.seen = "{}"; // the sliders stay where they are
     await this.control.send({ shapes: {} });
   }
 
   async reset() {
     this.pose = {};
+    this.held ||= this.seen !== "{}"; // what others hold goes, too
     $("pose-from").value = "";
     this.choose("");
     this.show();

@@ -1,4 +1,4 @@
-// What the page shows of a state, part by part. `page` has: control, camera, error, starting, mirrorView.
+// What the page shows of a state, part by part. `page` has: control, camera, letters, error, starting, mirrorView.
 
 import { clock } from "./recordings.js";
 import { withToken } from "./rtc.js";
@@ -91,11 +91,13 @@ function statusText(state, invitation) {
 
 // The ground round the picture is its own colours, and the view is a mirror while the own camera drives: its preview is
 // one, too. A puppet that moves as a mirror image already agrees with it.
-export function renderStage({ control: { state, puppet }, camera, mirrorView }) {
+export function renderStage({ control: { state, puppet }, camera, letters, mirrorView }) {
   const ground = `url("${withToken(`/api/portraits/${encodeURIComponent(state.portrait)}/thumbnail`)}")`;
   if ($("stage").dataset.portrait !== state.portrait) $("stage").style.setProperty("--picture", ground);
   $("stage").dataset.portrait = state.portrait;
-  $("stage").classList.toggle("mirrored", camera.on && mirrorView && !puppet.mirror);
+  const mirrored = camera.on && mirrorView && !puppet.mirror;
+  $("stage").classList.toggle("mirrored", mirrored);
+  letters.show(mirrored ? state.label_at : null);
 }
 
 export function renderButtons({ control: { state, puppet } }) {

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ STEP = 1.004  # from one scale to the next: half of it puts the tiles at the edg
 FINE = (0.9985, 0.999, 0.9995, 1.0, 1.0005, 1.001, 1.0015)  # about the scales that fit best
 RANGE = (0.4, 2.5)
 READ = 4  # places that are decoded in each search: those that fit best
-SEARCHES = 3  # of a window: at the scale of the one before, at the usual ones, at all
+SEARCHES = 6  # of a window and of its mirror image: at the scale of the one before, at the usual ones, at all
 GROUP = 10  # pictures that are added up first: what moves is blurred then, and the mark is not
 AREA = 13  # pixels, of the median that is taken off: it follows edges, so that of them little is left
 EVEN = 9  # pixels around, by whose strength each is weighed
@@ -86,14 +87,15 @@ class Finder:
         self._group, self._grouped = None, 0
 
     def found(self, scales: Iterable[float] | None = None, alarm: float = ALARM) -> Found | None:
-        """What the pictures say together. scales: the only ones to be tried. alarm: the power of ten that the chance of no mark
-        must be below."""
+        """What the pictures say together, or their mirror images, as a driver's own page shows them. scales: the only ones to be
+        tried. alarm: the power of ten that the chance of no mark must be below."""
         self._end_group()
         if self._sum is None or min(self._size) < SIDE // 4:
             return None
         shrunk = max(1.0, max(self._size) / LARGEST)
-        spectrum = Spectrum(evened(np.asarray(self._sum / self.pictures, np.float32)))
-        for group in [USUAL, all_scales()] if scales is None else [scales]:
+        plane = evened(np.asarray(self._sum / self.pictures, np.float32))
+        spectra = Spectrum(plane), Spectrum(plane[:, ::-1])
+        for group, spectrum in product([USUAL, tuple(all_scales())] if scales is None else [tuple(scales)], spectra):
             found = search(spectrum, [scale / shrunk for scale in group], alarm)
             if found is not None:
                 return Found(found.payload, found.log10_chance, round(found.scale * shrunk, 3))

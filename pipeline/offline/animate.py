@@ -39,7 +39,7 @@ from .drivers import (
     prepared_frames,
     through,
 )
-from .formats import FORMATS, SUFFIXES, check_size, holds_alpha, is_sequence, numbered, rate_of, step_of
+from .formats import FORMATS, SUFFIXES, check_alpha, check_size, is_sequence, numbered, rate_of, step_of
 from .mux import Output, Result, sound_of, write_clip
 
 
@@ -54,10 +54,11 @@ def is_clip(source: Path) -> bool:
         return False
 
 
-def check_paths(source: Path | None, driver: Path, out: Path, replace: bool = True) -> None:
+def check_paths(source: Path | None, driver: Path, out: Path, replace: bool = True, transparent: bool = False) -> None:
     """Raise PuppetError for all that is wrong with the files themselves, before any model is loaded.
 
     source: None for a portrait that is not read from a file here. replace: whether `out` may be there already.
+    transparent: whether the person alone is wanted.
     """
     still = (source is None or not is_clip(source)) and is_picture(driver)
     first = out if still or not is_sequence(out) else numbered(out, 1)
@@ -67,6 +68,8 @@ def check_paths(source: Path | None, driver: Path, out: Path, replace: bool = Tr
             f"{' or '.join(PICTURES)}, or a clip as driver"
         )
     outfile.check(first, PICTURES if still else SUFFIXES, [driver] if source is None else [driver, source], replace)
+    if transparent:
+        check_alpha(out)
     if driver.suffix not in TEMPLATES and not is_picture(driver):
         open_clip(driver).close()
 
@@ -86,11 +89,11 @@ def animate(
     fails leaves no file, and what was at `output.path` stays.
     PuppetError.
     """
-    check_paths(source if isinstance(source, Path) else None, driver, output.path)
+    check_paths(source if isinstance(source, Path) else None, driver, output.path, transparent=output.transparent)
     check_size(output.path, output.size)
     check_pass(source, passes)
-    if output.transparent:
-        check_transparent(output, source, isinstance(source, Portrait) and is_picture(driver))
+    if output.transparent and (output.side_by_side or not isinstance(source, Portrait)):
+        raise PuppetError("--transparent: only of a portrait, and not side by side; leave one of them out")
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
@@ -146,15 +149,6 @@ def prepared_for(engine: Engine, portrait: Portrait, output: Output) -> Any:
         )
         raise PuppetError(f"{portrait.name}: {why}; leave '--transparent' out")
     return prepared
-
-
-def check_transparent(output: Output, source: Portrait | Path, still: bool) -> None:
-    """Raise PuppetError where the person alone cannot be had. still: whether one picture comes out."""
-    if not holds_alpha(output.path):
-        taken = ".webp or .png" if still else ".webm, .gif, .webp or .png"
-        raise PuppetError(f"{output.path}: such a file is never transparent; choose {taken}")
-    if output.side_by_side or not isinstance(source, Portrait):
-        raise PuppetError("--transparent: only of a portrait, and not side by side; leave one of them out")
 
 
 def alone(prepared: Any, seen: Any, image: Image) -> Image:

@@ -67,6 +67,13 @@ def holds_alpha(path: Path) -> bool:
     return is_sequence(path) or (kind is not None and bool(kind.with_alpha))
 
 
+def check_alpha(path: Path) -> None:
+    """PuppetError for a file that cannot be transparent."""
+    if not holds_alpha(path):
+        taken = ".webm, .gif, .webp or .png" if path.suffix.lower() in FORMATS else ".png or .webp"
+        raise PuppetError(f"{path}: such a file is never transparent; choose {taken}")
+
+
 def numbered(path: Path, k: int) -> Path:
     """Where picture `k` of a sequence is: in place of FFmpeg's %05d, or before the suffix."""
     name = path.name if _PLACE.search(path.name) else f"{path.stem}-%05d{path.suffix}"

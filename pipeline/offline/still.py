@@ -13,9 +13,8 @@ from ..outfile import finished
 from ..portrait import Portrait
 from ..shapes.shapes import Held, Shapes
 from .animate import alone, check_pass, labelled, prepared_for, sized, straight
+from .formats import check_alpha
 from .mux import Output
-
-TRANSPARENT = (".png", ".webp")
 
 
 def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Output, passes: Sequence[str] = ()) -> None:
@@ -24,8 +23,8 @@ def write_posed(engine: Engine, portrait: Portrait, shapes: Shapes, output: Outp
     check_pass(portrait, passes)
     if portrait.face_lock is not None:
         raise PuppetError(f"{portrait.name}: moves for one face alone, and is not posed by hand")
-    if output.transparent and output.path.suffix.lower() not in TRANSPARENT:
-        raise PuppetError(f"{output.path}: such a file is never transparent; choose {' or '.join(TRANSPARENT)}")
+    if output.transparent:
+        check_alpha(output.path)
     prepared = prepared_for(engine, portrait, output)
     with closing(engine.open()) as puppeteer:
         puppeteer.pose(lambda room: Held(shapes))

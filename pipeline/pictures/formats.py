@@ -52,6 +52,17 @@ def opened(file: Path | bytes, name: str) -> Iterator[Pillow.Image]:
         raise PortraitError(f"{name}: {HEIC_CURE if is_heic(file) else f'not a {taken()} picture'}") from exc
 
 
+def is_foreign(file: Path | bytes) -> bool:
+    """Whether a file is none of the pictures that are known, whole or damaged, here or elsewhere."""
+    try:
+        with opened(file, ""):
+            return False
+    except PortraitError:
+        return not is_heic(file)
+    except DAMAGED:
+        return False
+
+
 def moves(picture: Pillow.Image) -> bool:
     """Whether it is rather a clip: several pictures, one after the other."""
     return picture.format in MOVING and getattr(picture, "n_frames", 1) > 1

@@ -34,6 +34,7 @@ MOST_PIXELS = 100_000_000  # of all pictures together, which take one and a half
 FEWEST = 8  # pictures: less is no clip
 SEEN = 0.8  # share of its pictures that must show the face
 KEYS = 24  # pictures of lips and eyes
+QUICKTIME = (b"ftyp", b"moov", b"mdat", b"wide")  # what MP4 and MOV begin with; those before MP4 have no ftyp
 MATROSKA = b"\x1aE\xdf\xa3"  # WebM too
 PUPPET, LOOP = "portrait.puppet", "loop.npz"
 STEADY = 1.0  # pictures, the time constant by which landmarks are smoothed, forward and back
@@ -96,7 +97,7 @@ def _says_clip(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
     kind = head[4:8], head[:4], head[:4] + head[8:]
-    return (kind[0] == b"ftyp" and not is_heic(path)) or kind[1] == MATROSKA or kind[2] == b"RIFFAVI "
+    return (kind[0] in QUICKTIME and not is_heic(path)) or kind[1] == MATROSKA or kind[2] == b"RIFFAVI "
 
 
 def load_any(where: str, faces: Faces, marks: Array | None = None, ground: Colour = GROUND) -> Portrait:

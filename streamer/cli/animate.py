@@ -18,7 +18,7 @@ from pipeline.follow.tuning import Tuning
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.animate import check_pass, check_paths, is_clip
 from pipeline.offline.batch import Job, are_several, beside
-from pipeline.offline.formats import is_sequence, numbered, parse_size
+from pipeline.offline.formats import check_alpha, is_sequence, numbered, parse_size
 from pipeline.offline.mux import Result, Sound
 from pipeline.pictures.colours import Colour, parse_colour
 from pipeline.portrait import Portrait, find_portrait, load_portrait
@@ -150,9 +150,12 @@ def animate(
         portrait = str(named) if portrait == str(STANDARD) else portrait
         where = find_portrait(portrait)
         jobs = plan(drivers, out, kind, where is None or not is_clip(where), folder)
-        check = partial(check_paths, where, replace=force)
+        check = partial(check_paths, where, replace=force, transparent=transparent)
         if not are_several(drivers):
             check(jobs[0].driver, jobs[0].out)  # a user should not wait for models to hear of it
+        elif transparent:
+            for job in jobs:
+                check_alpha(job.out)
         from ..app import find_faces
 
         config = load_config()

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipeline import outfile
 from pipeline.clips import Progress
-from pipeline.errors import OutputError, PuppetError
+from pipeline.errors import ExistsError, OutputError, PuppetError
 from pipeline.offline.batch import NOTHING, Beside, Job, are_several, jobs_of
 from pipeline.offline.formats import SUFFIXES, is_sequence
 from pipeline.offline.mux import Result
@@ -25,6 +25,7 @@ from pipeline.portrait import is_picture
 from .console import bars, console
 
 STANDARD = Path("-")
+NAMED = 3  # of files that exist
 
 
 class Kind(StrEnum):
@@ -105,6 +106,7 @@ def run_all(
     """Each job, whatever becomes of the others; those that failed are told at the end, and by exit code 1. A disk that is full
     ends it. folder: of `standard_streams`. left: what lies beside the drivers; told at the end, too."""
     failed: list[str] = []
+    there: list[str] = []
     with bars(f"{len(jobs)} drivers", len(jobs)) as begin:
         for job in jobs:
             progress = begin(job.driver.name)
@@ -113,15 +115,26 @@ def run_all(
                 tell(job, run(job, progress))
             except OutputError:
                 raise
+            except ExistsError as exc:
+                there.append(exc.name)
             except PuppetError as exc:
                 failed.append(_worded(exc, folder))
     for within in left.folders:
         console.print(f"{within}: a folder within a folder, passed over; name it to animate what is in it")
-    for message in (*failed, *left.files):
+    for message in (*failed, *_in_the_way(there, jobs), *left.files):
         console.print(Text.assemble(("error:", "red"), f" {message}"))
-    console.print(f"{jobs[0].out.parent}: {len(jobs) - len(failed)} of {len(jobs)} drivers animated")
-    if failed or left.files:
+    console.print(f"{jobs[0].out.parent}: {len(jobs) - len(failed) - len(there)} of {len(jobs)} drivers animated")
+    if failed or there or left.files:
         raise typer.Exit(1)
+
+
+def _in_the_way(there: Sequence[str], jobs: Sequence[Job]) -> list[str]:
+    """One line for all files that exist: where a folder is done again, that is each of them."""
+    if not there:
+        return []
+    exist = "1 file exists" if len(there) == 1 else f"{len(there)} files exist"
+    names = ", ".join(there[:NAMED]) + (f" and {len(there) - NAMED} more" if len(there) > NAMED else "")
+    return [f"{jobs[0].out.parent}: {exist} already: {names}; choose another folder, or add '--force' to replace them"]
 
 
 def _folder_for(drivers: Sequence[Path], out: Path | None) -> Path:

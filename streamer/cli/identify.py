@@ -13,18 +13,20 @@ import typer
 from pipeline.errors import ClipError, PuppetError
 from pipeline.media.reader import Moment, Reader, video_of
 from pipeline.offline.identify import Verdict, identify, lumas, verdict
+from pipeline.pictures.formats import SUFFIXES
 
 from ..config import load_config
 from ..deployment import known, told
 from ..errors import ConfigError
 from ..redaction import check_address, redacted
 from ..signing.manifest import Statement
-from ..signing.signed import SIDECAR, read
+from ..signing.signed import read
 from ..sources.network import PROTOCOLS
 from .console import bar, log_to_console, one_line_errors, tidy_end, warn
 
 OPEN_S, READ_S = 10.0, 5.0
 MOST_BYTES = 500_000_000  # of an address
+CLIPS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ts", ".mpg", ".mpeg", ".mjpeg", ".flv", ".ogv", ".wmv", ".3gp")
 
 
 def identify_command(
@@ -62,15 +64,22 @@ Look = Callable[[Callable[[float], None]], Said]
 
 
 def _each(given: list[str], seconds: float) -> Iterator[tuple[str, Look]]:
-    """Names, and how each is looked at; of folders every file in them, in their order, but for statements beside others."""
+    """Names, and how each is looked at; of folders every picture and clip in them, by their suffixes, in their order."""
     for text in given:
+        if not text:
+            raise PuppetError("an empty name; give a file, a folder or an address")
         if "://" in text:
             yield redacted(text), lambda progress, url=text: (_stream(url, seconds, progress), None)  # type: ignore[misc]
             continue
         path = Path(text)
-        inside = sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != SIDECAR)
+        inside = sorted(file for file in path.rglob("*") if _may_show(file))
         for file in inside or [path]:
             yield str(file), lambda progress, file=file: _file(file, progress)  # type: ignore[misc]
+
+
+def _may_show(file: Path) -> bool:
+    """Whether a file of a folder is looked at; hidden ones are what nobody has finished."""
+    return file.suffix.lower() in (*SUFFIXES, *CLIPS) and not file.name.startswith(".") and file.is_file()
 
 
 def _file(path: Path, progress: Callable[[float], None]) -> Said:

@@ -14,6 +14,7 @@ from pipeline.engine import Engine, open_engine
 from pipeline.errors import PuppetError
 from pipeline.liveportrait.options import Settings
 from pipeline.offline.animate import check_pass
+from pipeline.offline.formats import check_alpha
 from pipeline.offline.mux import Output
 from pipeline.portrait import PICTURES, Portrait, find_portrait
 from pipeline.shapes.names import slider_range
@@ -140,6 +141,8 @@ def pose(
         where = find_portrait(portrait)
         written = standard_output(folder) if out == STANDARD else out or OUT
         outfile.check(written, PICTURES, [] if where is None else [where], force)
+        if transparent:
+            check_alpha(written)
         from ..app import find_faces
 
         config = load_config()

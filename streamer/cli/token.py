@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from ..config import Config, load_config
+from ..config import Config, load_config, with_stream
 from ..errors import ConfigError
 from .console import one_line_errors
 
@@ -42,19 +43,23 @@ def _link(config: Config, wanted: dict[str, str | None], minutes: float | None, 
     from ..http.tokens import Tokens, kept_token, token_file
     from ..http.web import address_for
 
+    given = {right: stream for right, stream in wanted.items() if stream is not None}
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(f'--{right}' for right in given)}: each includes those before it; give one of them")
+    if not given and minutes is not None:
+        raise ConfigError("--minutes: the owner's link holds for ever; make one of --view, --publish or --control STREAM")
+    if address is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", address):
+        raise ConfigError(f"--address: '{address}': an address such as https://puppet.example.org is expected")
+    for stream in given.values():
+        with_stream(config, stream, {})  # whether one can be called so
     own = config.auth.token or kept_token(config.auth)
     if not own:
         raise ConfigError(
             "auth: there is no token, and on a loopback address none is needed; set auth.token, or start the server on another "
             f"address, which makes one and keeps it in {token_file(config.auth)}"
         )
-    given = {right: stream for right, stream in wanted.items() if stream is not None}
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(f'--{right}' for right in given)}: each includes those before it; give one of them")
     page = address.rstrip("/") if address else address_for(config, config.http.port)
     if not given:
-        if minutes is not None:
-            raise ConfigError("--minutes: the owner's link holds for ever; make one of --view, --publish or --control STREAM")
         return f"{page}/#token={quote(own, safe='')}"
     [(right, stream)] = given.items()
     if stream not in config.streams:

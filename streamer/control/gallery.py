@@ -27,6 +27,7 @@ from pipeline.face.canonical import five_points
 from pipeline.face.faces import Faces
 from pipeline.face.motion import Array
 from pipeline.pictures.decode import Decoded, decode
+from pipeline.pictures.formats import is_foreign, taken
 from pipeline.portrait import Portrait, bundled, bundled_names, pack_puppet, read_portrait
 from pipeline.puppet.moving import is_moving, kept, told
 from pipeline.terms import OnlyFace, Terms, Whose
@@ -44,6 +45,10 @@ log = logging.getLogger(__name__)
 
 MAX_LOADED = 4  # uploads in memory that no stream shows; a large one takes 12 MB, and a clip 150: none of those is kept
 MAX_NAME = 80
+FOREIGN = (
+    "{}: not a picture, clip or puppet that can be read, or damaged; {} pictures are taken, and MP4, MOV, WebM, MKV and many "
+    "other clips"
+)
 MEGA = 1_000_000
 NOT_KEPT = Portraits(keep=False)
 P = ParamSpec("P")
@@ -191,7 +196,7 @@ class Gallery:
     ) -> PortraitInfo:
         """Take an uploaded picture, puppet or clip; PortraitError if it cannot be used, CannotKeep if it cannot be written,
         GalleryFull unless `going` names the ids of those that have to go for it, BadCommand if it has to be said whose face it
-        is. The same one again changes nothing."""
+        is. The same one again keeps its name, and what is said now of whose face it is."""
         points = None if marks is None else np.array(marks, np.float32)
         name = named(name)
         async with self._one_at_a_time:
@@ -205,7 +210,8 @@ class Gallery:
                 self._preparing.forget(key)
                 self._happened()
                 log.info("new in the gallery: '%s'", name)
-        return self.info(key)
+        info = self.info(key)
+        return info if whose in (None, Whose.NOT_SAID, info.whose) else await self.say_whose(key, whose)
 
     async def preview(self, name: str, data: bytes) -> Decoded:
         """A picture as it is read; PortraitError."""
@@ -237,6 +243,8 @@ class Gallery:
             path.write_bytes(data)
             try:
                 if not is_moving(path):
+                    if is_foreign(path):
+                        raise PortraitError(FOREIGN.format(name, taken()))
                     return None
             except ClipError as exc:
                 raise PortraitError(str(exc).replace(str(path), name)) from exc

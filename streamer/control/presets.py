@@ -85,21 +85,23 @@ class Presets:
             raise BadPreset(f"preset '{name}' comes with the program and cannot be deleted")
         self._change(name, lambda: self._path(f"{name}.json").unlink(missing_ok=True))
         del self._own[name]
-        if name in self._hotkeys and name not in self.shipped:  # who had the key at first has it again
-            key = self._hotkeys.index(name)
-            first = self._first_hotkeys()[key]
-            self._set_hotkeys([*self._hotkeys[:key], "" if first in self._hotkeys else first, *self._hotkeys[key + 1 :]])
+        if name in self._hotkeys:
+            self._assign(name, None)
         self.changes += 1
         return self.shipped.get(name)
 
-    def _assign(self, name: str, hotkey: int) -> None:
+    def _assign(self, name: str, hotkey: int | None) -> None:
+        """Give a preset that key, or none, instead of the one that it has."""
         keys = ["" if other == name else other for other in self._hotkeys]
-        keys[hotkey - 1] = name
-        self._set_hotkeys(keys)
-
-    def _set_hotkeys(self, keys: list[str]) -> None:
+        if hotkey is not None:
+            keys[hotkey - 1] = name
+        keys = self._filled(keys)
         self._write(HOTKEYS, keys)
         self._hotkeys = keys
+
+    def _filled(self, keys: list[str]) -> list[str]:
+        """The same; a key that nobody has goes back to the shipped preset that had it first, unless that one has another."""
+        return [key or ("" if first in keys else first) for key, first in zip(keys, self._first_hotkeys(), strict=True)]
 
     def _first_hotkeys(self) -> list[str]:
         return [*self.shipped, *[""] * KEYS][:KEYS]
@@ -148,7 +150,7 @@ class Presets:
         try:
             keys = _loaded(path)
             if isinstance(keys, list) and len(keys) == KEYS and all(isinstance(name, str) for name in keys):
-                return keys
+                return self._filled(keys)
             problem: object = f"a list of {KEYS} names is expected"
         except (OSError, ValueError) as exc:
             problem = exc

@@ -90,7 +90,8 @@ class StreamState(BaseModel):
     problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; refused:
     why the portrait does not move as whoever drives, in words; all empty where all is well. still: of the animated frames, those
     for which nothing had moved, so that they show the picture before again. last_s: of how many seconds there is a copy to save.
-    label: the kinds of outputs that are labelled; signed: whose signature saved files get, empty for none.
+    label: the kinds of outputs that are labelled; label_at: x, y, width and height of it in what viewers get, in pixels, null
+    where it is not shown all along; signed: whose signature saved files get, empty for none.
     """
 
     serial: int
@@ -124,6 +125,7 @@ class StreamState(BaseModel):
     recording: RecordingState | None
     last_s: int
     label: list[Kind]
+    label_at: tuple[int, int, int, int] | None
     signed: str
     outputs: list[OutputInfo]
     fps: float
@@ -214,7 +216,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
         demo=is_demo(stream), viewers=sum(e.viewers for e in encoders), encoders=encoders,
         source=_source(stream),
         recording=_recording(stream, outputs), last_s=_last_s(stream, outputs),
-        label=[kind for kind in Kind if stream.label_of(kind) is not None],
+        label=[kind for kind in Kind if stream.label_of(kind) is not None], label_at=_label_at(stream),
         signed="" if outputs.signer is None else outputs.signer.credentials.signer, outputs=_outputs(stream, outputs),
         fps=stream.screen.fps(), frames_in=stream.intake.received, animated=stats.animated, still=stats.still,
         errors=stats.errors,
@@ -223,6 +225,13 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
         age_p50_ms=percentile(age, 50), age_p95_ms=percentile(age, 95),
         stage_p50_ms=percentile(spent, 50), stage_p95_ms=percentile(spent, 95),
     )  # fmt: skip
+
+
+def _label_at(stream: Stream) -> tuple[int, int, int, int] | None:
+    label, prepared = stream.label_of(Kind.VIEWERS), stream.shown.prepared
+    if label is None or label.seconds:
+        return None
+    return label.place(prepared.still.shape[1], prepared.still.shape[0], prepared.face_box)
 
 
 def device_of(stage: AnimationStage, admission: Admission) -> DeviceState:

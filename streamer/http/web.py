@@ -82,6 +82,10 @@ def _impatient(timeout_s: float) -> type[H11Protocol]:
             if self.is_answered:
                 self._wait()
 
+        def send_400_response(self, msg: str) -> None:
+            log.warning("what came from %s is no HTTP", self.client[0] if self.client else "nowhere")
+            super().send_400_response(msg)
+
         @property
         def is_answered(self) -> bool:
             return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
@@ -158,7 +162,7 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, app: FastAPI, requests_s: float, config: Http, key: str = "") -> None:
         web = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", http=_impatient(config.header_timeout_s),
+            app, log_config=None, log_level="error", access_log=False, lifespan="off", http=_impatient(config.header_timeout_s),
             timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
             proxy_headers=bool(config.trusted_proxies), forwarded_allow_ips=config.trusted_proxies,
             ssl_certfile=config.tls_certificate, ssl_keyfile=config.tls_key,

@@ -133,8 +133,9 @@ def router(control: Control, sessions: Sessions, ice: IceServers, access: Access
         stream = control.stream(name)
         offer = await _body(request, SDP)
         host = request.client.host if request.client else ""
-        token = token_of(request)  # which may be the pass itself: OBS and others have room for one alone
-        caller = Caller(address_of(request), host, token if access.tokens.wanted else "", (shown, token))
+        token, wanted = token_of(request), access.tokens.wanted
+        # Where no token is asked for it may be the pass itself: OBS and others have room for one alone.
+        caller = Caller(address_of(request), host, token if wanted else "", (shown, "" if wanted else token))
         if kind == "whip":
             session, description = await sessions.publish(stream, offer, take_over, caller)
         else:

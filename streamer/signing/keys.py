@@ -56,11 +56,15 @@ def credentials(config: Signing) -> Credentials:
 
 
 def _ends(chain: Path) -> datetime:
-    """When a certificate does; long ago for what is none."""
+    """When a certificate that was made here does. ConfigError for what is none: with another key, signatures would be somebody
+    else's from now on, and nobody told."""
     try:
         return x509.load_pem_x509_certificates(chain.read_bytes())[0].not_valid_after_utc
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
+    except ValueError as exc:
+        raise ConfigError(
+            f"signing: {chain} is damaged; put back what it was, or delete it: then another key is made, and it signs as "
+            "somebody else"
+        ) from exc
 
 
 def _read(chain: Path, key: Path, own: bool) -> Credentials:

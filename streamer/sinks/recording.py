@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -39,6 +40,17 @@ def claimed(part: IO[bytes]) -> bool:
     except OSError:
         return False
     return True
+
+
+def plays(file: Path) -> bool:
+    """Whether a picture can be decoded of it; so it is taken where that cannot be tried, as without a descriptor."""
+    try:
+        with av.open(file_url(file)) as opened:
+            return next(opened.decode(video=0), None) is not None
+    except (av.error.InvalidDataError, av.error.EOFError, FileNotFoundError, IndexError):
+        return False
+    except FAILURES:
+        return True
 
 
 def beside(part: Path) -> Path:
@@ -141,15 +153,20 @@ class Recording:
         try:
             container.close()
         finally:
-            whole = self._part.with_name(self._part.name.removesuffix(PART) + WHOLE)
-            is_signed = self._sign(self._part, whole, self._made)
-            self._made = set()
-            self._claim.close()
-            if is_signed:
-                self._part.unlink()
-            else:
-                self._part.replace(whole)
-            beside(self._part).unlink(missing_ok=True)
+            self._keep(self._part.with_name(self._part.name.removesuffix(PART) + WHOLE))
+
+    def _keep(self, whole: Path) -> None:
+        """Call the finished part so; nothing stays of one without a picture, as when the disk was full at once."""
+        made, self._made = self._made, set()
+        shows = plays(self._part)
+        is_signed = shows and self._sign(self._part, whole, made)
+        self._claim.close()
+        if shows and not is_signed:
+            self._part.replace(whole)
+        else:
+            self._part.unlink(missing_ok=True)
+        beside(self._part).unlink(missing_ok=True)
+        if shows:
             self.files.append(whole)
             log.info("%s: saved as %s", self.name, whole.absolute())
             self._on_saved()
@@ -164,10 +181,8 @@ class Recording:
         """A disk answers in the end."""
 
     def _failure(self, exc: Exception) -> SinkError:
+        with suppress(*FAILURES):
+            self._finish()
         reason = getattr(exc, "strerror", None) or type(exc).__name__
-        kept = (
-            "what was written plays"
-            if self.files or (self._part.is_file() and self._part.stat().st_size)
-            else "nothing was recorded"
-        )
+        kept = "what was written plays" if self.files else "nothing was recorded"
         return SinkError(f"{self.name}: {self._folder.absolute()}: {reason}; {kept}, the stream goes on", retry=False)

@@ -271,7 +271,8 @@ class Stream:
     def check_terms(self, passes: Sequence[str]) -> None:
         """DriverRefused for whoever shows these passes, if the portrait on show is not theirs to drive."""
         if self._shown.terms.lock and (why := self._shown.terms.refusal(passes)):
-            raise DriverRefused(f"stream '{self.name}': {why}; show it (POST …/whip?pass=PASS), or choose another portrait")
+            show = "show it (POST …/whip?pass=PASS; on the page #pass=PASS), or choose another portrait"
+            raise DriverRefused(f"stream '{self.name}': {why}; {show}")
 
     def release(self, driver: Drives) -> None:
         """Stop being the driver; no effect for anyone else. What the config names then drives again."""

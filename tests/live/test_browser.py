@@ -249,7 +249,7 @@ def uploads(page: Page, http: httpx.Client, folder: Path) -> None:
     infos = {info["id"]: info for info in http.get("/api/portraits").json()}
     assert infos[portrait]["face"] == 1
     page.set_input_files("#upload", __file__)
-    expect(page.locator("#notice")).to_contain_text("not a JPEG")
+    expect(page.locator("#notice")).to_contain_text("not a picture, clip or puppet")
 
 
 def meters_and_names(page: Page) -> None:

@@ -153,6 +153,8 @@ def test_an_upload_may_have_to_say_whose_face_it_shows(model):
         info = http.post(f"{PUPPET}?whose=public_domain", content=picture).json()
         assert info["whose"] == "public_domain"
         assert http.patch(f"{PUPPET}/{info['id']}", json={"whose": "mine"}).json()["whose"] == "mine"
+        again = http.post(f"{PUPPET}?name=again&whose=consent", content=picture).json()
+        assert (again["id"], again["name"], again["whose"]) == (info["id"], info["name"], "consent"), "what was said last"
         assert http.patch(f"{PUPPET}/{info['id']}", json={}).status_code == 422
         assert http.get("/api/me").json()["asks_whose"] is True
 

@@ -43,6 +43,8 @@ def objects(done: Done) -> list[dict[str, Any]]:
 
 def test_what_a_server_gives_is_found_and_says_whose_it_is(outputs, shell: Commands) -> None:
     folder, http = outputs
+    (folder / "notes.txt").write_text("no picture, and nothing that could be one")
+    (folder / ".begun.part.mp4").write_text("nobody has finished it")
     done = shell.run(["identify", "--json", folder], PUPPETCAST_MARK__DEPLOYMENT=DEPLOYMENT)
     assert done.code == 0, done
     said = objects(done)

@@ -110,6 +110,18 @@ COMMANDS = [
         "animate drawing clip.mp4 -o source.mp4 --engine liveportrait",
         "source.mp4: exists; choose another name, or add '--force' to replace it",
     ),
+    (
+        "animate drawing clip.mp4 -o x.mp4 --transparent --engine liveportrait",
+        "x.mp4: such a file is never transparent; choose .webm, .gif, .webp or .png",
+    ),
+    (
+        "animate drawing clip.mp4 source.mp4 -o sub --transparent --engine liveportrait",
+        "sub/clip.mp4: such a file is never transparent; choose .webm, .gif, .webp or .png",
+    ),
+    (
+        "pose drawing -o x.jpg --transparent --engine liveportrait",
+        "x.jpg: such a file is never transparent; choose .png or .webp",
+    ),
     ("animate drawing none.mp4 --engine liveportrait", "none.mp4: No such file or directory"),
     ("animate nobody.mp4 clip.mp4", f"nobody.mp4: No such file or directory; bundled portraits: {', '.join(bundled_names())}"),
     ("template make clip.mp4 -o hard.safetensors", "hard.safetensors: would replace clip.mp4, which is read"),

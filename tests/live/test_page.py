@@ -352,6 +352,51 @@ def test_a_link_of_before_says_what_has_become_of_it(blank, server, until, told)
     expect(blank.locator("aside")).to_be_visible()
 
 
+def test_the_editor_of_expressions_shows_what_is_held(page, http):
+    """When the page is opened again, where its sliders may be there before the server's first report, and of others later."""
+    page.click("#editor summary")
+    hold(http, smile=0.5, yaw=-10)
+    reports: list[Route] = []
+    page.route("**/api/events*", lambda route: reports.append(route))
+    page.reload()
+    expect(page.locator("#pose-smile")).to_have_value("0")
+    for report in reports:
+        report.continue_()
+    expect(page.locator("#pose-smile")).to_have_value("0.5")
+    expect(page.locator("[data-pose=yaw]")).to_have_text("−10°")
+    hold(http, frown=0.4)
+    expect(page.locator("#pose-frown")).to_have_value("0.4")
+    expect(page.locator("#pose-smile")).to_have_value("0")
+    page.locator("#pose-brows").press("ArrowRight")
+    held = wait_until(lambda: held_now(http), holds=lambda shapes: shapes.get("browInnerUp") == 0.02)
+    assert held["mouthFrownLeft"] > 0, "it goes on from what was held"
+    page.click("#expressions-off")
+    expect(page.locator("#pose-frown")).to_have_value("0")
+    hold(http, smile=0.3)
+    expect(page.locator("#pose-smile")).to_have_value("0.3")
+    page.click("#pose-reset")
+    wait_until(lambda: not held_now(http))
+    expect(page.locator("#pose-smile")).to_have_value("0")
+
+
+def test_a_fold_of_the_editor_lets_go_and_keeps_the_sliders(page, http):
+    page.click("#editor summary")
+    page.locator("#pose-smile").fill("0.5")
+    wait_until(lambda: held_now(http))
+    page.click("#editor summary")
+    wait_until(lambda: not held_now(http))
+    page.click("#editor summary")
+    assert page.locator("#pose-smile").input_value() == "0.5"
+
+
+def hold(http: httpx.Client, **shapes: float) -> None:
+    http.patch("/api/streams/live", json={"shapes": shapes}).raise_for_status()
+
+
+def held_now(http: httpx.Client) -> dict[str, float]:
+    return http.get("/api/streams/live").json()["shapes"]
+
+
 def test_switches_and_numbers_keep_what_was_set(page, http):
     for key in ("mirror", "scale_lock"):
         for on in (True, False, True, False):
@@ -571,6 +616,24 @@ def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
     assert any(line.endswith("demo.mp4 drives no more") for line in said)
 
 
+# By how much the letters over the mirror differ from the picture's own, as they would be read there, in grey levels; and where
+# they are against where they have to be, in pixels.
+LETTERS = """([x, y, width, height]) => {
+  const drawn = (source, ...from) => {
+    const context = Object.assign(document.createElement('canvas'), {width, height}).getContext('2d');
+    context.drawImage(source, ...from, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height).data;
+  };
+  const seen = drawn(letters, 0, 0, letters.width, letters.height);
+  const own = drawn(puppet, x, y, width, height);
+  const apart = seen.reduce((sum, value, k) => sum + Math.abs(value - own[k]), 0) / seen.length;
+  const [video, over] = [puppet, letters].map((each) => each.getBoundingClientRect());
+  const scale = Math.min(video.width / puppet.videoWidth, video.height / puppet.videoHeight);
+  const left = video.left + (video.width - scale * puppet.videoWidth) / 2 + scale * (puppet.videoWidth - x - width);
+  return [apart, Math.abs(over.left - left)];
+}"""
+
+
 def test_the_view_is_a_mirror_while_the_own_camera_drives(page, http):
     """As its preview is. A puppet that moves as a mirror image agrees with that already; viewers' pictures are unchanged."""
     mirrored = "getComputedStyle(puppet).transform === 'matrix(-1, 0, 0, 1, 0, 0)'"
@@ -578,9 +641,16 @@ def test_the_view_is_a_mirror_while_the_own_camera_drives(page, http):
     assert not page.evaluate(mirrored)
     page.click("#start")
     page.wait_for_function(mirrored)
-    assert not http.get("/api/streams/live").json()["puppet"]["mirror"]
+    state = http.get("/api/streams/live").json()
+    assert not state["puppet"]["mirror"]
+    expect(page.locator("#letters")).to_be_visible()
+    page.wait_for_function("letters.width !== 300")  # that of a canvas on which nothing was drawn
+    apart, off = page.evaluate(LETTERS, state["label_at"])
+    assert apart < 12, "it is read as everybody else reads it"
+    assert off < 2
     page.locator("[data-key=mirror]").click()
     page.wait_for_function(f"!({mirrored})")
+    expect(page.locator("#letters")).to_be_hidden()
     page.locator("[data-key=mirror]").click()
     page.wait_for_function(mirrored)
     page.locator("#mirror-view").uncheck()

@@ -72,6 +72,24 @@ def test_the_picture_alone_is_transparent_at_the_hair_line_and_connects_by_itsel
         assert np.corrcoef(found[hair], alpha[hair])[0, 1] > 0.8, "and half through where the hair is"
 
 
+def test_a_background_picture_that_is_missing_is_told_and_shows_as_soon_as_it_is_there(tab):
+    with run_server() as server, httpx.Client(base_url=server.url) as http, as_new(tab, 256, 256):
+        tab.goto(f"{server.url}/view/live?background=picture")
+        tab.wait_for_function("!document.getElementById('problem').hidden")
+        told = "stream 'live' has no background picture; PUT /api/streams/live/background takes one"
+        assert tab.inner_text("#problem") == told == http.get("/live/live/background.jpg").json()["detail"]
+        blue = io.BytesIO()
+        Image.new("RGB", (64, 64), (0, 0, 255)).save(blue, "PNG")
+        http.put("/api/streams/live/background", content=blue.getvalue()).raise_for_status()
+        tab.wait_for_function("document.getElementById('problem').hidden", timeout=60_000)
+        corner = wait_until(lambda: np.asarray(Image.open(io.BytesIO(tab.screenshot())).convert("RGB"))[-1, 0], holds=is_blue)
+        assert is_blue(corner), corner
+
+
+def is_blue(pixel: np.ndarray) -> bool:
+    return bool(pixel[2] > 200 and pixel[:2].max() < 60)
+
+
 def test_a_screenshot_and_a_recording_of_the_page_still_say_what_they_are(tab, model, tmp_path: Path) -> None:
     with run_server() as server, httpx.Client(base_url=server.url) as http, as_new(tab, 400, 400):
         http.patch("/api/streams/live", json={"demo": True}).raise_for_status()

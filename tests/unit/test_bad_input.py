@@ -19,6 +19,7 @@ from pipeline.pictures.formats import taken
 from streamer.cli.override import override
 from streamer.config import Config, load_config
 from streamer.control.commands import read_change
+from streamer.control.gallery import FOREIGN
 from streamer.errors import BadCommand, ConfigError
 from streamer.http.portraits import FaceChoice
 
@@ -211,8 +212,8 @@ def test_http(model):
             (http.patch("/api/streams/live", json={"portrait": "x"}), 404, "no portrait 'x'; GET /api/portraits lists them"),
             (http.post("/api/portraits", files=upload), 422,
              "wall.png: no face found; use a picture that shows one face from the front"),
-            (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, f"a.txt: not a {TAKEN} picture"),
-            (http.post("/api/portraits", content=b"text", params={"name": "b.txt"}), 422, f"b.txt: not a {TAKEN} picture"),
+            (http.post("/api/portraits", files={"file": ("a.txt", b"text")}), 422, FOREIGN.format("a.txt", TAKEN)),
+            (http.post("/api/portraits", content=b"text", params={"name": "b.txt"}), 422, FOREIGN.format("b.txt", TAKEN)),
             (http.put("/api/streams/live/background", content=b"text"), 422, f"background: not a {TAKEN} picture"),
             (http.post("/api/portraits", files={"film": ("a.png", b"text")}), 422,
              "file: a file is expected, with a name (multipart/form-data)"),

@@ -17,6 +17,7 @@ import typer
 from PIL import Image as Pillow
 from PIL import ImageSequence
 
+from pipeline import outfile
 from pipeline.errors import OutputError, PuppetError
 from pipeline.offline.animate import animate
 from pipeline.offline.batch import Beside, Job, beside, jobs_of
@@ -203,6 +204,31 @@ def test_what_fails_among_many_is_told_at_the_end(tmp_path: Path, capsys: pytest
     said = [line for line in capsys.readouterr().err.splitlines() if line]
     assert said[-3:-1] == ["error: 1.mp4: no clip", "error: 2.mp4: no clip"], "what is spooled is not named"
     assert said[-1].endswith("2 of 4 drivers animated")
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (9, "9 files exist already: 0.gif, 1.gif, 2.gif and 6 more"),
+        (3, "3 files exist already: 0.gif, 1.gif, 2.gif"),
+        (1, "1 file exists already: 0.gif"),
+    ],
+)
+def test_files_that_exist_are_told_in_one_line(count: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [Job(Path(f"{k}.mp4"), tmp_path / f"{k}.gif") for k in range(10)]
+    for job in jobs[:count]:
+        job.out.touch()
+
+    def check(driver: Path, out: Path) -> None:
+        outfile.check(out, (".gif",), replace=False)
+
+    with pytest.raises(typer.Exit) as ended:
+        run_all(jobs, check, lambda *_: Result(1, 1, "fake"), lambda *_: None, tmp_path)
+    assert ended.value.exit_code == 1
+    assert [line for line in capsys.readouterr().err.splitlines() if line][-2:] == [
+        f"error: {tmp_path}: {told}; choose another folder, or add '--force' to replace them",
+        f"{tmp_path}: {10 - count} of 10 drivers animated",
+    ]
 
 
 def test_what_is_no_driver_is_told_and_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

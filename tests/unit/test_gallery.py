@@ -287,6 +287,20 @@ async def test_a_clip_is_followed_in_another_process(opened, model, tmp_path):
     assert np.array_equal(made.loop.landmarks, again.loop.landmarks)
 
 
+async def test_a_damaged_clip_is_not_told_to_be_no_picture(opened):
+    """Clips are taken, too; one whose head is gone looks like nothing."""
+    gallery, clip = opened(), DEMO_CLIP.read_bytes()
+    with pytest.raises(PortraitError, match=r"^half\.mp4: not a clip that can be read, or damaged; MP4, MOV, WebM"):
+        await gallery.add("half.mp4", clip[: len(clip) // 2], None)
+    for head in (b"", bytes(100)):
+        with pytest.raises(
+            PortraitError, match=r"^x\.mp4: not a picture, clip or puppet .* damaged; JPEG, .*, and MP4, MOV, WebM"
+        ):
+            await gallery.add("x.mp4", head + clip[len(clip) // 2 :], None)
+    with pytest.raises(PortraitError, match=r"^x\.png: damaged picture"):
+        await gallery.add("x.png", picture(1)[:200], None)
+
+
 async def test_a_clip_that_is_followed_ends_with_the_server(opened, tmp_path):
     beginning(DEMO_CLIP, tmp_path / "ten.mp4", 10)
     gallery = opened(faces=Elsewhere())

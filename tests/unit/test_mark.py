@@ -49,6 +49,7 @@ def as_jpeg(image, quality: int):
 
 ATTACKS = {
     "none": lambda y: y,
+    "mirrored": lambda y: np.ascontiguousarray(y[:, ::-1]),
     "half the size": lambda y: scaled(y, 0.5),
     "a size of nobody's": lambda y: scaled(y, 0.83),
     "cropped by a quarter": lambda y: np.ascontiguousarray(y[37 : 37 + len(y) * 7 // 8, 21 : 21 + y.shape[1] * 6 // 7]),

@@ -120,7 +120,11 @@ def test_a_clip_without_a_face_is_refused_in_a_line(tmp_path):
         moving(written(tmp_path, 40), "mine.mp4", faces_by(None))
 
 
-@pytest.mark.parametrize("head", [b"\0\0\0\x20ftypisom", b"\x1aE\xdf\xa3" * 3, b"RIFF....AVI "], ids=["mp4", "webm", "avi"])
+@pytest.mark.parametrize(
+    "head",
+    [b"\0\0\0\x20ftypisom", b"\0\0\0\x08wide\0\0\1\0mdat", b"\x1aE\xdf\xa3" * 3, b"RIFF....AVI "],
+    ids=["mp4", "mov", "webm", "avi"],
+)
 def test_a_damaged_clip_is_named_as_one(tmp_path, head):
     path = tmp_path / "cut.mp4"
     path.write_bytes(head + bytes(64))

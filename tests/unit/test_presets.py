@@ -278,6 +278,35 @@ def test_presets_are_there_after_a_restart_with_their_keys(opened):
     assert back == opened().get("Smile") == presets.shipped["Smile"]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_key_that_nobody_has_goes_back_to_the_shipped_preset_that_had_it_first(opened, restarts):
+    presets = opened()
+    first = {name: presets.hotkey(name) for name in presets.shipped}
+    assert (first["Surprise"], first["Wink"], first["Sad"]) == (3, 4, 5)
+    presets.put("Wink", SMILE, hotkey=3)
+    assert (presets.hotkey("Wink"), presets.hotkey("Surprise")) == (3, None)
+    presets.put("B", SMILE, hotkey=3)
+    assert (presets.hotkey("B"), presets.hotkey("Wink")) == (3, 4)
+    presets.put("B", SMILE, hotkey=5)
+    assert (presets.hotkey("B"), presets.hotkey("Surprise"), presets.hotkey("Sad")) == (5, 3, None)
+    presets.put("Wink", SMILE, hotkey=9)
+    presets.put("C", SMILE, hotkey=4)
+    presets = opened() if restarts else presets
+    presets.delete("Wink")
+    assert (presets.hotkey("C"), presets.hotkey("Wink"), presets.hotkey("Look away")) == (4, None, 9), "C was given that key"
+    for name in ("B", "C"):
+        presets.delete(name)
+    assert {name: presets.hotkey(name) for name in presets.shipped} == first
+
+
+def test_a_key_that_was_lost_comes_back_with_the_next_start(opened, tmp_path):
+    presets = opened()
+    presets.put("own", SMILE, hotkey=1)
+    keys = json.loads((tmp_path / "presets" / HOTKEYS).read_text())
+    (tmp_path / "presets" / HOTKEYS).write_text(json.dumps([*keys[:3], "", *keys[4:]]))
+    assert (opened().hotkey("own"), opened().hotkey("Wink"), opened().hotkey("Smile")) == (1, 4, None)
+
+
 def test_shipped_presets_have_a_key_each_and_move_something():
     assert len(shipped()) == 9
     assert all(preset.shapes.values and preset.regions <= set(REGIONS) for preset in shipped())

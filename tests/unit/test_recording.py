@@ -128,8 +128,44 @@ def test_a_folder_that_goes_is_an_error_at_once(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(SinkError, match=r"/r: the file was deleted, or its folder; nothing was recorded, the stream goes on"):
         recording.write(animated(1), 0.1)
-    with pytest.raises(SinkError):
-        recording.close()
+    recording.close()
+    assert not folder.exists()
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from streamer.errors import SinkError
+from streamer.sinks.recording import Recording
+from tests.unit.test_recording import noise
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+recording = Recording(Path(sys.argv[1]), "live", 60, 100)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    recording.open(noise(0), 0.0)
+    for k in range(200):
+        recording.write(noise(k), k / 10)
+except SinkError as exc:
+    print(exc)
+recording.close()
+"""
+
+
+def noise(k: int) -> AnimatedFrame:
+    picture = np.random.default_rng(k).integers(0, 256, (64, 64, 3), np.uint8)
+    return AnimatedFrame(planar(picture), k / 10, k, _SEAL)
+
+
+@pytest.mark.parametrize("most", [0, 4_000, 200_000])
+def test_a_disk_that_is_full_leaves_what_plays_or_nothing(tmp_path: Path, most: int) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), str(most)], capture_output=True, text=True, check=True
+    ).stdout
+    left = list(tmp_path.iterdir())
+    assert ("what was written plays" if left else "nothing was recorded") in told
+    for file in left:
+        with av.open(str(file)) as opened:
+            assert next(opened.decode(video=0)).width == 64
 
 
 KILLED = """

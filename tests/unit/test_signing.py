@@ -97,6 +97,9 @@ def test_a_key_is_made_once_and_nobody_else_reads_it(tmp_path):
     assert stat.S_IMODE((tmp_path / "own" / OWN).stat().st_mode) == 0o600
     assert credentials(Signing(folder=tmp_path / "own")) == first
     assert credentials(Signing(folder=tmp_path / "other")).key != first.key
+    (tmp_path / "other" / OWN).write_text("damaged")
+    with pytest.raises(ConfigError, match=f"{OWN} is damaged; put back what it was, or delete it"):
+        credentials(Signing(folder=tmp_path / "other"))
     leaf, root = x509.load_pem_x509_certificates(first.chain)
     leaf.verify_directly_issued_by(root)
     assert (leaf.not_valid_after_utc - datetime.now(UTC)).days > 3000

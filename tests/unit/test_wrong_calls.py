@@ -49,6 +49,9 @@ TABLE: list[tuple[list[str], str]] = [
     (["animate", "drawing"], "missing argument 'DRIVER…'; see 'puppetcast animate --help'"),
     (["puppet", "make", "-o", "x.puppet"], "missing argument 'SOURCE…'"),
     (["bench", "nothing"], "no such command 'nothing'; see 'puppetcast bench --help'"),
+    (["identify", ""], "an empty name; give a file, a folder or an address"),
+    (["token", "--address", "not a url"], "--address: 'not a url': an address such as https://puppet.example.org is expected"),
+    (["token", "--view", "../x"], "a name has up to 40 small letters, digits, '-' and '_'"),
     # Poses
     (["pose", "drawing", "--smile", "2"], "invalid value for '--smile': input should be less than or equal to 1"),
     (["pose", "drawing", "--shape", "smirk=1"], "shape 'smirk' is not known; sliders: yaw, pitch, roll,"),
