@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import PuppetError
 
-from ..config import Fleet
 from ..errors import StreamerError, UnknownStream
 from ..timers import pause
 from .base import VERSION, At, DirectorAway, UnknownWorker
 from .homes import Homes
 from .members import Away, Members
 from .wanted import Store, Stream, Wanted
+
+if TYPE_CHECKING:  # a director that is begun anew is not to load what reads a configuration
+    from ..config import Fleet
 
 log = logging.getLogger(__name__)
 

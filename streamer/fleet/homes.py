@@ -8,17 +8,19 @@ from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from contextlib import suppress
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PuppetError
 
-from ..config import Fleet
 from ..errors import StreamerError
 from ..timers import pause
 from .base import At, FleetFull
 from .members import Away, Full, Members
 from .placement import Cost, Load, Table
 from .wanted import Stream, Wanted
+
+if TYPE_CHECKING:  # a director that is begun anew is not to load what reads a configuration
+    from ..config import Fleet
 
 log = logging.getLogger(__name__)
 

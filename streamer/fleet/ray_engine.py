@@ -7,20 +7,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pickle
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import PuppetError
 
-from ..config import Config
 from ..errors import ConfigError, StreamerError, code
 from . import ray_node
 from .base import At, DirectorAway, FleetFull, UnknownWorker
 from .director import FleetDirector
 from .members import error_of
+
+if TYPE_CHECKING:
+    from ..config import Config, Fleet
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +54,14 @@ def _log_here() -> None:
 
 
 class WorkerActor:
-    """A worker in a process of Ray's. When its server ends, so does the process, and Ray begins another."""
+    """A worker in a process of Ray's. When its server ends, so does the process, and Ray begins another. config: pickled."""
 
-    def __init__(self, config: Config, name: str, secret: str) -> None:
+    def __init__(self, config: bytes, name: str, secret: str) -> None:
         from .worker import Worker  # in this process alone: a director that is begun anew is not to load a server
 
         _log_here()
         host = _ray().util.get_node_ip_address()
-        self._worker = Worker(config, name, host, secret, ended=lambda: os._exit(1))
+        self._worker = Worker(pickle.loads(config), name, host, secret, ended=lambda: os._exit(1))
 
     def at(self) -> At | None:
         """Where it answers, once it does."""
@@ -65,12 +69,14 @@ class WorkerActor:
 
 
 class DirectorActor:
-    """The director on a thread with its own loop. config: what is the fleet's. streams: settings of those to begin with."""
+    """The director on a thread with its own loop. config: for workers, pickled; fleet: what of it is the fleet's, as plain
+    values: to load what reads a configuration takes as long as all else that a new director does. streams: settings of those to
+    begin with."""
 
-    def __init__(self, config: Config, secret: str, streams: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, config: bytes, fleet: dict[str, Any], secret: str, token: str, streams: dict[str, dict[str, Any]]) -> None:
         _log_here()
-        self._config, self._secret = config, secret
-        self._director = FleetDirector(_Engine(config, secret), config.fleet, secret, config.auth.token)
+        plain = cast("Fleet", SimpleNamespace(**fleet))
+        self._director = FleetDirector(_Engine(config, plain, secret), plain, secret, token)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._run, args=(streams,), name="director", daemon=True).start()
 
@@ -93,8 +99,8 @@ class DirectorActor:
 class _Engine:
     """What the director's process asks of Ray. Whatever may hang does so on a thread or in a task of its own, once."""
 
-    def __init__(self, config: Config, secret: str) -> None:
-        self._config, self._secret = config, secret
+    def __init__(self, config: bytes, fleet: Fleet, secret: str) -> None:
+        self._config, self._fleet, self._secret = config, fleet, secret
         self._actors: dict[str, Any] = {}
         self._known: dict[str, At] = {}
         self._asked: dict[str, asyncio.Task[None]] = {}
@@ -126,13 +132,13 @@ class _Engine:
             await asyncio.sleep(LOOK_S)
 
     def _have_workers(self) -> None:
-        ray, wanted = _ray(), self._config.fleet.workers
+        ray, wanted = _ray(), self._fleet.workers
         count = wanted if isinstance(wanted, int) else int(ray.cluster_resources().get(ray_node.SLOTS, 0))
         for name in (f"w{k}" for k in range(count)):
             if name not in self._actors:
                 options: dict[str, Any] = {
                     "name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, "max_restarts": -1,
-                    "num_cpus": 0, "num_gpus": self._config.fleet.gpus, "resources": {ray_node.SLOTS: 1},
+                    "num_cpus": 0, "num_gpus": self._fleet.gpus, "resources": {ray_node.SLOTS: 1},
                 }  # fmt: skip
                 self._actors[name] = ray.remote(WorkerActor).options(**options).remote(self._config, name, self._secret)
 
@@ -262,7 +268,8 @@ def begin(config: Config, secret: str) -> None:
         "max_concurrency": 1000, "resources": ON_HEAD,
     }  # fmt: skip
     try:
-        ray.remote(DirectorActor).options(**options).remote(config, secret, streams)
+        given = pickle.dumps(config), config.fleet.model_dump(), secret, config.auth.token, streams
+        ray.remote(DirectorActor).options(**options).remote(*given)
     except ValueError as exc:
         raise ConfigError("fleet: one runs already on this cluster; 'puppetcast fleet status' tells of it") from exc
     try:

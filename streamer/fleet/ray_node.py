@@ -17,14 +17,17 @@ from contextlib import ExitStack
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
 from pipeline.cores import available
 
-from ..config import Fleet
 from ..errors import ConfigError, StreamerError
 from . import processes, redis
+
+if TYPE_CHECKING:
+    from ..config import Fleet
 
 SLOTS = "stream_slots"  # the resource of which each worker takes one
 HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
