@@ -52,11 +52,10 @@ def _gain(luma: Image) -> Deltas:
     nothing.
     """
     size = max(luma.shape[1] // 4, 1), max(luma.shape[0] // 4, 1)
-    mean = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     points = cv2.resize(luma, size, interpolation=cv2.INTER_NEAREST)
     busy = cv2.absdiff(points, cv2.blur(points, (3, 3)))
     texture = cv2.blur(cv2.erode(cv2.medianBlur(busy, 5), np.ones((3, 3), np.uint8)).astype(np.float32), (5, 5))
     gain = np.clip(BASE + BY_DETAIL * texture + BY_EDGE * busy, LEAST, MOST)
-    gain *= np.clip((mean.astype(np.float32) - BLACK) / (GREY - BLACK), 0, 1)
+    gain *= np.clip((points.astype(np.float32) - BLACK) / (GREY - BLACK), 0, 1)
     strength = float(np.sqrt(np.mean(gain * gain)))
     return np.asarray(gain * (UNIT * min(1.0, LIMIT / max(strength, LIMIT))), np.int16)
