@@ -94,9 +94,9 @@ class Finder:
             return None
         shrunk = max(1.0, max(self._size) / LARGEST)
         plane = evened(np.asarray(self._sum / self.pictures, np.float32))
-        spectra = Spectrum(plane), Spectrum(plane[:, ::-1])
-        for group, spectrum in product([USUAL, tuple(all_scales())] if scales is None else [tuple(scales)], spectra):
-            found = search(spectrum, [scale / shrunk for scale in group], alarm)
+        groups = [USUAL, tuple(all_scales())] if scales is None else [tuple(scales)]
+        for group, seen in product(groups, (plane, plane[:, ::-1])):
+            found = search(Spectrum(seen), [scale / shrunk for scale in group], alarm)
             if found is not None:
                 return Found(found.payload, found.log10_chance, round(found.scale * shrunk, 3))
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -85,7 +86,7 @@ class MeshPrepared:
         still, crop, own = self.loop.at(time_s)
         return replace(self, still=still, crop=crop, backdrop=Backdrop(crop.quick(still), None), own=own)
 
-    @property
+    @cached_property
     def face_box(self) -> Box:
         if self.loop is not None:
             return box_of(self.loop.clip.landmarks.reshape(-1, 3), *self.still.shape[1::-1])
