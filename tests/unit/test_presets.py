@@ -186,7 +186,7 @@ def test_an_engine_that_knows_no_landmarks_shares_the_speed_of_the_driver():
         place = place + (way_s * FRAME_S, 0)
         leeway.see(place, k * FRAME_S)
         if k:
-            assert leeway.share * leeway.most + way_s * FRAME_S <= leeway.most * (1 + 1e-6)
+            assert leeway.share == 0 or leeway.share * leeway.most + way_s * FRAME_S <= leeway.most * (1 + 1e-6)
     leeway.see(None, 9.0)
     assert leeway.share == 1, "where no face is, nothing moves beside it"
 
