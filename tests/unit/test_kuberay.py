@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
@@ -12,7 +13,7 @@ from streamer.fleet.ray_node import HEAD, SETTINGS, SLOTS
 from ..conftest import ROOT
 
 CLUSTER, BUDGET = yaml.safe_load_all((ROOT / "docker" / "kuberay.yaml").read_text())
-# Of RayClusterSpec and what is in it, by KubeRay's published types (apis/ray/v1/raycluster_types.go): which there are, and which
+# Of RayClusterSpec and what is in it, by KubeRay's schema (crds/ray.io_rayclusters.yaml): which there are, and which
 # have to be given.
 SPEC = {
     "rayVersion",
@@ -34,7 +35,7 @@ WORKER_GROUP = {
     "template",
     "scaleStrategy",
 }
-POD = {"hostNetwork", "dnsPolicy", "affinity", "terminationGracePeriodSeconds", "containers", "volumes"}
+POD = {"hostNetwork", "dnsPolicy", "affinity", "terminationGracePeriodSeconds", "securityContext", "containers", "volumes"}
 CONTAINER = {"name", "image", "env", "ports", "resources", "volumeMounts"}
 
 
@@ -63,7 +64,7 @@ def test_ray_is_told_what_our_own_start_tells_it() -> None:
     for each in containers():
         told = {one["name"]: one["value"] for one in each["env"]}
         assert told == SETTINGS | {"RAY_AUTH_TOKEN_PATH": "/etc/puppetcast/ray_token"}
-    head, workers = (json.loads(json.loads(group["rayStartParams"]["resources"])) for group in groups())
+    head, workers = (json.loads(group["rayStartParams"]["resources"].strip("'")) for group in groups())
     assert (head, workers) == ({HEAD: 1}, {SLOTS: 1})
 
 
@@ -73,3 +74,15 @@ def test_media_has_the_nodes_own_addresses_and_secrets_are_secrets() -> None:
     assert "valueFrom" in CLUSTER["spec"]["gcsFaultToleranceOptions"]["redisPassword"]
     labels = CLUSTER["spec"]["workerGroupSpecs"][0]["template"]["metadata"]["labels"]
     assert BUDGET["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_the_front_has_its_port_and_the_images_user_reads_the_secrets() -> None:
+    [user] = {each for file in ROOT.glob("docker/Dockerfile.*") for each in re.findall(r"^USER (\d+)$", file.read_text(), re.M)}
+    for group in groups():
+        assert group["rayStartParams"]["metrics-export-port"] != "8080"
+        assert group["template"]["spec"]["securityContext"]["fsGroup"] == int(user)
+
+
+def test_a_pod_may_be_moved_while_the_others_are_there() -> None:
+    [workers] = CLUSTER["spec"]["workerGroupSpecs"]
+    assert BUDGET["spec"]["minAvailable"] == workers["minReplicas"] - 1
