@@ -204,7 +204,8 @@ class FakePuppeteer(Follower):
     drivers = None
 
     def __init__(self) -> None:
-        super().__init__(FakeTracker())
+        tracker = FakeTracker()
+        super().__init__(lambda: tracker)
         self._neutral = self._last = self._shown = self._offset = 0.0
         self.given: Neutral | None = None  # by somebody who took it elsewhere
 

@@ -18,7 +18,7 @@ from ..errors import NoFaceError
 from ..frames import Image
 from . import topology as topo
 from .canonical import mirrored
-from .choice import Choice, place
+from .choice import FORGET_S, Choice, place
 from .detector import Detectors
 from .motion import Array, eye_distance
 from .networks import Network, Square, between
@@ -157,20 +157,22 @@ class LitertTracker:
         self._nets = Nets(folder)
         self._choice, self._search = Choice(), Search()
         self._last: Array | None = None  # in units
+        self._last_s = 0.0
         self._pictures = 0
         self.faces = 0
 
     def track(self, image: Image, time_s: float) -> Array | None:
-        face = (
-            None if self._last is None or self._choice.turn else self._nets.face(image, square_of(in_pixels(self._last, image)))
-        )
-        found = [] if face is None else [face]
+        # Where the face was long ago there may be anything now, in which the network sees one, too.
+        known = None if self._choice.turn or time_s - self._last_s > FORGET_S else self._last
+        self._last_s = time_s
+        face = None if known is None else self._nets.face(image, square_of(in_pixels(known, image)))
         self._pictures += 1
         if face is None or self._pictures % COUNT_EVERY == 0:
             squares = self._nets.detectors.find(image)
-            self.faces = max(len(squares), len(found))
-        if face is None:
-            found = self._nets.faces(image, squares) or self._nets.near(self._search.tile(image), image)
+            self.faces = max(len(squares), 0 if face is None else 1)
+        found = (
+            [face] if face is not None else self._nets.faces(image, squares) or self._nets.near(self._search.tile(image), image)
+        )
         self._last = self._choice.of([in_units(face, image) for face in found], time_s)
         return None if self._last is None else paired(self._last)
 

@@ -12,6 +12,7 @@ from ..face.motion import Array, Neutral, eye_centres, eye_distance, eye_opennes
 WINDOW_S = 1.0  # of good frames
 PATIENCE_S = 3.0  # then the best frames so far have to do
 MIN_FRAMES = 5
+MIN_GOOD = 3  # of fewer good ones a single one that is half a blink would be the neutral
 MAX_GAP_S = 0.2  # a frame stands for no more time than this
 MAX_TURN = 0.22  # nose off the middle of the eyes, in eye distances
 MAX_TILT = 0.35  # radians
@@ -77,9 +78,10 @@ class Calibration:
         return np.asarray(np.median(scores, axis=0), np.float32) if scores else None
 
     def chosen(self) -> list[int]:
-        """Which of the frames added so far the neutral is made of: good ones if there are any, and of them
+        """Which of the frames added so far the neutral is made of: good ones if there are some, and of them
         the half with the most closed mouths, without blinks."""
-        index = np.array([k for k, f in enumerate(self._frames) if f[2]] or range(len(self._frames)))
+        good = [k for k, f in enumerate(self._frames) if f[2]]
+        index = np.array(good if len(good) >= MIN_GOOD else range(len(self._frames)))
         faces = [self._frames[k][1] for k in index]
         gaps = np.array([np.linalg.norm(f[13] - f[14]) for f in faces])
         openness = np.array([eye_openness(f).mean() for f in faces])

@@ -25,11 +25,12 @@ FAR = 10  # times the picture's longer side
 class Follower:
     """Follows one driver; see `pipeline.engine.Puppeteer`."""
 
-    def __init__(self, tracker: Tracker, calibrated: bool = False) -> None:
-        self.tracker = tracker
-        self.tracker_name = tracker.name
+    def __init__(self, open_tracker: Callable[[], Tracker]) -> None:
+        self._open_tracker = open_tracker
+        self.tracker = open_tracker()
+        self.tracker_name = self.tracker.name
         self.tuning = Tuning()
-        self.keeper = NeutralKeeper(calibrated)
+        self.keeper = NeutralKeeper()
         self.framing = Framing()
         self._asked: Callable[[Room], Held] = lambda room: NOTHING
         self.leeway = Leeway()
@@ -107,14 +108,22 @@ class Follower:
         self.keeper.recalibrate()
 
     def reset(self) -> None:
-        """Come to rest and take a new neutral."""
+        """Come to rest and take a new neutral, of the face that is found then: a tracker that has followed another driver would
+        go on where that one's face was, and see one in whatever is there now."""
+        self._begin()
         self.keeper.reset()
+
+    def _begin(self) -> None:
+        """With a tracker that has seen nothing."""
+        self.tracker.close()
+        self.tracker = self._open_tracker()
+        self.framing, self.leeway = Framing(), Leeway()
 
     def next_face(self) -> bool:
         """Follow another face, with a neutral of its own; whether there is one."""
         if not self.tracker.next_face():
             return False
-        self.reset()
+        self.keeper.reset()
         return True
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from ..face.motion import Array
 from ..face.tracker import Tracker
 from ..follow.blend import Presence
 from ..follow.follower import Follower
-from ..follow.framing import Framing, View
+from ..follow.framing import View
 from ..follow.neutral import NeutralKeeper
 from ..follow.tuning import Tuning
 from ..frames import Driving, Image
@@ -88,9 +88,8 @@ class MotionFollower(Follower):
     """One driver's face. Times are seconds on any steady clock, increasing. extract: M for 256² pictures."""
 
     def __init__(self, open_tracker: Callable[[], Tracker], extract: Extract) -> None:
-        self._open_tracker = open_tracker
+        super().__init__(open_tracker)
         self.extract = extract
-        super().__init__(open_tracker())
         self.reference: Face | None = None
         self._box: DrivingBox | None = None
         self._kept: list[tuple[Image, View]] = []  # a picture for each frame of the calibration, and what it shows
@@ -111,9 +110,7 @@ class MotionFollower(Follower):
         else:
             self.keeper = NeutralKeeper(True, self.keeper.resting)
             self.keeper.presence = Presence(1.0)  # the first frame is already animated
-        self.tracker.close()
-        self.tracker = self._open_tracker()
-        self.framing = Framing()
+        self._begin()
 
     def see(self, image: Image, time_s: float) -> Seen | None:
         """Where the face is in `image` (h, w, 3) RGB; None while nothing moves. Nothing is asked of the device, but for

@@ -15,7 +15,6 @@ from ..face.tracker import Tracker
 from ..follow.blend import Presence
 from ..follow.calibration import Calibration
 from ..follow.follower import Follower
-from ..follow.framing import Framing
 from ..follow.leeway import way
 from ..follow.moment import Moment
 from ..follow.neutral import FaceState, NeutralKeeper
@@ -38,8 +37,7 @@ class MeshPuppeteer(Follower):
     clips_as_source = False
 
     def __init__(self, open_tracker: Callable[[], Tracker]) -> None:
-        super().__init__(open_tracker())
-        self._open_tracker = open_tracker
+        super().__init__(open_tracker)
         self._neutral: Neutral | None = None
         self._smooth, self._recentre = MotionSmoother(), Recentring()
         self._last = rest()
@@ -114,9 +112,7 @@ class MeshPuppeteer(Follower):
 
     def calibrate(self, frames: Iterable[tuple[float, Image]]) -> None:
         self._neutral, self._smooth, self._recentre = self._neutral_of(frames), MotionSmoother(), Recentring()
-        self.tracker.close()
-        self.tracker = self._open_tracker()  # one that has not seen the frames that now come again
-        self.framing = Framing()
+        self._begin()  # the frames now come again
         self.keeper = NeutralKeeper(self._neutral is not None, None if self._neutral is None else self._neutral.landmarks)
         if self._neutral is not None:
             self.keeper.presence = Presence(1.0)  # the first frame is already animated

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.stability import load
+from pipeline.face import topology as topo
 from pipeline.face.faces import faces_by
 from pipeline.face.mediapipe import MediaPipeTracker, find_landmarks
 from pipeline.face.motion import euler, eye_openness, rest, rotation_matrix
@@ -193,6 +194,20 @@ def test_who_never_shuts_the_mouth_is_calibrated_all_the_same():
         assert calibration.state.problem == "Close your mouth."
         k += 1
     assert k == pytest.approx(91, abs=2), "three seconds"
+
+
+def test_one_picture_that_is_good_by_chance_is_no_neutral(face):
+    """At two pictures a second one with half-shut lids, alone in having a shut mouth, was all that it was made of."""
+    smiling, blinking = bundled("astronaut").landmarks, bundled("collins").landmarks.copy()
+    for upper, lower in topo.EYES:
+        middle = (blinking[list(upper)] + blinking[list(lower)]) / 2
+        for lid in (upper, lower):
+            blinking[list(lid)] = middle + 0.3 * (blinking[list(lid)] - middle)
+    calibration, neutral, k = Calibration(), None, 0
+    while neutral is None:
+        neutral = calibration.add(blinking if k == 2 else smiling, k / 2)
+        k += 1
+    assert eye_openness(neutral.landmarks) == pytest.approx(eye_openness(smiling), rel=0.05)
 
 
 def test_a_neutral_is_a_robust_mean(face):

@@ -20,6 +20,8 @@ from pipeline.face.pair import ASKEW, alike, level, paired
 from pipeline.face.tracker import Tracker
 from pipeline.face.units import in_pixels
 from pipeline.face.views import tiles
+from pipeline.frames import Driving
+from pipeline.mesh.follow import MeshPuppeteer
 from pipeline.portrait import bundled
 
 from ..conftest import SHARED
@@ -76,6 +78,27 @@ def test_a_face_is_found_lost_and_found_again(faces, opened):
     assert [tracker.track(nobody, 0.1 + k / 30) for k in range(4)] == [None] * 4
     elsewhere, _ = shown(640, 480, 130, x=0.3)
     assert any(tracker.track(elsewhere, 2 + k / 30) is not None for k in range(3))
+
+
+@pytest.mark.slow
+@every(TRACKERS)
+def test_another_driver_is_looked_for_anew(faces):
+    """Not where the one before was: there a network sees a face in whatever part of one it finds."""
+    one, other = shown(640, 480, 130, x=0.4)[0], shown(640, 480, 260, x=0.55, y=0.45)[0]
+    with closing(MeshPuppeteer(faces.open_tracker)) as puppeteer, closing(faces.open_tracker()) as fresh:
+        for k in range(40):
+            puppeteer.follow(Driving(one, k / 30))
+        puppeteer.reset()
+        seen = [puppeteer.track(other, 2 + k / 30) for k in range(3)]
+        assert np.array(seen) == pytest.approx(np.array([fresh.track(other, k / 30) for k in range(3)]), abs=1e-3)
+
+
+@every(GOOD[1:])
+def test_after_a_pause_the_face_is_looked_for_anew(faces, opened):
+    one, other = shown(640, 480, 130, x=0.4)[0], shown(640, 480, 260, x=0.55, y=0.45)[0]
+    tracker, fresh = opened(faces), opened(faces)
+    tracker.track(one, 0.0)
+    assert tracker.track(other, 60.0) == pytest.approx(fresh.track(other, 60.0), abs=1e-3)
 
 
 @every(TRACKERS)
