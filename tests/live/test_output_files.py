@@ -100,6 +100,15 @@ def test_paths_that_are_taken(out, desk, monkeypatch):
     assert content(desk) == before
 
 
+@pytest.mark.parametrize(("portrait", "name"), [("drawing", "out.png"), ("clip.mp4", "out.mp4")])
+def test_a_picture_that_drives_one_makes_one_without_being_told(portrait, name, desk, shell):
+    beginning(DEMO_CLIP, desk / "clip.mp4", 9)
+    before = set(content(desk))
+    done = shell.run(["animate", portrait, "face.png", "--engine", "mesh", "--max-frames", "2"], desk)
+    assert done.code == 0, done.said
+    assert set(content(desk)) - before == {name}
+
+
 # The engine's checkpoints are not there: a refusal that came after any loading would name them.
 COMMANDS = [
     ("animate drawing clip.mp4 -o soft.mp4 --engine liveportrait", "soft.mp4: would replace clip.mp4, which is read"),
