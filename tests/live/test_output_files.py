@@ -129,6 +129,16 @@ def test_a_picture_that_drives_one_makes_one_without_being_told(portrait, name, 
     assert set(content(desk)) - before == {name}
 
 
+@pytest.mark.parametrize(("name", "told"), [("a.webm", "a.webm and its signed statement a.c2pa: "), ("a.mp4", "a.mp4: ")])
+def test_every_file_that_is_written_is_told(name, told, desk, shell):
+    beginning(DEMO_CLIP, desk / "clip.mp4", 3)
+    before = set(content(desk))
+    done = shell.run(["animate", "drawing", "clip.mp4", "-o", name, "--size", "64", "--engine", "mesh"], desk)
+    assert done.code == 0, done.said
+    assert any(line.startswith(told) for line in done.said.splitlines()), done.said
+    assert {new for new in set(content(desk)) - before if new not in told} == set()
+
+
 # The engine's checkpoints are not there: a refusal that came after any loading would name them.
 COMMANDS = [
     ("animate drawing clip.mp4 -o soft.mp4 --engine liveportrait", "soft.mp4: would replace clip.mp4, which is read"),
