@@ -128,8 +128,26 @@ def _port(config: Config) -> Finding:
     try:
         listen(host, port).close()
     except ConfigError as exc:
+        if _is_ours(host, port):
+            return Finding("port", True, f"a puppetcast is running there already ({port} on {host})")
         return Finding("port", False, str(exc), f"stop what listens there, or take another: {command('serve --port 0')}")
     return Finding("port", True, f"{port} on {host} is free")
+
+
+def _is_ours(host: str, port: int) -> bool:
+    """Whether what listens there shows our page; by https too, which `serve --lan` brings whatever the configuration says."""
+    import httpx
+
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    for scheme in ("http", "https"):
+        page = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+        try:
+            with httpx.stream("GET", page, timeout=2, verify=False, trust_env=False) as reply:
+                if b"<title>puppetcast" in next(reply.iter_bytes(2000), b""):
+                    return True
+        except httpx.HTTPError:
+            pass
+    return False
 
 
 CHECKS: tuple[Callable[[Config], Finding], ...] = (

@@ -9,14 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 from sysconfig import get_path
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.installation import command, pip_install
 from streamer.cli.main import app
+from streamer.http.certificate import own_certificate
 
-from ..conftest import ROOT
+from ..conftest import ROOT, run_server
 
 
 @pytest.fixture
@@ -65,6 +67,18 @@ def test_doctor_finds_what_would_keep_the_server_from_starting(tmp_path: Path) -
     assert done.exit_code == 1
     assert "NO  port" in done.output
     assert "Address already in use" in done.output
+
+
+@pytest.mark.parametrize("by", ["http", "https"])
+def test_a_server_of_ours_is_not_in_its_own_way(by: str, tmp_path: Path) -> None:
+    """Of https the configuration need not know: `--lan` brings it."""
+    tls = {} if by == "http" else dict(zip(("tls_certificate", "tls_key"), own_certificate([], tmp_path), strict=True))
+    with run_server(http=tls) as server:
+        assert server.url.startswith(f"{by}://")
+        environment = {"PUPPETCAST_HTTP__PORT": str(urlsplit(server.url).port)}
+        done = CliRunner().invoke(app, ["doctor"], env=environment)
+    assert done.exit_code == 0, done.output
+    assert "ok  port               a puppetcast is running there already" in done.output
 
 
 @pytest.mark.usefixtures("no_torch")
