@@ -628,7 +628,9 @@ def test_the_token_command(tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"--minutes: the owner's link holds for ever"):
         _link(config, nothing, 5, None)
     assert _link(config, nothing, None, None) == "http://192.0.2.9:81/#token=rule%2B1"
+    assert "a server at http://192.0.2.9:81, as the configuration has it; of one that was started with" in capsys.readouterr().err
     link = _link(config, {**nothing, "view": "hall"}, None, "https://puppet.example/")
+    assert not capsys.readouterr().err, "who gives an address knows which"
     page, _, token = link.partition("#token=")
     assert page == "https://puppet.example/?stream=hall"
     assert Tokens(Auth(token="rule+1")).grants(token) == [Grant(Right.VIEW, "hall")]
