@@ -5,6 +5,7 @@ What drives: a clip, a picture or a motion template. What is driven: a portrait,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -42,6 +43,8 @@ from .drivers import (
 )
 from .formats import FORMATS, SUFFIXES, check_alpha, check_size, is_sequence, numbered, rate_of, step_of
 from .mux import Output, Result, sound_of, write_clip
+
+log = logging.getLogger(__name__)
 
 
 def is_clip(source: Path) -> bool:
@@ -150,6 +153,8 @@ def prepared_for(engine: Engine, portrait: Portrait, output: Output) -> Any:
             else "only the mesh engine knows the background"
         )
         raise PuppetError(f"{portrait.name}: {why}; leave '--transparent' out")
+    if output.transparent and prepared.has_doubtful_matte:
+        log.warning("%s: the body hardly stands out from the background, some of which may be left; look at it", portrait.name)
     return prepared
 
 
