@@ -1,7 +1,7 @@
 # make run starts the server; make test sets everything up and runs the tests.
 VENV ?= .venv
 BIN := $(VENV)/bin
-PORT ?= 8080
+PORT_OPTION = $(if $(PORT),--port $(PORT))
 CLIP_OPTION = $(if $(CLIP),--clip $(CLIP))
 CHECK_OPTION = $(if $(CHECK),--check)
 
@@ -40,7 +40,7 @@ $(VENV)/.run$(HEAVY): pyproject.toml constraints.txt
 	$(call INSTALL,$(if $(HEAVY),[$(HEAVY)]),$(if $(HEAVY), and PyTorch (2 GB on disk; 6 GB where pip gets it for CUDA), (0.9 GB on disk)))
 
 run: $(VENV)/.run$(HEAVY)
-	$(BIN)/puppetcast serve --port $(PORT) --engine $(ENGINE)
+	$(BIN)/puppetcast serve $(PORT_OPTION) --engine $(ENGINE)
 
 TYPES = if $(BIN)/python -c "import torch" 2>/dev/null; then $(BIN)/mypy; \
   else echo "*** PyTorch is absent: types are NOT CHECKED ***"; fi

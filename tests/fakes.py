@@ -149,6 +149,7 @@ class FakeEngine:
 class FakePrepared:
     """A portrait of one grey, 16 by 16 pixels. name: for logs."""
 
+    has_doubtful_matte = False
     has_matte = False
     fps = 0.0
     face_box = (0.3, 0.3, 0.4, 0.4)

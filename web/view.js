@@ -7,7 +7,7 @@ import { tracking } from "./stats.js";
 const $ = (id) => document.getElementById(id);
 const INVITATION = "This face follows yours, and nobody sees your own.";
 const WATCHED = "This face follows whoever drives it."; // to those who may not
-const ROUGH = "face tracking is rough here; “puppetcast models fetch” gets the better one";
+const ROUGH = "face tracking is rough here; the server's log, or its command “doctor”, says how to get the better one";
 
 function noticeText({ control, error }) {
   const { state, puppet } = control;

@@ -10,6 +10,7 @@ from typing import Protocol
 from .. import models, wheel
 from ..errors import LandmarksNeeded, ModelError
 from ..frames import Image
+from ..installation import command
 from .motion import Array
 from .noise import CalmTracker
 from .tracker import Tracker
@@ -93,7 +94,8 @@ class CascadeFaces:
 
     def find(self, image: Image) -> list[Array]:
         raise LandmarksNeeded(
-            "without the face model, mark both eye centres, the nose tip and the mouth corners (or run 'puppetcast models fetch')"
+            "without the face model, mark both eye centres, the nose tip and the mouth corners "
+            f"(or run '{command('models fetch')}')"
         )
 
     def find_in(self, images: Iterable[Image]) -> Iterator[list[Array]]:
@@ -112,7 +114,7 @@ def faces_for(what: str) -> Faces:
     """The same, for what the cascade is too rough for; ModelError where there is nothing better."""
     faces = faces_by(models.find(models.FACE_LANDMARKER))
     if isinstance(faces, CascadeFaces):
-        raise ModelError(f"{what} needs the face model; run 'puppetcast models fetch'")
+        raise ModelError(f"{what} needs the face model; run '{command('models fetch')}'")
     return faces
 
 

@@ -13,6 +13,7 @@ from mediapipe.tasks.python import vision
 
 from ..errors import ModelError, NoFaceError
 from ..frames import Image
+from ..installation import command
 from .choice import Choice, place
 from .motion import Array
 from .quiet import errors_only
@@ -94,7 +95,7 @@ def _landmarker(model: Path, mode: vision.RunningMode, faces: int, blinks: bool 
         with errors_only():
             return vision.FaceLandmarker.create_from_options(options)
     except (OSError, RuntimeError, ValueError) as exc:
-        raise ModelError(f"{model}: not a usable face model; run 'puppetcast models fetch'") from exc
+        raise ModelError(f"{model}: not a usable face model; run '{command('models fetch')}'") from exc
 
 
 def _image(image: Image) -> mp.Image:

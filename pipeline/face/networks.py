@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ..errors import ModelError
 from ..frames import Image
+from ..installation import command
 from .motion import Array
 from .quiet import errors_only
 
@@ -28,7 +29,7 @@ class Network:
                 self._run = Interpreter(str(path), num_threads=1)
                 self._run.allocate_tensors()
         except (OSError, RuntimeError, ValueError) as exc:
-            raise ModelError(f"{path}: not a usable model; run 'puppetcast models fetch'") from exc
+            raise ModelError(f"{path}: not a usable model; run '{command('models fetch')}'") from exc
         [given] = self._run.get_input_details()
         self._input, self.side = given["index"], int(given["shape"][1])
         self._outputs = [out["index"] for out in self._run.get_output_details()]

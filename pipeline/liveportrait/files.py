@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import PuppetError
+from ..installation import pip_install
 
 REPOSITORY = "KwaiVGI/LivePortrait"
 BASE = "liveportrait/base_models"
@@ -38,6 +39,6 @@ def need_extra() -> None:
     """PuppetError, with the cure, where the extra is not here."""
     if not is_installed():
         raise PuppetError(
-            "the liveportrait engine needs PyTorch, which is not installed: pip install 'puppetcast[liveportrait]' "
+            f"the liveportrait engine needs PyTorch, which is not installed: {pip_install('liveportrait')} "
             "(in the source tree: make run ENGINE=liveportrait)"
         )

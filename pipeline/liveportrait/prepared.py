@@ -46,6 +46,7 @@ class LivePortraitPrepared:
     resting: Tensor
     paste: PasteBack
     face_box: Box
+    has_doubtful_matte = False
     has_matte = False  # what is generated has the background in it, and moves it a little
 
     fps = 0.0

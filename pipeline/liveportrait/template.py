@@ -83,7 +83,7 @@ def make(follower: MotionFollower, clip: Path, progress: Progress = lambda done,
                 faces.append((unflat(state[0], motion.canonical), seen.rest))
             else:
                 faces.append(None)
-            progress(done, source.frames)
+            progress(done, source.about)
     if follower.reference is None:
         raise ClipError(f"{clip}: no face was found in it")
     # Frames before the first sight of the face are at rest.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
+from ..installation import command
 from . import networks
 from .files import RETARGETING, STEMS, SUFFIXES, missing_files
 from .networks import FULL, TINY, Sizes
@@ -64,7 +65,7 @@ def load_networks(folder: Path) -> Networks:
     ModelError names what is wrong."""
     missing = missing_files(folder)
     if missing:
-        raise ModelError(f"{folder}: lacks {', '.join(missing)}; run 'puppetcast models fetch liveportrait'")
+        raise ModelError(f"{folder}: lacks {', '.join(missing)}; run '{command('models fetch liveportrait')}'")
     states: dict[Path, State] = {}
     modules: list[Any] = []
     sizes = FULL

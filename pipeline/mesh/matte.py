@@ -28,6 +28,7 @@ LEAST_HAIR, SOME_HAIR = 0.85, 0.95  # the outline at least, see `_outline`
 MAX_LEAK = 0.06  # of the far ground's inner edge that the person may touch above the shoulders
 CONTRAST = 26.0  # grey levels between both sides of an outline that can be told
 MIN_CLEAR = 0.85  # of the head's outline that must be told: at 0.77 grey hair before a grey ground was cut in two
+MIN_CLEAR_BODY = 0.5  # of the body's, or it is doubtful: at 0.62 it was right, at 0.41 a landscape stayed at both shoulders
 EPS = 2e-4  # of the guided filter: variance, of a picture from 0 to 1, that counts as an edge
 
 
@@ -65,6 +66,14 @@ class Matte:
         out = _refined(picture, self._body)
         out[box] = known[box]
         return out
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the body is told from the ground by so little that much of what is cut out may be the ground's."""
+        if self._body is None:
+            return False
+        _, v = _places(self.landmarks, self.picture.shape)
+        return _clear(self.picture.astype(np.float32), self._body, v >= 0.8, 1.0) < MIN_CLEAR_BODY
 
     @cached_property
     def _body(self) -> np.ndarray | None:
@@ -152,7 +161,7 @@ def _solid(picture: Image, mask: Image, sure: np.ndarray) -> np.ndarray:
 def _trusted(picture: Array, mask: np.ndarray, u: Array, v: Array, far: np.ndarray, hair: float) -> bool:
     near_far = (cv2.dilate(far.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~far & (v < 0.9)
     leak = float(mask[near_far].mean()) if near_far.any() else 0.0
-    return leak <= MAX_LEAK and _outline(mask, u, v).min() >= hair and _clear(picture, mask, v) >= MIN_CLEAR
+    return leak <= MAX_LEAK and _outline(mask, u, v).min() >= hair and _clear(picture, mask, v < 0.8) >= MIN_CLEAR
 
 
 def _outline(mask: np.ndarray, u: Array, v: Array) -> Array:
@@ -162,18 +171,18 @@ def _outline(mask: np.ndarray, u: Array, v: Array) -> Array:
     return np.array([distance[sector == k].max(initial=0.0) for k in range(SECTORS)])
 
 
-def _clear(picture: Array, mask: np.ndarray, v: Array) -> float:
-    """How much of the outline above the chin parts colours that differ."""
+def _clear(picture: Array, mask: np.ndarray, where: np.ndarray, none: float = 0.0) -> float:
+    """How much of the outline there, such as above the chin, parts colours that differ. none: where it has no outline."""
     person = mask.astype(np.uint8)
     kernel = np.ones((7, 7), np.uint8)
     inside = (person - cv2.erode(person, kernel)).astype(np.float32)
     outside = (cv2.dilate(person, kernel) - person).astype(np.float32)
     near = [cv2.blur(picture * side[..., None], (9, 9)) / np.maximum(cv2.blur(side, (9, 9)), 1e-3)[..., None]
             for side in (inside, outside)]  # fmt: skip
-    edge = (person - cv2.erode(person, np.ones((3, 3), np.uint8)) > 0) & (v < 0.8)
+    edge = (person - cv2.erode(person, np.ones((3, 3), np.uint8)) > 0) & where
     edge[[0, -1]] = edge[:, [0, -1]] = False  # the picture's border is no outline
     differs = np.linalg.norm(near[0] - near[1], axis=-1)[edge] > CONTRAST
-    return float(differs.mean()) if differs.size else 0.0
+    return float(differs.mean()) if differs.size else none
 
 
 def _guided(picture: Image, mask: Array, radius: int) -> Array:

@@ -93,6 +93,10 @@ class MeshPrepared:
         return box_of(self.geometry.landmarks + np.array([self.crop.x, self.crop.y, 0], np.float32), *self.still.shape[1::-1])
 
     @property
+    def has_doubtful_matte(self) -> bool:
+        return self.cut.matte is not None and self.cut.matte.is_doubtful
+
+    @property
     def has_matte(self) -> bool:
         return self.backdrop.ground is not None
 

@@ -67,7 +67,7 @@ def make(puppeteer: Following, clip: Path, progress: Progress = lambda done, tot
         for done, (time_s, image) in enumerate(timed(source), 1):
             motion = puppeteer.follow(Driving(image, time_s))
             rows.append((time_s, motion.flat(), motion.mouth_width, puppeteer.state is FaceState.TRACKING))
-            progress(done, source.frames)
+            progress(done, source.about)
     times_s, flat, widths, followed = (np.array(column, float) for column in zip(*rows, strict=True))
     if not followed.any():
         raise ClipError(f"{clip}: no face was found in it")

@@ -5,6 +5,7 @@ What drives: a clip, a picture or a motion template. What is driven: a portrait,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -33,6 +34,7 @@ from .drivers import (
     Step,
     at_rate,
     at_source_times,
+    count_at_rate,
     frame_by_frame,
     open_driver,
     paired,
@@ -41,6 +43,8 @@ from .drivers import (
 )
 from .formats import FORMATS, SUFFIXES, check_alpha, check_size, is_sequence, numbered, rate_of, step_of
 from .mux import Output, Result, sound_of, write_clip
+
+log = logging.getLogger(__name__)
 
 
 def is_clip(source: Path) -> bool:
@@ -115,7 +119,8 @@ def animate(
             pair = at_source_times if is_picture(driver) else paired
             shown = pair(drive.steps, prepared_frames(engine, clips[-1], stack))
         rate = drive.rate or (clips[-1].rate if clips else Fraction(30 if loop is None else loop.fps).limit_denominator(1001))
-        shown, rate, total = _paced(shown, rate, drive.total, output)
+        total = drive.total or (clips[-1].about if clips else None if loop is None else len(loop))
+        shown, rate, total = _paced(shown, rate, total, output)
         frames = _animated(shown, puppeteer, output, total, progress)
         result = write_clip(frames, output, rate, sound_of(given, driver, output.sound), puppeteer)
         return replace(result, notes=(*result.notes, *(clip.cut for clip in clips if clip.cut)))
@@ -148,6 +153,8 @@ def prepared_for(engine: Engine, portrait: Portrait, output: Output) -> Any:
             else "only the mesh engine knows the background"
         )
         raise PuppetError(f"{portrait.name}: {why}; leave '--transparent' out")
+    if output.transparent and prepared.has_doubtful_matte:
+        log.warning("%s: the body hardly stands out from the background, some of which may be left; look at it", portrait.name)
     return prepared
 
 
@@ -178,7 +185,7 @@ def _paced(
     """What is shown at which times, how often a second, and in all, where that is known."""
     fps = rate_of(output.path, rate, output.fps)
     if fps is not None:
-        shown, total, rate = at_rate(shown, fps, rate), None if total is None else round(total / rate * fps), fps
+        shown, total, rate = at_rate(shown, fps, rate), None if total is None else count_at_rate(total, fps, rate), fps
     if output.max_frames is not None:
         shown, total = islice(shown, output.max_frames), min(total or output.max_frames, output.max_frames)
     return shown, rate, total

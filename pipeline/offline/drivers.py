@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import repeat
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Drive:
-    """A driver. total: its number of frames, rate: frames per second, where they are known; clip: that it is."""
+    """A driver. total: its number of frames, about, rate: frames per second, where they are known; clip: that it is."""
 
     steps: Iterator[Step]
     total: int | None = None
@@ -89,7 +90,7 @@ def open_driver(
     if clip.seconds is not None and calibrate_s >= clip.seconds:
         raise PuppetError(f"{driver}: '--calibrate-at {calibrate_s:g}': it ends after {clip.seconds:.1f} seconds")
     puppeteer.calibrate((time_s, mirrored(image, mirror)) for time_s, image in first_seconds(driver, calibrate_s))
-    return Drive(_clip_steps(clip, puppeteer, mirror), clip.frames, clip.rate, clip)
+    return Drive(_clip_steps(clip, puppeteer, mirror), clip.about, clip.rate, clip)
 
 
 def _nothing_to_smooth(tuning: Tuning, why: str) -> None:
@@ -148,6 +149,11 @@ def at_rate(pairs: Iterator[tuple[Step, Any]], fps: Fraction, rate: Fraction) ->
     while last is not None and k / fps < end_s - EARLY_S:
         yield replace(last[0], time_s=float(k / fps)), last[1]
         k += 1
+
+
+def count_at_rate(total: int, fps: Fraction, rate: Fraction) -> int:
+    """How many `at_rate` makes of so many even steps."""
+    return ceil((total / rate - EARLY_S) * fps)
 
 
 def at_source_times(steps: Iterator[Step], moments: Iterator[tuple[float, Any]]) -> Iterator[tuple[Step, Any]]:

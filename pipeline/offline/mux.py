@@ -36,7 +36,8 @@ class Output:
     """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result. fps: even
     pictures a second, in place of the driver's times. size: width and height, between bars where the shape is another one; or
     the longer side and 0. transparent: the person alone, without the background. label: what is drawn on the result, None for
-    nothing. sign: signs a finished file, which is to have the second name. marker: marks what is animated."""
+    nothing. sign: signs a finished file, which is to have the second name, and tells which file it has written beside, if
+    any. marker: marks what is animated."""
 
     path: Path
     max_frames: int | None = None
@@ -46,18 +47,20 @@ class Output:
     size: tuple[int, int] | None = None
     transparent: bool = False
     label: Label | None = None
-    sign: Callable[[Path, Path], None] = lambda part, path: None
+    sign: Callable[[Path, Path], Path | None] = lambda part, path: None
     marker: Marker = UNMARKED
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was written. notes: what is not as one expects: of the sound, of clips that are cut."""
+    """What was written. notes: what is not as one expects: of the sound, of clips that are cut. beside: the file that signs it,
+    where it cannot hold that itself."""
 
     frames: int
     tracked: int
     tracker: str
     notes: tuple[str, ...] = ()
+    beside: Path | None = None
 
 
 def write_clip(
@@ -73,7 +76,7 @@ def write_clip(
             tracked += followed
             yield time_s, image
 
-    path, note = output.path, ""
+    path, note, beside = output.path, "", None
     try:
         if is_sequence(path):
             with finished_files(path) as folder:
@@ -82,13 +85,13 @@ def write_clip(
             with finished(path) as part:
                 written, note = write_file(pictures(), part, rate, sound)
                 count = _some(written, path)
-                output.sign(part, path)
+                beside = output.sign(part, path)
     except av.error.FFmpegError as exc:
         raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
     notes = [note] if note else []
     if count == 1 < seen:
         notes.append(f"{path}: {seen} frames of the driver have one and the same time; one picture was written")
-    return Result(count, min(tracked, count), puppeteer.tracker_name, tuple(notes))
+    return Result(count, min(tracked, count), puppeteer.tracker_name, tuple(notes), beside)
 
 
 def _some(count: int, path: Path) -> int:

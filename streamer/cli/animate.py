@@ -201,6 +201,8 @@ def _tell(job: Job, result: Result, engine: Engine, folder: Path) -> None:
     driver, out = (in_words(str(path), folder) for path in (job.driver, job.out))
     if is_sequence(job.out) and result.frames > 1:
         out = f"{numbered(Path(out), 1)} to {numbered(job.out, result.frames).name}"
+    if result.beside is not None and result.beside.parent != folder:  # what goes to standard output goes alone
+        out = f"{out} and its signed statement {result.beside.name}"
     if not result.tracked:
         warn(f"no face was followed in {driver}; the portrait rests throughout")
     elif result.tracked < MOSTLY * result.frames:

@@ -46,7 +46,7 @@ Out = Annotated[
         "--output",
         help="File to write: .mp4, .mov, .webm, .gif, .webp, or .png for a file each frame (out-%05d.png says where the "
         "number goes); a picture (.png, .jpg, .webp) if portrait and driver are both pictures. For several drivers a folder, "
-        "which is made. - for standard output. Default: out.mp4, or the folder out.",
+        "which is made. - for standard output. Default: out.mp4, out.png for one picture, or the folder out.",
         show_default=False,
     ),
 ]

@@ -131,7 +131,8 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 @contextmanager
 def bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar, shown from the first step on: what fails before it is told in its own line alone."""
+    """A progress bar, shown from the first step on: what fails before it is told in its own line alone. What was not known
+    before, or only about, of how much it all is, is known at its end."""
     with ExitStack() as stack:
         progress = Progress(*_columns(), console=console)
         task = progress.add_task(text, total=None)
@@ -143,6 +144,7 @@ def bar(text: str, unit_scale: float = 1.0) -> Iterator[Callable[[int, int | Non
             progress.update(task, completed=int(done / unit_scale), total=whole)
 
         yield step
+        progress.update(task, total=progress.tasks[task].completed)
 
 
 @contextmanager

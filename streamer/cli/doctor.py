@@ -16,6 +16,7 @@ import typer
 from pipeline import models
 from pipeline.engine import choose, cuda_device
 from pipeline.face.faces import faces_by
+from pipeline.installation import command, pip_install
 from pipeline.liveportrait.files import FILES, is_installed, missing_files
 
 from ..config import Config, load_config
@@ -25,7 +26,6 @@ from ..sinks.microphone import CURE, TOOLS, has_tools
 from ..sources.webcam import cameras
 from .console import one_line_errors
 
-FETCH = "puppetcast models fetch"
 VIRTUAL = Path("/sys/devices/virtual/video4linux")  # where v4l2loopback's devices appear
 
 
@@ -73,26 +73,26 @@ def _engine(config: Config) -> Finding:
 
 def _tracker(config: Config) -> Finding:
     name, path = "face tracker", models.find(models.FACE_LANDMARKER)
-    faces = faces_by(path)
+    faces, fetch = faces_by(path), command("models fetch")
     if path is not None:
         return Finding(name, True, f"{faces.name}: its model is here ({path})")
     if faces.name == "litert":
-        return Finding(name, True, "litert: its models are here; mediapipe's, which is a little better, is not", FETCH)
+        return Finding(name, True, "litert: its models are here; mediapipe's, which is a little better, is not", fetch)
     if config.downloads.fetch:
         return Finding(name, None, "its model is not here; the server downloads it at its start (3.8 MB)")
-    return Finding(name, None, f"{faces.name}, which is rough: the better ones' models are not here", FETCH)
+    return Finding(name, None, f"{faces.name}, which is rough: the better ones' models are not here", fetch)
 
 
 def _liveportrait(config: Config) -> Finding:
     name = "liveportrait"
     if not is_installed():
-        return Finding(name, None, "PyTorch is not installed", "pip install 'puppetcast[liveportrait]', for an NVIDIA GPU")
+        return Finding(name, None, "PyTorch is not installed", f"{pip_install('liveportrait')}, for an NVIDIA GPU")
     here = f"PyTorch {version('torch')}, {cuda_device() or 'no CUDA device'}"
     folder = config.liveportrait.settings().checkpoints or models.folder()
     if missing := missing_files(folder):
         of = "its checkpoint files" if len(missing) == len(FILES) else ", ".join(missing)
         what = f"{here}; {of} {'is' if len(missing) == 1 else 'are'} not in {folder}"
-        return Finding(name, None, what, "puppetcast models fetch liveportrait (520 MB)")
+        return Finding(name, None, what, f"{command('models fetch liveportrait')} (520 MB)")
     return Finding(name, True, f"{here}; checkpoints in {folder}")
 
 
@@ -108,7 +108,7 @@ def _virtual_camera(config: Config) -> Finding:
     try:
         package = f"pyvirtualcam {version('pyvirtualcam')}"
     except PackageNotFoundError:
-        return Finding(name, None, "pyvirtualcam is not installed", "pip install 'puppetcast[camera]'")
+        return Finding(name, None, "pyvirtualcam is not installed", pip_install("camera"))
     if sys.platform != "linux":
         return Finding(name, None, f"{package}; it uses the camera that OBS installs")
     if any(VIRTUAL.glob("video*")):
@@ -128,8 +128,26 @@ def _port(config: Config) -> Finding:
     try:
         listen(host, port).close()
     except ConfigError as exc:
-        return Finding("port", False, str(exc), "stop what listens there, or take another: puppetcast serve --port 0")
+        if _is_ours(host, port):
+            return Finding("port", True, f"a puppetcast is running there already ({port} on {host})")
+        return Finding("port", False, str(exc), f"stop what listens there, or take another: {command('serve --port 0')}")
     return Finding("port", True, f"{port} on {host} is free")
+
+
+def _is_ours(host: str, port: int) -> bool:
+    """Whether what listens there shows our page; by https too, which `serve --lan` brings whatever the configuration says."""
+    import httpx
+
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    for scheme in ("http", "https"):
+        page = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+        try:
+            with httpx.stream("GET", page, timeout=2, verify=False, trust_env=False) as reply:
+                if b"<title>puppetcast" in next(reply.iter_bytes(2000), b""):
+                    return True
+        except httpx.HTTPError:
+            pass
+    return False
 
 
 CHECKS: tuple[Callable[[Config], Finding], ...] = (

@@ -77,11 +77,12 @@ def plan(drivers: Sequence[Path], out: Path | None, kind: Kind | None, still: bo
     if are_several(drivers):
         return jobs_of(drivers, _folder_for(drivers, out), f".{kind or Kind.MP4}", still)
     [driver] = drivers
+    one = still and is_picture(driver)
     if out == STANDARD:
-        return [Job(driver, _standard_output(driver, kind, still, folder))]
+        return [Job(driver, _standard_output(kind, one, folder))]
     if kind is not None:
         raise PuppetError("--format: the name of the file says what it is; '--format' is for folders and standard output")
-    return [Job(driver, out or Path("out.mp4"))]
+    return [Job(driver, out or Path("out.png" if one else "out.mp4"))]
 
 
 def write_standard_output(made: Path) -> None:
@@ -152,8 +153,8 @@ def standard_output(folder: Path, kind: Kind = Kind.PNG) -> Path:
     return folder / f"standard output.{kind}"
 
 
-def _standard_output(driver: Path, kind: Kind | None, still: bool, folder: Path) -> Path:
-    one = still and is_picture(driver)
+def _standard_output(kind: Kind | None, one: bool, folder: Path) -> Path:
+    """one: whether one picture comes out."""
     path = standard_output(folder, kind or (Kind.PNG if one else Kind.MP4))
     if is_sequence(path) and not one:
         raise PuppetError("--format png: a picture for each frame is several files; name one, such as -o out-%05d.png")

@@ -11,6 +11,7 @@ from rich.text import Text
 from pipeline import models as model_files
 from pipeline import wheel
 from pipeline.errors import ModelError
+from pipeline.installation import command
 from pipeline.liveportrait.files import missing_files, need_extra
 from pipeline.liveportrait.options import PLAIN, Build, Precision
 
@@ -154,4 +155,4 @@ def _verify(model: model_files.ModelFile, name: str) -> None:
     path = model_files.path_of(model)
     if not model_files.is_good(model, path):
         state = "damaged" if path.exists() else "missing"
-        raise ModelError(f"{path}: {state}; run 'puppetcast models fetch {name}'")
+        raise ModelError(f"{path}: {state}; run '{command(f'models fetch {name}')}'")

@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 from pipeline.errors import PuppetError
+from pipeline.installation import command
 
 from ..config import Config, load_config
 from ..errors import StreamerError
@@ -121,8 +122,8 @@ def _ready(wanted: bool, server: Server, url: str, lan: bool = False) -> None:
         console.print("others can reach this server, so a token was made; the link above has it")
     if token:
         console.print(
-            f"a token is needed: 'puppetcast token --address {url}' shows the link at any time; with --view STREAM it makes one "
-            "for a while",
+            f"a token is needed: '{command(f'token --address {url}')}' shows the link at any time; "
+            "with --view STREAM it makes one for a while",
             soft_wrap=True,
         )
     if lan:
@@ -135,7 +136,7 @@ def _of_marks(server: Server) -> str:
     deployment = server.control.deployment.id
     if deployment is None:
         return "pictures are NOT marked (mark.enabled is false)"
-    return f"pictures carry the invisible mark of deployment {deployment:04x}; 'puppetcast identify' finds it"
+    return f"pictures carry the invisible mark of deployment {deployment:04x}; '{command('identify')}' finds it"
 
 
 def devices() -> None:

@@ -59,6 +59,12 @@ def _link(config: Config, wanted: dict[str, str | None], minutes: float | None, 
             f"address, which makes one and keeps it in {token_file(config.auth)}"
         )
     page = address.rstrip("/") if address else address_for(config, config.http.port)
+    if not address:
+        typer.echo(
+            f"for a server at {page}, as the configuration has it; of one that was started with --lan, --host or --port, or lies "
+            "behind a proxy, give the address with '--address https://…'",
+            err=True,
+        )
     if not given:
         return f"{page}/#token={quote(own, safe='')}"
     [(right, stream)] = given.items()

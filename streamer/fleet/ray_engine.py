@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import PuppetError
+from pipeline.installation import pip_install
 
 from ..errors import ConfigError, StreamerError, code
 from . import ray_node
@@ -250,7 +251,7 @@ def attach(config: Config, address: str) -> None:
     os.environ.update(ray_node.environment(config.fleet))
     ray = _ray()
     if not version("ray").startswith(SERIES):
-        raise ConfigError(f"fleet: Ray {version('ray')} is here, {SERIES}x is needed; pip install 'puppetcast[fleet]'")
+        raise ConfigError(f"fleet: Ray {version('ray')} is here, {SERIES}x is needed; {pip_install('fleet')}")
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except Exception as exc:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_path
 
 from pipeline.cores import available
+from pipeline.installation import pip_install
 
 from ..errors import ConfigError, StreamerError
 from . import processes, redis
@@ -53,7 +54,7 @@ SETTINGS = {
 def check_installed() -> None:
     """ConfigError where Ray is not here."""
     if find_spec("ray") is None:
-        raise ConfigError("fleet: Ray is not installed; pip install 'puppetcast[fleet]'")
+        raise ConfigError(f"fleet: Ray is not installed; {pip_install('fleet')}")
 
 
 def token_file(fleet: Fleet) -> Path:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from pipeline.installation import command
+
 from ..addresses import is_loopback, parsed
 from ..config import Config
 from .lan import lan_addresses
@@ -15,11 +17,7 @@ from .rights import CONTROL, SERVER, Guarded, Right, needs
 from .tokens import Tokens, is_open
 
 HOLDS_MIN = 12 * 60  # a phone that loses its page in an evening's show must come back by the same link
-NOT_OPEN = "Only this computer can reach the server. To let phones in, start it with “puppetcast serve --lan”."
 NO_NETWORK = "This computer is not connected to a network."
-NO_CAMERA = (
-    "Phones allow the camera only on https pages. Start the server with “puppetcast serve --lan”, or give it a certificate."
-)
 
 
 class PhoneLink(BaseModel):
@@ -67,13 +65,16 @@ def _pages(config: Config, request: Request) -> tuple[dict[str, str], str]:
     asked, scheme, own = request.url.hostname or "", request.url.scheme, _own(config)
     here = is_loopback(asked) or asked in own
     if here and not is_open(config):
-        return {}, NOT_OPEN
+        return {}, f"Only this computer can reach the server. To let phones in, start it with “{command('serve --lan')}”."
     if here:
         port = (request.scope.get("server") or ("", None))[1]
         pages = {f"{scheme}://{each}:{port}": interface for each, interface in own.items()}
     else:
         pages = {f"{scheme}://{request.url.netloc}": ""}  # as whoever asks has reached it
-    return pages, NO_NETWORK if not pages else NO_CAMERA if scheme != "https" else ""
+    if not pages or scheme == "https":
+        return pages, "" if pages else NO_NETWORK
+    start = f"Start the server with “{command('serve --lan')}”, or give it a certificate."
+    return pages, f"Phones allow the camera only on https pages. {start}"
 
 
 def _own(config: Config) -> dict[str, str]:

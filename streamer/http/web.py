@@ -51,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as exc:
         listener.close()
         cure = (
-            "choose another with --port"
+            "choose another with --port or PUPPETCAST_HTTP__PORT"
             if exc.errno in (errno.EADDRINUSE, errno.EACCES)
             else "is that an address of this machine?"
         )

@@ -45,23 +45,26 @@ class Signer:
     credentials: Credentials
     authority: str = ""
 
-    def sign(self, path: Path, made: Made, to: Path | None = None, named: Path | None = None) -> None:
+    def sign(self, path: Path, made: Made, to: Path | None = None, named: Path | None = None) -> Path | None:
         """Write a finished file as `to`, or in its own place, so that it says what it is. named: what it will be called, if that
-        is neither; the statement of a kind that cannot hold one is written beside that. OutputError; nothing has changed then."""
+        is neither; the statement of a kind that cannot hold one is written beside that, as the file that is returned.
+        OutputError; nothing has changed then."""
         to = to or path
         named = named or to
         with written(to), path.open("rb") as source:
             kind = kind_of(source.read(HEAD))
             source.seek(0)
             if kind in BESIDE:
-                with finished(named.with_suffix(SIDECAR)) as part:
+                beside = named.with_suffix(SIDECAR)
+                with finished(beside) as part:
                     part.write_bytes(self._signed(source, io.BytesIO(), kind, made, named))
-                return
+                return beside
             with scratch_beside(to, FRESH) as fresh:
                 with fresh.open("w+b") as target:
                     self._signed(source, target, kind, made, named)
                 shutil.copymode(path, fresh)
                 os.replace(fresh, to)
+        return None
 
     def signed(self, data: bytes, made: Made, title: str) -> bytes:
         """A file in memory that says what it is, of a kind that can; OutputError."""
@@ -87,7 +90,9 @@ class Signer:
             raise OutputError(f"{path}: cannot be signed ({exc})") from exc
 
 
-def sign_files(signer: Signer | None, engine: str, source: Portrait | Path, marker: Marker) -> Callable[[Path, Path], None]:
+def sign_files(
+    signer: Signer | None, engine: str, source: Portrait | Path, marker: Marker
+) -> Callable[[Path, Path], Path | None]:
     """What signs files that `engine` makes of a portrait or a clip, see `offline.mux.Output`."""
     if signer is None:
         return lambda part, path: None

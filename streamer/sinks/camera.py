@@ -9,6 +9,7 @@ from typing import Any
 import av
 
 from pipeline.frames import AnimatedFrame, letterboxed
+from pipeline.installation import pip_install
 
 from ..errors import SinkError
 
@@ -37,7 +38,7 @@ class VirtualCamera:
             import pyvirtualcam
         except ImportError as exc:
             raise SinkError(
-                f"{self.name}: pyvirtualcam is not installed; run '{sys.executable} -m pip install pyvirtualcam', then try again",
+                f"{self.name}: pyvirtualcam is not installed; run {pip_install('camera')}, then try again",
                 retry=False,
             ) from exc
         try:

@@ -101,5 +101,5 @@ def test_what_a_start_began_is_found_again_and_ended_and_nothing_else():
 
 def test_ray_is_asked_for_where_it_is_absent(monkeypatch):
     monkeypatch.setattr(ray_node, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"Ray is not installed; pip install 'puppetcast\[fleet\]'"):
+    with pytest.raises(ConfigError, match=r"Ray is not installed; .* -m pip install 'puppetcast\[fleet\]'"):
         ray_node.check_installed()

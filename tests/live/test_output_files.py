@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -98,6 +99,44 @@ def test_paths_that_are_taken(out, desk, monkeypatch):
     before = content(desk)
     check_paths(desk / "source.mp4", Path("clip.mp4"), Path(out.format(desk=desk)))
     assert content(desk) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["drawing clip.mp4 --fps 10", "drawing endless.webm", "clip.mp4 face.png"],
+    ids=["at another rate", "of no known length", "a clip as long as it is"],
+)
+def test_progress_ends_with_what_was_written(words, desk, shell):
+    beginning(DEMO_CLIP, desk / "clip.mp4", 31)
+    with av.open(str(desk / "clip.mp4")) as clip, av.open(str(desk / "endless.webm"), "w", options={"live": "1"}) as piped:
+        video = piped.add_stream("libvpx", rate=30, options={"deadline": "realtime"})
+        video.width, video.height = 160, 120
+        for frame in clip.decode(video=0):
+            piped.mux(video.encode(frame.reformat(160, 120, "yuv420p")))
+        piped.mux(video.encode())
+    done = shell.run(["animate", *words.split(), "-o", "out.gif", "--size", "64", "--engine", "mesh"], desk)
+    assert done.code == 0, done.said
+    [written] = re.findall(r"in \d+ of (\d+) frames", done.said)
+    assert f" {written}/{written} " in done.said
+
+
+@pytest.mark.parametrize(("portrait", "name"), [("drawing", "out.png"), ("clip.mp4", "out.mp4")])
+def test_a_picture_that_drives_one_makes_one_without_being_told(portrait, name, desk, shell):
+    beginning(DEMO_CLIP, desk / "clip.mp4", 9)
+    before = set(content(desk))
+    done = shell.run(["animate", portrait, "face.png", "--engine", "mesh", "--max-frames", "2"], desk)
+    assert done.code == 0, done.said
+    assert set(content(desk)) - before == {name}
+
+
+@pytest.mark.parametrize(("name", "told"), [("a.webm", "a.webm and its signed statement a.c2pa: "), ("a.mp4", "a.mp4: ")])
+def test_every_file_that_is_written_is_told(name, told, desk, shell):
+    beginning(DEMO_CLIP, desk / "clip.mp4", 3)
+    before = set(content(desk))
+    done = shell.run(["animate", "drawing", "clip.mp4", "-o", name, "--size", "64", "--engine", "mesh"], desk)
+    assert done.code == 0, done.said
+    assert any(line.startswith(told) for line in done.said.splitlines()), done.said
+    assert set(content(desk)) - before == set(re.findall(r"a\.\w+", told))
 
 
 # The engine's checkpoints are not there: a refusal that came after any loading would name them.

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from pipeline.installation import command
 from streamer.app import Server
 from streamer.cli.token import _link
 from streamer.config import Auth, Config, load_config
@@ -301,8 +302,12 @@ async def test_a_phones_link_is_for_a_stream_and_an_address_that_it_reaches(phon
 
 
 async def test_what_keeps_phones_out_is_told(phones):
-    assert (await phones("http://127.0.0.1:8080")).json()["problem"] == phone.NOT_OPEN
-    assert (await phones("http://localhost:8080", host="0.0.0.0")).json()["problem"] == phone.NO_CAMERA
+    assert (await phones("http://127.0.0.1:8080")).json()["problem"].endswith(f"start it with “{command('serve --lan')}”.")
+    assert (
+        (await phones("http://localhost:8080", host="0.0.0.0"))
+        .json()["problem"]
+        .startswith("Phones allow the camera only on https pages.")
+    )
     own = Tokens(Auth(token="rule")).link(Right.CONTROL, "live", 9)
     for token in (own, "look"):
         assert (await phones("https://localhost", token)).status_code == 403, "a link makes no other that holds longer"
@@ -628,7 +633,9 @@ def test_the_token_command(tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"--minutes: the owner's link holds for ever"):
         _link(config, nothing, 5, None)
     assert _link(config, nothing, None, None) == "http://192.0.2.9:81/#token=rule%2B1"
+    assert "a server at http://192.0.2.9:81, as the configuration has it; of one that was started with" in capsys.readouterr().err
     link = _link(config, {**nothing, "view": "hall"}, None, "https://puppet.example/")
+    assert not capsys.readouterr().err, "who gives an address knows which"
     page, _, token = link.partition("#token=")
     assert page == "https://puppet.example/?stream=hall"
     assert Tokens(Auth(token="rule+1")).grants(token) == [Grant(Right.VIEW, "hall")]

@@ -65,6 +65,17 @@ def test_the_matte_is_the_same_in_every_size_and_in_one_piece(name, request):
     assert all((small & other).sum() / (small | other).sum() >= 0.98 for other in others)
 
 
+@pytest.mark.parametrize(("name", "told"), [("s9", True), ("s5", False)])
+def test_who_is_cut_out_of_a_ground_like_herself_is_told_to_look(name, told, picture, model, tmp_path, shell):
+    done = shell.run(["pose", picture(name), "--transparent", "-o", "posed.png", "--engine", "mesh"], tmp_path)
+    assert done.code == 0, done.said
+    assert (f"{name}.jpg: the body hardly stands out from the background" in done.said) == told, done.said
+
+
+def test_of_those_that_come_along_none_is_cut_out_badly():
+    assert not [name for name in bundled_names() if MeshPrepared.of(bundled(name), 256, 256).has_doubtful_matte]
+
+
 def test_what_is_black_behind_a_head_is_no_part_of_it():
     rows, columns = np.indices((256, 256))
     away = np.hypot(rows - 128, columns - 128)

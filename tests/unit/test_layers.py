@@ -23,7 +23,7 @@ RANKS = {
         "runners": 10, "offline": 9, "lane": 9, "puppet": 8, "stage": 8, "engine": 7, "mesh": 6, "liveportrait": 6,
         "follow": 5, "portrait": 5, "puppetfile": 4, "pictures": 3, "face": 3, "fade": 6, "clips": 3, "wheel": 2, "models": 1,
         "frames": 1, "label": 0, "mark": 3, "media": 2, "shapes": 4, "loop": 4,
-        "passes": 1, "terms": 2,
+        "passes": 1, "terms": 2, "installation": 0,
         "outfile": 1, "budget": 1, "clock": 0, "cores": 0, "heartbeat": 1, "malloc": 1, "threads": 1, "portraits": 0, "errors": 0,
     },
     "streamer": {

@@ -11,11 +11,12 @@ import pytest
 
 from ..conftest import ROOT
 
-# In place of python3: makes a venv whose Python says what pip is asked for.
+# In place of python3: makes a venv whose Python says what pip is asked for, and whose puppetcast what it is.
 PYTHON = """#!/bin/sh
 mkdir -p "$3/bin"
 printf '#!/bin/sh\\necho "$@"\\n' > "$3/bin/python"
-chmod +x "$3/bin/python"
+printf '#!/bin/sh\necho serves "$@" "$PUPPETCAST_HTTP__PORT"\n' > "$3/bin/puppetcast"
+chmod +x "$3/bin/python" "$3/bin/puppetcast"
 """
 
 
@@ -50,3 +51,15 @@ def test_a_terminal_sees_the_progress(setup):
     os.close(ours)
     assert "-m pip install --no-compile --constraint" in said
     assert "--quiet" not in said
+
+
+@pytest.mark.parametrize(("given", "served"), [([], "9001"), (["PORT=9000"], "--port 9000")])
+def test_a_server_listens_where_it_is_told(setup, given, served):
+    (make, _, venv), environment = setup
+    run = [make, "run", "ENGINE=mesh", venv, *given]
+    said = subprocess.run(
+        run, env=environment | {"PUPPETCAST_HTTP__PORT": "9001"}, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    [line] = [line for line in said.stdout.splitlines() if line.startswith("serves")]
+    assert served in line
+    assert ("--port" in line) == bool(given), "an option would come before the variable"

@@ -19,6 +19,7 @@ from pipeline.face import canonical
 from pipeline.face.faces import faces_by
 from pipeline.face.motion import Motion, Neutral, rest, rotation_matrix
 from pipeline.frames import Driving
+from pipeline.installation import command
 from pipeline.liveportrait.options import Settings
 from pipeline.mesh.engine import MeshEngine
 from pipeline.mesh.keys import AT_REST, eye_span, with_irises
@@ -282,8 +283,8 @@ def test_hostile_and_damaged_files_give_one_clear_line(demo):
 
     cases = {
         good[: len(good) // 2]: "not a puppet, or not whole",
-        changed(good, puppet_json=None): "not a puppet; 'puppetcast puppet make' makes one",
-        changed(good, puppet_json=b"[1]"): "not a puppet; 'puppetcast puppet make' makes one",
+        changed(good, puppet_json=None): f"not a puppet; '{command('puppet make')}' makes one",
+        changed(good, puppet_json=b"[1]"): f"not a puppet; '{command('puppet make')}' makes one",
         changed(good, puppet_json=b"{"): "not a puppet, or not whole",
         changed(good, puppet_json=about_with(good, version=9)): "version 9 of the format; this program reads 1",
         changed(good, puppet_json=about_with(good, pictures=10**9)): "1000000000 pictures; a puppet has 1 to 128",

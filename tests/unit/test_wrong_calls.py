@@ -82,7 +82,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--port", "abc"], "invalid value for '--port': a whole number is expected; see 'puppetcast serve --help'"),
     (["serve", "--host", ""], "error: --host: an address is expected, such as 127.0.0.1, or 0.0.0.0 for every network"),
     (["animate", "", DEMO, "-o", "x.mp4"], f"the portrait's name is empty; bundled portraits: {NAMES}"),
-    (["serve", "--port", "TAKEN"], "(Address already in use); choose another with --port"),
+    (["serve", "--port", "TAKEN"], "(Address already in use); choose another with --port or PUPPETCAST_HTTP__PORT"),
     (["serve", "--host", "192.0.2.7", "--port", "0"], "(Cannot assign requested address); is that an address of this machine?"),
     (["serve", "--clip", "silent.wav", "--webcam", "0"], "--clip and --webcam: only one of them can drive; leave the others out"),
     (["serve", "--config", "wall.yaml", "--clip", "silent.wav", "--portrait", "drawing"], f"--clip and --portrait: {NO_LIVE}"),
