@@ -389,6 +389,54 @@ def test_a_fold_of_the_editor_lets_go_and_keeps_the_sliders(page, http):
     assert page.locator("#pose-smile").input_value() == "0.5"
 
 
+def keep(page: Page, name: str, question: str, answer: str = "Replace it") -> None:
+    """Save the sliders under a name, and answer what is asked, if anything is."""
+    page.fill("#pose-name", name)
+    page.locator("#pose-name").press("Enter")
+    if question:
+        expect(page.locator("#question-text")).to_have_text(f"There is an expression “{name}” already. {question}")
+        page.get_by_role("button", name=answer).click()
+    if answer == "Cancel":
+        expect(page.locator("#question")).to_be_hidden()
+    else:
+        expect(page.locator("#pose-said")).to_have_text(f"Saved as “{name}”.")
+
+
+def test_an_expression_is_not_replaced_without_a_question(page, http):
+    """But where it was loaded to be edited."""
+    back, lost = "Replace it? It comes back when you delete yours.", "Replace it? This cannot be undone."
+    page.click("#editor summary")
+    page.locator("#pose-frown").fill("0.5")
+    keep(page, "Smile", back, "Cancel")
+    assert not next(each for each in http.get("/api/presets").json() if each["name"] == "Smile")["own"]
+    keep(page, "Smile", back)
+    page.locator("#pose-frown").fill("0.6")
+    keep(page, "Smile", "")
+    page.click("#pose-reset")
+    page.locator("#pose-frown").fill("0.7")
+    keep(page, "Smile", lost, "Cancel")
+    assert http.get("/api/presets/Smile").json()["shapes"]["mouthFrownLeft"] == 0.6
+    page.select_option("#pose-from", "Smile")
+    page.locator("#pose-frown").fill("0.8")
+    keep(page, "Smile", "")
+    assert http.get("/api/presets/Smile").json()["shapes"]["mouthFrownLeft"] == 0.8
+    page.click("#pose-delete")
+    page.click("#question-yes")
+    expect(page.locator("#pose-delete")).to_be_hidden()
+
+
+def test_a_preset_of_the_motion_is_not_replaced_without_a_question(page, http):
+    for name, question in (("Natural", "It comes back when you delete yours."), ("Mine", ""), ("Mine", "This cannot be undone.")):
+        page.click("#preset-save")
+        page.fill("#naming-title", name)
+        page.keyboard.press("Enter")
+        if question:
+            expect(page.locator("#question-text")).to_have_text(f"There is a preset “{name}” already. Replace it? {question}")
+            page.click("#question-yes")
+        expect(page.locator("#naming")).to_be_hidden()
+        expect(page.locator(f"[data-preset={name}]")).to_have_attribute("aria-pressed", "true")
+
+
 def hold(http: httpx.Client, **shapes: float) -> None:
     http.patch("/api/streams/live", json={"shapes": shapes}).raise_for_status()
 
