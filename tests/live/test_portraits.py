@@ -197,7 +197,11 @@ def test_a_face_that_was_found_wrongly_is_placed_by_hand_later(page, server, htt
         page.click("#details-place")
         expect(page.locator("#marked")).to_be_enabled()
 
-    expect(page.locator("#gallery .more")).to_have_count(1)  # the bundled ones lie as they should
+    more = page.locator("#gallery .more")
+    expect(more).to_have_count(1)  # the bundled ones lie as they should
+    expect(more).to_have_css("opacity", "0.75")
+    more.hover()
+    expect(more).to_have_css("opacity", "1")
     found = np.array(http.get(f"/api/portraits/{info['id']}/face").json()["marks"])
     place()
     expect(page.locator("#undo")).to_be_disabled()
