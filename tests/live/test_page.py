@@ -643,10 +643,15 @@ def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
     expect(second).to_have_text("Start camera")
     http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
     expect(other.locator("#driver")).to_have_text("The demo drives.")
+    expect(first).to_have_attribute("title", "Starts your camera in place of the demo")
+    expect(first).to_have_text("Start camera")
+    expect(page.locator("#mirror-view")).to_be_disabled()  # the demo's puppet is nobody's mirror
     first.click()
     expect(first).to_have_text("Stop")
     expect(page.locator("#driver")).to_be_hidden()
     expect(other.locator("#driver")).to_have_text("Another page or program drives.")
+    expect(second).to_have_text("Take over")
+    expect(page.locator("#mirror-view")).to_be_enabled()
     assert not http.get("/api/streams/live").json()["demo"]
     second.click()
     expect(second).to_have_text("Stop")
