@@ -11,6 +11,13 @@ export function ask(text, yes) {
   });
 }
 
+// What comes late, by itself, does not open over a dialog that somebody is at.
+export async function othersClosed() {
+  for (let open; (open = document.querySelector("dialog[open]")); ) {
+    await new Promise((resolve) => open.addEventListener("close", resolve, { once: true }));
+  }
+}
+
 // Whether what has a name already may be replaced: `what` with its article. own: the user's, else it came with the program.
 export function askReplace(what, name, own) {
   const after = own ? "This cannot be undone." : "It comes back when you delete yours.";
