@@ -26,6 +26,7 @@ from streamer.config import STEP, Puppet
 from ..browser import as_new, unfold
 from ..conftest import run_server
 from ..devices import Device
+from ..media import WALL, encoded
 from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -377,6 +378,18 @@ def test_the_editor_of_expressions_shows_what_is_held(page, http):
     page.click("#pose-reset")
     wait_until(lambda: not held_now(http))
     expect(page.locator("#pose-smile")).to_have_value("0")
+
+
+def test_a_background_is_uploaded_as_other_files_are(page, http):
+    held: list[Route] = []
+    line = page.locator("#sending")
+    page.route("**/background", lambda route: held.append(route))
+    with page.expect_request("**/background"):
+        page.set_input_files("#background-picture", {"name": "wall.png", "mimeType": "image/png", "buffer": encoded(WALL)})
+    expect(line).to_have_text("Looking at “wall.png”…")
+    held[0].continue_()
+    assert becomes(http, {"background": "picture"})
+    expect(line).to_be_hidden()
 
 
 def test_a_fold_of_the_editor_lets_go_and_keeps_the_sliders(page, http):
