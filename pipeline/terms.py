@@ -17,7 +17,7 @@ WRONG_PASS = f"what was shown is no pass of this portrait's, or a grant that has
 
 class Whose(StrEnum):
     """Whose face a portrait shows, as whoever brought it says: their own, that of somebody who agrees, one in a picture that is
-    in the public domain, or nobody's: drawn."""
+    in the public domain, or nobody's: a drawing, an animal, a figure."""
 
     NOT_SAID = "not_said"
     MINE = "mine"

@@ -176,7 +176,7 @@ const numbered = (prefix, text, choose) => Object.fromEntries(DIGITS.map((k) => 
 shortcuts({
   C: ["Calibrate", work.calibrate],
   " ": ["Pause and resume", work.pause],
-  M: ["Move as a mirror image", toggle("mirror")],
+  M: ["Swap left and right", toggle("mirror")],
   R: ["Record", work.record],
   N: ["Next face", work["next-face"]],
   B: ["Back to the portrait from before", work.previous],

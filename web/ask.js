@@ -10,3 +10,16 @@ export function ask(text, yes) {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
 }
+
+// What comes late, by itself, does not open over a dialog that somebody is at.
+export async function othersClosed() {
+  for (let open; (open = document.querySelector("dialog[open]")); ) {
+    await new Promise((resolve) => open.addEventListener("close", resolve, { once: true }));
+  }
+}
+
+// Whether what has a name already may be replaced: `what` with its article. own: the user's, else it came with the program.
+export function askReplace(what, name, own) {
+  const after = own ? "This cannot be undone." : "It comes back when you delete yours.";
+  return ask(`There is ${what} “${name}” already. Replace it? ${after}`, "Replace it");
+}

@@ -2,6 +2,7 @@
 
 import { api, name } from "./control.js";
 import { authorized, linked } from "./rtc.js";
+import { inTurn } from "./turns.js";
 
 const $ = (id) => document.getElementById(id);
 const view = `/view/${encodeURIComponent(name)}`;
@@ -33,7 +34,10 @@ export class Background {
   async upload(input) {
     const [file] = input.files;
     input.value = "";
-    if (!file) return;
+    if (file) await inTurn(file, () => this.send(file));
+  }
+
+  async send(file) {
     const reply = await fetch(`${api}/background`, { method: "PUT", headers: authorized(), body: file });
     if (!reply.ok) throw new Error((await reply.json().catch(() => ({}))).detail || `the server answered ${reply.status}`);
     await this.set("picture");

@@ -1,6 +1,6 @@
 // The editor of expressions: sliders whose pose the puppet on the stage shows at once, to be kept as an expression or a picture.
 
-import { ask } from "./ask.js";
+import { ask, askReplace } from "./ask.js";
 import { call, failure } from "./control.js";
 import { at } from "./presets.js";
 import { authorized } from "./rtc.js";
@@ -210,6 +210,8 @@ export class Editor {
     $("pose-said").textContent = "";
     if (!Object.keys(this.pose).length) throw new Error("The face is at rest: move a slider first.");
     this.check(name);
+    const there = name !== $("pose-from").value && this.presets.all.find((each) => each.name === name);
+    if (there && !(await askReplace("an expression", name, there.own))) return;
     const key = $("pose-key").value;
     const preset = { version: 1, shapes: this.pose, mode: $("pose-mode").value };
     await this.change("PUT", `${at(name)}${key && `?hotkey=${key}`}`, preset);

@@ -1,10 +1,11 @@
 // The portraits and puppets: shown small, chosen by a click, uploaded, renamed, deleted, and puppets downloaded.
 
-import { ask } from "./ask.js";
+import { ask, othersClosed } from "./ask.js";
 import { call, failure } from "./control.js";
 import { Details, urlOf } from "./details.js";
 import { chooseFace, mark } from "./marker.js";
 import { authorized, withToken } from "./rtc.js";
+import { inTurn } from "./turns.js";
 import { askWhose } from "./whose.js";
 
 const WIDE = 1280; // pixels of a picture in which a face is chosen
@@ -122,12 +123,16 @@ export class Gallery {
   // A picture that shows no face can be marked; where the gallery is full, it is asked whether the oldest may go. Whoever
   // does not say which of several faces it is does not want the picture.
   async upload(file) {
-    const before = this.portraits.map(({ id }) => id);
     const whose = shows(file) && (await this.asks()) ? await askWhose() : undefined;
-    if (whose === null) return;
+    if (whose !== null) await inTurn(file, () => this.take(file, whose));
+  }
+
+  async take(file, whose) {
+    const before = this.portraits.map(({ id }) => id);
     const added = await this.added(file, { whose });
     if (!added) return;
     await this.load();
+    if (added.faces.length > 1) await othersClosed();
     if (added.faces.length < 2 || (await this.chooseFace(added))) await this.show(added.id);
     else await this.withdraw(added, before);
   }
@@ -155,7 +160,8 @@ export class Gallery {
       if (!goes.length) throw problem;
       const names = goes.map(([, name]) => `“${name}”`).join(", ");
       const one = goes.length === 1;
-      const text = `The gallery is full. Adding this one deletes ${names}.`;
+      const text = `The gallery is full. Adding “${file.name}” deletes ${names}.`;
+      await othersClosed();
       const yes = await ask(text, one ? "Delete it" : "Delete them");
       return yes ? this.added(file, { marks, going: goes.map(([id]) => id), whose }) : null;
     }
@@ -164,10 +170,12 @@ export class Gallery {
   // problem: why it is to be placed by hand; it is what is told where the user gives up.
   async marked(file, problem, going, whose) {
     const { picture, scale } = await preview(file);
-    const seen = problem.code === "NoFaceError" ? "No face was found here. Place it by hand" : "Place the face";
+    const unseen = problem.code === "NoFaceError";
+    const title = unseen ? `No face was found in “${file.name}”. Place it by hand` : `Place the face in “${file.name}”`;
     const send = (points) => this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going, whose });
-    const added = await placed(seen, picture, send);
-    if (added === undefined && problem.code === "NoFaceError") throw problem;
+    await othersClosed();
+    const added = await placed(title, picture, send);
+    if (added === undefined && unseen) throw problem;
     return added;
   }
 

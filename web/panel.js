@@ -1,5 +1,6 @@
 // Sliders, switches and presets: made once from the server's schema, then kept equal to the state.
 
+import { askReplace } from "./ask.js";
 import { keep, kept } from "./kept.js";
 import { limits } from "./schema.js";
 
@@ -141,9 +142,9 @@ export class Panel {
   }
 
   // Keep the present settings under the name that was given.
-  named() {
+  async named() {
     const title = this.naming.elements[0].value.trim();
-    if (!title) return;
+    if (!title || (title in this.values() && !(await askReplace("a preset", title, title in this.own())))) return;
     const keys = PRESET_KEYS.filter((key) => key in this.schema);
     this.keep(title, Object.fromEntries(keys.map((key) => [key, this.control.puppet[key]])));
     this.unnamed();

@@ -44,11 +44,13 @@ function otherDriver({ control: { state }, camera }) {
 export function renderDriver(page) {
   const { control: { state }, camera, starting } = page;
   const other = otherDriver(page);
+  const taken = Boolean(other) && !state.demo; // the demo gives way to whoever comes
   $("camera").hidden = !camera.on;
-  $("start").textContent = camera.on ? "Stop" : starting ? "Starting…" : other ? "Take over" : "Start camera";
-  $("start").title = other && "Starts your camera in place of what drives now";
-  $("start").classList.toggle("primary", !camera.on && !other);
+  $("start").textContent = camera.on ? "Stop" : starting ? "Starting…" : taken ? "Take over" : "Start camera";
+  $("start").title = other && `Starts your camera in place of ${taken ? "what drives now" : "the demo"}`;
+  $("start").classList.toggle("primary", !camera.on && !taken);
   $("start").disabled = starting;
+  $("mirror-view").disabled = Boolean(other);
   $("driver").textContent = other;
   $("driver").hidden = !other;
   renderDemo(state, camera.on, other);

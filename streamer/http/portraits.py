@@ -107,9 +107,9 @@ def router(control: Control) -> APIRouter:
         """Or as a form (multipart/form-data): the file as its field "file", and the other parameters as fields of their names.
         name: what it is called. marks: places the face by hand, and wins over what is found: JSON of five [x, y] in pixels of
         the picture, as it is shown upright: the eye on the left, the eye on the right, the tip of the nose, the left and the
-        right corner of the mouth. whose: whose face it shows: mine, consent (of whoever it is), public_domain or drawn; it may
-        have to be said (portraits.ask_whose: always). going: where the gallery is full, the answer 409 says in "goes" which
-        uploads would go for this one; given here, their ids let them."""
+        right corner of the mouth. whose: whose face it shows: mine, consent (of whoever it is), public_domain or drawn (nobody's:
+        a drawing, an animal, a figure); it may have to be said (portraits.ask_whose: always). going: where the gallery is full,
+        the answer 409 says in "goes" which uploads would go for this one; given here, their ids let them."""
         if not _is_form(request):
             return await gallery.add(name, await request.body(), _marks(marks), going or (), _whose(whose))
         async with request.form() as form:

@@ -91,7 +91,7 @@ class Guarded(APIRoute):
             most = asked.max_bytes or app.http.max_body_kb * 1024
             body = Body(request, most, app.http.body_timeout_s, tells_length=asked.tells_length)
             if asked.max_bytes and app.uploads >= app.http.max_uploads:
-                raise Overloaded(f"{app.uploads} uploads are under way, the limit (http.max_uploads); try again later")
+                raise Overloaded(f"the server is busy with {app.uploads} other uploads; try again in a moment")
             app.uploads += bool(asked.max_bytes)
             try:
                 return await handle(body.request)

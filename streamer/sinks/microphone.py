@@ -21,6 +21,13 @@ LATENCY_MS = 40  # of the player: less, and a busy machine is heard as crackling
 PIPE = 4096  # bytes: one piece of sound waits there; what the player has no room for is late, and left out
 ANSWER_S = 5.0
 TOOLS = "pactl and pacat"
+# What pactl says, and what that means to whoever wants the microphone: what is missing, and the cure.
+REASONS = {
+    "Connection refused": "no sound server runs here for this user; start PipeWire ('systemctl --user start pipewire-pulse') or "
+    "PulseAudio ('pulseaudio --start')",
+    "Access denied": "the sound server here belongs to another user; run puppetcast as that user",
+    "Module initialization failed": "the sound server refuses to make the microphone; its own log says why",
+}
 CURE = "on Linux install pulseaudio-utils, which is for PipeWire too; elsewhere see docs/calls.md"
 
 
@@ -94,12 +101,15 @@ class VirtualMicrophone:
         return [found[1] for line in self._ask("list", "short", "modules").splitlines() if (found := ours.match(line))]
 
     def _ask(self, *words: str) -> str:
-        """What pactl answers."""
+        """What pactl answers, in English."""
+        plain = os.environ | {"LC_ALL": "C"}
         try:
-            done = subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=ANSWER_S, check=True)
+            done = subprocess.run(["pactl", *words], capture_output=True, text=True, timeout=ANSWER_S, check=True, env=plain)
         except subprocess.TimeoutExpired as exc:
             raise SinkError(f"{self.name}: PipeWire or PulseAudio does not answer", retry=True) from exc
         except (subprocess.CalledProcessError, OSError) as exc:
             said = (getattr(exc, "stderr", "") or str(exc)).strip().splitlines()[-1]
-            raise SinkError(f"{self.name}: neither PipeWire nor PulseAudio answers ({said})", retry=True) from exc
+            unknown = f"neither PipeWire nor PulseAudio answers ({said})"
+            reason = next((reason for sign, reason in REASONS.items() if sign in said), unknown)
+            raise SinkError(f"{self.name}: {reason}", retry=True) from exc
         return done.stdout

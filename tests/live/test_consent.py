@@ -172,6 +172,7 @@ def test_the_page_asks_whose_face_an_upload_shows(page, server, http):
     assert "flight.png" not in [each["name"] for each in http.get(PUPPET).json()], "who does not say uploads nothing"
     page.set_input_files("#upload", file)
     expect(page.locator("#whose input").first).to_be_focused()
+    expect(page.get_by_role("radio", name="Nobody’s: a drawing, an animal, a figure")).to_be_visible()
     expect(page.locator("#whose input:checked")).to_have_count(0)  # nothing is said before one does
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

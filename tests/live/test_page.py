@@ -26,6 +26,7 @@ from streamer.config import STEP, Puppet
 from ..browser import as_new, unfold
 from ..conftest import run_server
 from ..devices import Device
+from ..media import WALL, encoded
 from ..waiting import LIMIT_S, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -379,6 +380,18 @@ def test_the_editor_of_expressions_shows_what_is_held(page, http):
     expect(page.locator("#pose-smile")).to_have_value("0")
 
 
+def test_a_background_is_uploaded_as_other_files_are(page, http):
+    held: list[Route] = []
+    line = page.locator("#sending")
+    page.route("**/background", lambda route: held.append(route))
+    with page.expect_request("**/background"):
+        page.set_input_files("#background-picture", {"name": "wall.png", "mimeType": "image/png", "buffer": encoded(WALL)})
+    expect(line).to_have_text("Looking at “wall.png”…")
+    held[0].continue_()
+    assert becomes(http, {"background": "picture"})
+    expect(line).to_be_hidden()
+
+
 def test_a_fold_of_the_editor_lets_go_and_keeps_the_sliders(page, http):
     page.click("#editor summary")
     page.locator("#pose-smile").fill("0.5")
@@ -387,6 +400,54 @@ def test_a_fold_of_the_editor_lets_go_and_keeps_the_sliders(page, http):
     wait_until(lambda: not held_now(http))
     page.click("#editor summary")
     assert page.locator("#pose-smile").input_value() == "0.5"
+
+
+def keep(page: Page, name: str, question: str, answer: str = "Replace it") -> None:
+    """Save the sliders under a name, and answer what is asked, if anything is."""
+    page.fill("#pose-name", name)
+    page.locator("#pose-name").press("Enter")
+    if question:
+        expect(page.locator("#question-text")).to_have_text(f"There is an expression “{name}” already. {question}")
+        page.get_by_role("button", name=answer).click()
+    if answer == "Cancel":
+        expect(page.locator("#question")).to_be_hidden()
+    else:
+        expect(page.locator("#pose-said")).to_have_text(f"Saved as “{name}”.")
+
+
+def test_an_expression_is_not_replaced_without_a_question(page, http):
+    """But where it was loaded to be edited."""
+    back, lost = "Replace it? It comes back when you delete yours.", "Replace it? This cannot be undone."
+    page.click("#editor summary")
+    page.locator("#pose-frown").fill("0.5")
+    keep(page, "Smile", back, "Cancel")
+    assert not next(each for each in http.get("/api/presets").json() if each["name"] == "Smile")["own"]
+    keep(page, "Smile", back)
+    page.locator("#pose-frown").fill("0.6")
+    keep(page, "Smile", "")
+    page.click("#pose-reset")
+    page.locator("#pose-frown").fill("0.7")
+    keep(page, "Smile", lost, "Cancel")
+    assert http.get("/api/presets/Smile").json()["shapes"]["mouthFrownLeft"] == 0.6
+    page.select_option("#pose-from", "Smile")
+    page.locator("#pose-frown").fill("0.8")
+    keep(page, "Smile", "")
+    assert http.get("/api/presets/Smile").json()["shapes"]["mouthFrownLeft"] == 0.8
+    page.click("#pose-delete")
+    page.click("#question-yes")
+    expect(page.locator("#pose-delete")).to_be_hidden()
+
+
+def test_a_preset_of_the_motion_is_not_replaced_without_a_question(page, http):
+    for name, question in (("Natural", "It comes back when you delete yours."), ("Mine", ""), ("Mine", "This cannot be undone.")):
+        page.click("#preset-save")
+        page.fill("#naming-title", name)
+        page.keyboard.press("Enter")
+        if question:
+            expect(page.locator("#question-text")).to_have_text(f"There is a preset “{name}” already. Replace it? {question}")
+            page.click("#question-yes")
+        expect(page.locator("#naming")).to_be_hidden()
+        expect(page.locator(f"[data-preset={name}]")).to_have_attribute("aria-pressed", "true")
 
 
 def hold(http: httpx.Client, **shapes: float) -> None:
@@ -595,10 +656,15 @@ def test_who_drives_is_told_and_can_be_taken_over(page, http, caplog):
     expect(second).to_have_text("Start camera")
     http.patch("/api/streams/live", json={"demo": True}).raise_for_status()
     expect(other.locator("#driver")).to_have_text("The demo drives.")
+    expect(first).to_have_attribute("title", "Starts your camera in place of the demo")
+    expect(first).to_have_text("Start camera")
+    expect(page.locator("#mirror-view")).to_be_disabled()  # the demo's puppet is nobody's mirror
     first.click()
     expect(first).to_have_text("Stop")
     expect(page.locator("#driver")).to_be_hidden()
     expect(other.locator("#driver")).to_have_text("Another page or program drives.")
+    expect(second).to_have_text("Take over")
+    expect(page.locator("#mirror-view")).to_be_enabled()
     assert not http.get("/api/streams/live").json()["demo"]
     second.click()
     expect(second).to_have_text("Stop")

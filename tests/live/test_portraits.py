@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from pipeline.face.canonical import five_points
 from pipeline.portrait import bundled
@@ -185,6 +185,47 @@ def test_a_face_that_is_not_found_is_placed_by_hand(page, server, http):
 
 @pytest.mark.browser
 @pytest.mark.slow
+def test_uploads_are_told_of_and_go_one_after_the_other(page, server, http):
+    """Each when the one before has been dealt with; what is then asked of one waits for the dialog that somebody is at."""
+    opened(page, server)
+    held: list[Route] = []
+
+    def is_upload(request: Request) -> bool:
+        return request.method == "POST" and request.url.endswith("/api/portraits")
+
+    page.route("**/api/portraits", lambda route: held.append(route) if is_upload(route.request) else route.fallback())
+    line, image = page.locator("#sending"), bundled("astronaut").image
+    pictures = {"wall.png": WALL, "b.png": image[::2, ::-2], "c.png": image[::3, ::-3]}
+    files = [{"name": name, "mimeType": "image/png", "buffer": encoded(each)} for name, each in pictures.items()]
+    with page.expect_request(is_upload):
+        page.set_input_files("#upload", files[0])
+    expect(line).to_have_text("Looking at “wall.png”…")
+    for file in files[1:]:
+        page.set_input_files("#upload", file)
+    expect(line).to_have_text("Looking at “wall.png”… Then: “b.png”, “c.png”.")
+    page.keyboard.press("?")
+    with page.expect_response("**/preview"):
+        held[0].continue_()
+    page.keyboard.press("Escape")
+    expect(page.locator("#shortcuts")).to_be_hidden()
+    expect(page.locator("#marker-title")).to_have_text("No face was found in “wall.png”. Place it by hand")
+    assert len(held) == 1
+    with page.expect_request(is_upload):
+        page.click("#cancel")
+    expect(line).to_have_text("Looking at “b.png”… Then: “c.png”.")
+    expect(page.locator("#notice")).to_contain_text("wall.png: no face found")
+    assert len(held) == 2
+    with page.expect_request(is_upload):
+        held[1].continue_()
+    expect(line).to_have_text("Looking at “c.png”…")
+    held[2].continue_()
+    current(page, "c.png")
+    expect(line).to_be_hidden()
+    assert [info["name"] for info in http.get("/api/portraits").json() if info["uploaded"]] == ["b.png", "c.png"]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
 def test_a_face_that_was_found_wrongly_is_placed_by_hand_later(page, server, http):
     info = post(http, "me.png", encoded(bundled("astronaut").image[:, ::-1])).json()
     http.patch("/api/streams/live", json={"portrait": info["id"]}).raise_for_status()
@@ -197,7 +238,11 @@ def test_a_face_that_was_found_wrongly_is_placed_by_hand_later(page, server, htt
         page.click("#details-place")
         expect(page.locator("#marked")).to_be_enabled()
 
-    expect(page.locator("#gallery .more")).to_have_count(1)  # the bundled ones lie as they should
+    more = page.locator("#gallery .more")
+    expect(more).to_have_count(1)  # the bundled ones lie as they should
+    expect(more).to_have_css("opacity", "0.75")
+    more.hover()
+    expect(more).to_have_css("opacity", "1")
     found = np.array(http.get(f"/api/portraits/{info['id']}/face").json()["marks"])
     place()
     expect(page.locator("#undo")).to_be_disabled()
@@ -281,7 +326,9 @@ def test_a_pasted_picture_is_taken_and_a_full_gallery_asks_first(page, server, h
         }""",
         "/api/portraits/drawing/image",
     )
-    expect(page.locator("#question-text")).to_have_text("The gallery is full. Adding this one deletes “0.png”.", timeout=20000)
+    expect(page.locator("#question-text")).to_have_text(
+        "The gallery is full. Adding “pasted.jpg” deletes “0.png”.", timeout=20000
+    )
     page.keyboard.press("Escape")
     assert len([info for info in http.get("/api/portraits").json() if info["uploaded"]]) == 6
     page.locator("#gallery .more").last.focus()

@@ -21,6 +21,7 @@ from streamer.sinks.runner import OutputRunner
 from streamer.stream.audio import silence
 
 from ..devices import Device
+from ..programs import program
 
 BLACK, GREY = 16, 126  # brightness of bars, and of a grey picture
 
@@ -132,7 +133,7 @@ def test_a_camera_that_goes_in_mid_stream_is_told_and_let_go(device: Device) -> 
 
 
 TOOLS = {
-    "pactl": "if [ -e {}/refuses ]; then echo 'Connection failure: Connection refused' >&2; exit 1; fi",
+    "pactl": "if [ -e {}/refuses ]; then /bin/cat {}/refuses >&2; exit 1; fi",
     "pacat": "exec /usr/bin/head -c 3840 > {}/heard",
 }
 
@@ -156,10 +157,30 @@ def opened(microphone: VirtualMicrophone) -> str:
     return f"{runner.status.state}: {runner.status.detail}"
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Connection failure: Connection refused\npa_context_connect() failed: Connection refused", "no sound server runs here"),
+        ("Connection failure: Access denied", "the sound server here belongs to another user; run puppetcast as that user"),
+        ("Failure: Module initialization failed", "the sound server refuses to make the microphone; its own log says why"),
+        ("Connection failure: Protocol error", "neither PipeWire nor PulseAudio answers (Connection failure: Protocol error)"),
+    ],
+    ids=["no server", "another user's", "no module", "anything else"],
+)
+def test_what_a_microphone_lacks_is_said_with_its_cure(tools: Path, said: str, told: str) -> None:
+    (tools / "refuses").write_text(said)
+    assert opened(VirtualMicrophone()).startswith(f"waiting: virtual microphone puppetcast: {told}"), "it is tried again"
+
+
+def test_a_real_pactl_without_a_server_is_understood_in_any_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("pactl"), program("pacat")
+    monkeypatch.setenv("PULSE_SERVER", f"unix:{tmp_path / 'nobody'}")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    assert "no sound server runs here for this user; start PipeWire (" in opened(VirtualMicrophone())
+
+
 def test_a_microphone_says_why_there_is_none(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tools / "refuses").touch()
-    said = "neither PipeWire nor PulseAudio answers (Connection failure: Connection refused)"
-    assert opened(VirtualMicrophone()) == f"waiting: virtual microphone puppetcast: {said}", "it may be started at any time"
     monkeypatch.setenv("PATH", "")
     assert opened(VirtualMicrophone()).startswith("failed: virtual microphone puppetcast: pactl and pacat are not here;")
     with pytest.raises(ConfigError, match="'my mic' is no name of a microphone"):

@@ -551,6 +551,7 @@ async def test_a_few_uploads_are_under_way_at_one_time():
         await until(lambda: begun[0] == 2)
         refused = await client.post("/large", content=b"x")
         assert (refused.status_code, refused.json()["code"]) == (503, "Overloaded")
+        assert refused.json()["detail"] == "the server is busy with 2 other uploads; try again in a moment"
         assert (await client.post("/small", content=b"{}", headers=JSON)).status_code == 200
         free.set()
         assert [(await reply).status_code for reply in under_way] == [200, 200]
