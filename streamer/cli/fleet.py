@@ -116,15 +116,18 @@ def down(config: Config_ = None) -> None:
         given = load_config(config)
         own = [] if given.fleet.ray.address else ray_node.running(given.fleet)
         if not (address := given.fleet.ray.address or ray_node.address_of(own)):
-            raise StreamerError("nothing of this fleet runs on this machine")
-        try:
+            raise StreamerError(f"nothing of this fleet runs on this machine{_without_token(given)}")
+        if own and not ray_node.answers(address):
+            warn(f"the fleet's head at {address} is away: what of the fleet runs on this machine ends, and nothing elsewhere")
+        else:
             ray_engine.attach(given, address)
             ray_engine.end()
-        except ConfigError as exc:
-            if not own:
-                raise
-            warn(str(exc))  # its head has gone: what is left of it here ends all the same
         ray_node.stop(own)
+
+
+def _without_token(config: Config) -> str:
+    path = ray_node.token_file(config.fleet)
+    return "" if path.is_file() else f": its token, {path}, is not here; where it runs, copy it from the first machine"
 
 
 def _own_address() -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,10 @@ SLOTS = "stream_slots"  # the resource of which each worker takes one
 HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
 START_S = 180.0
 STOP_S = 10.0
+ASK_S = 3.0
+ADDRESS = r"[^\s:/]+:\d{1,5}"
+# What whoever speaks HTTP/2, as gRPC does, says first, and is answered by settings of the other's (RFC 9113, 3.4 and 6.5).
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 START = "PUPPETCAST_FLEET_START"  # in the environment of all that one start begins
 FLEET = "PUPPETCAST_FLEET"  # in that of all that is the fleet's
 RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
@@ -82,6 +87,23 @@ def environment(fleet: Fleet) -> dict[str, str]:
     return SETTINGS | {"RAY_AUTH_TOKEN_PATH": str(path)}
 
 
+def answers(address: str) -> bool:
+    """Whether a head of Ray's is there and works. Ray itself asks one that is away for minutes."""
+    host, _, port = address.rpartition(":")
+    with suppress(OSError, OverflowError), socket.create_connection((host, int(port)), ASK_S) as connection:
+        connection.sendall(HELLO)
+        return connection.recv(9, socket.MSG_WAITALL)[3:4] == HELLO[-6:-5]
+    return False
+
+
+def check_head(address: str) -> None:
+    """ConfigError where none is."""
+    if not re.fullmatch(ADDRESS, address):
+        raise ConfigError(f"'{address}' is no address of a fleet: HOST:PORT is expected, as 'puppetcast fleet up' tells it")
+    if not answers(address):
+        raise ConfigError(f"no fleet's head answers at {address}; 'puppetcast fleet up' tells its address")
+
+
 def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
     """Start the cluster's first node on this machine, which keeps its state in Redis; its address. ConfigError."""
     redis.check(fleet.ray.redis, fleet.ray.redis_password)
@@ -96,6 +118,8 @@ def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
 
 def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
     """Make this machine one of the cluster's. ConfigError."""
+    environment(fleet)  # a token that lacks is told before anything is asked
+    check_head(head)
     _start(fleet, {}, host, slots, {}, f"--address={head}")
 
 
@@ -105,7 +129,7 @@ def _start(fleet: Fleet, own: dict[str, str], host: str, slots: int | None, reso
     given = [f"--node-ip-address={host}", f"--num-cpus={cores}", f"--resources={places}", "--disable-usage-stats"]
     command = [*RAY, "start", *given, "--include-log-monitor=false", *options, *_free_ports()]
     start = secrets.token_hex(16)
-    variables = os.environ | environment(fleet) | own | {START: start, FLEET: _mark(fleet)}
+    variables = os.environ | environment(fleet) | own | {START: start} | mark(fleet)
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=START_S, check=False)
     except subprocess.TimeoutExpired as exc:
@@ -132,15 +156,14 @@ def _why(said: str) -> str:
     return (telling or lines or ["it says nothing"])[-1][:300]
 
 
-def _mark(fleet: Fleet) -> str:
+def mark(fleet: Fleet) -> dict[str, str]:
     """What tells a fleet's processes from those of others: by its token, which all of its machines have."""
-    return sha256(token_file(fleet).read_bytes()).hexdigest()[:16]
+    return {FLEET: sha256(token_file(fleet).read_bytes()).hexdigest()[:16]}
 
 
 def running(fleet: Fleet) -> list[processes.Process]:
-    """What of this fleet's Ray runs on this machine, and all that this has begun. ConfigError without the token."""
-    environment(fleet)
-    return processes.marked(FLEET, _mark(fleet))
+    """What of this fleet's Ray runs on this machine, and all that this has begun: nothing without the token, which comes first."""
+    return processes.marked(FLEET, mark(fleet)[FLEET]) if token_file(fleet).is_file() else []
 
 
 def address_of(own: list[processes.Process]) -> str:
