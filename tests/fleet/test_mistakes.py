@@ -80,6 +80,7 @@ def test_mistakes_are_told_in_one_line(shell, guarded, tmp_path):
     assert f"no fleet answers at http://127.0.0.1:{port}" in said("status")
     assert "no fleet answers" in said("drain", "w0")
     assert "an address with its port is expected" in said("up", redis="10.0.0.1")
+    assert "fleet.ray.port: ports from 10001 to 19999 are kept by Ray for its own processes" in said("up", port=18400)
     assert f"nothing of this fleet runs on this machine: its token, {token}, is not here" in said("down")
     token.write_text("of a fleet that does not run")
     assert "nothing of this fleet runs on this machine" in said("down")
