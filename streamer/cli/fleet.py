@@ -41,13 +41,21 @@ def up(config: Config_ = None, host: Host = "", places: Places = None) -> None:
     with one_line_errors():
         given, is_new = closed(load_config(config))
         ray_node.check_installed()
+        if not given.fleet.ray.address and (own := ray_node.running(given.fleet)):
+            back = ray_node.bring_back(given.fleet, own)
+            console.print(f"the fleet's head is back, at {back}: what went on without it goes on" if back else
+                          "a fleet runs here already; 'puppetcast fleet status' tells of it")  # fmt: skip
+            return
         port = _free(given)
         given = given.model_copy(update={"http": given.http.model_copy(update={"port": port})})
         from ..fleet import ray_engine
 
         address = given.fleet.ray.address or ray_node.start_head(given.fleet, host or _own_address(), places)
         ray_engine.attach(given, address)
-        ray_engine.begin(given, secrets.token_urlsafe(32))
+        if not ray_engine.begin(given, secrets.token_urlsafe(32)):
+            if given.fleet.ray.address:
+                raise ConfigError("fleet: one runs already on this cluster; 'puppetcast fleet status' tells of it")
+            warn("Redis has kept a fleet that did not end by 'puppetcast fleet down': it comes back, with its settings of then")
         _until(given, lambda state: any(worker["alive"] for worker in state["workers"]), START_S)
         url = address_for(given, port)
         link = f"{url}/#token={quote(given.auth.token, safe='')}" if is_new else url
@@ -85,6 +93,8 @@ def status(config: Config_ = None) -> None:
             )  # fmt: skip
         console.print(table)
         waiting = [name for name, worker in state["streams"].items() if worker is None]
+        if not state.get("head", True):
+            console.print("its head is away, and nothing new begins; 'puppetcast fleet up' on the first machine brings it back")
         console.print(f"placed {state['placed']}, moved {state['moved']}, refused {state['refused']}")
         if waiting:
             console.print(f"no worker has room for: {', '.join(waiting)}")

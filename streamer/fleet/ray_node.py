@@ -14,6 +14,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ from platformdirs import user_data_path
 from pipeline.cores import available
 
 from ..errors import ConfigError, StreamerError
-from . import processes, redis
+from . import processes, ray_head, redis
 
 if TYPE_CHECKING:
     from ..config import Fleet
@@ -91,6 +92,8 @@ def answers(address: str) -> bool:
     """Whether a head of Ray's is there and works. Ray itself asks one that is away for minutes."""
     host, _, port = address.rpartition(":")
     with suppress(OSError, OverflowError), socket.create_connection((host, int(port)), ASK_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return True
         connection.sendall(HELLO)
         return connection.recv(9, socket.MSG_WAITALL)[3:4] == HELLO[-6:-5]
     return False
@@ -108,12 +111,33 @@ def start_head(fleet: Fleet, host: str, slots: int | None = None) -> str:
     """Start the cluster's first node on this machine, which keeps its state in Redis; its address. ConfigError."""
     redis.check(fleet.ray.redis, fleet.ray.redis_password)
     make_token(fleet)
-    own = {"RAY_REDIS_ADDRESS": fleet.ray.redis}
-    _start(
-        fleet, own, host, slots, {HEAD: 1}, "--head", f"--port={fleet.ray.port}", f"--redis-password={fleet.ray.redis_password}",
-        "--include-dashboard=false", "--no-monitor",
-    )  # fmt: skip
+    own = {"RAY_REDIS_ADDRESS": fleet.ray.redis, ray_head.PASSWORD: fleet.ray.redis_password, **ray_head.HOOK}
+    _start(fleet, own, host, slots, {HEAD: 1}, "--head", f"--port={fleet.ray.port}", "--include-dashboard=false", "--no-monitor")
     return f"{host}:{fleet.ray.port}"
+
+
+def bring_back(fleet: Fleet, own: list[processes.Process]) -> str:
+    """Start the head anew if it has gone, and give its address; nothing where it is there. own: what runs on this machine.
+    ConfigError where this is not its machine, or Redis is away."""
+    address = address_of(own)
+    raylets = [each for each in own if Path(each.command[0]).name == "raylet"]
+    head = next((each for each in raylets if "--head" in each.command), None)
+    if head is None:
+        is_other = f"this machine has joined the fleet of {address}, whose first machine is another"
+        raise ConfigError(
+            is_other if raylets else "a fleet is begun here, or is left in parts: 'puppetcast fleet down' ends those"
+        )
+    if answers(address):
+        return ""
+    redis.check(fleet.ray.redis, fleet.ray.redis_password)
+    variables = environment(fleet) | mark(fleet) | {"RAY_REDIS_ADDRESS": fleet.ray.redis}
+    ray_head.begin_again(head, fleet.ray.redis, fleet.ray.redis_password, variables)
+    end = time.monotonic() + START_S
+    while not answers(address):
+        if time.monotonic() > end:
+            raise StreamerError(f"fleet: its head does not answer at {address}; see Ray's logs, in /tmp/ray")
+        time.sleep(processes.LOOK_S)
+    return address
 
 
 def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
@@ -162,7 +186,7 @@ def mark(fleet: Fleet) -> dict[str, str]:
 
 
 def running(fleet: Fleet) -> list[processes.Process]:
-    """What of this fleet's Ray runs on this machine, and all that this has begun: nothing without the token, which comes first."""
+    """What of this fleet's Ray runs on this machine, and all that this has begun; nothing where its token is not."""
     return processes.marked(FLEET, mark(fleet)[FLEET]) if token_file(fleet).is_file() else []
 
 
