@@ -104,16 +104,35 @@ def status(config: Config_ = None) -> None:
 def drain(
     worker: Annotated[str, typer.Argument(help="Name of the worker, as 'puppetcast fleet status' shows it.")],
     config: Config_ = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it keep the streams that it still has, and get others.")] = False,
 ) -> None:
     """Empty a worker: it gets no streams, and those that it has go elsewhere. Back when it has none."""
     with one_line_errors():
         given = closed(load_config(config))[0]
-        _asked(given, "POST", f"/api/fleet/{quote(worker, safe='')}/drain")
-        state = _until(given, lambda state: not _streams_of(state, worker), given.fleet.drain_s + START_S)
-        left = _streams_of(state, worker)
+        _asked(given, "DELETE" if undo else "POST", f"/api/fleet/{quote(worker, safe='')}/drain")
+        if undo:
+            console.print(f"worker {worker} takes streams")
+            return
+        told: list[str] | None = None
+
+        def is_over(state: dict[str, Any]) -> bool:
+            nonlocal told
+            left, drains = _of(state, worker)
+            if left != told:
+                console.print(f"worker {worker} still has {', '.join(left)}" if left else f"worker {worker} is empty")
+            if left and not told:
+                console.print(
+                    f"a stream that a browser drives stays until its driver has gone, at most for {given.fleet.drain_s:g} s; "
+                    f"the others wait for room on another worker. 'puppetcast fleet drain {worker} --undo' lets it keep them"
+                )
+            told = left
+            return not (left and drains)
+
+        left, drains = _of(_until(given, is_over, given.fleet.drain_s + START_S), worker)
         if left:
-            raise StreamerError(f"worker {worker} still has {', '.join(left)}: no other one has room")
-        console.print(f"worker {worker} is empty")
+            raise StreamerError(
+                f"worker {worker} still has {', '.join(left)}: {'no other one has room' if drains else 'it is kept'}"
+            )
 
 
 @fleet_app.command()
@@ -150,8 +169,12 @@ def _free(config: Config) -> int:
         return int(probe.getsockname()[1])
 
 
-def _streams_of(state: dict[str, Any], worker: str) -> list[str]:
-    return [stream for each in state["workers"] if each["worker"] == worker for stream in each["streams"]]
+def _of(state: dict[str, Any], worker: str) -> tuple[list[str], bool]:
+    """The streams that a worker has, and whether it is being emptied."""
+    for each in state["workers"]:
+        if each["worker"] == worker:
+            return each["streams"], each["draining"]
+    return [], False
 
 
 def _asked(config: Config, method: str, path: str) -> dict[str, Any]:

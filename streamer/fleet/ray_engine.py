@@ -236,6 +236,9 @@ class RayDirector:
     async def drain(self, worker: str) -> None:
         await self._call("drain", worker)
 
+    async def keep(self, worker: str) -> None:
+        await self._call("keep", worker)
+
     async def state(self) -> dict[str, Any]:
         """head: whether Ray's is there."""
         head = await asyncio.to_thread(_head_answers)
