@@ -36,26 +36,32 @@ LOOK_S = 0.5
 
 @fleet_app.command()
 def up(config: Config_ = None, host: Host = "", places: Places = None) -> None:
-    """Start the fleet's first machine: Ray, director, fronts and workers. It goes on when this command has ended."""
+    """Start the fleet's first machine: Ray, director, fronts and workers. It goes on when this command has ended. Where it runs
+    already, Ray's head is brought back if that has gone."""
     log_to_console()
     with one_line_errors():
         given, is_new = closed(load_config(config))
         ray_node.check_installed()
-        if not given.fleet.ray.address and (own := ray_node.running(given.fleet)):
-            back = ray_node.bring_back(given.fleet, own)
-            console.print(f"the fleet's head is back, at {back}: what went on without it goes on" if back else
-                          "a fleet runs here already; 'puppetcast fleet status' tells of it")  # fmt: skip
+        own = [] if given.fleet.ray.address else ray_node.running(given.fleet)
+        if own and (back := ray_node.bring_back(given.fleet, own)):
+            console.print(f"the fleet's head is back, at {back}")
+        if own and _is_up(given):
+            console.print("the fleet runs; 'puppetcast fleet status' tells of it")
             return
-        port = _free(given)
+        port = given.http.port if own else _free(given)
         given = given.model_copy(update={"http": given.http.model_copy(update={"port": port})})
         from ..fleet import ray_engine
 
-        address = given.fleet.ray.address or ray_node.start_head(given.fleet, host or _own_address(), places)
+        address = given.fleet.ray.address or ray_node.address_of(own)
+        address = address or ray_node.start_head(given.fleet, host or _own_address(), places)
         ray_engine.attach(given, address)
         if not ray_engine.begin(given, secrets.token_urlsafe(32)):
             if given.fleet.ray.address:
                 raise ConfigError("fleet: one runs already on this cluster; 'puppetcast fleet status' tells of it")
-            warn("Redis has kept a fleet that did not end by 'puppetcast fleet down': it comes back, with its settings of then")
+            if not own:
+                warn(
+                    "Redis has kept a fleet that did not end by 'puppetcast fleet down': it comes back, with its settings of then"
+                )
         _until(given, lambda state: any(worker["alive"] for worker in state["workers"]), START_S)
         url = address_for(given, port)
         link = f"{url}/#token={quote(given.auth.token, safe='')}" if is_new else url
@@ -144,10 +150,11 @@ def down(config: Config_ = None) -> None:
 
         given = load_config(config)
         own = [] if given.fleet.ray.address else ray_node.running(given.fleet)
-        if not (address := given.fleet.ray.address or ray_node.address_of(own)):
+        if not (own or given.fleet.ray.address):
             raise StreamerError(f"nothing of this fleet runs on this machine{_without_token(given)}")
-        if own and not ray_node.answers(address):
-            warn(f"the fleet's head at {address} is away: what of the fleet runs on this machine ends, and nothing elsewhere")
+        address = given.fleet.ray.address or ray_node.address_of(own)
+        if own and not (address and ray_node.answers(address)):
+            warn("the fleet's head is away: what of the fleet runs on this machine ends, and nothing elsewhere")
         else:
             ray_engine.attach(given, address)
             ray_engine.end()
@@ -167,6 +174,14 @@ def _free(config: Config) -> int:
     """The port of the front, or a free one where the config says 0; ConfigError where it is taken."""
     with listen(config.http.host, config.http.port) as probe:
         return int(probe.getsockname()[1])
+
+
+def _is_up(config: Config) -> bool:
+    try:
+        _asked(config, "GET", "/api/fleet")
+    except StreamerError:
+        return False
+    return True
 
 
 def _of(state: dict[str, Any], worker: str) -> tuple[list[str], bool]:

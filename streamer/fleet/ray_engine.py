@@ -11,7 +11,6 @@ import pickle
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMESPACE, DIRECTOR, FRONT = "puppetcast", "director", "front"
-SERIES = "2.60."
 ASK_S = 2.0  # for what the director knows at once
 AGAIN_S = 0.4  # until that is asked for once more: a question to a director that is begun anew may get lost
 DO_S = 40.0  # for what it has workers do
@@ -282,8 +280,6 @@ def attach(config: Config, address: str) -> None:
     ray_node.check_installed()
     os.environ.update(ray_node.environment(config.fleet))
     ray = _ray()
-    if not version("ray").startswith(SERIES):
-        raise ConfigError(f"fleet: Ray {version('ray')} is here, {SERIES}x is needed; pip install 'puppetcast[fleet]'")
     try:
         if not ray_node.answers(address):
             raise ConnectionError

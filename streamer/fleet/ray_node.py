@@ -17,6 +17,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from hashlib import sha256
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +32,16 @@ from . import processes, ray_head, redis
 if TYPE_CHECKING:
     from ..config import Fleet
 
+SERIES = "2.60."
 SLOTS = "stream_slots"  # the resource of which each worker takes one
 HEAD = "fleet_head"  # the resource of the first machine: director and fronts are there, and so not on one that only works
 START_S = 180.0
 STOP_S = 10.0
 ASK_S = 3.0
 ADDRESS = r"[^\s:/]+:\d{1,5}"
-# What whoever speaks HTTP/2, as gRPC does, says first, and is answered by settings of the other's (RFC 9113, 3.4 and 6.5).
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+# A client of HTTP/2, as gRPC is one, begins with this and its settings, and a server answers with its own (RFC 9113, 3.4, 6.5).
+OF_SETTINGS = 4
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, OF_SETTINGS, 0, 0, 0, 0, 0))
 START = "PUPPETCAST_FLEET_START"  # in the environment of all that one start begins
 FLEET = "PUPPETCAST_FLEET"  # in that of all that is the fleet's
 RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this Python
@@ -57,9 +60,11 @@ SETTINGS = {
 
 
 def check_installed() -> None:
-    """ConfigError where Ray is not here."""
+    """ConfigError where Ray is not here, or of another series than `ray_head` knows."""
     if find_spec("ray") is None:
         raise ConfigError("fleet: Ray is not installed; pip install 'puppetcast[fleet]'")
+    if not version("ray").startswith(SERIES):
+        raise ConfigError(f"fleet: Ray {version('ray')} is here, {SERIES}x is needed; pip install 'puppetcast[fleet]'")
 
 
 def token_file(fleet: Fleet) -> Path:
@@ -93,9 +98,9 @@ def answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     with suppress(OSError, OverflowError), socket.create_connection((host, int(port)), ASK_S) as connection:
         if os.environ.get("RAY_USE_TLS", "0") != "0":
-            return True
+            return True  # it would have to be spoken to by certificates
         connection.sendall(HELLO)
-        return connection.recv(9, socket.MSG_WAITALL)[3:4] == HELLO[-6:-5]
+        return connection.recv(9, socket.MSG_WAITALL)[3:4] == bytes((OF_SETTINGS,))
     return False
 
 
@@ -120,13 +125,11 @@ def bring_back(fleet: Fleet, own: list[processes.Process]) -> str:
     """Start the head anew if it has gone, and give its address; nothing where it is there. own: what runs on this machine.
     ConfigError where this is not its machine, or Redis is away."""
     address = address_of(own)
-    raylets = [each for each in own if Path(each.command[0]).name == "raylet"]
-    head = next((each for each in raylets if "--head" in each.command), None)
+    if not address:
+        raise ConfigError("a fleet is being begun here, or parts of one are left; 'puppetcast fleet down' ends those")
+    head = next((each for each in _nodes(own) if "--head" in each.command), None)
     if head is None:
-        is_other = f"this machine has joined the fleet of {address}, whose first machine is another"
-        raise ConfigError(
-            is_other if raylets else "a fleet is begun here, or is left in parts: 'puppetcast fleet down' ends those"
-        )
+        raise ConfigError(f"this machine has joined the fleet of {address}; 'puppetcast fleet up' is for its first one")
     if answers(address):
         return ""
     redis.check(fleet.ray.redis, fleet.ray.redis_password)
@@ -191,9 +194,13 @@ def running(fleet: Fleet) -> list[processes.Process]:
 
 
 def address_of(own: list[processes.Process]) -> str:
-    """That of the head, as a node's own processes were told; empty where none is left."""
-    words = [word for each in own for word in each.command]
+    """That of the head, as a node was told; empty where none is left."""
+    words = [word for each in _nodes(own) for word in each.command]
     return next((word.partition("=")[2] for word in words if word.startswith("--gcs-address=")), "")
+
+
+def _nodes(own: list[processes.Process]) -> list[processes.Process]:
+    return [each for each in own if Path(each.command[0]).name == "raylet"]
 
 
 def stop(own: list[processes.Process]) -> None:
