@@ -92,6 +92,7 @@ async def test_a_front_of_another_fleet_gets_no_answers_and_does_no_harm(server,
     own = fleet_of(server)
     session = (await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)).headers["location"]
     with Local(own.engine, own.config, 1, "another secret").running({}) as other:
+        await until(lambda: other.ask(other.director.streams()))  # it has to see what runs there
         async with httpx.AsyncClient(base_url=other.url, timeout=LIMIT_S) as stranger:
             refused = await stranger.get("/live/live/snapshot.jpg")
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
