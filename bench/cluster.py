@@ -126,7 +126,7 @@ class Cluster:
         self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
         self.config = self.folder / "fleet.yaml"
         self.environment = os.environ | {"RAY_TMPDIR": str(self.folder), "PYTHONPATH": str(Path(__file__).parents[1])}
-        self._password = secrets.token_hex(8)
+        self.password = secrets.token_hex(8)
         data: dict[str, Any] = {
             "http": {"port": PORT, "max_listeners_per_address": 1000},
             "downloads": {"fetch": False},
@@ -134,7 +134,7 @@ class Cluster:
             "recording": {"folder": str(self.folder / "recordings")},
             "auth": {"requests_per_minute": 100_000},
             "webrtc": {"bind_addresses": ["127.0.0.1"], **dict.fromkeys(SEATS, 200)},
-            "fleet": {"cores": 1, "ray": self._ray(self._password)},
+            "fleet": {"cores": 1, "ray": self._ray(self.password)},
             "streams": {},
         }
         for key, value in self.sections.items():
@@ -146,7 +146,7 @@ class Cluster:
         return {"redis": f"{HEAD}:{REDIS}", "redis_password": password, "token_file": str(self.folder / "ray_token")}
 
     def _start_redis(self) -> None:
-        settings = ["--port", str(REDIS), "--bind", HEAD, "--requirepass", self._password, "--save", ""]
+        settings = ["--port", str(REDIS), "--bind", HEAD, "--requirepass", self.password, "--save", ""]
         with (self.folder / "redis.log").open("w") as log:
             subprocess.Popen(["redis-server", *settings, "--dir", str(self.folder)], stdout=log, stderr=log)
         until(lambda: "Ready to accept" in (self.folder / "redis.log").read_text(), "Redis")
@@ -178,21 +178,27 @@ class Cluster:
     def _both(self) -> None:
         """The second node joins while the first one still begins its fronts."""
         with ThreadPoolExecutor(1) as pool:
-            up = pool.submit(self.command, "up", str(self.config), "--host", HEAD, "--places", "1")
+            up = pool.submit(self.first)
             until(lambda: of("director") or up.done(), "the first node")
             if not up.done():
                 self.join()
             up.result()
         until(lambda: len(self.alive()) == 2, "two workers")
 
-    def clear(self) -> None:
-        """Nothing of it runs any more, and nothing is kept."""
+    def first(self) -> str:
+        """What `fleet up` says: it begins the first node, or brings its head back."""
+        return self.command("up", str(self.config), "--host", HEAD, "--places", "1")
+
+    def clear(self, *, keeps_redis: bool = False) -> None:
+        """Nothing of it runs any more, and nothing is kept but what Redis has."""
+        parts = r"\bray|gcs_server|streamer" + ("" if keeps_redis else "|redis-server")
         for each in processes():
-            if re.search(r"\bray|gcs_server|streamer|redis-server", each.command) and each.pid != os.getpid():
+            if re.search(parts, each.command) and each.pid != os.getpid():
                 with suppress(ProcessLookupError):
                     each.send(signal.SIGKILL)
-        until(lambda: not of("redis"), "Redis ends")
-        self._start_redis()
+        if not keeps_redis:
+            until(lambda: not of("redis"), "Redis ends")
+            self._start_redis()
 
     def join(self) -> None:
         """The second node. Ray gives up after 30 s, which a busy machine may take: what it left has been ended then."""

@@ -198,6 +198,7 @@ def http(app: FastAPI) -> str:
         "| GET | `/api/fleet` | Workers with their share, sessions and streams; how often streams were placed, moved and "
         "refused (right to view the server) |\n"
         "| POST | `/api/fleet/{worker}/drain` | Empty a worker (right to control the server) |\n"
+        "| DELETE | `/api/fleet/{worker}/drain` | Do not empty it after all: it takes streams (right to control the server) |\n"
     )
     out.append("## State\n")
     out.append(f"{_sentence(StreamState)} Fields: {', '.join(f'`{f}`' for f in StreamState.model_fields)}.\n")

@@ -36,18 +36,32 @@ LOOK_S = 0.5
 
 @fleet_app.command()
 def up(config: Config_ = None, host: Host = "", places: Places = None) -> None:
-    """Start the fleet's first machine: Ray, director, fronts and workers. It goes on when this command has ended."""
+    """Start the fleet's first machine: Ray, director, fronts and workers. It goes on when this command has ended. Where it runs
+    already, Ray's head is brought back if that has gone."""
     log_to_console()
     with one_line_errors():
         given, is_new = closed(load_config(config))
         ray_node.check_installed()
-        port = _free(given)
+        own = [] if given.fleet.ray.address else ray_node.running(given.fleet)
+        if own and (back := ray_node.bring_back(given.fleet, own)):
+            console.print(f"the fleet's head is back, at {back}")
+        if own and _is_up(given):
+            console.print("the fleet runs; 'puppetcast fleet status' tells of it")
+            return
+        port = given.http.port if own else _free(given)
         given = given.model_copy(update={"http": given.http.model_copy(update={"port": port})})
         from ..fleet import ray_engine
 
-        address = given.fleet.ray.address or ray_node.start_head(given.fleet, host or _own_address(), places)
+        address = given.fleet.ray.address or ray_node.address_of(own)
+        address = address or ray_node.start_head(given.fleet, host or _own_address(), places)
         ray_engine.attach(given, address)
-        ray_engine.begin(given, secrets.token_urlsafe(32))
+        if not ray_engine.begin(given, secrets.token_urlsafe(32)):
+            if given.fleet.ray.address:
+                raise ConfigError("fleet: one runs already on this cluster; 'puppetcast fleet status' tells of it")
+            if not own:
+                warn(
+                    "Redis has kept a fleet that did not end by 'puppetcast fleet down': it comes back, with its settings of then"
+                )
         _until(given, lambda state: any(worker["alive"] for worker in state["workers"]), START_S)
         url = address_for(given, port)
         link = f"{url}/#token={quote(given.auth.token, safe='')}" if is_new else url
@@ -85,6 +99,8 @@ def status(config: Config_ = None) -> None:
             )  # fmt: skip
         console.print(table)
         waiting = [name for name, worker in state["streams"].items() if worker is None]
+        if not state.get("head", True):
+            console.print("its head is away, and nothing new begins; 'puppetcast fleet up' on the first machine brings it back")
         console.print(f"placed {state['placed']}, moved {state['moved']}, refused {state['refused']}")
         if waiting:
             console.print(f"no worker has room for: {', '.join(waiting)}")
@@ -94,16 +110,35 @@ def status(config: Config_ = None) -> None:
 def drain(
     worker: Annotated[str, typer.Argument(help="Name of the worker, as 'puppetcast fleet status' shows it.")],
     config: Config_ = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it keep the streams that it still has, and get others.")] = False,
 ) -> None:
     """Empty a worker: it gets no streams, and those that it has go elsewhere. Back when it has none."""
     with one_line_errors():
         given = closed(load_config(config))[0]
-        _asked(given, "POST", f"/api/fleet/{quote(worker, safe='')}/drain")
-        state = _until(given, lambda state: not _streams_of(state, worker), given.fleet.drain_s + START_S)
-        left = _streams_of(state, worker)
+        _asked(given, "DELETE" if undo else "POST", f"/api/fleet/{quote(worker, safe='')}/drain")
+        if undo:
+            console.print(f"worker {worker} takes streams")
+            return
+        told: list[str] | None = None
+
+        def is_over(state: dict[str, Any]) -> bool:
+            nonlocal told
+            left, drains = _of(state, worker)
+            if left != told:
+                console.print(f"worker {worker} still has {', '.join(left)}" if left else f"worker {worker} is empty")
+            if left and not told:
+                console.print(
+                    f"a stream that a browser drives stays until its driver has gone, at most for {given.fleet.drain_s:g} s; "
+                    f"the others wait for room on another worker. 'puppetcast fleet drain {worker} --undo' lets it keep them"
+                )
+            told = left
+            return not (left and drains)
+
+        left, drains = _of(_until(given, is_over, given.fleet.drain_s + START_S), worker)
         if left:
-            raise StreamerError(f"worker {worker} still has {', '.join(left)}: no other one has room")
-        console.print(f"worker {worker} is empty")
+            raise StreamerError(
+                f"worker {worker} still has {', '.join(left)}: {'no other one has room' if drains else 'it is kept'}"
+            )
 
 
 @fleet_app.command()
@@ -115,16 +150,20 @@ def down(config: Config_ = None) -> None:
 
         given = load_config(config)
         own = [] if given.fleet.ray.address else ray_node.running(given.fleet)
-        if not (address := given.fleet.ray.address or ray_node.address_of(own)):
-            raise StreamerError("nothing of this fleet runs on this machine")
-        try:
+        if not (own or given.fleet.ray.address):
+            raise StreamerError(f"nothing of this fleet runs on this machine{_without_token(given)}")
+        address = given.fleet.ray.address or ray_node.address_of(own)
+        if own and not (address and ray_node.answers(address)):
+            warn("the fleet's head is away: what of the fleet runs on this machine ends, and nothing elsewhere")
+        else:
             ray_engine.attach(given, address)
             ray_engine.end()
-        except ConfigError as exc:
-            if not own:
-                raise
-            warn(str(exc))  # its head has gone: what is left of it here ends all the same
         ray_node.stop(own)
+
+
+def _without_token(config: Config) -> str:
+    path = ray_node.token_file(config.fleet)
+    return "" if path.is_file() else f": its token, {path}, is not here; where it runs, copy it from the first machine"
 
 
 def _own_address() -> str:
@@ -137,8 +176,20 @@ def _free(config: Config) -> int:
         return int(probe.getsockname()[1])
 
 
-def _streams_of(state: dict[str, Any], worker: str) -> list[str]:
-    return [stream for each in state["workers"] if each["worker"] == worker for stream in each["streams"]]
+def _is_up(config: Config) -> bool:
+    try:
+        _asked(config, "GET", "/api/fleet")
+    except StreamerError:
+        return False
+    return True
+
+
+def _of(state: dict[str, Any], worker: str) -> tuple[list[str], bool]:
+    """The streams that a worker has, and whether it is being emptied."""
+    for each in state["workers"]:
+        if each["worker"] == worker:
+            return each["streams"], each["draining"]
+    return [], False
 
 
 def _asked(config: Config, method: str, path: str) -> dict[str, Any]:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from .section import Section, written
 
 Address = Annotated[str, written(r"(|[^\s:/]+:\d{1,5})", "an address with its port is expected, such as 10.0.0.1:6379")]
 Slots = Annotated[int, Field(ge=1, le=10_000)]
+
+
+FIRST, LAST = 10_001, 19_999  # Ray's client server and its workers
+
+
+def _not_of_ray(port: int) -> int:
+    if FIRST <= port <= LAST:
+        raise PydanticCustomError("port", f"ports from {FIRST} to {LAST} are kept by Ray for its own processes; choose another")
+    return port
 
 
 class Ray(Section):
@@ -19,7 +29,10 @@ class Ray(Section):
     address: Address = Field(
         "", description="Address of a Ray cluster that runs already, HOST:PORT. If empty, 'puppetcast fleet up' starts one here."
     )
-    port: int = Field(6380, ge=1, le=65535, description="TCP port of the cluster that is started here.")
+    port: Annotated[int, AfterValidator(_not_of_ray)] = Field(
+        6380, ge=1, le=65535,
+        description=f"TCP port of the cluster that is started here. Not {FIRST} to {LAST}, which Ray keeps for its processes.",
+    )  # fmt: skip
     redis: Address = Field(
         "",
         description="Address of the Redis server that keeps the fleet's state, HOST:PORT. With it a head that died comes back; "

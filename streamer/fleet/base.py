@@ -87,5 +87,8 @@ class Director(Protocol):
     async def drain(self, worker: str) -> None:
         """No new streams there, and those that are there leave. UnknownWorker."""
 
+    async def keep(self, worker: str) -> None:
+        """It is not to be emptied after all: it keeps the streams that it still has, and gets others. UnknownWorker."""
+
     async def state(self) -> dict[str, Any]:
         """For GET /api/fleet: workers with share, sessions, streams and whether they drain; what was placed, moved, refused."""

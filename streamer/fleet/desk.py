@@ -45,6 +45,12 @@ def router(director: Director, proxy: Proxy) -> APIRouter:
         session has ended, or fleet.drain_s is over."""
         await director.drain(worker)
 
+    @api.delete("/api/fleet/{worker}/drain", status_code=204, tags=["fleet"], summary="Do not empty a worker after all")
+    @needs(CONTROL, SERVER)
+    async def keep(worker: str) -> None:
+        """It keeps the streams that it still has, and gets others again."""
+        await director.keep(worker)
+
     @api.get("/healthz", summary="Whether this front lives")
     @free
     async def healthz() -> dict[str, str]:

@@ -101,11 +101,16 @@ class FleetDirector:
             await self._homes.end(stream)
 
     async def drain(self, worker: str) -> None:
-        self._check()
-        if (at := self._homes.workers.get(worker)) is None:
-            raise UnknownWorker(f"no worker '{worker[:40]}'; workers: {', '.join(self._homes.workers) or 'none'}")
+        at = self._worker(worker)
         log.info("worker %s is being emptied", worker)
         await self._wanted.drain(at.epoch)
+
+    async def keep(self, worker: str) -> None:
+        at = self._worker(worker)
+        log.info("worker %s is not to be emptied any more", worker)
+        self._empty_by.pop(at.epoch, None)
+        self._homes.table.keep(worker)
+        await self._wanted.ended(at.epoch)
 
     async def state(self) -> dict[str, Any]:
         self._check()
@@ -128,6 +133,12 @@ class FleetDirector:
     def _check(self) -> None:
         if not self._ready:
             raise DirectorAway("the fleet's director is being started; try again in a second")
+
+    def _worker(self, name: str) -> At:
+        self._check()
+        if (at := self._homes.workers.get(name)) is None:
+            raise UnknownWorker(f"no worker '{name[:40]}'; workers: {', '.join(self._homes.workers) or 'none'}")
+        return at
 
     def _check_stream(self, stream: str) -> None:
         if stream not in self._wanted.streams:

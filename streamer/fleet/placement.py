@@ -190,9 +190,15 @@ class Table:
         return streams
 
     def drain(self, worker: str) -> None:
-        """It gets no more streams, as long as its process lives."""
+        """It gets no more streams, as long as its process lives, or until it is to be kept."""
         if worker in self._workers:
             self._leave(worker).draining = True
+
+    def keep(self, worker: str) -> None:
+        """It does get streams again."""
+        if worker in self._workers:
+            self._leave(worker).draining = False
+            self._enter(worker)
 
     def where(self, stream: str, now: float) -> str | None:
         """The worker that has it, if that one is alive."""

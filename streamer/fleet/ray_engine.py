@@ -11,12 +11,10 @@ import pickle
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import PuppetError
-from pipeline.installation import pip_install
 
 from ..errors import ConfigError, StreamerError, code
 from . import ray_node
@@ -30,12 +28,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMESPACE, DIRECTOR, FRONT = "puppetcast", "director", "front"
-SERIES = "2.60."
 ASK_S = 2.0  # for what the director knows at once
 AGAIN_S = 0.4  # until that is asked for once more: a question to a director that is begun anew may get lost
 DO_S = 40.0  # for what it has workers do
 LOOK_S = 2.0  # between two looks at how many places machines offer
 ON_HEAD = {ray_node.HEAD: 0.001}
+HEADLESS = "the fleet's head is away, and its director with it; 'puppetcast fleet up' on the first machine brings them back"
 OWN = {kind.__name__: kind for kind in (FleetFull, UnknownWorker, DirectorAway)}
 
 
@@ -43,6 +41,23 @@ def _ray() -> Any:
     import ray
 
     return ray
+
+
+def _serve_of_ray() -> Any:
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # else it tells on the console what it does for us
+    return serve
+
+
+def _own_actors() -> list[str]:
+    """Names of those that are the fleet's, whether they run now or are to."""
+    every = _ray().util.list_named_actors(all_namespaces=True)
+    return [each["name"] for each in every if each["namespace"] == NAMESPACE]
+
+
+def _head_answers() -> bool:
+    return ray_node.answers(_ray().get_runtime_context().gcs_address)
 
 
 # The processes
@@ -125,9 +140,14 @@ class _Engine:
 
     async def _count(self) -> None:
         """Have a worker for each place, for ever."""
+        there = True
         while True:
             try:
-                await asyncio.to_thread(self._have_workers)
+                before, there = there, await asyncio.to_thread(_head_answers)
+                if there != before:
+                    log.warning("the fleet's head %s", "is back" if there else "is away: nothing new begins until it is back")
+                if there:
+                    await asyncio.to_thread(self._have_workers)
             except Exception as exc:
                 log.warning("workers cannot be started now: %s", exc)
             await asyncio.sleep(LOOK_S)
@@ -135,7 +155,9 @@ class _Engine:
     def _have_workers(self) -> None:
         ray, wanted = _ray(), self._fleet.workers
         count = wanted if isinstance(wanted, int) else int(ray.cluster_resources().get(ray_node.SLOTS, 0))
-        for name in (f"w{k}" for k in range(count)):
+        # Those of before are not always the first so many: of two that come back for one place, any has it.
+        before = set(_own_actors()) - {DIRECTOR}
+        for name in sorted(before | {f"w{k}" for k in range(count)}):
             if name not in self._actors:
                 options: dict[str, Any] = {
                     "name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, "max_restarts": -1,
@@ -212,8 +234,16 @@ class RayDirector:
     async def drain(self, worker: str) -> None:
         await self._call("drain", worker)
 
+    async def keep(self, worker: str) -> None:
+        await self._call("keep", worker)
+
     async def state(self) -> dict[str, Any]:
-        return dict(await self._call("state"))
+        """head: whether Ray's is there."""
+        head = await asyncio.to_thread(_head_answers)
+        try:
+            return {**await self._call("state"), "head": head}
+        except DirectorAway as exc:
+            raise exc if head else DirectorAway(HEADLESS) from exc
 
     async def _call(self, method: str, *args: Any, limit_s: float = ASK_S) -> Any:
         ray = _ray()
@@ -250,9 +280,9 @@ def attach(config: Config, address: str) -> None:
     ray_node.check_installed()
     os.environ.update(ray_node.environment(config.fleet))
     ray = _ray()
-    if not version("ray").startswith(SERIES):
-        raise ConfigError(f"fleet: Ray {version('ray')} is here, {SERIES}x is needed; {pip_install('fleet')}")
     try:
+        if not ray_node.answers(address):
+            raise ConnectionError
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except Exception as exc:
         token = "token" in str(exc).lower() or "auth" in type(exc).__name__.lower()
@@ -260,8 +290,8 @@ def attach(config: Config, address: str) -> None:
         raise ConfigError(f"fleet: no Ray cluster can be reached at {address}: {cure}") from exc
 
 
-def begin(config: Config, secret: str) -> None:
-    """Start director and fronts, which outlive this program. ConfigError where a fleet runs already."""
+def begin(config: Config, secret: str) -> bool:
+    """Start director and fronts, which outlive this program; whether the cluster had none."""
     ray = _ray()
     streams = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in config.streams.items()}
     options: dict[str, Any] = {
@@ -271,21 +301,21 @@ def begin(config: Config, secret: str) -> None:
     try:
         given = pickle.dumps(config), config.fleet.model_dump(), secret, config.auth.token, streams
         ray.remote(DirectorActor).options(**options).remote(*given)
-    except ValueError as exc:
-        raise ConfigError("fleet: one runs already on this cluster; 'puppetcast fleet status' tells of it") from exc
+    except ValueError:  # its name is taken
+        return False
     try:
         _serve(config, secret)
     except (ray.exceptions.RayError, RuntimeError, TimeoutError) as exc:
         end()
         said = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise StreamerError(f"fleet: its fronts do not start: {said}; Ray's logs, in /tmp/ray, say more") from exc
+    return True
 
 
 def _serve(config: Config, secret: str) -> None:
-    from ray import serve
     from ray.serve.schema import LoggingConfig
 
-    http, quiet = config.http, LoggingConfig(enable_access_log=False)  # a line for each request
+    serve, http, quiet = _serve_of_ray(), config.http, LoggingConfig(enable_access_log=False)  # a line for each request
     tls = {} if http.tls_certificate is None else {"ssl_certfile": str(http.tls_certificate), "ssl_keyfile": str(http.tls_key)}
     serve.start(http_options={"host": http.host, "port": http.port, **tls}, proxy_location="HeadOnly", logging_config=quiet)
     front = serve.deployment(
@@ -305,11 +335,8 @@ def _serve(config: Config, secret: str) -> None:
 
 def end() -> None:
     """End the fleet; the cluster stays."""
-    from ray import serve
-
     ray = _ray()
-    serve.shutdown()  # type: ignore[no-untyped-call]
-    for each in ray.util.list_named_actors(all_namespaces=True):
-        if each["namespace"] == NAMESPACE:
-            ray.kill(ray.get_actor(each["name"], NAMESPACE), no_restart=True)
+    _serve_of_ray().shutdown()
+    for name in _own_actors():
+        ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
     ray.shutdown()  # whoever is still connected when its node ends, ends with it

@@ -86,7 +86,7 @@ class Wanted:
             await self._store.keep(WORKER + at.worker, json.dumps(asdict(at)))
 
     async def ended(self, epoch: str) -> None:
-        """That process is no more."""
+        """That process is no more, or not to be emptied after all."""
         if epoch in self.draining:
             self.draining.discard(epoch)
             with _kept():

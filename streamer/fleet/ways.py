@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 
 from fastapi import Request, Response
 
@@ -13,6 +14,7 @@ from pipeline.pictures.decode import MAX_BYTES
 from pipeline.portrait import MOST_BYTES
 
 from ..control.workshop import MAX_CLIP
+from ..http.access import SAFE
 from ..http.portraits import FORM_BYTES
 from ..http.rights import ANY, CONTROL, PUBLISH, RECORDING, SERVER, STREAM, VIEW, Needs
 from . import merged
@@ -42,7 +44,7 @@ class Way:
 def ways(director: Director, known: Known, proxy: Proxy) -> list[Way]:
     """All but what the front answers itself: the first that fits is taken. `home` is the worker that has the stream."""
     sessions, every = SessionWays(director, known, proxy), merged.Merged(known, proxy)
-    home = partial(of_stream, director, proxy)
+    home = partial(of_stream, director, known, proxy)
 
     def joined(join: Callable[[merged.Answers], object]) -> To:
         return lambda request: every.joined(request, join)
@@ -105,15 +107,30 @@ def ways(director: Director, known: Known, proxy: Proxy) -> list[Way]:
     ]
 
 
-async def of_stream(director: Director, proxy: Proxy, request: Request) -> Response:
-    """The worker that has it."""
+async def of_stream(director: Director, known: Known, proxy: Proxy, request: Request) -> Response:
+    """The worker that has it: while the director is away, whichever says that it does."""
     problem: Unreachable | None = None
     for _ in range(TRIES):
         try:
             return Passed(await proxy.send(request, await director.where(request.path_params["name"])))
+        except DirectorAway:
+            if request.method in SAFE and (answer := await _asked_of_all(known, proxy, request)):
+                return answer
+            raise
         except Unreachable as exc:
             problem = exc
             if not again(exc, request):
                 break
     assert problem is not None
     raise problem
+
+
+async def _asked_of_all(known: Known, proxy: Proxy, request: Request) -> Response | None:
+    """What the first worker answers that has the stream; None where none has it."""
+    for at in await known.workers():
+        with suppress(Unreachable):
+            answer = Passed(reply := await proxy.send(request, at))
+            if reply.status_code != HTTPStatus.NOT_FOUND:
+                return answer
+            await reply.aclose()
+    return None

@@ -6,7 +6,7 @@ import json
 from signal import SIGKILL
 from typing import Any
 
-from bench.cluster import PORT, REDIS, Cluster, enter, of, until
+from bench.cluster import PORT, REDIS, Cluster, enter, of, processes, until
 
 STREAMS = ("s0", "s1", "s2", "s3")
 SETTINGS: dict[str, Any] = {
@@ -35,10 +35,12 @@ def happens(cluster: Cluster) -> dict[str, Any]:
     told["streams of the new director"] = sorted(cluster.state()["streams"])
     told["another process"] = cluster.alive()[lost]["epoch"] not in {w["epoch"] for w in before["workers"]}
 
-    again = cluster.kill_head()
+    told["up again"] = cluster.first()
+    cluster.kill_head()
     told["without a head"] = cluster.http.get("/api/streams/s0").status_code
     told["new without a head"] = cluster.http.put("/api/streams/later", json={}, timeout=60).status_code
-    again()
+    told["status without a head"] = cluster.status()
+    told["head"] = cluster.first()
     until(lambda: cluster.http.put("/api/streams/later", json={}, timeout=60).status_code in (200, 201), "a new stream")
     cluster.http.delete("/api/streams/later")
 
@@ -48,6 +50,14 @@ def happens(cluster: Cluster) -> dict[str, Any]:
     told["status"] = cluster.status()
     told["ours"] = [str(PORT), str(REDIS), *(each["url"].rpartition(":")[2] for each in cluster.alive().values())]
     told["listening"] = cluster.listening()
+    told["shows the password"] = [each.command for each in processes() if cluster.password in each.command]
+
+    cluster.clear(keeps_redis=True)
+    told["up after an unclean end"] = cluster.first()
+    told["streams after it"] = sorted(cluster.state()["streams"])
+    cluster.kill_head()
+    told["down without a head"] = cluster.command("down", str(cluster.config))
+    told["left"] = [each.command for part in ("raylet", "worker", "director", "front") for each in of(part)]
     return told
 
 

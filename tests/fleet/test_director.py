@@ -85,6 +85,8 @@ async def test_streams_are_spread_and_what_is_wrong_with_one_is_told(director):
         await director.where("three")
     with pytest.raises(UnknownWorker):
         await director.drain("w7")
+    with pytest.raises(UnknownWorker):
+        await director.keep("w7")
     assert await director.streams() == ["one", "two"], "what was refused is not wanted"
 
 
@@ -117,6 +119,11 @@ async def test_a_worker_that_is_emptied_keeps_a_browsers_stream_until_its_driver
     fleet = {each["worker"]: each for each in (await director.state())["workers"]}
     assert fleet[first.worker]["draining"]
     assert fleet[first.worker]["streams"] == []
+    await director.keep(first.worker)
+    assert not any(each["draining"] for each in (await director.state())["workers"])
+    await director.delete("new")
+    await director.put("newer", {})
+    assert await director.where("newer") == first, "the emptiest"
 
 
 async def until_at(director: FleetDirector, stream: str, before: At) -> At:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,11 +12,12 @@ from signal import SIGKILL, SIGTERM
 import pytest
 import yaml
 
+from streamer.config import Fleet
 from streamer.errors import ConfigError
 from streamer.fleet import processes, ray_node, redis
 
 from ..programs import absent, accepts, free_port, program
-from ..waiting import wait_until
+from ..waiting import LIMIT_S, wait_until
 
 PASSWORD = "a password of this test's"
 
@@ -78,9 +80,35 @@ def test_mistakes_are_told_in_one_line(shell, guarded, tmp_path):
     assert f"no fleet answers at http://127.0.0.1:{port}" in said("status")
     assert "no fleet answers" in said("drain", "w0")
     assert "an address with its port is expected" in said("up", redis="10.0.0.1")
-    assert f"{token} is not here; copy it" in said("down"), "without it nothing tells its processes from another fleet's"
+    assert "fleet.ray.port: ports from 10001 to 19999 are kept by Ray for its own processes" in said("up", port=18400)
+    assert f"nothing of this fleet runs on this machine: its token, {token}, is not here" in said("down")
     token.write_text("of a fleet that does not run")
     assert "nothing of this fleet runs on this machine" in said("down")
+    assert f"no fleet's head answers at 127.0.0.1:{port}; " in said("join", f"127.0.0.1:{port}")
+    assert f"no fleet's head answers at {guarded}; " in said("join", guarded), "something else is there"
+    assert "'nonsense' is no address of a fleet: HOST:PORT is expected" in said("join", "nonsense")
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["ended", "hangs"])
+def test_a_fleet_whose_head_is_away_ends_all_the_same(shell, tmp_path, hangs):
+    token = tmp_path / "token"
+    token.write_text("of this test's fleet")
+    fleet = Fleet(ray={"token_file": token})
+    config = tmp_path / "fleet.yaml"
+    config.write_text(yaml.safe_dump({"fleet": {"ray": {"token_file": str(token)}}}))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1] if hangs else free_port()}"
+        command = ["raylet", "-c", "sleep 600; true", "a node", f"--gcs-address={address}"]
+        with subprocess.Popen(command, executable="/bin/sh", env=os.environ | ray_node.mark(fleet)) as node:
+            try:
+                begun = shell.run(["fleet", "up", config])
+                done = shell.run(["fleet", "down", config])
+                assert node.wait(LIMIT_S) == -SIGTERM
+            finally:
+                processes.end(ray_node.running(fleet), 0)
+    assert begun.said == f"error: this machine has joined the fleet of {address}; 'puppetcast fleet up' is for its first one\n"
+    assert done.said == "warning: the fleet's head is away: what of the fleet runs on this machine ends, and nothing elsewhere\n"
+    assert (begun.code, done.code) == (2, 0)
 
 
 def test_what_a_start_began_is_found_again_and_ended_and_nothing_else():

@@ -36,6 +36,16 @@ def test_a_fleet_on_ray_outlives_its_parts(model):
     assert told["after the kill"], "it goes on as it was"
     assert told["another process"]
     assert (told["without a head"], told["new without a head"]) == (200, 503)
+    assert told["up again"] == "the fleet runs; 'puppetcast fleet status' tells of it\n"
+    assert "its head is away" in told["status without a head"]
+    assert "its head is away" not in told["status"]
+    assert "the fleet's head is back, at 127.0.0.1:6380" in told["head"]
+    assert told["shows the password"] == []
+    assert "Redis has kept a fleet" in told["up after an unclean end"]
+    assert "the fleet is ready" in told["up after an unclean end"]
+    assert told["streams after it"] == sorted(STREAMS)
+    assert "is away: what of the fleet runs on this machine ends" in told["down without a head"]
+    assert told["left"] == []
     assert told["streams of the new director"] == sorted(STREAMS)
     assert told["drained"] == []
     assert "drains" in told["status"]

@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from streamer.app import Server
 
 from ..conftest import run_server
 from ..peers import SDP, offer_of
-from ..waiting import LIMIT_S, until
+from ..waiting import LIMIT_S, until, wait_until
 from .local import Local
 
 TOKENS = {"token": "rule of sixteen characters", "view_token": "look"}
@@ -42,7 +43,9 @@ def test_rights_pages_of_other_sites_and_names(model):
         assert [each.get("/api/streams").status_code for each in (nobody, viewer, owner)] == [401, 200, 200]
         assert [each.post("/live/nothing/whip").status_code for each in (nobody, viewer, owner)] == [401, 403, 404]
         assert [each.get("/api/fleet").status_code for each in (nobody, viewer, owner)] == [401, 200, 200]
-        assert [each.post("/api/fleet/w9/drain").status_code for each in (nobody, viewer, owner)] == [401, 403, 404]
+        for method in ("POST", "DELETE"):
+            asked = [each.request(method, "/api/fleet/w9/drain").status_code for each in (nobody, viewer, owner)]
+            assert asked == [401, 403, 404]
         assert viewer.get("/api/me").json()["server"] == "view"
         foreign, own = {"Origin": "https://a.example"}, {"Origin": server.url}
         for origin, status in ((foreign, 403), (own, 200)):
@@ -89,6 +92,7 @@ async def test_a_front_of_another_fleet_gets_no_answers_and_does_no_harm(server,
     own = fleet_of(server)
     session = (await http.post("/live/live/whep", content=await offer_of("whep"), headers=SDP)).headers["location"]
     with Local(own.engine, own.config, 1, "another secret").running({}) as other:
+        await until(lambda: other.ask(other.director.streams()))  # it has to see what runs there
         async with httpx.AsyncClient(base_url=other.url, timeout=LIMIT_S) as stranger:
             refused = await stranger.get("/live/live/snapshot.jpg")
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
@@ -96,6 +100,19 @@ async def test_a_front_of_another_fleet_gets_no_answers_and_does_no_harm(server,
             assert (await stranger.head(session)).status_code == 503
     assert (await http.head(session)).status_code == 200
     assert (await http.delete(session)).status_code == 200
+
+
+def test_a_worker_that_cannot_be_emptied_says_what_it_waits_for_and_may_be_kept(server, shell, tmp_path):
+    config = tmp_path / "fleet.yaml"
+    config.write_text(yaml.safe_dump({"http": {"port": httpx.URL(server.url).port}}))
+    draining = shell.start(["fleet", "drain", "w0", config])
+    wait_until(lambda: "worker w0 still has live" in shell.said(draining).read_text())
+    kept = shell.run(["fleet", "drain", "w0", "--undo", config])
+    assert (kept.code, kept.said) == (0, "worker w0 takes streams\n")
+    drained = shell.ended(draining)
+    assert drained.code == 2
+    assert "at most for 600 s; the others wait for room on another worker" in drained.said
+    assert drained.said.endswith("error: worker w0 still has live: it is kept\n")
 
 
 async def test_sessions_go_on_while_the_director_is_away(server, http):
@@ -109,3 +126,6 @@ async def test_sessions_go_on_while_the_director_is_away(server, http):
     assert (await http.head(session)).status_code == 200
     assert (await http.delete(session)).status_code == 200
     assert [(await http.head(each)).status_code for each in (session, stale)] == [404, 404]
+    assert (await http.get("/api/streams/live")).json()["name"] == "live", "its worker knows what it does"
+    for unsure in (await http.get("/api/streams/other"), await http.patch("/api/streams/live", json={"mirror": True})):
+        assert (unsure.status_code, unsure.json()["code"]) == (503, "DirectorAway")

@@ -14,7 +14,11 @@ from streamer.http.rights import CONTROL, SERVER, VIEW, Needs
 from ..strangers import routes
 from .local import OneWorker
 
-OWN = {("GET", "/api/fleet"): Needs(VIEW, SERVER), ("POST", "/api/fleet/{worker}/drain"): Needs(CONTROL, SERVER)}
+OWN = {
+    ("GET", "/api/fleet"): Needs(VIEW, SERVER),
+    ("POST", "/api/fleet/{worker}/drain"): Needs(CONTROL, SERVER),
+    ("DELETE", "/api/fleet/{worker}/drain"): Needs(CONTROL, SERVER),
+}
 
 
 def needs(app: Any) -> dict[tuple[str, str], Needs]:
