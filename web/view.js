@@ -17,6 +17,7 @@ function noticeText({ control, error }) {
   if (!state) return "Lost the server. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
   if (state.refused) return `${state.refused[0].toUpperCase()}${state.refused.slice(1)}.`;
+  if (state.left_out.length) return `The stream was moved, and could not go on with everything: ${state.left_out.join("; ")}.`;
   if (puppet.paused) return "Paused: the puppet rests.";
   if (state.publisher && state.face === "no_face") return "No face in view: the puppet rests.";
   if (state.stalled) return "The puppet is stuck: something failed on the server, which is trying to recover. Its log says more.";

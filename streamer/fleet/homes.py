@@ -194,14 +194,9 @@ class Homes:
         """With what it did before, as far as the worker can do that."""
         wanted = self._wanted.streams[stream]
         self._leaving.discard((stream, at.epoch))
-        try:
-            spec = {} if wanted.spec is None else {"spec": wanted.spec}
-            await self._members.put(at, stream, {**wanted.settings, **spec})
-        except (StreamerError, PuppetError) as exc:
-            if wanted.spec is None or isinstance(exc, Away | Full):
-                raise
-            log.warning("stream '%s' begins as its settings say, as what it did cannot be gone on with: %s", stream, exc)
-            await self._members.put(at, stream, wanted.settings)
+        spec = {} if wanted.spec is None else {"spec": wanted.spec}
+        for left_out in await self._members.put(at, stream, {**wanted.settings, **spec}, partly=True):
+            log.warning("stream '%s' goes on without %s", stream, left_out)
 
     async def _take(self, stream: str, at: At) -> None:
         """End it there, and know what it did: whoever goes on begins when it has ended, as a stream is in one place."""
@@ -212,9 +207,10 @@ class Homes:
         await self._leave(stream, at)
 
     async def _leave(self, stream: str, at: At) -> None:
+        """Only of one that is wanted nowhere nothing is kept: what workers share is a moving stream's, wherever it is."""
         self._leaving.add((stream, at.epoch))
         with suppress(Away):  # it is told when it answers again
-            await self._members.delete(at, stream)
+            await self._members.delete(at, stream, keep=stream in self._wanted.streams)
 
     async def _send_away(self, stream: str, at: At) -> None:
         async with self.locks[stream]:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pipeline.portrait import BUNDLED
 from streamer.config import Fleet
 from streamer.errors import ConfigError, UnknownStream
 from streamer.fleet.base import At, FleetFull, UnknownWorker
@@ -216,3 +218,66 @@ async def test_a_killed_worker_s_streams_go_on_elsewhere_and_then_it_is_there_ag
         assert at.epoch not in {each.epoch for each in found}
         assert await director.where("one") == moved
         await director.delete("one")
+
+
+DONE = {"portrait": "drawing", "smoothing": 0.8, "recording": True, "preset": {"name": "Smile", "on": True}}
+
+
+@pytest.fixture
+async def decorated(workers, director) -> At:
+    """Where a stream is that does all that one can do."""
+    await director.put("one", {})
+    at = await director.where("one")
+    await change(at, "PUT", "/api/streams/one/background", content=(BUNDLED / "visitor.jpg").read_bytes())
+    await change(at, "PATCH", "/api/streams/one", json={**DONE, "background": "picture"})
+    await until(lambda: kept_spec(workers, "one").get("puppet", {}).get("background") == "picture")
+    return at
+
+
+async def change(at: At, method: str, path: str, **request: Any) -> None:
+    reply = await ask(at, method, path, **request)
+    assert reply.status_code == 200, reply.text
+
+
+def background(workers: Workers) -> Path:
+    return workers.folder / "portraits" / "backgrounds" / "one.jpg"
+
+
+async def check_all_is_there(workers: Workers, at: At, background_is: str = "picture") -> dict[str, Any]:
+    state: dict[str, Any] = (await ask(at, "GET", "/api/streams/one")).json()
+    puppet = state["puppet"]
+    assert (state["portrait"], puppet["smoothing"], puppet["background"]) == ("drawing", 0.8, background_is)
+    assert (state["presets"], state["recording"]["running"]) == (["Smile"], True)
+    assert background(workers).exists() == (background_is == "picture")
+    return state
+
+
+async def test_a_stream_that_moves_keeps_what_it_did_and_only_a_client_s_delete_forgets_it(workers, director, decorated):
+    await director.refused("one", decorated)
+    second = await director.where("one")
+    assert second != decorated
+    await check_all_is_there(workers, second)
+    await director.drain(second.worker)
+    third = await until_at(director, "one", second)
+    await check_all_is_there(workers, third)
+    await until_told(lambda: has(second, "one"), lambda there: not there)
+    await director.delete("one")
+    assert not background(workers).exists()
+
+
+async def test_what_hangs_and_is_ended_later_takes_nothing_of_a_stream_with_it(workers, decorated, director):
+    workers.signal(decorated.worker, SIGSTOP)
+    try:
+        moved = await until_at(director, "one", decorated)
+    finally:
+        workers.signal(decorated.worker, SIGCONT)
+    await until_told(lambda: has(decorated, "one"), lambda there: not there)
+    await check_all_is_there(workers, moved)
+
+
+async def test_what_a_stream_cannot_go_on_with_is_told_and_the_rest_is_kept(workers, director, decorated, caplog):
+    background(workers).unlink()
+    await director.refused("one", decorated)
+    state = await check_all_is_there(workers, await director.where("one"), "original")
+    assert [each.partition(":")[0] for each in state["left_out"]] == ["background"]
+    assert "goes on without background" in caplog.text
