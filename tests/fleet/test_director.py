@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
@@ -31,18 +31,26 @@ PATTERN = {"source": "pattern", "fps": 5}
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory, model) -> Iterator[Workers]:
-    started = Workers(tmp_path_factory.mktemp("fleet"))
+    with started(tmp_path_factory.mktemp("fleet"), "w0", "w1") as running:
+        yield running
+
+
+@contextmanager
+def started(folder: Path, *names: str) -> Iterator[Workers]:
+    running = Workers(folder)
     try:
-        started.start("w0", "w1")
-        yield started
+        running.start(*names)
+        yield running
     finally:
-        started.end()
+        running.end()
 
 
 @asynccontextmanager
-async def directed(engine: Any, fleet: Fleet = FLEET, secret: str = WORD) -> AsyncIterator[FleetDirector]:
+async def directed(
+    engine: Any, fleet: Fleet = FLEET, secret: str = WORD, streams: dict[str, Any] | None = None
+) -> AsyncIterator[FleetDirector]:
     director = FleetDirector(engine, fleet, secret)
-    running = asyncio.create_task(director.run())
+    running = asyncio.create_task(director.run(streams))
     try:
         await until_told(director.workers, lambda found: found is not None)
         yield director
@@ -60,9 +68,9 @@ async def director(workers) -> AsyncIterator[FleetDirector]:
     workers.kept.clear()  # which one is being emptied
 
 
-async def ask(at: At, method: str, path: str, **request: Any) -> httpx.Response:
+async def ask(at: At, method: str, path: str, secret: str = WORD, **request: Any) -> httpx.Response:
     async with httpx.AsyncClient(timeout=LIMIT_S) as http:
-        return await http.request(method, at.url + path, headers=at.headers(WORD), **request)
+        return await http.request(method, at.url + path, headers=at.headers(secret), **request)
 
 
 async def has(at: At, stream: str) -> bool:
@@ -281,3 +289,34 @@ async def test_what_a_stream_cannot_go_on_with_is_told_and_the_rest_is_kept(work
     state = await check_all_is_there(workers, await director.where("one"), "original")
     assert [each.partition(":")[0] for each in state["left_out"]] == ["background"]
     assert "goes on without background" in caplog.text
+
+
+async def test_a_new_start_goes_by_the_configuration_as_it_is_then_and_keeps_all_else(tmp_path, model, caplog):
+    said: dict[str, Any] = {"same": {}, "changed": {"portrait": "mei", **PATTERN}, "ended": {}, "back": {}}
+    many = FLEET.model_copy(update={"cost": 0.1})
+    with started(tmp_path, "w0") as workers:
+        async with directed(workers, many, streams=said) as director:
+            await director.put("put", {"portrait": "drawing"})
+            for stream in ("same", "changed", "put"):
+                await change(await director.where(stream), "PATCH", f"/api/streams/{stream}", json={"mirror": True})
+                await until(lambda stream=stream: kept_spec(workers, stream).get("puppet", {}).get("mirror"))
+            await director.delete("back")
+        async with directed(workers, many, streams=said) as director:
+            assert "back" not in await director.streams(), "the director alone has begun anew"
+        workers.signal("w0", SIGKILL)
+        workers.start("w0", secret="of another start")
+        del said["ended"]
+        said["changed"] = {"portrait": "henrik", **PATTERN}
+        with caplog.at_level(logging.INFO):
+            async with directed(workers, many, "of another start", said) as director:
+                assert sorted(await director.streams()) == ["back", "changed", "put", "same"]
+                told = {}
+                for stream in ("changed", "put", "same"):
+                    at = await director.where(stream)
+                    told[stream] = (await ask(at, "GET", f"/api/streams/{stream}", "of another start")).json()
+    assert (told["changed"]["portrait"], told["changed"]["puppet"]["mirror"]) == ("henrik", False)
+    assert (told["put"]["portrait"], told["put"]["puppet"]["mirror"]) == ("drawing", True)
+    assert told["same"]["puppet"]["mirror"], "what was changed while live is kept"
+    assert "stream 'changed' begins by what the configuration says of it now" in caplog.text
+    assert "stream 'ended' is not in the configuration any more" in caplog.text
+    assert "stream 'same' begins by" not in caplog.text
