@@ -48,10 +48,11 @@ def up(config: Config_ = None, host: Host = "", places: Places = None) -> None:
         address = given.fleet.ray.address or ray_node.start_head(given.fleet, host or _own_address(), places)
         ray_engine.attach(given, address)
         ray_engine.begin(given, secrets.token_urlsafe(32))
-        _until(given, lambda state: any(worker["alive"] for worker in state["workers"]), START_S)
+        state = _until(given, _begun, START_S)
         url = address_for(given, port)
         link = f"{url}/#token={quote(given.auth.token, safe='')}" if is_new else url
         console.print(f"the fleet is ready: {link}")
+        _tell_waiting(state)
         console.print(f"further machines: puppetcast fleet join {address}, with this configuration and Ray's token, "
                       f"{ray_node.token_file(given.fleet)}", soft_wrap=True)  # fmt: skip
 
@@ -77,17 +78,14 @@ def status(config: Config_ = None) -> None:
         state = _asked(closed(load_config(config))[0], "GET", "/api/fleet")
         table = Table("worker", "", "share", "sessions", "streams", "address", box=None)
         for worker in state["workers"]:
-            word = "" if worker["alive"] else "gone"
             share = f"{worker['share']:.2f}" if "share" in worker else ""
             table.add_row(
-                worker["worker"], word or ("drains" if worker["draining"] else "takes streams"), share,
+                worker["worker"], _doing(worker), share,
                 str(worker.get("sessions", "")), ", ".join(worker["streams"]), worker["url"],
             )  # fmt: skip
         console.print(table)
-        waiting = [name for name, worker in state["streams"].items() if worker is None]
         console.print(f"placed {state['placed']}, moved {state['moved']}, refused {state['refused']}")
-        if waiting:
-            console.print(f"no worker has room for: {', '.join(waiting)}")
+        _tell_waiting(state)
 
 
 @fleet_app.command()
@@ -125,6 +123,25 @@ def down(config: Config_ = None) -> None:
                 raise
             warn(str(exc))  # its head has gone: what is left of it here ends all the same
         ray_node.stop(own)
+
+
+def _begun(state: dict[str, Any]) -> bool:
+    """Whether a worker is there, and it is known of each stream that it has one, or why not."""
+    known = (worker is not None or name in state["waiting"] for name, worker in state["streams"].items())
+    return any(worker["alive"] for worker in state["workers"]) and all(known)
+
+
+def _doing(worker: dict[str, Any]) -> str:
+    """What a worker does, in a word or two."""
+    if not worker["alive"]:
+        return "gone"
+    return "drains" if worker["draining"] else "takes streams" if worker["takes"] else f"takes none: {worker['why']}"
+
+
+def _tell_waiting(state: dict[str, Any]) -> None:
+    for name, worker in state["streams"].items():
+        if worker is None:
+            warn(f"stream '{name}' has no worker: {state['waiting'].get(name, 'it is being placed')}")
 
 
 def _own_address() -> str:

@@ -88,4 +88,5 @@ class Director(Protocol):
         """No new streams there, and those that are there leave. UnknownWorker."""
 
     async def state(self) -> dict[str, Any]:
-        """For GET /api/fleet: workers with share, sessions, streams and whether they drain; what was placed, moved, refused."""
+        """For GET /api/fleet: workers with share, sessions, streams and whether they drain; why streams wait that have none; what
+        was placed, moved, refused."""

@@ -36,7 +36,8 @@ def router(director: Director, proxy: Proxy) -> APIRouter:
     @api.get("/api/fleet", tags=["fleet"], summary="Workers and what they have")
     @needs(VIEW, SERVER)
     async def fleet() -> dict[str, Any]:
-        """Workers with their load and streams, and how often streams were placed, moved and refused."""
+        """Workers with their load and streams; `waiting`: why streams have none; and how often streams were placed, moved and
+        refused."""
         return await director.state()
 
     @api.post("/api/fleet/{worker}/drain", status_code=204, tags=["fleet"], summary="Empty a worker")

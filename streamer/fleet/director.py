@@ -15,7 +15,7 @@ from pipeline.errors import PuppetError
 
 from ..errors import StreamerError, UnknownStream
 from ..timers import pause
-from .base import VERSION, At, DirectorAway, UnknownWorker, key_of
+from .base import VERSION, At, DirectorAway, FleetFull, UnknownWorker, key_of
 from .homes import Homes
 from .members import Away, Members
 from .wanted import Store, Stream, Wanted
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a director that is begun anew is not to load what reads a c
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("share", "free", "sessions", "sessions_free", "cores", "takes")
+SHOWN = ("share", "free", "sessions", "sessions_free", "cores", "takes", "why")
 
 
 class Engine(Store, Protocol):
@@ -90,7 +90,8 @@ class FleetDirector:
             try:
                 await self._wanted.keep(stream, Stream(given, spec))
                 await (self._homes.begin(stream) if before is None else self._homes.change(stream, settings))
-            except (StreamerError, PuppetError):
+            except (StreamerError, PuppetError) as exc:
+                self._homes.counts["refused"] += isinstance(exc, FleetFull)
                 await (self._wanted.forget(stream) if before is None else self._wanted.keep(stream, before))
                 raise
         return before is None
@@ -115,6 +116,7 @@ class FleetDirector:
             "version": VERSION,
             "workers": [self._state_of(at) for at in homes.workers.values()],
             "streams": {name: None if (at := homes.home(name)) is None else at.worker for name in self._wanted.streams},
+            "waiting": {name: why for name, why in homes.waiting.why().items() if homes.home(name) is None},
             "placed": homes.counts["placed"], "moved": homes.counts["moved"], "refused": homes.counts["refused"],
         }  # fmt: skip
 

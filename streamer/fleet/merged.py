@@ -207,7 +207,7 @@ def _of_fleet(state: dict[str, Any]) -> Iterator[Metric]:
     for key, text in (
         ("placed", "How often a stream was placed."),
         ("moved", "How often one was placed anew, as its worker was gone."),
-        ("refused", "How often a worker had no room for a driver."),
+        ("refused", "How often a worker had no room for a driver or a stream, or the whole fleet none for a new stream."),
     ):
         yield CounterMetricFamily(f"puppetcast_fleet_{key}", text, value=state.get(key, 0))
     alive = GaugeMetricFamily("puppetcast_fleet_worker_alive", "1 for a worker that answers.", labels=["worker"])

@@ -36,8 +36,8 @@ def workers(tmp_path_factory, model) -> Iterator[Workers]:
 
 
 @contextmanager
-def started(folder: Path, *names: str) -> Iterator[Workers]:
-    running = Workers(folder)
+def started(folder: Path, *names: str, **sections: Any) -> Iterator[Workers]:
+    running = Workers(folder, **sections)
     try:
         running.start(*names)
         yield running
@@ -298,7 +298,8 @@ async def test_a_new_start_goes_by_the_configuration_as_it_is_then_and_keeps_all
         async with directed(workers, many, streams=said) as director:
             await director.put("put", {"portrait": "drawing"})
             for stream in ("same", "changed", "put"):
-                await change(await director.where(stream), "PATCH", f"/api/streams/{stream}", json={"mirror": True})
+                at = await until_told(lambda stream=stream: director.where(stream), bool)
+                await change(at, "PATCH", f"/api/streams/{stream}", json={"mirror": True})
                 await until(lambda stream=stream: kept_spec(workers, stream).get("puppet", {}).get("mirror"))
             await director.delete("back")
         async with directed(workers, many, streams=said) as director:
@@ -312,7 +313,7 @@ async def test_a_new_start_goes_by_the_configuration_as_it_is_then_and_keeps_all
                 assert sorted(await director.streams()) == ["back", "changed", "put", "same"]
                 told = {}
                 for stream in ("changed", "put", "same"):
-                    at = await director.where(stream)
+                    at = await until_told(lambda stream=stream: director.where(stream), bool)
                     told[stream] = (await ask(at, "GET", f"/api/streams/{stream}", "of another start")).json()
     assert (told["changed"]["portrait"], told["changed"]["puppet"]["mirror"]) == ("henrik", False)
     assert (told["put"]["portrait"], told["put"]["puppet"]["mirror"]) == ("drawing", True)
@@ -320,3 +321,37 @@ async def test_a_new_start_goes_by_the_configuration_as_it_is_then_and_keeps_all
     assert "stream 'changed' begins by what the configuration says of it now" in caplog.text
     assert "stream 'ended' is not in the configuration any more" in caplog.text
     assert "stream 'same' begins by" not in caplog.text
+
+
+async def test_why_a_stream_has_no_worker_is_told_once_and_not_tried_each_second(workers, caplog):
+    async with directed(workers, streams={"misspelt": {"portrait": "nobody"}, "good": {}}) as director:
+        state = await until_told(director.state, lambda state: "misspelt" in state["waiting"] and state["streams"]["good"])
+        assert "streams.misspelt.portrait: nobody: " in state["waiting"]["misspelt"]
+        assert state["waiting"].keys() == {"misspelt"}
+        with pytest.raises(Exception, match="nobody"):
+            await director.where("misspelt")
+        assert caplog.text.count("'misspelt' cannot begin") == 1
+        assert not await director.put("misspelt", {"portrait": "mei"}), "it is there already, and cured"
+        assert (await director.state())["waiting"] == {}
+        for stream in ("misspelt", "good"):
+            await director.delete(stream)
+
+
+async def test_why_there_is_no_room_is_told_as_the_workers_say_it(workers, tmp_path, model):
+    async with directed(workers, FLEET.model_copy(update={"cost": 0.8})) as director:
+        for name in ("one", "two"):
+            await director.put(name, {})
+        with pytest.raises(FleetFull, match=r"no worker has room for 'three': full \(2 workers\)"):
+            await director.put("three", {})
+        assert (await director.state())["refused"] == 1
+        for name in ("one", "two"):
+            await director.delete(name)
+    with started(tmp_path, "w0", http={"max_streams": 1}) as small:
+        async with directed(small) as director:
+            await director.put("one", {})
+            with pytest.raises(FleetFull, match=r"worker w0: there are 1 streams, the limit \(http.max_streams\)"):
+                await director.put("two", {})
+            small.signal("w0", SIGKILL)
+            await director.gone((await director.workers())[0])
+            with pytest.raises(FleetFull, match="none of the fleet answers"):
+                await director.where("one")
