@@ -27,7 +27,8 @@ function noticeText({ control, error }) {
 
 export function renderNotice(page) {
   const text = noticeText(page);
-  if (page.error && !page.control.state) $("status-line").textContent = ""; // nothing is being connected
+  const { state, seen } = page.control;
+  if (!state && (page.error || seen)) $("status-line").textContent = ""; // it is neither live nor being connected
   $("notice").textContent = text;
   $("notice").hidden = !text;
   $("notice").classList.toggle("bad", Boolean(page.error) || !page.control.state);
