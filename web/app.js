@@ -97,7 +97,7 @@ async function learn() {
   try {
     await rights.load();
   } catch (problem) {
-    if (problem instanceof TypeError) setTimeout(learn, 2000);
+    if (problem instanceof TypeError || problem.status >= 500) setTimeout(learn, 2000);
   }
   render();
 }

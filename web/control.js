@@ -18,7 +18,8 @@ export async function call(method, path, body) {
   const reply = await fetch(path, { method, headers, body: form ? body : body && JSON.stringify(body) });
   const data = await reply.json().catch(() => ({}));
   if (!reply.ok) {
-    throw Object.assign(failure(data.detail || `the server answered ${reply.status}`, data.code), { goes: data.goes });
+    const problem = failure(data.detail || `the server answered ${reply.status}`, data.code);
+    throw Object.assign(problem, { goes: data.goes, status: reply.status });
   }
   return data;
 }
@@ -47,6 +48,7 @@ export class Control {
     this.onchange = onchange;
     this.channel = null;
     this.removed = false; // the stream, by its owner
+    this.seen = false; // whether there ever was a state
     this.lacks = () => ""; // why this page may not, in words: see rights.js
     this.refused = ""; // why, in words; each further try would count against this address
     this.sent = 0;
@@ -72,6 +74,12 @@ export class Control {
       [this.state, this.removed] = [null, true];
       this.onchange();
     });
+    // Its worker has died, and no other has it yet.
+    events.addEventListener("away", (event) => {
+      if (JSON.parse(event.data).name !== name) return;
+      this.state = null;
+      this.onchange();
+    });
     events.addEventListener("state", take);
     events.addEventListener("telemetry", take);
     events.addEventListener("error", () => {
@@ -84,6 +92,7 @@ export class Control {
 
   take(state) {
     this.removed = false;
+    this.seen = true;
     if (!(state.serial < this.state?.serial)) this.state = state; // events and answers overtake each other
     this.onchange();
   }

@@ -96,6 +96,9 @@ function gathered(pc) {
   });
 }
 
+// Connections that have ended, by the video that shows the last picture of each: it turns black when its connection is closed.
+const held = new Map();
+
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
 // A peer connection with its session. One that is lost restarts ICE; onlost is called when that is of no use, with the server's
@@ -152,7 +155,8 @@ class Link {
   end() {
     this.ended = true;
     this.watchdog?.end();
-    this.pc.close();
+    if (this.shown && this.video.srcObject === this.shown) held.set(this.video, this.pc);
+    else this.pc.close();
     const goodbye = { method: "DELETE", headers: authorized(), keepalive: true, signal: AbortSignal.timeout(GOODBYE_MS) };
     const said = this.location && fetch(this.location, goodbye).then((reply) => reply.json());
     this.location = null;
@@ -178,9 +182,13 @@ export async function watch(url, video, onlost, suspicious = () => true) {
   link.pc.addTransceiver("audio", { direction: "recvonly" });
   link.channel = link.pc.createDataChannel("control");
   const shown = new MediaStream();
+  Object.assign(link, { video, shown });
   link.pc.addEventListener("track", (event) => {
     shown.addTrack(event.track);
-    if (video.srcObject !== shown) video.srcObject = shown;
+    if (video.srcObject === shown) return;
+    video.srcObject = shown;
+    held.get(video)?.close();
+    held.delete(video);
   });
   await link.open(url);
   link.watch(() => video.getVideoPlaybackQuality().totalVideoFrames, suspicious);

@@ -17,6 +17,7 @@ function noticeText({ control, error }) {
   if (!state) return "Lost the server. Trying again…";
   if (state.source && state.source.state !== "live") return state.source.detail || "The camera is starting…";
   if (state.refused) return `${state.refused[0].toUpperCase()}${state.refused.slice(1)}.`;
+  if (state.left_out.length) return `The stream was moved, and could not go on with everything: ${state.left_out.join("; ")}.`;
   if (puppet.paused) return "Paused: the puppet rests.";
   if (state.publisher && state.face === "no_face") return "No face in view: the puppet rests.";
   if (state.stalled) return "The puppet is stuck: something failed on the server, which is trying to recover. Its log says more.";
@@ -26,7 +27,8 @@ function noticeText({ control, error }) {
 
 export function renderNotice(page) {
   const text = noticeText(page);
-  if (page.error && !page.control.state) $("status-line").textContent = ""; // nothing is being connected
+  const { state, seen } = page.control;
+  if (!state && (page.error || seen)) $("status-line").textContent = ""; // it is neither live nor being connected
   $("notice").textContent = text;
   $("notice").hidden = !text;
   $("notice").classList.toggle("bad", Boolean(page.error) || !page.control.state);

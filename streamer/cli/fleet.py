@@ -62,10 +62,11 @@ def up(config: Config_ = None, host: Host = "", places: Places = None) -> None:
                 warn(
                     "Redis has kept a fleet that did not end by 'puppetcast fleet down': it comes back, with its settings of then"
                 )
-        _until(given, lambda state: any(worker["alive"] for worker in state["workers"]), START_S)
+        state = _until(given, _begun, START_S)
         url = address_for(given, port)
         link = f"{url}/#token={quote(given.auth.token, safe='')}" if is_new else url
         console.print(f"the fleet is ready: {link}")
+        _tell_waiting(state)
         console.print(f"further machines: puppetcast fleet join {address}, with this configuration and Ray's token, "
                       f"{ray_node.token_file(given.fleet)}", soft_wrap=True)  # fmt: skip
 
@@ -91,19 +92,16 @@ def status(config: Config_ = None) -> None:
         state = _asked(closed(load_config(config))[0], "GET", "/api/fleet")
         table = Table("worker", "", "share", "sessions", "streams", "address", box=None)
         for worker in state["workers"]:
-            word = "" if worker["alive"] else "gone"
             share = f"{worker['share']:.2f}" if "share" in worker else ""
             table.add_row(
-                worker["worker"], word or ("drains" if worker["draining"] else "takes streams"), share,
+                worker["worker"], _doing(worker), share,
                 str(worker.get("sessions", "")), ", ".join(worker["streams"]), worker["url"],
             )  # fmt: skip
         console.print(table)
-        waiting = [name for name, worker in state["streams"].items() if worker is None]
         if not state.get("head", True):
             console.print("its head is away, and nothing new begins; 'puppetcast fleet up' on the first machine brings it back")
         console.print(f"placed {state['placed']}, moved {state['moved']}, refused {state['refused']}")
-        if waiting:
-            console.print(f"no worker has room for: {', '.join(waiting)}")
+        _tell_waiting(state)
 
 
 @fleet_app.command()
@@ -164,6 +162,25 @@ def down(config: Config_ = None) -> None:
 def _without_token(config: Config) -> str:
     path = ray_node.token_file(config.fleet)
     return "" if path.is_file() else f": its token, {path}, is not here; where it runs, copy it from the first machine"
+
+
+def _begun(state: dict[str, Any]) -> bool:
+    """Whether a worker is there, and it is known of each stream that it has one, or why not."""
+    known = (worker is not None or name in state["waiting"] for name, worker in state["streams"].items())
+    return any(worker["alive"] for worker in state["workers"]) and all(known)
+
+
+def _doing(worker: dict[str, Any]) -> str:
+    """What a worker does, in a word or two."""
+    if not worker["alive"]:
+        return "gone"
+    return "drains" if worker["draining"] else "takes streams" if worker["takes"] else f"takes none: {worker['why']}"
+
+
+def _tell_waiting(state: dict[str, Any]) -> None:
+    for name, worker in state["streams"].items():
+        if worker is None:
+            warn(f"stream '{name}' has no worker: {state['waiting'].get(name, 'it is being placed')}")
 
 
 def _own_address() -> str:

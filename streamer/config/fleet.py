@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from .section import Section, written
+from .section import Section, either, written
 
 Address = Annotated[str, written(r"(|[^\s:/]+:\d{1,5})", "an address with its port is expected, such as 10.0.0.1:6379")]
 Slots = Annotated[int, Field(ge=1, le=10_000)]
@@ -49,7 +49,9 @@ class Ray(Section):
 class Fleet(Section):
     """Many servers as one: see docs/fleet.md. `puppetcast serve` has no use for it."""
 
-    workers: Slots | Literal["auto"] = Field("auto", description="Number of workers. auto: one for each place that there is.")
+    workers: Annotated[Slots | Literal["auto"], either("a number from 1 to 10000, or 'auto', is expected")] = Field(
+        "auto", description="Number of workers. auto: one for each place that there is."
+    )
     cores: float = Field(2, gt=0, le=1024, description="Cores that one worker counts on.")
     gpus: float = Field(0, ge=0, le=64, description="GPUs that one worker takes; 0 for workers without.")
     fronts: int = Field(2, ge=1, le=100, description="Number of processes that answer clients and pass requests on.")

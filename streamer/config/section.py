@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 # What Pydantic says in a programmer's words, by type of error.
@@ -54,6 +62,18 @@ def written(pattern: str, wanted: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def either(wanted: str) -> WrapValidator:
+    """For an annotation with several kinds: the error says in words what is `wanted`, not what is wrong with each of them."""
+
+    def check(value: Any, take: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return take(value)
+        except ValidationError as exc:
+            raise PydanticCustomError("either", "{wanted}", {"wanted": wanted}) from exc
+
+    return WrapValidator(check)
 
 
 class Section(BaseModel):

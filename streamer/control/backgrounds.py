@@ -58,9 +58,13 @@ class Backgrounds:
             self._write(self._path(stream), jpeg)
         self._pictures[stream] = jpeg
 
+    def let_go(self, stream: str) -> None:
+        """A stream's picture stays in the folder, where another server that shares it may replace it."""
+        self._pictures.pop(stream, None)
+
     def forget(self, stream: str) -> None:
         """Let go of a stream's picture, and delete it."""
-        self._pictures.pop(stream, None)
+        self.let_go(stream)
         if self._folder is not None:
             self._path(stream).unlink(missing_ok=True)
 

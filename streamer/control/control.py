@@ -26,7 +26,7 @@ from .. import systemd
 from ..config import PICTURE, Config, Kind, Puppet
 from ..config import Stream as StreamConfig
 from ..deployment import Deployment
-from ..errors import BadCommand, StreamerError, UnknownStream
+from ..errors import BadCommand, Overloaded, StreamerError, UnknownStream
 from ..sinks.outputs import SWITCHED, Outputs
 from ..sources.base import Source
 from ..sources.driver import Driver
@@ -110,8 +110,9 @@ class Control:
         self.events.happened()
         log.info("stream '%s' has been added", name)
 
-    async def remove(self, name: str, leave: Callable[[Stream], Coroutine[Any, Any, None]]) -> None:
-        """End a stream and all that is of it, and forget it. leave: ends its sessions. UnknownStream."""
+    async def remove(self, name: str, leave: Callable[[Stream], Coroutine[Any, Any, None]], keep: bool = False) -> None:
+        """End a stream and all that is of it, and forget it. leave: ends its sessions; keep: its background picture stays.
+        UnknownStream."""
         stream = self.stream(name)
         async with stream.turn:
             stream.check_there()
@@ -123,7 +124,7 @@ class Control:
         self._use_streams({key: config for key, config in self.config.streams.items() if key != name})
         self.supervisor.forget(name)
         self._memory.forget(name)
-        self.backgrounds.forget(name)
+        (self.backgrounds.let_go if keep else self.backgrounds.forget)(name)
         self._let_go(name)
         self.events.gone(last)
         log.info("stream '%s' has been removed", name)
@@ -132,11 +133,19 @@ class Control:
         """What a stream does, as another server can go on with it. UnknownStream."""
         return spec_of(self.stream(name), self.outputs)
 
-    async def go_on(self, name: str, spec: Spec) -> None:
-        """Have a stream do what another did. UnknownPortrait, UnknownPreset, BadCommand, PuppetError."""
+    async def go_on(self, name: str, spec: Spec, partly: bool = False) -> None:
+        """Have a stream do what another did. partly: what cannot be is left out, and its state tells it. Overloaded; and where
+        nothing may be left out UnknownPortrait, UnknownPreset, UnknownBackground, BadCommand, PuppetError."""
+        left_out: dict[str, str] = {}
         for command in spec.commands():
-            await self.apply(name, read_change(command))
+            try:
+                await self.apply(name, read_change(command))
+            except (StreamerError, PuppetError) as exc:
+                if not partly or isinstance(exc, Overloaded):
+                    raise
+                left_out |= await self._apply_each(name, command)
         stream = self.stream(name)
+        stream.left_out = [f"{key}: {why}" for key, why in left_out.items()]
         if spec.neutral is not None and spec.neutral.tracker == stream.lane.puppeteer.tracker_name:
             stream.give(spec.neutral.neutral())
 
@@ -200,12 +209,20 @@ class Control:
 
     async def _remember(self, name: str) -> None:
         """Go back to what was set before the last end, if that is kept."""
-        before = self._memory.recall(name)
-        for key, value in before.items():  # one by one: what has become impossible must not spoil the rest
+        for key, why in (await self._apply_each(name, self._memory.recall(name))).items():
+            log.warning("stream '%s': what was kept of '%s' cannot be used (%s)", name, key, why)
+
+    async def _apply_each(self, name: str, commands: dict[str, Any]) -> dict[str, str]:
+        """Do them one by one, as what has become impossible must not spoil the rest; which that are, and why. Overloaded."""
+        refused = {}
+        for key, value in commands.items():
             try:
                 await self.apply(name, read_change({key: value}))
+            except Overloaded:
+                raise  # there is another time, or place, for it
             except (StreamerError, PuppetError) as exc:
-                log.warning("stream '%s': what was kept of '%s' cannot be used (%s)", name, key, exc)
+                refused[key] = str(exc)
+        return refused
 
     def hang_up(self) -> Counter[str]:
         """Let listeners and watchers go, and outputs begin to finish; how many of each there were."""
@@ -276,6 +293,7 @@ class Control:
                 stream.tune(puppet)
             await self._act(stream, change)
             self._keep(stream)
+            stream.left_out = []
         self.events.happened()
         return self.state(name)
 

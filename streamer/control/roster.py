@@ -32,21 +32,28 @@ class Roster:
         self._put: set[str] = set()  # that no config has
         self._turn = asyncio.Lock()
 
-    async def put(self, name: str, settings: dict[str, Any]) -> bool:
+    async def put(self, name: str, settings: dict[str, Any], partly: bool = False) -> bool:
         """Begin a stream by the settings that a config has for one, or let one that runs go by others; whether it is new.
-        settings: "spec" among them is what it is to go on with. ConfigError, PuppetError, SourceError, TooManyStreams; BadCommand
-        for what cannot change while it runs."""
+        settings: "spec" among them is what it is to go on with, partly: as far as that can be. ConfigError, PuppetError,
+        SourceError, TooManyStreams; BadCommand for what cannot change while it runs."""
         settings = dict(settings)
-        spec = _spec_of(settings.pop("spec", None))
+        unread = []
+        try:
+            spec = _spec_of(settings.pop("spec", None))
+        except BadCommand as exc:  # perhaps of another version
+            if not partly:
+                raise
+            spec, unread = None, [str(exc)]
         async with self._turn:
             new = await self._put_one(name, settings)
             try:
                 if spec is not None:
-                    await self._control.go_on(name, spec)
+                    await self._control.go_on(name, spec, partly)
+                elif unread:
+                    self._control.stream(name).left_out = unread
             except (StreamerError, PuppetError):
                 if new:
-                    await self._control.remove(name, self._leave)
-                    self._put.discard(name)
+                    await self._remove(name, keep=True)  # it was another's before
                 raise
             return new
 
@@ -70,11 +77,15 @@ class Roster:
         plan = await planned(control, config, changed, self._faces)
         await change(control, plan, name, control.take(config))
 
-    async def delete(self, name: str) -> None:
-        """End a stream and everything of it; UnknownStream. One that the config has comes back when that is read anew."""
+    async def delete(self, name: str, keep: bool = False) -> None:
+        """End a stream and everything of it, but its background picture where that is kept; UnknownStream. One that the config
+        has comes back when that is read anew."""
         async with self._turn:
-            await self._control.remove(name, self._leave)
-            self._put.discard(name)
+            await self._remove(name, keep)
+
+    async def _remove(self, name: str, keep: bool) -> None:
+        await self._control.remove(name, self._leave, keep)
+        self._put.discard(name)
 
     async def follow(self, given: Config, use: Callable[[Config], Config]) -> tuple[list[str], list[str]]:
         """Go by a config that was read anew, as far as that can be while running; which keys that are, and which others differ.

@@ -88,8 +88,9 @@ class StreamState(BaseModel):
     gallery: how often it was changed since the start. presets: names of those that are on, the oldest first; shapes: what is
     held by number; preset_changes: how often presets were kept or deleted since the start.
     problem: why it is not animated, or not by the engine that it had, in words; stalled: why it stands still, in words; refused:
-    why the portrait does not move as whoever drives, in words; all empty where all is well. still: of the animated frames, those
-    for which nothing had moved, so that they show the picture before again. last_s: of how many seconds there is a copy to save.
+    why the portrait does not move as whoever drives, in words; left_out: what it did elsewhere and could not go on with here,
+    each with its reason, until the next command; all empty where all is well. still: of the animated frames, those for which
+    nothing had moved, so that they show the picture before again. last_s: of how many seconds there is a copy to save.
     label: the kinds of outputs that are labelled; label_at: x, y, width and height of it in what viewers get, in pixels, null
     where it is not shown all along; signed: whose signature saved files get, empty for none.
     """
@@ -107,6 +108,7 @@ class StreamState(BaseModel):
     problem: str
     stalled: str
     refused: str
+    left_out: list[str]
     lacks: list[str]
     tracker: str
     face: str
@@ -207,6 +209,7 @@ def state_of(stream: Stream, outputs: Outputs, gallery: int, presets: int = 0) -
         width=stream.shown.prepared.still.shape[1], height=stream.shown.prepared.still.shape[0],
         matte=stream.shown.prepared.has_matte, mark=payload.hex if (payload := stream.screen.marker.payload) else "",
         engine=stream.engine.name, problem=stream.stage.lost or stream.problem, stalled=stream.stalled, refused=stream.refused,
+        left_out=stream.left_out,
         lacks=sorted(stream.engine.lacks), tracker=puppeteer.tracker_name,
         face=stream.lane.face.value, faces=puppeteer.faces,
         calibration=CalibrationState.of(puppeteer.calibrating),

@@ -91,4 +91,5 @@ class Director(Protocol):
         """It is not to be emptied after all: it keeps the streams that it still has, and gets others. UnknownWorker."""
 
     async def state(self) -> dict[str, Any]:
-        """For GET /api/fleet: workers with share, sessions, streams and whether they drain; what was placed, moved, refused."""
+        """For GET /api/fleet: workers with share, sessions, streams and whether they drain; why streams wait that have none; what
+        was placed, moved, refused."""

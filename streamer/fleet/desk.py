@@ -19,7 +19,8 @@ def router(director: Director, proxy: Proxy) -> APIRouter:
     @api.put("/api/streams/{name}", summary="Begin a stream somewhere in the fleet, or change its settings")
     @needs(CONTROL, SERVER)
     async def put(request: Request, name: str, settings: Annotated[dict[str, Any], Body()]) -> Response:
-        """As of one server. It is there until it is deleted, whatever becomes of the worker that has it."""
+        """As of one server. It is there until it is deleted, whatever becomes of the worker that has it; also when the fleet has
+        been ended and started again."""
         new = await director.put(name, settings)
         path = f"/api/streams/{quote(name, safe='')}".encode()
         reply = Passed(await proxy.send(request, await director.where(name), method="GET", path=path))
@@ -35,7 +36,8 @@ def router(director: Director, proxy: Proxy) -> APIRouter:
     @api.get("/api/fleet", tags=["fleet"], summary="Workers and what they have")
     @needs(VIEW, SERVER)
     async def fleet() -> dict[str, Any]:
-        """Workers with their load and streams, and how often streams were placed, moved and refused."""
+        """Workers with their load and streams; `waiting`: why streams have none; and how often streams were placed, moved and
+        refused."""
         return await director.state()
 
     @api.post("/api/fleet/{worker}/drain", status_code=204, tags=["fleet"], summary="Empty a worker")

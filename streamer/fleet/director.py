@@ -15,7 +15,7 @@ from pipeline.errors import PuppetError
 
 from ..errors import StreamerError, UnknownStream
 from ..timers import pause
-from .base import VERSION, At, DirectorAway, UnknownWorker
+from .base import VERSION, At, DirectorAway, FleetFull, UnknownWorker, key_of
 from .homes import Homes
 from .members import Away, Members
 from .wanted import Store, Stream, Wanted
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a director that is begun anew is not to load what reads a c
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("share", "free", "sessions", "sessions_free", "cores", "takes")
+SHOWN = ("share", "free", "sessions", "sessions_free", "cores", "takes", "why")
 
 
 class Engine(Store, Protocol):
@@ -42,6 +42,7 @@ class FleetDirector:
     def __init__(self, engine: Engine, config: Fleet, secret: str, token: str = "") -> None:
         self._engine, self._drain_s = engine, config.drain_s
         self._poll_s, self._dead_after_s = config.poll_ms / 1000, config.dead_after_ms / 1000
+        self._start = key_of(secret, "", "")  # each start has another secret
         self._members = Members(secret, token)
         self._wanted = Wanted(engine)
         self._homes = Homes(config, self._wanted, self._members)
@@ -89,7 +90,8 @@ class FleetDirector:
             try:
                 await self._wanted.keep(stream, Stream(given, spec))
                 await (self._homes.begin(stream) if before is None else self._homes.change(stream, settings))
-            except (StreamerError, PuppetError):
+            except (StreamerError, PuppetError) as exc:
+                self._homes.counts["refused"] += isinstance(exc, FleetFull)
                 await (self._wanted.forget(stream) if before is None else self._wanted.keep(stream, before))
                 raise
         return before is None
@@ -119,6 +121,7 @@ class FleetDirector:
             "version": VERSION,
             "workers": [self._state_of(at) for at in homes.workers.values()],
             "streams": {name: None if (at := homes.home(name)) is None else at.worker for name in self._wanted.streams},
+            "waiting": {name: why for name, why in homes.waiting.why().items() if homes.home(name) is None},
             "placed": homes.counts["placed"], "moved": homes.counts["moved"], "refused": homes.counts["refused"],
         }  # fmt: skip
 
@@ -147,15 +150,13 @@ class FleetDirector:
     # What it does by itself
 
     async def run(self, streams: dict[str, dict[str, Any]] | None = None) -> None:
-        """Until cancelled. streams: settings of those to begin with, where the store has none of that name."""
+        """Until cancelled. streams: settings of those that the configuration has."""
         try:
             await self._wanted.read()
             await self._meet()
             await self._find()
             await asyncio.gather(*(self._look(at) for at in self._homes.workers.values() if at.worker not in self._homes.loads))
-            for name, settings in (streams or {}).items():
-                if name not in self._wanted.streams:
-                    await self._wanted.keep(name, Stream(settings))
+            await self._wanted.configure(self._start, streams or {})
             self._ready = True
             while True:
                 self._step()

@@ -23,13 +23,14 @@ EVENTS = "text/event-stream"
 
 class Events(Endless):
     """The answer to GET /api/events. A stream is gone when the director has none of that name: workers say so of those that only
-    leave them, and those that die say nothing."""
+    leave them, and those that die say nothing. One is away when its worker has died, until another one tells of it."""
 
     def __init__(self, request: Request, known: Known, proxy: Proxy) -> None:
         self._request, self._known, self._proxy = request, known, proxy
         # Nothing lies here: a reader that is slow makes the workers wait, who then tell it the newest.
         self._news: asyncio.Queue[str] = asyncio.Queue(1)
         self._told: set[str] = set()
+        self._from: dict[str, At] = {}  # streams, and who spoke last of each
         self._missed: set[str] = set()  # at the last look: a stream that is new may be told of before it is listed
         super().__init__(request, self._read(), EVENTS)
 
@@ -53,6 +54,7 @@ class Events(Endless):
                     workers = await self._known.workers()
                     for at in followed.keys() - set(workers):
                         followed.pop(at).cancel()
+                        await self._say_away(at)
                     for at in set(workers) - followed.keys():
                         followed[at] = asyncio.create_task(self._follow(at), name=f"events of {at.worker}")
                     await self._say_goodbye(set(await self._known.streams()))
@@ -60,6 +62,12 @@ class Events(Endless):
         finally:
             for task in followed.values():
                 task.cancel()
+
+    async def _say_away(self, at: At) -> None:
+        """What was told of its streams holds no more, and who has them next will tell."""
+        for name in [name for name, last in self._from.items() if last == at]:
+            del self._from[name]
+            await self._news.put(f"event: away\ndata: {json.dumps({'name': name})}\n\n")
 
     async def _say_goodbye(self, streams: set[str]) -> None:
         missing = self._told - streams
@@ -74,17 +82,19 @@ class Events(Endless):
                 reply = await self._proxy.send(self._request, at)
                 try:
                     if reply.is_success:
-                        await self._tell(reply)
+                        await self._tell(reply, at)
                 finally:
                     await reply.aclose()
             await pause(LOOK_S)
 
-    async def _tell(self, reply: httpx.Response) -> None:
+    async def _tell(self, reply: httpx.Response, at: At) -> None:
         kind = ""
         async for line in reply.aiter_lines():
-            name, _, value = line.partition(": ")
-            if name == "event":
+            key, _, value = line.partition(": ")
+            if key == "event":
                 kind = value
-            elif name == "data" and kind != "gone":
-                self._told.add(json.loads(value)["name"])
+            elif key == "data" and kind != "gone":
+                name = json.loads(value)["name"]
+                self._told.add(name)
+                self._from[name] = at
                 await self._news.put(f"event: {kind}\ndata: {value}\n\n")

@@ -17,6 +17,7 @@ from ..timers import pause
 from .base import At, FleetFull
 from .members import Away, Full, Members
 from .placement import Cost, Load, Table
+from .waiting import AGAIN_S, Waiting
 from .wanted import Stream, Wanted
 
 if TYPE_CHECKING:  # a director that is begun anew is not to load what reads a configuration
@@ -25,14 +26,13 @@ if TYPE_CHECKING:  # a director that is begun anew is not to load what reads a c
 log = logging.getLogger(__name__)
 
 TRIES = 3  # workers that a stream is offered to, one after the other
-AGAIN_S = 1.0  # until what could not be done for a stream is tried again
 Answer = dict[str, Any]  # to GET /api/load
 
 
 class Homes:
     """What is wanted, and what workers tell; all belongs to one loop. Whoever has a stream's lock may begin and end it.
 
-    loads: the last answer of each worker that lives. counts: "placed", "moved", "refused".
+    loads: the last answer of each worker that lives. counts: "placed", "moved", "refused". waiting: streams without a worker.
     """
 
     def __init__(self, config: Fleet, wanted: Wanted, members: Members) -> None:
@@ -42,6 +42,7 @@ class Homes:
         self.workers: dict[str, At] = {}
         self.loads: dict[str, Answer] = {}
         self.counts: Counter[str] = Counter()
+        self.waiting = Waiting()
         self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._shares: dict[str, float] = {}  # of streams, when they were last driven
         self._leaving: set[tuple[str, str]] = set()  # streams, and the epochs of the workers that they leave
@@ -60,6 +61,7 @@ class Homes:
         """A worker has told its load."""
         if at.worker not in self.loads:
             log.info("worker %s answers", at.worker)
+            self.waiting.room()
         self.loads[at.worker] = answer = self._without_leaving(at, answer)
         load = Load.told(at, answer, self._config.uplink_kbps or float("inf"))
         self._shares |= {name: share for name, share in load.held.items() if share}
@@ -111,7 +113,17 @@ class Homes:
         return None if worker is None else self.workers[worker]
 
     async def at_home(self, stream: str) -> At:
-        """Where the stream is, after it was begun there if need be. FleetFull."""
+        """Where the stream is, after it was begun there if need be. FleetFull; what PUT raises."""
+        try:
+            at = await self._at_home(stream)
+        except (StreamerError, PuppetError) as exc:
+            if self.waiting.note(stream, exc, _now()):
+                log.warning("stream '%s' cannot begin: %s", stream, exc)
+            raise
+        self.waiting.over(stream)
+        return at
+
+    async def _at_home(self, stream: str) -> At:
         before = self.home(stream)
         if before is not None and before.worker in self.table.draining():
             with suppress(StreamerError, PuppetError):  # its driver may have gone, and this be the next one
@@ -136,7 +148,7 @@ class Homes:
             except Full as exc:
                 log.info("%s", exc)
                 self.counts["refused"] += 1
-                self.table.refused(stream, at.worker, _now())
+                self.table.refused(stream, at.worker, _now(), str(exc))
             except BaseException:
                 self.table.release(stream)
                 raise
@@ -144,7 +156,7 @@ class Homes:
                 self.counts["placed"] += 1
                 log.info("stream '%s' is on worker %s", stream, at.worker)
                 return at
-        raise FleetFull(f"no worker takes '{stream}'")
+        raise self._full(stream)
 
     async def change(self, stream: str, settings: dict[str, Any]) -> None:
         """Let it go by other settings. FleetFull; what PUT raises."""
@@ -159,6 +171,7 @@ class Homes:
     async def end(self, stream: str) -> None:
         """It is wanted no more."""
         at = self.home(stream)
+        self.waiting.over(stream)
         await self._wanted.forget(stream)
         self.table.release(stream)
         if at is not None:
@@ -182,7 +195,23 @@ class Homes:
         await self.begin(stream)
 
     def _place(self, stream: str) -> str:
-        return self.table.place(stream, self._cost(stream), _now())
+        try:
+            return self.table.place(stream, self._cost(stream), _now())
+        except FleetFull as exc:
+            raise self._full(stream) from exc
+
+    def _full(self, stream: str) -> FleetFull:
+        """Why there is no place for it, as workers have said it themselves."""
+        if not self.loads:
+            return FleetFull(f"no worker for '{stream}': none of the fleet answers")
+        draining = self.table.draining()
+        whys = Counter(self._why_not(stream, worker) for worker in self.loads if worker not in draining)
+        told = "; ".join(why if count == 1 else f"{why} ({count} workers)" for why, count in whys.most_common(3))
+        return FleetFull(f"no worker has room for '{stream}': {told or 'all are being emptied'}")
+
+    def _why_not(self, stream: str, worker: str) -> str:
+        load, why = self.loads[worker], self.table.why_kept_from(stream, worker, _now())
+        return why or (f"worker {worker}: {load['why']}" if not load["takes"] else "full")
 
     def _cost(self, stream: str) -> Cost:
         """Its own share, when it was last driven; else what others take."""
@@ -194,14 +223,9 @@ class Homes:
         """With what it did before, as far as the worker can do that."""
         wanted = self._wanted.streams[stream]
         self._leaving.discard((stream, at.epoch))
-        try:
-            spec = {} if wanted.spec is None else {"spec": wanted.spec}
-            await self._members.put(at, stream, {**wanted.settings, **spec})
-        except (StreamerError, PuppetError) as exc:
-            if wanted.spec is None or isinstance(exc, Away | Full):
-                raise
-            log.warning("stream '%s' begins as its settings say, as what it did cannot be gone on with: %s", stream, exc)
-            await self._members.put(at, stream, wanted.settings)
+        spec = {} if wanted.spec is None else {"spec": wanted.spec}
+        for left_out in await self._members.put(at, stream, {**wanted.settings, **spec}, partly=True):
+            log.warning("stream '%s' goes on without %s", stream, left_out)
 
     async def _take(self, stream: str, at: At) -> None:
         """End it there, and know what it did: whoever goes on begins when it has ended, as a stream is in one place."""
@@ -212,9 +236,10 @@ class Homes:
         await self._leave(stream, at)
 
     async def _leave(self, stream: str, at: At) -> None:
+        """Only of one that is wanted nowhere nothing is kept: what workers share is a moving stream's, wherever it is."""
         self._leaving.add((stream, at.epoch))
         with suppress(Away):  # it is told when it answers again
-            await self._members.delete(at, stream)
+            await self._members.delete(at, stream, keep=stream in self._wanted.streams)
 
     async def _send_away(self, stream: str, at: At) -> None:
         async with self.locks[stream]:
@@ -225,12 +250,14 @@ class Homes:
 
     def settle(self, stream: str) -> None:
         """Let it have a worker, as soon as one has room."""
-        self._move(stream, self._settle(stream))
+        if self.waiting.is_due(stream, _now()):
+            self._move(stream, self._settle(stream))
 
     async def _settle(self, stream: str) -> None:
         async with self.locks[stream]:
             if stream in self._wanted.streams:
-                await self.at_home(stream)
+                with suppress(StreamerError, PuppetError):  # it waits, and why is told
+                    await self.at_home(stream)
 
     def send_from(self, stream: str, at: At) -> None:
         """Let it leave a worker, driven or not, as soon as another has room."""

@@ -56,16 +56,17 @@ class Members:
         """What a stream does there; Away, UnknownStream."""
         return dict(checked(await self.ask(at, "GET", f"/api/streams/{stream}/spec", timeout_s)).json())
 
-    async def put(self, at: At, stream: str, settings: dict[str, Any]) -> bool:
-        """Begin it there, or change it; whether it is new. Away, Full; or what PUT raises."""
-        reply = await self.ask(at, "PUT", f"/api/streams/{stream}", json=settings)
+    async def put(self, at: At, stream: str, settings: dict[str, Any], partly: bool = False) -> list[str]:
+        """Begin it there, or change it; what of its spec was left out, where it may be begun partly. Away, Full; or what PUT
+        raises."""
+        reply = await self.ask(at, "PUT", f"/api/streams/{stream}", json=settings, params={"partly": partly})
         if reply.status_code == 503:
             raise Full(f"worker {at.worker}: {_said(reply)[1]}")
-        return checked(reply).status_code == 201
+        return list(checked(reply).json()["left_out"])
 
-    async def delete(self, at: At, stream: str) -> None:
-        """End it there; nothing where there is none. Away."""
-        reply = await self.ask(at, "DELETE", f"/api/streams/{stream}")
+    async def delete(self, at: At, stream: str, keep: bool) -> None:
+        """End it there, and keep its files for where it goes on; nothing where there is none. Away."""
+        reply = await self.ask(at, "DELETE", f"/api/streams/{stream}", params={"keep": keep})
         if reply.status_code != 404:
             checked(reply)
 

@@ -104,9 +104,12 @@ class Merged:
                     )
         return Passed(answer)
 
-    async def joined(self, request: Request, join: Callable[[Answers], Any]) -> Response:
-        """`join` of the answers that are none of an error; if all are, the first of those."""
+    async def joined(self, request: Request, join: Callable[[Answers], Any], of_none: bool = False) -> Response:
+        """`join` of the answers that are none of an error; if all are, the first of those. of_none: it says something of no
+        answer, too. Else NoWorker: that there is nothing is not known."""
         answers = await self._each(request, await self._known.workers())
+        if not answers and not of_none:
+            raise NoWorker()
         good = {at: reply for at, reply in answers.items() if reply.is_success}
         if answers and not good:
             return Passed(next(iter(answers.values())))
@@ -157,7 +160,7 @@ def drives(answers: Answers) -> list[dict[str, Any]]:
 
 def rights(answers: Answers) -> dict[str, Any]:
     """Of GET /api/me."""
-    told = [reply.json() for reply in answers.values()] or [{"server": "none", "streams": {}}]
+    told = [reply.json() for reply in answers.values()]
     return {**told[0], "streams": {name: right for me in told for name, right in me["streams"].items()}}
 
 
@@ -207,7 +210,7 @@ def _of_fleet(state: dict[str, Any]) -> Iterator[Metric]:
     for key, text in (
         ("placed", "How often a stream was placed."),
         ("moved", "How often one was placed anew, as its worker was gone."),
-        ("refused", "How often a worker had no room for a driver."),
+        ("refused", "How often a worker had no room for a driver or a stream, or the whole fleet none for a new stream."),
     ):
         yield CounterMetricFamily(f"puppetcast_fleet_{key}", text, value=state.get(key, 0))
     alive = GaugeMetricFamily("puppetcast_fleet_worker_alive", "1 for a worker that answers.", labels=["worker"])

@@ -119,7 +119,7 @@ class Table:
         self._workers: dict[str, _Worker] = {}
         self._bound: dict[str, _Bound] = {}
         self._guesses = Guesses()
-        self._excluded: dict[tuple[str, str], float] = {}  # stream, worker: until when
+        self._excluded: dict[tuple[str, str], tuple[float, str]] = {}  # stream, worker: until when, and why
         self._by_use: list[tuple[float, str]] = []  # all that are not draining, the emptiest first
 
     def place(self, stream: str, cost: Cost, now: float) -> str:
@@ -160,16 +160,21 @@ class Table:
         self._enter(load.worker)
         return Found([stream for stream in lost if stream not in load.held], stray)
 
-    def refused(self, stream: str, worker: str, now: float) -> bool:
+    def refused(self, stream: str, worker: str, now: float, why: str = "a driver was refused there a moment ago") -> bool:
         """The worker would not have what was placed there: for a while it does not get it. Whether the stream has lost its
         place, as it has where nobody drives it."""
-        self._excluded = {key: until for key, until in self._excluded.items() if until > now}
-        self._excluded[stream, worker] = now + EXCLUDED_S
+        self._excluded = {key: each for key, each in self._excluded.items() if each[0] > now}
+        self._excluded[stream, worker] = now + EXCLUDED_S, why
         bound = self._bound.get(stream)
         if bound is None or bound.worker != worker or bound.driven is not None:
             return False
         self.release(stream)
         return True
+
+    def why_kept_from(self, stream: str, worker: str, now: float) -> str:
+        """In words, where the worker has refused the stream lately; else empty."""
+        until, why = self._excluded.get((stream, worker), (0.0, ""))
+        return why if until > now else ""
 
     def release(self, stream: str) -> None:
         """It has no worker any more."""
@@ -239,7 +244,7 @@ class Table:
 
     def _room_for(self, stream: str, cost: Cost, room: float, now: float) -> str | None:
         for name in self._candidates(room):
-            if self._takes(name, now) and self._excluded.get((stream, name), 0.0) <= now and self._workers[name].has(cost):
+            if self._takes(name, now) and not self.why_kept_from(stream, name, now) and self._workers[name].has(cost):
                 return name
         return None
 

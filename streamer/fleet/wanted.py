@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,10 @@ from typing import Any, Protocol
 
 from .base import At, DirectorAway
 
+log = logging.getLogger(__name__)
+
 STREAM, DRAIN, WORKER = "stream:", "drain:", "worker:"
+START = "start"
 
 
 class Store(Protocol):
@@ -40,7 +44,8 @@ class Stream:
 class Wanted:
     """The streams by name. What the store does not take now holds all the same, and is given to it again with the next change:
     DirectorAway. draining: workers by their epochs, as another process of the same name is a fresh one. met: workers that the
-    director before this one knew."""
+    director before this one knew. start, configured: which start of the fleet was the last one, and the settings of the streams
+    that its configuration had."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -48,6 +53,8 @@ class Wanted:
         self._kept: dict[str, Stream] = {}
         self.draining: set[str] = set()
         self.met: list[At] = []
+        self.start = ""
+        self.configured: dict[str, dict[str, Any]] = {}
 
     async def read(self) -> None:
         """All that was kept."""
@@ -58,6 +65,8 @@ class Wanted:
                 self.draining.add(key.removeprefix(DRAIN))
             elif key.startswith(WORKER):
                 self.met.append(At(**json.loads(text)))
+            elif key == START:
+                self.start, self.configured = json.loads(text)
 
     async def keep(self, name: str, stream: Stream) -> None:
         """From now on it is wanted so."""
@@ -73,6 +82,24 @@ class Wanted:
         self._kept.pop(name, None)
         with _kept():
             await self._store.forget(STREAM + name)
+
+    async def configure(self, start: str, streams: dict[str, dict[str, Any]]) -> None:
+        """Go by the configuration of a start: nothing where that was the last one, which its director outlives. Else a stream
+        whose settings are others than at the start before begins by them, and one that is missing now has ended."""
+        if start == self.start:
+            return
+        for name in [name for name in self.configured if name in self.streams and name not in streams]:
+            log.info("stream '%s' is not in the configuration any more: it has ended", name)
+            await self.forget(name)
+        for name, settings in streams.items():
+            if name in self.streams and settings == self.configured.get(name):
+                continue
+            if name in self.streams:
+                log.info("stream '%s' begins by what the configuration says of it now; what it did before is forgotten", name)
+            await self.keep(name, Stream(settings))
+        with _kept():
+            await self._store.keep(START, json.dumps([start, streams]))
+        self.start, self.configured = start, streams
 
     async def drain(self, epoch: str) -> None:
         """That process is to be emptied."""

@@ -46,8 +46,8 @@ def ways(director: Director, known: Known, proxy: Proxy) -> list[Way]:
     sessions, every = SessionWays(director, known, proxy), merged.Merged(known, proxy)
     home = partial(of_stream, director, known, proxy)
 
-    def joined(join: Callable[[merged.Answers], object]) -> To:
-        return lambda request: every.joined(request, join)
+    def joined(join: Callable[[merged.Answers], object], of_none: bool = False) -> To:
+        return lambda request: every.joined(request, join, of_none)
 
     async def events(request: Request) -> Response:
         return Events(request, known, proxy)
@@ -56,7 +56,7 @@ def ways(director: Director, known: Known, proxy: Proxy) -> list[Way]:
         fleet = {}
         with suppress(DirectorAway):
             fleet = await director.state()
-        return await every.joined(request, lambda answers: merged.metrics(answers, fleet))
+        return await every.joined(request, lambda answers: merged.metrics(answers, fleet), of_none=True)
 
     return [
         Way("GET", "/live/{name}/last.{kind}", COMMANDS, home),
@@ -76,7 +76,7 @@ def ways(director: Director, known: Known, proxy: Proxy) -> list[Way]:
         Way("GET", "/api/streams/{name}/spec", OWNS, home),
         Way("GET", "/api/events", SEES, events),
         Way("GET", "/api/devices", SEES, joined(merged.of_workers)),
-        Way("GET", "/api/load", Needs(VIEW, SERVER), joined(merged.load)),
+        Way("GET", "/api/load", Needs(VIEW, SERVER), joined(merged.load, of_none=True)),
         Way("GET", "/api/me", SEES, joined(merged.rights)),
         Way("POST", "/api/identify", Needs(CONTROL, SERVER, MOST_BYTES, tells_length=True), every.identified),
         Way("GET", "/api/portraits", SEES, joined(merged.by("id"))),
@@ -101,7 +101,7 @@ def ways(director: Director, known: Known, proxy: Proxy) -> list[Way]:
         Way("PUT DELETE", "/api/presets/{name:path}", OWNS, every.all),
         Way("GET", "/api/recordings", Needs(CONTROL, ANY), joined(merged.newest)),
         Way("GET DELETE", "/api/recordings/{name}", Needs(CONTROL, RECORDING), every.any),
-        Way("GET", "/readyz", SEES, joined(merged.ready)),
+        Way("GET", "/readyz", SEES, joined(merged.ready, of_none=True)),
         Way("GET", "/metrics", Needs(VIEW, SERVER), metrics),
         Way("GET", "/openapi.json", SEES, every.any),
     ]

@@ -59,7 +59,7 @@ def router(control: Control) -> APIRouter:
     @needs(VIEW, ANY)
     async def events(request: Request) -> Endless:
         """Server-sent events: "state" where something has changed, "telemetry" else; each carries a stream's whole state.
-        "gone" names a stream that was removed."""
+        "gone" names a stream that was removed; of a fleet, "away" one whose worker has died, until its next state comes."""
         return Endless(request, _events(control, request), EVENTS)
 
     @api.get("/devices", tags=["streams"], summary="What animates, and how much more it could")

@@ -21,11 +21,14 @@ def router(control: Control, roster: Roster) -> APIRouter:
         "/{name}", summary="Begin a stream, by the settings that a config has for one", responses={201: {"model": StreamState}}
     )
     @needs(CONTROL, SERVER)
-    async def put(name: str, settings: Annotated[dict[str, Any], Body()], response: Response) -> StreamState:
+    async def put(
+        name: str, settings: Annotated[dict[str, Any], Body()], response: Response, partly: bool = False
+    ) -> StreamState:
         """A stream that is new is there, and has its picture, when the answer comes (201). One that runs goes by the settings
         from now on (200); its sinks stay. Portraits may be uploads, by their id. It lasts until it is deleted, or the server
-        ends; reading the config anew leaves it alone."""
-        response.status_code = 201 if await roster.put(name, settings) else 200
+        ends; reading the config anew leaves it alone. partly: what of a "spec" cannot be gone on with here is left out, which
+        left_out in the state tells, and not refused."""
+        response.status_code = 201 if await roster.put(name, settings, partly) else 200
         return control.state(name)
 
     @api.get("/{name}/spec", summary="What a stream does, as another server can go on with it")
@@ -38,9 +41,9 @@ def router(control: Control, roster: Roster) -> APIRouter:
 
     @api.delete("/{name}", status_code=204, summary="End a stream, and all that is of it")
     @needs(CONTROL, SERVER)
-    async def delete(name: str) -> None:
+    async def delete(name: str, keep: bool = False) -> None:
         """Its sessions and outputs end, recordings are finished and stay; what was changed while live, and its background
-        picture, are forgotten."""
-        await roster.delete(name)
+        picture, are forgotten. keep: the picture stays, for the stream of that name on another server of the same folder."""
+        await roster.delete(name, keep)
 
     return api

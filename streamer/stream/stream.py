@@ -87,6 +87,7 @@ class Stream:
         self.label_of = label_of
         self._labelled: dict[Label, AnimatedFrame] = {}  # of the latest one
         self.problem = ""  # why it is not animated by the engine that it had, in words
+        self.left_out: list[str] = []  # what it did elsewhere, and cannot here
         self.stalled = ""  # why it stands still, in words; whoever looks after it writes that
         self.driver: Drives | None = None
         self._given: tuple[float, Neutral] | None = None  # when, and what the next driver is measured against

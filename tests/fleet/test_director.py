@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pipeline.portrait import BUNDLED
 from streamer.config import Fleet
 from streamer.errors import ConfigError, UnknownStream
 from streamer.fleet.base import At, FleetFull, UnknownWorker
@@ -29,18 +31,26 @@ PATTERN = {"source": "pattern", "fps": 5}
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory, model) -> Iterator[Workers]:
-    started = Workers(tmp_path_factory.mktemp("fleet"))
+    with started(tmp_path_factory.mktemp("fleet"), "w0", "w1") as running:
+        yield running
+
+
+@contextmanager
+def started(folder: Path, *names: str, **sections: Any) -> Iterator[Workers]:
+    running = Workers(folder, **sections)
     try:
-        started.start("w0", "w1")
-        yield started
+        running.start(*names)
+        yield running
     finally:
-        started.end()
+        running.end()
 
 
 @asynccontextmanager
-async def directed(engine: Any, fleet: Fleet = FLEET, secret: str = WORD) -> AsyncIterator[FleetDirector]:
+async def directed(
+    engine: Any, fleet: Fleet = FLEET, secret: str = WORD, streams: dict[str, Any] | None = None
+) -> AsyncIterator[FleetDirector]:
     director = FleetDirector(engine, fleet, secret)
-    running = asyncio.create_task(director.run())
+    running = asyncio.create_task(director.run(streams))
     try:
         await until_told(director.workers, lambda found: found is not None)
         yield director
@@ -58,9 +68,9 @@ async def director(workers) -> AsyncIterator[FleetDirector]:
     workers.kept.clear()  # which one is being emptied
 
 
-async def ask(at: At, method: str, path: str, **request: Any) -> httpx.Response:
+async def ask(at: At, method: str, path: str, secret: str = WORD, **request: Any) -> httpx.Response:
     async with httpx.AsyncClient(timeout=LIMIT_S) as http:
-        return await http.request(method, at.url + path, headers=at.headers(WORD), **request)
+        return await http.request(method, at.url + path, headers=at.headers(secret), **request)
 
 
 async def has(at: At, stream: str) -> bool:
@@ -223,3 +233,132 @@ async def test_a_killed_worker_s_streams_go_on_elsewhere_and_then_it_is_there_ag
         assert at.epoch not in {each.epoch for each in found}
         assert await director.where("one") == moved
         await director.delete("one")
+
+
+DONE = {"portrait": "drawing", "smoothing": 0.8, "recording": True, "preset": {"name": "Smile", "on": True}}
+
+
+@pytest.fixture
+async def decorated(workers, director) -> At:
+    """Where a stream is that does all that one can do."""
+    await director.put("one", {})
+    at = await director.where("one")
+    await change(at, "PUT", "/api/streams/one/background", content=(BUNDLED / "visitor.jpg").read_bytes())
+    await change(at, "PATCH", "/api/streams/one", json={**DONE, "background": "picture"})
+    await until(lambda: kept_spec(workers, "one").get("puppet", {}).get("background") == "picture")
+    return at
+
+
+async def change(at: At, method: str, path: str, **request: Any) -> None:
+    reply = await ask(at, method, path, **request)
+    assert reply.status_code == 200, reply.text
+
+
+def background(workers: Workers) -> Path:
+    return workers.folder / "portraits" / "backgrounds" / "one.jpg"
+
+
+async def check_all_is_there(workers: Workers, at: At, background_is: str = "picture") -> dict[str, Any]:
+    state: dict[str, Any] = (await ask(at, "GET", "/api/streams/one")).json()
+    puppet = state["puppet"]
+    assert (state["portrait"], puppet["smoothing"], puppet["background"]) == ("drawing", 0.8, background_is)
+    assert (state["presets"], state["recording"]["running"]) == (["Smile"], True)
+    assert background(workers).exists() == (background_is == "picture")
+    return state
+
+
+async def test_a_stream_that_moves_keeps_what_it_did_and_only_a_client_s_delete_forgets_it(workers, director, decorated):
+    await director.refused("one", decorated)
+    second = await director.where("one")
+    assert second != decorated
+    await check_all_is_there(workers, second)
+    await director.drain(second.worker)
+    third = await until_at(director, "one", second)
+    await check_all_is_there(workers, third)
+    await until_told(lambda: has(second, "one"), lambda there: not there)
+    await director.delete("one")
+    assert not background(workers).exists()
+
+
+async def test_what_hangs_and_is_ended_later_takes_nothing_of_a_stream_with_it(workers, decorated, director):
+    workers.signal(decorated.worker, SIGSTOP)
+    try:
+        moved = await until_at(director, "one", decorated)
+    finally:
+        workers.signal(decorated.worker, SIGCONT)
+    await until_told(lambda: has(decorated, "one"), lambda there: not there)
+    await check_all_is_there(workers, moved)
+
+
+async def test_what_a_stream_cannot_go_on_with_is_told_and_the_rest_is_kept(workers, director, decorated, caplog):
+    background(workers).unlink()
+    await director.refused("one", decorated)
+    state = await check_all_is_there(workers, await director.where("one"), "original")
+    assert [each.partition(":")[0] for each in state["left_out"]] == ["background"]
+    assert "goes on without background" in caplog.text
+
+
+async def test_a_new_start_goes_by_the_configuration_as_it_is_then_and_keeps_all_else(tmp_path, model, caplog):
+    said: dict[str, Any] = {"same": {}, "changed": {"portrait": "mei", **PATTERN}, "ended": {}, "back": {}}
+    many = FLEET.model_copy(update={"cost": 0.1})
+    with started(tmp_path, "w0") as workers:
+        async with directed(workers, many, streams=said) as director:
+            await director.put("put", {"portrait": "drawing"})
+            for stream in ("same", "changed", "put"):
+                at = await until_told(lambda stream=stream: director.where(stream), bool)
+                await change(at, "PATCH", f"/api/streams/{stream}", json={"mirror": True})
+                await until(lambda stream=stream: kept_spec(workers, stream).get("puppet", {}).get("mirror"))
+            await director.delete("back")
+        async with directed(workers, many, streams=said) as director:
+            assert "back" not in await director.streams(), "the director alone has begun anew"
+        workers.signal("w0", SIGKILL)
+        workers.start("w0", secret="of another start")
+        del said["ended"]
+        said["changed"] = {"portrait": "henrik", **PATTERN}
+        with caplog.at_level(logging.INFO):
+            async with directed(workers, many, "of another start", said) as director:
+                assert sorted(await director.streams()) == ["back", "changed", "put", "same"]
+                told = {}
+                for stream in ("changed", "put", "same"):
+                    at = await until_told(lambda stream=stream: director.where(stream), bool)
+                    told[stream] = (await ask(at, "GET", f"/api/streams/{stream}", "of another start")).json()
+    assert (told["changed"]["portrait"], told["changed"]["puppet"]["mirror"]) == ("henrik", False)
+    assert (told["put"]["portrait"], told["put"]["puppet"]["mirror"]) == ("drawing", True)
+    assert told["same"]["puppet"]["mirror"], "what was changed while live is kept"
+    assert "stream 'changed' begins by what the configuration says of it now" in caplog.text
+    assert "stream 'ended' is not in the configuration any more" in caplog.text
+    assert "stream 'same' begins by" not in caplog.text
+
+
+async def test_why_a_stream_has_no_worker_is_told_once_and_not_tried_each_second(workers, caplog):
+    async with directed(workers, streams={"misspelt": {"portrait": "nobody"}, "good": {}}) as director:
+        state = await until_told(director.state, lambda state: "misspelt" in state["waiting"] and state["streams"]["good"])
+        assert "streams.misspelt.portrait: nobody: " in state["waiting"]["misspelt"]
+        assert state["waiting"].keys() == {"misspelt"}
+        with pytest.raises(Exception, match="nobody"):
+            await director.where("misspelt")
+        assert caplog.text.count("'misspelt' cannot begin") == 1
+        assert not await director.put("misspelt", {"portrait": "mei"}), "it is there already, and cured"
+        assert (await director.state())["waiting"] == {}
+        for stream in ("misspelt", "good"):
+            await director.delete(stream)
+
+
+async def test_why_there_is_no_room_is_told_as_the_workers_say_it(workers, tmp_path, model):
+    async with directed(workers, FLEET.model_copy(update={"cost": 0.8})) as director:
+        for name in ("one", "two"):
+            await director.put(name, {})
+        with pytest.raises(FleetFull, match=r"no worker has room for 'three': full \(2 workers\)"):
+            await director.put("three", {})
+        assert (await director.state())["refused"] == 1
+        for name in ("one", "two"):
+            await director.delete(name)
+    with started(tmp_path, "w0", http={"max_streams": 1}) as small:
+        async with directed(small) as director:
+            await director.put("one", {})
+            with pytest.raises(FleetFull, match=r"worker w0: there are 1 streams, the limit \(http.max_streams\)"):
+                await director.put("two", {})
+            small.signal("w0", SIGKILL)
+            await director.gone((await director.workers())[0])
+            with pytest.raises(FleetFull, match="none of the fleet answers"):
+                await director.where("one")

@@ -31,6 +31,7 @@ class Workers:
     """Started in `folder`, which they share. They are the director's engine, and its store."""
 
     def __init__(self, folder: Path, **sections: Any) -> None:
+        self.folder = folder
         self._config = folder / "fleet.yaml"
         own = {"portraits": {"folder": str(folder / "portraits")}, "recording": {"folder": str(folder / "recordings")}}
         self._config.write_text(yaml.safe_dump(SETTINGS | own | sections))

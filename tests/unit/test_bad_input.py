@@ -39,6 +39,7 @@ def png(width: int, height: int, mode: str = "RGB") -> bytes:
     ("text", "message"),
     [
         ("htttp: {port: 1}", "line 1: htttp: unknown key; did you mean 'http'?"),
+        ("fleet: {workers: -3}", "line 1: fleet.workers: a number from 1 to 10000, or 'auto', is expected (given: -3)"),
         ("http: {prot: 1}", "line 1: http.prot: unknown key; did you mean 'port'?"),
         (
             "streams: {b: {sinks: [{kind: push, tarjet: a}]}}",

@@ -167,6 +167,29 @@ async def test_what_a_stream_does_is_taken_and_given(tmp_path):
             assert server.control.streams.keys() == {"live", "more"}
 
 
+async def test_what_cannot_be_gone_on_with_is_left_out_where_that_is_asked_for_and_told(tmp_path):
+    async with serving(tmp_path) as (_, http):
+        picture = (BUNDLED / "visitor.jpg").read_bytes()
+        await http.put("/api/streams/live", json={})
+        assert (await http.put("/api/streams/live/background", content=picture)).status_code == 200
+        await http.patch("/api/streams/live", json={"portrait": "drawing", "smoothing": 0.8, "background": "picture"})
+        spec = (await http.get("/api/streams/live/spec")).json()
+        assert (await http.delete("/api/streams/live?keep=true")).status_code == 204
+        wrong = {**spec, "portrait": "nobody", "presets": ["Nobody", "Smile"], "neutral": None}
+        assert (await http.put("/api/streams/live", json={"spec": wrong})).status_code == 404
+        partly = (await http.put("/api/streams/live?partly=true", json={"spec": wrong})).json()
+        told = [each.partition(":")[0] for each in partly["left_out"]]
+        assert (told, partly["portrait"], partly["presets"]) == (["portrait", "preset"], DEFAULT, ["Smile"])
+        assert (partly["puppet"]["smoothing"], partly["puppet"]["background"]) == (0.8, "picture"), "its picture was kept"
+        assert (await http.patch("/api/streams/live", json={"mirror": True})).json()["left_out"] == []
+        older = (await http.put("/api/streams/more?partly=true", json={"spec": {**spec, "version": 0}})).json()
+        assert older["left_out"] == ["spec.version: input should be 1"]
+        await http.delete("/api/streams/live")
+        await http.put("/api/streams/live", json={})
+        gone = await http.patch("/api/streams/live", json={"background": "picture"})
+        assert gone.json()["code"] == "UnknownBackground"
+
+
 async def test_a_config_that_is_read_anew_leaves_alone_what_was_put(tmp_path):
     now: dict[str, Any] = {"streams": {"live": {}}}
     async with serving(tmp_path, read=lambda: config(tmp_path, **now)) as (server, http):
