@@ -26,6 +26,7 @@ from ..errors import ClipError, PuppetError
 from ..follow.tuning import Tuning
 from ..frames import Image, planar
 from ..outfile import finished
+from ..pictures.covering import covering
 from ..portrait import PICTURES, Portrait, is_picture, is_portrait
 from ..puppet.moving import moving
 from .drivers import (
@@ -98,6 +99,8 @@ def animate(
     check_pass(source, passes)
     if output.transparent and (output.side_by_side or not isinstance(source, Portrait)):
         raise PuppetError("--transparent: only of a portrait, and not side by side; leave one of them out")
+    if output.behind is not None and not isinstance(source, Portrait):
+        raise PuppetError("--background: only of a portrait; what is behind a clip's person moves, too")
     with ExitStack() as stack:
         puppeteer = stack.enter_context(closing(engine.open()))
         drive = open_driver(driver, engine, puppeteer, tuning, mirror, calibrate_s, stack)
@@ -146,16 +149,24 @@ def prepared_for(engine: Engine, portrait: Portrait, output: Output) -> Any:
     """The portrait in the size that `output` needs."""
     side = MAX_SIDE if output.size is None else max(output.size)
     prepared = engine.prepare(portrait, side, side)
-    if output.transparent and not prepared.has_matte:
+    if not output.transparent and output.behind is None:
+        return prepared
+    if not prepared.has_matte:
         why = (
             "the person cannot be told from the background"
             if engine.name == "mesh"
             else "only the mesh engine knows the background"
         )
-        raise PuppetError(f"{portrait.name}: {why}; leave '--transparent' out")
-    if output.transparent and prepared.has_doubtful_matte:
+        if output.transparent:
+            raise PuppetError(f"{portrait.name}: {why}; leave '--transparent' out")
+        log.warning("%s: %s, which stays as it is", portrait.name, why)
+        return prepared
+    if prepared.has_doubtful_matte:
         log.warning("%s: the body hardly stands out from the background, some of which may be left; look at it", portrait.name)
-    return prepared
+    if output.behind is None:
+        return prepared
+    height, width = prepared.still.shape[:2]
+    return prepared.over(covering(output.behind, width, height))
 
 
 def alone(prepared: Any, seen: Any, image: Image) -> Image:

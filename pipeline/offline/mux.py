@@ -35,7 +35,8 @@ class Sound(StrEnum):
 class Output:
     """What to write. max_frames: stop after exactly so many. side_by_side: driver and source beside the result. fps: even
     pictures a second, in place of the driver's times. size: width and height, between bars where the shape is another one; or
-    the longer side and 0. transparent: the person alone, without the background. label: what is drawn on the result, None for
+    the longer side and 0. transparent: the person alone, without the background. behind: what is put behind the person,
+    (h, w, 3) RGB of any size, such as one pixel. label: what is drawn on the result, None for
     nothing. sign: signs a finished file, which is to have the second name, and tells which file it has written beside, if
     any. marker: marks what is animated."""
 
@@ -46,6 +47,7 @@ class Output:
     fps: Fraction | None = None
     size: tuple[int, int] | None = None
     transparent: bool = False
+    behind: Image | None = None
     label: Label | None = None
     sign: Callable[[Path, Path], Path | None] = lambda part, path: None
     marker: Marker = UNMARKED

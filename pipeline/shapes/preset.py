@@ -37,6 +37,8 @@ class Preset:
     @classmethod
     def read(cls, data: Any) -> Preset:
         """From JSON data; PuppetError names the key that is wrong."""
+        if isinstance(data, str | bytes):
+            raise PuppetError("preset: a text came; send it as JSON, with the header 'Content-Type: application/json'")
         if not isinstance(data, dict):
             raise PuppetError("a preset is a JSON object: " + ", ".join(KEYS))
         if unknown := data.keys() - set(KEYS):

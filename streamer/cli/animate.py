@@ -15,12 +15,14 @@ from pipeline.engine import Engine
 from pipeline.errors import LandmarksNeeded, NoFaceError, PuppetError
 from pipeline.face.faces import Faces
 from pipeline.follow.tuning import Tuning
+from pipeline.frames import Image
 from pipeline.liveportrait.options import MotionOptions, Settings
 from pipeline.offline.animate import check_pass, check_paths, is_clip
 from pipeline.offline.batch import Job, are_several, beside
 from pipeline.offline.formats import check_alpha, is_sequence, numbered, parse_size
 from pipeline.offline.mux import Result, Sound
 from pipeline.pictures.colours import Colour, parse_colour
+from pipeline.pictures.decode import decode
 from pipeline.portrait import Portrait, find_portrait, load_portrait
 
 from ..config import Config, Kind, load_config
@@ -161,7 +163,8 @@ def animate(
         config = load_config()
         label, signer = config.label.checked(Kind.FILES), open_signer(config.signing)
         faces = find_faces(config)
-        source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
+        ground, behind = background_of(background, config, transparent)
+        source = source_of(portrait, where, faces, marks, face, ground)
         wanted = size_of(size)
         motion = MotionOptions(relative, multiplier, stitching, close_lips, keep_place=isinstance(source, Path))
         tuning = Tuning(
@@ -174,7 +177,7 @@ def animate(
         if isinstance(source, Portrait) and source.eyes_shut:
             warn(f"the eyes of {source.name} are shut in the picture; they stay shut")
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        output = Output(STANDARD, max_frames, side_by_side, audio, rate, wanted, transparent, label)
+        output = Output(STANDARD, max_frames, side_by_side, audio, rate, wanted, transparent, behind, label)
         marker = Deployment(config.mark).marker("")
         output = replace(output, sign=sign_files(signer, opened.name, source, marker), marker=marker)
 
@@ -236,11 +239,20 @@ def source_of(
     return source if face is None else source.with_face(face)
 
 
-def ground_of(background: str | None, config: Config) -> Colour:
+def background_of(text: str | None, config: Config, transparent: bool) -> tuple[Colour, Image | None]:
+    """What shows where a portrait is transparent, and what is put behind the person: (h, w, 3) RGB of any size."""
+    ground = config.portraits.ground
+    if text is None:
+        return ground, None
+    if transparent:
+        raise PuppetError("--background: nothing is behind who is alone; leave it out, or '--transparent'")
     try:
-        return parse_colour(background or config.portraits.background)
+        colour = parse_colour(text)
     except ValueError as exc:
-        raise PuppetError(f"--background: {exc}") from exc
+        if not Path(text).is_file():
+            raise PuppetError(f"--background: {exc}, or a picture's file") from exc
+        return ground, decode(Path(text).read_bytes(), text, ground).image
+    return colour, np.full((1, 1, 3), colour, np.uint8)
 
 
 def _refuse_foreign_options(engine: Engine, settings: Settings, tuning: Tuning) -> None:

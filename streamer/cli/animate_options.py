@@ -15,8 +15,6 @@ from ..config import Portraits, Puppet
 from .console import ENGINE_HELP, LP
 from .files import Kind
 
-DEFAULT_BACKGROUND = f"Default: that of the configuration, {Portraits().background}."
-
 
 def _gain(key: str) -> Any:
     return typer.Option(min=0, max=3, help=Puppet.model_fields[key].description)
@@ -98,7 +96,13 @@ PassOption = Annotated[
     str | None,
     typer.Option("--pass", help="Pass or grant, for a portrait that only who has its pass may drive.", show_default=False),
 ]
-Background = Annotated[str | None, typer.Option(help="What shows where the portrait is transparent. " + DEFAULT_BACKGROUND)]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        help="What is put behind the person, of a portrait that stands out: a colour such as #00b140, or a picture's file. "
+        f"Default: the portrait's own; where that is transparent, the configuration's, {Portraits().background}."
+    ),
+]
 Smoothing = Annotated[float, typer.Option(min=0, max=1, help=Puppet.model_fields["smoothing"].description)]
 ScaleLock = Annotated[bool, typer.Option("--scale-lock", help="Keep the head's size when the driver moves closer or away.")]
 PasteBack = Annotated[

@@ -25,7 +25,7 @@ from pipeline.shapes.shapes import Shapes
 from ..config import Kind, load_config
 from ..deployment import Deployment
 from ..signing.signed import open_signer, sign_files
-from .animate import ground_of, size_of, source_of
+from .animate import background_of, size_of, source_of
 from .animate_options import Background, Force, PassOption, Size
 from .console import (
     ENGINE_HELP,
@@ -148,7 +148,8 @@ def pose(
         config = load_config()
         label, signer = config.label.checked(Kind.FILES), open_signer(config.signing)
         faces = find_faces(config)
-        source = source_of(portrait, where, faces, marks, face, ground_of(background, config))
+        ground, behind = background_of(background, config, transparent)
+        source = source_of(portrait, where, faces, marks, face, ground)
         if not isinstance(source, Portrait):
             raise PuppetError(f"{portrait}: a clip; 'puppetcast pose' takes a picture or a puppet")
         passes = [] if given_pass is None else [given_pass]
@@ -160,7 +161,9 @@ def pose(
 
         marker = Deployment(config.mark).marker("")
         sign = sign_files(signer, opened.name, source, marker)
-        output = Output(written, size=size_of(size), transparent=transparent, label=label, sign=sign, marker=marker)
+        output = Output(
+            written, size=size_of(size), transparent=transparent, behind=behind, label=label, sign=sign, marker=marker
+        )
         write_posed(opened, source, shapes, output, passes)
         if out == STANDARD:
             write_standard_output(written)

@@ -16,6 +16,7 @@ from pipeline.errors import PortraitError, PuppetError
 from pipeline.frames import Image
 from pipeline.outfile import finished
 from pipeline.pictures.colours import parse_colour
+from pipeline.pictures.covering import covering
 from pipeline.pictures.decode import decode
 
 from ..config import ORIGINAL, PICTURE, Portraits
@@ -98,12 +99,3 @@ class Backgrounds:
                 part.write_bytes(jpeg)
         except (OSError, PuppetError) as exc:
             raise CannotKeep(f"background: cannot be kept ({exc}); free some space, or set portraits.folder") from exc
-
-
-def covering(picture: Image, width: int, height: int) -> Image:
-    """The middle of a picture (h, w, 3), scaled so that it covers (height, width, 3)."""
-    scale = max(width / picture.shape[1], height / picture.shape[0])
-    w, h = (max(round(n * scale), least) for n, least in ((picture.shape[1], width), (picture.shape[0], height)))
-    scaled = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    x, y = (w - width) // 2, (h - height) // 2
-    return np.ascontiguousarray(scaled[y : y + height, x : x + width])

@@ -288,6 +288,8 @@ class Control:
                 await stream.switch(stage, shown)
             elif key is not None or puppet.background != stream.puppet.background:
                 stream.show(await self._prepared(stream.engine, stream, key, puppet))
+            if stream.before is not None and not self.gallery.is_here(stream.before):
+                stream.before = None  # it was deleted while it was on show
             puppet = puppet.model_copy(update=dict.fromkeys(stream.engine.lacks, False))  # what a new engine has not
             if puppet != stream.puppet:
                 stream.tune(puppet)

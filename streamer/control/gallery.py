@@ -131,8 +131,12 @@ class Gallery:
     def check(self, key: str) -> None:
         """UnknownPortrait if there is none; what a stream still shows is there, if it was deleted or not."""
         shown = key in self._loaded and key in self._in_use()
-        if not (shown or key in self._own or key in bundled_names() or self._shelf.about(key) is not None):
+        if not (shown or self.is_here(key)):
             raise UnknownPortrait(f"no portrait '{key[:80]}'; GET /api/portraits lists them")
+
+    def is_here(self, key: str) -> bool:
+        """Whether it may be chosen: it has not been deleted."""
+        return key in self._own or key in bundled_names() or self.has(key)
 
     def lasts(self, key: str) -> bool:
         """Whether it is there after a restart."""

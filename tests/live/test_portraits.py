@@ -91,10 +91,7 @@ def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server
     assert {"new in the gallery: 'me.png'", f"deleted from the gallery: '{info['id']}'"} <= set(said)
     assert info["id"] not in [each["id"] for each in http.get("/api/portraits").json()]
     assert http.patch("/api/streams/live", json={"mirror": True}).json()["portrait"] == info["id"], "the stream keeps it"
-    assert http.patch("/api/streams/live", json={"portrait": "drawing"}).status_code == 200
-    assert http.patch("/api/streams/live", json={"previous_portrait": True}).json()["portrait"] == info["id"]
-    for portrait in ("drawing", "astronaut"):
-        http.patch("/api/streams/live", json={"portrait": portrait})
+    assert http.patch("/api/streams/live", json={"portrait": "drawing"}).json()["previous_portrait"] is None, "no way back"
     gone = http.patch("/api/streams/live", json={"portrait": info["id"]})
     assert (gone.status_code, gone.json()["code"]) == (404, "UnknownPortrait")
     for answer in (http.delete(key), http.patch(key, json={"name": "x"}), http.get(f"{key}/image"), http.get(f"{key}/thumbnail")):

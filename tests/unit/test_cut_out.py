@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.face import topology as topo
 from pipeline.face.faces import faces_by
 from pipeline.face.motion import rest
 from pipeline.fade import FADE_S, Fade
@@ -18,9 +19,10 @@ from pipeline.mesh.finish import Grain
 from pipeline.mesh.followed import Followed
 from pipeline.mesh.mixing import Mixer
 from pipeline.mesh.prepared import MeshPrepared
-from pipeline.portrait import bundled, bundled_names, load_portrait
+from pipeline.pictures.covering import covering
+from pipeline.portrait import BUNDLED, bundled, bundled_names, load_portrait
 from streamer.config import ORIGINAL, PICTURE, Portraits
-from streamer.control.backgrounds import Backgrounds, covering
+from streamer.control.backgrounds import Backgrounds
 from streamer.errors import BadBackground, CannotKeep, UnknownBackground
 from streamer.stream.stream import Shown
 
@@ -70,6 +72,20 @@ def test_who_is_cut_out_of_a_ground_like_herself_is_told_to_look(name, told, pic
     done = shell.run(["pose", picture(name), "--transparent", "-o", "posed.png", "--engine", "mesh"], tmp_path)
     assert done.code == 0, done.said
     assert (f"{name}.jpg: the body hardly stands out from the background" in done.said) == told, done.said
+
+
+@pytest.mark.parametrize("driver", [None, "astronaut.jpg"])
+def test_a_file_has_what_is_put_behind_the_person(driver, model, tmp_path, shell):
+    """A green screen, or a picture of any size, in a posed picture and in an animated one."""
+    cv2.imwrite(str(tmp_path / "blue.png"), np.full((70, 90, 3), (200, 40, 20), np.uint8))
+    made = ["pose", "collins"] if driver is None else ["animate", "collins", BUNDLED / driver]
+    for given, wanted in (("#00b140", (0, 177, 64)), ("blue.png", (20, 40, 200))):
+        done = shell.run([*made, "-o", "o.png", "--force", "--background", given, "--engine", "mesh"], tmp_path)
+        assert done.code == 0, done.said
+        shown, own = cv2.imread(str(tmp_path / "o.png"))[..., ::-1].astype(int), bundled("collins").image.astype(int)
+        assert np.abs(shown[40, 40] - wanted).max() < 12
+        place = bundled("collins").landmarks[topo.FOREHEAD, :2].astype(int)
+        assert np.abs(shown[place[1], place[0]] - own[place[1], place[0]]).max() < 40, "and the person stays"
 
 
 def test_of_those_that_come_along_none_is_cut_out_badly():

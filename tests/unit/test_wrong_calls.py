@@ -135,6 +135,14 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (["animate", "drawing", "any.safetensors", "--engine", "liveportrait"], LACKS),
     (["animate", "drawing", DEMO, "--background", "red"], "--background: 'red': a colour such as #808080"),
+    (
+        ["animate", "drawing", DEMO, "--background", "nobody.jpg"],
+        "two digits from 0 to f for each of red, green, blue, or a picture's",
+    ),
+    (
+        ["pose", "drawing", "-o", "x.png", "--background", "#00b140", "--transparent"],
+        "--background: nothing is behind who is alone",
+    ),
     (["animate", "drawing", DEMO, "--region", "nose"], "invalid value for '--region': 'nose' is not one of 'all', 'exp',"),
     (["animate", "drawing", DEMO, "--max-frames", "-3"], "'--max-frames': input should be greater than or equal to 1"),
     (["animate", "drawing", DEMO, "-o", "x.avi"], "x.avi: choose a name that ends in .mp4 or .mov or .webm or .gif"),
