@@ -1,7 +1,7 @@
 """A small WHIP and WHEP client: it publishes to a stream or watches one, and posts again as soon as its server is gone.
 
 async def main():
-    player = MediaPlayer("talk.mp4", loop=True)
+    player = MediaPlayer("/dev/video0", format="v4l2")
 
     def camera():
         connection = RTCPeerConnection()
