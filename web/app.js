@@ -44,12 +44,12 @@ const camera = new Camera(`${live}/whip`, attempt((reason) => {
   throw new Error(reason);
 }));
 const letters = new Letters($("puppet"), $("letters"));
-const page = { control, camera, letters, error: "", starting: false, mirrorView: kept("mirror", true) };
 const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt, async () => {
   await learned;
   return rights.me?.asks_whose ?? true;
 });
+const page = { control, camera, gallery, letters, error: "", starting: false, mirrorView: kept("mirror", true) };
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made), attempt((clip) => gallery.upload(clip)));
 const rights = new Rights();

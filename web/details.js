@@ -6,6 +6,8 @@ import { withToken } from "./rtc.js";
 import { driversOf } from "./whose.js";
 
 export const urlOf = ({ id }, what) => `/api/portraits/${encodeURIComponent(id)}${what}`;
+// Of the face that moves. Where that lies is in the address: a page that has a picture of an address asks for it no more.
+export const thumbnailOf = (portrait) => withToken(urlOf(portrait, `/thumbnail?of=${portrait.faces[portrait.face]}`));
 
 const $ = (id) => document.getElementById(id);
 

@@ -2,7 +2,7 @@
 
 import { ask, othersClosed } from "./ask.js";
 import { call, failure } from "./control.js";
-import { Details, urlOf } from "./details.js";
+import { Details, thumbnailOf, urlOf } from "./details.js";
 import { chooseFace, mark } from "./marker.js";
 import { authorized, withToken } from "./rtc.js";
 import { inTurn } from "./turns.js";
@@ -31,6 +31,7 @@ export class Gallery {
   async load() {
     this.portraits = await call("GET", "/api/portraits");
     this.render();
+    this.control.onchange(); // what lies round the picture is of the portrait, too
   }
 
   // Show the k-th portrait, from 1 on.
@@ -95,7 +96,7 @@ export class Gallery {
     const button = document.createElement("button");
     const image = new Image(192, 192);
     image.loading = "lazy";
-    image.src = withToken(urlOf(portrait, "/thumbnail"));
+    image.src = thumbnailOf(portrait);
     image.alt = portrait.name;
     let wait = RETRY_MS;
     image.addEventListener("error", () => {

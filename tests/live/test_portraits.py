@@ -20,9 +20,31 @@ from pipeline.portrait import bundled
 from ..conftest import run_server
 from ..faces import two_faces
 from ..media import WALL, encoded
-from ..waiting import LIMIT_S, until_state
+from ..waiting import LIMIT_S, until_state, wait_until
 
 POINTS = [(0.35, 0.35), (0.65, 0.35), (0.5, 0.5), (0.4, 0.65), (0.6, 0.65)]
+# Whether the strip, and what lies round the picture, show a portrait's thumbnail as the server has it now.
+SHOWS_ITS_FACE = """async (url) => {
+  const pixels = (image) => {
+    const context = new OffscreenCanvas(192, 192).getContext('2d');
+    context.drawImage(image, 0, 0, 192, 192);
+    return context.getImageData(0, 0, 192, 192).data;
+  };
+  const now = pixels(await createImageBitmap(await (await fetch(url, { cache: 'reload' })).blob()));
+  const ground = Object.assign(new Image(), { src: stage.style.getPropertyValue('--picture').slice(5, -2) });
+  const shown = [document.querySelector('#gallery [aria-pressed=true] img'), ground];
+  await Promise.all(shown.map((image) => image.decode()));
+  return shown.map(pixels).every((seen) => seen.every((value, k) => value === now[k]));
+}"""
+# Gives the page a file, as if it was dropped, or pasted.
+BRING = """async ([way, url, name]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([await (await fetch(url)).blob()], name, { type: 'image/jpeg' }));
+  const options = { dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true };
+  const target = document.activeElement;
+  if (way === 'paste') target.dispatchEvent(new ClipboardEvent('paste', options));
+  else for (const kind of ['dragover', 'drop']) target.dispatchEvent(new DragEvent(kind, options));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +309,46 @@ def httpx_landmarks(http: httpx.Client, key: str) -> np.ndarray:
     from pipeline.puppetfile import unpack
 
     _, [(_, landmarks)] = unpack(http.get(f"/api/portraits/{key}/puppet").content, "p")
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_face_that_moves_is_the_one_in_the_strip_and_round_the_picture(page, server, http):
+    """When it was chosen among several, chosen again, placed by hand, and changed by another page."""
+    opened(page, server)
+
+    def shows_its_face() -> None:
+        wait_until(lambda: page.evaluate(SHOWS_ITS_FACE, f"{at}/thumbnail"))
+
+    data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
+    page.set_input_files("#upload", {"name": "pair.png", "mimeType": "image/png", "buffer": data})
+    expect(page.locator("#marker-title")).to_have_text("“pair.png” shows 2 faces")
+    [info] = [each for each in http.get("/api/portraits").json() if each["uploaded"]]
+    at = f"/api/portraits/{info['id']}"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    current(page, "pair.png")
+    shows_its_face()
+    page.locator("#gallery .more").last.focus()
+    page.keyboard.press("Enter")
+    page.click("#details-face")
+    expect(page.locator("#marker")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#details")).to_be_hidden()
+    shows_its_face()
+    page.locator("#gallery .more").last.focus()
+    page.keyboard.press("Enter")
+    page.click("#details-place")
+    expect(page.locator("#marked")).to_be_enabled()
+    for key in ("5", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.click("#marked")
+    expect(page.locator("#details")).to_be_hidden()
+    shows_its_face()
+    other = 1 - http.get("/api/portraits").json()[-1]["face"]
+    http.put(f"{at}/face", json={"face": other}).raise_for_status()
+    shows_its_face()
+
+
     return landmarks
 
 
