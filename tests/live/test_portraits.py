@@ -305,8 +305,31 @@ def test_a_face_that_was_found_wrongly_is_placed_by_hand_later(page, server, htt
         assert http.put(f"/api/portraits/{info['id']}/face", json=wrong).status_code == 422
 
 
-def httpx_landmarks(http: httpx.Client, key: str) -> np.ndarray:
-    from pipeline.puppetfile import unpack
+@pytest.mark.browser
+@pytest.mark.slow
+def test_whoever_places_a_face_sees_the_whole_picture_first(page, server, http):
+    """What was found is small, and nowhere near the face."""
+    marks = json.dumps([[320 * x / 8, 200 * y / 8] for x, y in POINTS])
+    info = post(http, "wall.png", encoded(WALL), marks=marks).json()
+    opened(page, server)
+    page.locator("#gallery .more").last.focus()
+    page.keyboard.press("Enter")
+    page.click("#details-place")
+    expect(page.locator("#marked")).to_be_enabled()
+    box = page.locator("#canvas").bounding_box()
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in POINTS]
+    page.mouse.click(*at[4])  # the nearest point goes there
+    page.click("#nearer", click_count=3)
+    page.click("#undo")
+    page.click("#anew")
+    for x, y in at:
+        page.mouse.click(x, y)
+    page.click("#undo")
+    page.mouse.click(*at[4])
+    page.click("#marked")
+    expect(page.locator("#details")).to_be_hidden()
+    assert np.abs(np.array(http.get(f"/api/portraits/{info['id']}/face").json()["marks"]) - POINTS).max() < 0.02
+
 
     _, [(_, landmarks)] = unpack(http.get(f"/api/portraits/{key}/puppet").content, "p")
 @pytest.mark.browser
