@@ -199,6 +199,9 @@ async function switchMicrophone() {
 
 // A portrait, a puppet or a clip that was chosen or dropped.
 async function take(files) {
+  await learned;
+  const why = rights.lacks("owner");
+  if (why) throw new Error(why);
   if (files.length > 1) throw new Error("One file at a time, please.");
   if (!isClip(files[0])) await gallery.upload(files[0]);
   else if (puppets.busy) throw new Error("A puppet is being made already; try again when it is done.");
