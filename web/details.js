@@ -50,8 +50,18 @@ export class Details {
     try {
       await work();
     } catch (problem) {
-      $("details-problem").textContent = words(problem);
+      if (problem.code === "UnknownPortrait") await this.deleted(problem);
+      else $("details-problem").textContent = words(problem);
     }
+  }
+
+  // By another page: there is nothing left to be asked here.
+  async deleted(problem) {
+    this.dialog.close();
+    await this.gallery.attempt(async () => {
+      await this.gallery.load();
+      throw problem;
+    })();
   }
 
   async rename() {
