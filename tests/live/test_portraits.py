@@ -319,7 +319,7 @@ def test_whoever_places_a_face_sees_the_whole_picture_first(page, server, http):
     page.locator("#gallery .more").last.focus()
     page.keyboard.press("Enter")
     page.click("#details-place")
-    expect(page.locator("#marked")).to_be_enabled()
+    expect(page.locator("#marker")).to_be_visible()
     box = page.locator("#canvas").bounding_box()
     at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in POINTS]
     page.mouse.click(*at[4])  # the nearest point goes there
@@ -364,7 +364,7 @@ def test_the_face_that_moves_is_the_one_in_the_strip_and_round_the_picture(page,
     page.locator("#gallery .more").last.focus()
     page.keyboard.press("Enter")
     page.click("#details-place")
-    expect(page.locator("#marked")).to_be_enabled()
+    expect(page.locator("#marker")).to_be_visible()
     for key in ("5", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     page.click("#marked")
