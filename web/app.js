@@ -44,12 +44,12 @@ const camera = new Camera(`${live}/whip`, attempt((reason) => {
   throw new Error(reason);
 }));
 const letters = new Letters($("puppet"), $("letters"));
-const page = { control, camera, letters, error: "", starting: false, mirrorView: kept("mirror", true) };
 const panel = new Panel(control, attempt);
 const gallery = new Gallery(control, attempt, async () => {
   await learned;
   return rights.me?.asks_whose ?? true;
 });
+const page = { control, camera, gallery, letters, error: "", starting: false, mirrorView: kept("mirror", true) };
 const puppets = new Puppets(gallery);
 const studio = new Studio(camera, (...made) => puppets.make(...made), attempt((clip) => gallery.upload(clip)));
 const rights = new Rights();
@@ -199,6 +199,9 @@ async function switchMicrophone() {
 
 // A portrait, a puppet or a clip that was chosen or dropped.
 async function take(files) {
+  await learned;
+  const why = rights.lacks("owner");
+  if (why) throw new Error(why);
   if (files.length > 1) throw new Error("One file at a time, please.");
   if (!isClip(files[0])) await gallery.upload(files[0]);
   else if (puppets.busy) throw new Error("A puppet is being made already; try again when it is done.");

@@ -7,6 +7,7 @@ const NO_TOKEN = "This server asks for a token. Open the page by the link that i
 const FORBIDDEN = "The token in this page's address does not allow that. Ask the server's owner for another link.";
 const UNKNOWN = "The server does not know the token in this page's address. Ask its owner for another link.";
 const ANEW = "Scan a new code: “Phone as camera” on the server's own page shows it.";
+const DELETED = "This portrait has been deleted meanwhile.";
 const CHANGED = `This link no longer works: the server's token was changed. ${ANEW}`;
 const ENDED = `This link has expired. ${ANEW}`;
 export const name = new URLSearchParams(location.search).get("stream") || "live";
@@ -29,7 +30,7 @@ export const failure = (text, code) => Object.assign(new Error(text), { code });
 // A problem as one line; `fetch` tells by a TypeError that nobody answers.
 export function words(problem) {
   if (problem instanceof TypeError) return "The server does not answer.";
-  return { Unauthorized: NO_TOKEN, UnknownToken: UNKNOWN, Forbidden: FORBIDDEN }[problem.code] ?? problem.message;
+  return { Unauthorized: NO_TOKEN, UnknownToken: UNKNOWN, Forbidden: FORBIDDEN, UnknownPortrait: DELETED }[problem.code] ?? problem.message;
 }
 
 // Why this page may not even watch, in words; "" where it is for another reason. A link for a while says itself what it is for, and

@@ -6,6 +6,8 @@ import { withToken } from "./rtc.js";
 import { driversOf } from "./whose.js";
 
 export const urlOf = ({ id }, what) => `/api/portraits/${encodeURIComponent(id)}${what}`;
+// Of the face that moves. Where that lies is in the address: a page that has a picture of an address asks for it no more.
+export const thumbnailOf = (portrait) => withToken(urlOf(portrait, `/thumbnail?of=${portrait.faces[portrait.face]}`));
 
 const $ = (id) => document.getElementById(id);
 
@@ -48,8 +50,18 @@ export class Details {
     try {
       await work();
     } catch (problem) {
-      $("details-problem").textContent = words(problem);
+      if (problem.code === "UnknownPortrait") await this.deleted(problem);
+      else $("details-problem").textContent = words(problem);
     }
+  }
+
+  // By another page: there is nothing left to be asked here.
+  async deleted(problem) {
+    this.dialog.close();
+    await this.gallery.attempt(async () => {
+      await this.gallery.load();
+      throw problem;
+    })();
   }
 
   async rename() {

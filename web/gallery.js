@@ -2,7 +2,7 @@
 
 import { ask, othersClosed } from "./ask.js";
 import { call, failure } from "./control.js";
-import { Details, urlOf } from "./details.js";
+import { Details, thumbnailOf, urlOf } from "./details.js";
 import { chooseFace, mark } from "./marker.js";
 import { authorized, withToken } from "./rtc.js";
 import { inTurn } from "./turns.js";
@@ -31,6 +31,7 @@ export class Gallery {
   async load() {
     this.portraits = await call("GET", "/api/portraits");
     this.render();
+    this.control.onchange(); // what lies round the picture is of the portrait, too
   }
 
   // Show the k-th portrait, from 1 on.
@@ -95,7 +96,7 @@ export class Gallery {
     const button = document.createElement("button");
     const image = new Image(192, 192);
     image.loading = "lazy";
-    image.src = withToken(urlOf(portrait, "/thumbnail"));
+    image.src = thumbnailOf(portrait);
     image.alt = portrait.name;
     let wait = RETRY_MS;
     image.addEventListener("error", () => {
@@ -167,16 +168,13 @@ export class Gallery {
     }
   }
 
-  // problem: why it is to be placed by hand; it is what is told where the user gives up.
+  // problem: why it is to be placed by hand.
   async marked(file, problem, going, whose) {
     const { picture, scale } = await preview(file);
-    const unseen = problem.code === "NoFaceError";
-    const title = unseen ? `No face was found in “${file.name}”. Place it by hand` : `Place the face in “${file.name}”`;
+    const title = problem.code === "NoFaceError" ? `No face was found in “${file.name}”. Place it by hand` : `Place the face in “${file.name}”`;
     const send = (points) => this.added(file, { marks: points.map((point) => point.map((at) => at / scale)), going, whose });
     await othersClosed();
-    const added = await placed(title, picture, send);
-    if (added === undefined && unseen) throw problem;
-    return added;
+    return placed(title, picture, send);
   }
 
   // True unless the user gives up.
@@ -213,9 +211,14 @@ export class Gallery {
 // Whether it is to be said whose face a file shows: a puppet says so itself, and what is no picture is refused in any case.
 const shows = ({ name, type }) => !/\.puppet$/i.test(name) && !/^(text|audio|application)\//.test(type);
 
+async function refused(reply) {
+  const { detail, code } = await reply.json();
+  return failure(detail, code);
+}
+
 async function pictureOf(portrait) {
   const reply = await fetch(urlOf(portrait, `/image?side=${WIDE}`), { headers: authorized() });
-  if (!reply.ok) throw failure((await reply.json()).detail);
+  if (!reply.ok) throw await refused(reply);
   return createImageBitmap(await reply.blob());
 }
 
@@ -236,7 +239,7 @@ async function preview(file) {
   const form = new FormData();
   form.append("file", file);
   const reply = await fetch("/api/portraits/preview", { method: "POST", headers: authorized(), body: form });
-  if (!reply.ok) throw failure((await reply.json()).detail);
+  if (!reply.ok) throw await refused(reply);
   return { picture: await createImageBitmap(await reply.blob()), scale: Number(reply.headers.get("X-Scale")) };
 }
 

@@ -21,7 +21,7 @@ function asked(title, picture, begin) {
     };
     const say = (text) => ($("ask").textContent = text);
     $("marker-problem").textContent = "";
-    const told = begin({ say, redraw: () => viewer.redraw(), cursor: (point) => viewer.setCursor(point), done });
+    const told = begin({ say, redraw: () => viewer.redraw(), cursor: (point) => viewer.setCursor(point), whole: () => viewer.whole(), done });
     $("marker-title").textContent = title;
     $("marker-keys").textContent = `Wheel, + and − zoom; dragging moves the picture. ${told.keys}`;
     $("undo").hidden = $("anew").hidden = $("marked").hidden = !told.undo;
@@ -52,7 +52,7 @@ export function mark(title, picture, given = [], problem = "") {
   let points = given;
   let taken = null; // the number of the point that a key has taken up
   const before = []; // what can be undone
-  return asked(title, picture, ({ say, redraw, done, cursor }) => {
+  return asked(title, picture, ({ say, redraw, done, cursor, whole }) => {
     const tell = () => {
       const { length } = points;
       say(taken !== null ? `Point ${taken + 1}, ${POINTS[taken]}: arrow keys move the cross, Enter places it.`
@@ -80,7 +80,7 @@ export function mark(title, picture, given = [], problem = "") {
     tell();
     $("marker-problem").textContent = plain(problem);
     return {
-      shown: given,
+      shown: problem ? given : [], // else the face may be anywhere: where it was found is what may be wrong
       keys: "Arrow keys move the cross, Enter places a point, 1 to 5 pick one up, Backspace undoes the last step.",
       draw: (context, at) => drawPoints(context, points.map(at), taken),
       pick: (point) => change(place(point)),
@@ -98,7 +98,10 @@ export function mark(title, picture, given = [], problem = "") {
         return true;
       },
       undo: () => before.length && set(before.pop()),
-      anew: () => change([]),
+      anew: () => {
+        change([]);
+        whole();
+      },
       finish: () => done(points),
     };
   });

@@ -1,7 +1,7 @@
-// What the page shows of a state, part by part. `page` has: control, camera, letters, error, starting, mirrorView.
+// What the page shows of a state, part by part. `page` has: control, camera, gallery, letters, error, starting, mirrorView.
 
+import { thumbnailOf } from "./details.js";
 import { clock } from "./recordings.js";
-import { withToken } from "./rtc.js";
 import { tracking } from "./stats.js";
 
 const $ = (id) => document.getElementById(id);
@@ -95,10 +95,9 @@ function statusText(state, invitation) {
 
 // The ground round the picture is its own colours, and the view is a mirror while the own camera drives: its preview is
 // one, too. A puppet that moves as a mirror image already agrees with it.
-export function renderStage({ control: { state, puppet }, camera, letters, mirrorView }) {
-  const ground = `url("${withToken(`/api/portraits/${encodeURIComponent(state.portrait)}/thumbnail`)}")`;
-  if ($("stage").dataset.portrait !== state.portrait) $("stage").style.setProperty("--picture", ground);
-  $("stage").dataset.portrait = state.portrait;
+export function renderStage({ control: { state, puppet }, camera, gallery, letters, mirrorView }) {
+  const shown = gallery.portraits.find(({ id }) => id === state.portrait) ?? { id: state.portrait, faces: [] }; // deleted
+  if (gallery.portraits.length) $("stage").style.setProperty("--picture", `url("${thumbnailOf(shown)}")`);
   const mirrored = camera.on && mirrorView && !puppet.mirror;
   $("stage").classList.toggle("mirrored", mirrored);
   letters.show(mirrored ? state.label_at : null);

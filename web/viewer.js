@@ -85,6 +85,11 @@ export class Viewer {
     this.redraw();
   }
 
+  whole() {
+    this.zoomed = 1;
+    this.redraw(); // which leaves no choice of the middle
+  }
+
   // Show what these points surround, and what is around it.
   show(points) {
     const ends = [0, 1].map((k) => [Math.min(...points.map((point) => point[k])), Math.max(...points.map((point) => point[k]))]);

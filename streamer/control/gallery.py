@@ -130,8 +130,12 @@ class Gallery:
 
     def check(self, key: str) -> None:
         """UnknownPortrait if there is none; what a stream still shows is there, if it was deleted or not."""
-        shown = key in self._loaded and key in self._in_use()
-        if not (shown or self.is_here(key)):
+        if not (key in self._loaded and key in self._in_use()):
+            self._check_listed(key)
+
+    def _check_listed(self, key: str) -> None:
+        """UnknownPortrait if there is none; what was deleted is not changed any more, if a stream still shows it or not."""
+        if not self.is_here(key):
             raise UnknownPortrait(f"no portrait '{key[:80]}'; GET /api/portraits lists them")
 
     def is_here(self, key: str) -> bool:
@@ -298,6 +302,7 @@ class Gallery:
 
     async def _face(self, key: str, work: Callable[[Portrait], Portrait]) -> PortraitInfo:
         async with self._one_at_a_time:
+            self._check_listed(key)
             portrait = work(await self.get(key))
             if self._shelf.about(key) is None:
                 self._own[key] = portrait
@@ -356,7 +361,7 @@ class Gallery:
 
     def _check_uploaded(self, key: str) -> None:
         if self._shelf.about(key) is None:
-            self.check(key)
+            self._check_listed(key)
             raise BadCommand(f"'{key}' was not uploaded; only uploads can be renamed, restricted and deleted")
 
     def _happened(self) -> None:

@@ -306,6 +306,26 @@ def test_no_step_of_a_key_is_lost(page, http):
         assert page.locator("#slider-pose_gain").input_value() == str(reached)
 
 
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+@pytest.mark.parametrize("name", ["me.png", "me.mp4"])
+def test_a_guest_s_file_is_refused_before_anything_is_asked(blank, server, kind, name):
+    page = opened(blank, f"{server.url}/#token={VIEW_TOKEN}")
+    page.evaluate(
+        """([kind, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File(['x'], name));
+          const options = { dataTransfer: data, clipboardData: data, cancelable: true };
+          if (kind === 'paste') return dispatchEvent(new ClipboardEvent(kind, options));
+          for (const each of ['dragover', 'drop']) dispatchEvent(new DragEvent(each, options));
+        }""",
+        [kind, name],
+    )
+    why = page.locator("label:has(#upload)").get_attribute("title")
+    assert why == "Only the owner of the server may do that."
+    expect(page.locator("#notice")).to_have_text(why)
+    expect(page.locator("dialog[open]")).to_have_count(0)
+
+
 def test_a_refused_slider_goes_back_to_what_the_server_has(blank, server, http):
     http.patch("/api/streams/live", json={"mouth_gain": 1}).raise_for_status()
     blank.route("**/api/me", lambda route: route.abort())  # it does not know yet what it may not

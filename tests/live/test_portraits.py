@@ -20,9 +20,31 @@ from pipeline.portrait import bundled
 from ..conftest import run_server
 from ..faces import two_faces
 from ..media import WALL, encoded
-from ..waiting import LIMIT_S, until_state
+from ..waiting import LIMIT_S, until_state, wait_until
 
 POINTS = [(0.35, 0.35), (0.65, 0.35), (0.5, 0.5), (0.4, 0.65), (0.6, 0.65)]
+# Whether the strip, and what lies round the picture, show a portrait's thumbnail as the server has it now.
+SHOWS_ITS_FACE = """async (url) => {
+  const pixels = (image) => {
+    const context = new OffscreenCanvas(192, 192).getContext('2d');
+    context.drawImage(image, 0, 0, 192, 192);
+    return context.getImageData(0, 0, 192, 192).data;
+  };
+  const now = pixels(await createImageBitmap(await (await fetch(`${url}?${performance.now()}`)).blob()));
+  const ground = Object.assign(new Image(), { src: stage.style.getPropertyValue('--picture').slice(5, -2) });
+  const shown = [document.querySelector('#gallery [aria-pressed=true] img'), ground];
+  await Promise.all(shown.map((image) => image.decode()));
+  return shown.map(pixels).every((seen) => seen.every((value, k) => value === now[k]));
+}"""
+# Gives the page a file, as if it was dropped, or pasted.
+BRING = """async ([way, url, name]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([await (await fetch(url)).blob()], name, { type: 'image/jpeg' }));
+  const options = { dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true };
+  const target = document.activeElement;
+  if (way === 'paste') target.dispatchEvent(new ClipboardEvent('paste', options));
+  else for (const kind of ['dragover', 'drop']) target.dispatchEvent(new DragEvent(kind, options));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +113,9 @@ def test_an_upload_is_renamed_deleted_and_goes_on_while_it_is_shown(http, server
     assert {"new in the gallery: 'me.png'", f"deleted from the gallery: '{info['id']}'"} <= set(said)
     assert info["id"] not in [each["id"] for each in http.get("/api/portraits").json()]
     assert http.patch("/api/streams/live", json={"mirror": True}).json()["portrait"] == info["id"], "the stream keeps it"
+    changed = (http.delete(key), http.patch(key, json={"name": "x"}), http.put(f"{key}/face", json={"face": 0}))
+    assert {(answer.status_code, answer.json()["code"]) for answer in changed} == {(404, "UnknownPortrait")}
+    assert info["id"] not in [each["id"] for each in http.get("/api/portraits").json()]
     assert http.patch("/api/streams/live", json={"portrait": "drawing"}).json()["previous_portrait"] is None, "no way back"
     gone = http.patch("/api/streams/live", json={"portrait": info["id"]})
     assert (gone.status_code, gone.json()["code"]) == (404, "UnknownPortrait")
@@ -151,7 +176,8 @@ def test_a_face_that_is_not_found_is_placed_by_hand(page, server, http):
     expect(page.locator("#marker")).to_be_visible(timeout=20000)
     expect(page.locator("#ask")).to_have_text("1 of 5: click the middle of the eye on the left.")
     page.keyboard.press("Escape")
-    expect(page.locator("#notice")).to_contain_text("wall.bmp: no face found")
+    expect(page.locator("#sending")).to_be_hidden()
+    expect(page.locator("#notice")).to_be_hidden()  # who gives up knows it
     page.set_input_files("#upload", wall)
     expect(page.locator("#marker")).to_be_visible(timeout=20000)
     box = page.locator("#canvas").bounding_box()
@@ -210,7 +236,7 @@ def test_uploads_are_told_of_and_go_one_after_the_other(page, server, http):
     with page.expect_request(is_upload):
         page.click("#cancel")
     expect(line).to_have_text("Looking at “b.png”… Then: “c.png”.")
-    expect(page.locator("#notice")).to_contain_text("wall.png: no face found")
+    expect(page.locator("#notice")).to_be_hidden()
     assert len(held) == 2
     with page.expect_request(is_upload):
         held[1].continue_()
@@ -280,6 +306,89 @@ def test_a_face_that_was_found_wrongly_is_placed_by_hand_later(page, server, htt
         assert http.put(f"/api/portraits/{info['id']}/face", json=wrong).status_code == 422
 
 
+@pytest.mark.browser
+@pytest.mark.slow
+def test_whoever_places_a_face_sees_the_whole_picture_first(page, server, http):
+    """What was found is small, and nowhere near the face."""
+    marks = json.dumps([[320 * x / 8, 200 * y / 8] for x, y in POINTS])
+    info = post(http, "wall.png", encoded(WALL), marks=marks).json()
+    opened(page, server)
+    page.locator("#gallery .more").last.focus()
+    page.keyboard.press("Enter")
+    page.click("#details-place")
+    expect(page.locator("#marker")).to_be_visible()
+    box = page.locator("#canvas").bounding_box()
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in POINTS]
+    page.mouse.click(*at[4])  # the nearest point goes there
+    page.click("#nearer", click_count=3)
+    page.click("#undo")
+    page.click("#anew")
+    for x, y in at:
+        page.mouse.click(x, y)
+    page.click("#undo")
+    page.mouse.click(*at[4])
+    page.click("#marked")
+    expect(page.locator("#details")).to_be_hidden()
+    assert np.abs(np.array(http.get(f"/api/portraits/{info['id']}/face").json()["marks"]) - POINTS).max() < 0.02
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_face_that_moves_is_the_one_in_the_strip_and_round_the_picture(page, server, http):
+    """When it was chosen among several, chosen again, placed by hand, and changed by another page."""
+    opened(page, server)
+
+    def shows_its_face() -> None:
+        wait_until(lambda: page.evaluate(SHOWS_ITS_FACE, f"{at}/thumbnail"))
+
+    data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
+    page.set_input_files("#upload", {"name": "pair.png", "mimeType": "image/png", "buffer": data})
+    expect(page.locator("#marker-title")).to_have_text("“pair.png” shows 2 faces")
+    [info] = [each for each in http.get("/api/portraits").json() if each["uploaded"]]
+    at = f"/api/portraits/{info['id']}"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    current(page, "pair.png")
+    shows_its_face()
+    page.locator("#gallery .more").last.focus()
+    page.keyboard.press("Enter")
+    page.click("#details-face")
+    expect(page.locator("#marker")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#details")).to_be_hidden()
+    shows_its_face()
+    page.locator("#gallery .more").last.focus()
+    page.keyboard.press("Enter")
+    page.click("#details-place")
+    expect(page.locator("#marker")).to_be_visible()
+    for key in ("5", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.click("#marked")
+    expect(page.locator("#details")).to_be_hidden()
+    shows_its_face()
+    other = 1 - http.get("/api/portraits").json()[-1]["face"]
+    http.put(f"{at}/face", json={"face": other}).raise_for_status()
+    shows_its_face()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_file_that_comes_to_an_open_dialog_is_told_what_comes_first(page, server, http, way):
+    opened(page, server)
+    page.keyboard.press("?")
+    told = page.locator("#shortcuts [role=alert]")
+    expect(told).to_have_count(0)
+    page.evaluate(BRING, [way, "/api/portraits/drawing/image", "one.jpg"])
+    expect(told).to_have_text("The file was not taken. Finish here first; then drop it or paste it once more.")
+    expect(told).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(told).to_have_count(0)
+    page.evaluate(BRING, [way, "/api/portraits/drawing/image", "one.jpg"])
+    current(page, "one.jpg")
+
+
 def httpx_landmarks(http: httpx.Client, key: str) -> np.ndarray:
     from pipeline.puppetfile import unpack
 
@@ -289,7 +398,8 @@ def httpx_landmarks(http: httpx.Client, key: str) -> np.ndarray:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_two_pages_see_each_others_changes(page, server, http):
+@pytest.mark.parametrize("shown", [False, True])
+def test_two_pages_see_each_others_changes(page, server, http, shown):
     opened(page, server)
     data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
     info = post(http, "pair.png", data).json()
@@ -299,13 +409,35 @@ def test_two_pages_see_each_others_changes(page, server, http):
     page.fill("#details-name", "Two of us")
     page.click("#details-rename")
     expect(page.locator(f"[data-portrait='{info['id']}']")).to_have_attribute("title", "Two of us")
+    if shown:
+        http.patch("/api/streams/live", json={"portrait": info["id"]}).raise_for_status()
     more.focus()
     page.keyboard.press("Enter")
+    page.click("#details-face")
+    expect(page.locator("#marker")).to_be_visible()
     http.delete(f"/api/portraits/{info['id']}").raise_for_status()  # by the other page
-    page.click("#details-rename")
-    expect(page.locator("#details-problem")).to_contain_text("no portrait")
-    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_have_text("This portrait has been deleted meanwhile.")
+    expect(page.locator("#details")).to_be_hidden()
     expect(page.locator(f"[data-portrait='{info['id']}']")).to_have_count(0)
+    assert info["id"] not in [each["id"] for each in http.get("/api/portraits").json()]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("button", ["#details-rename", "#details-delete", "#details-face", "#details-place", "#details-show"])
+def test_whatever_is_asked_of_a_deleted_portrait_says_so(page, server, http, button):
+    opened(page, server)
+    data = cv2.imencode(".png", two_faces()[..., ::-1])[1].tobytes()
+    info = post(http, "pair.png", data).json()
+    page.locator(f"#gallery div:has([data-portrait='{info['id']}']) .more").click()
+    http.delete(f"/api/portraits/{info['id']}").raise_for_status()
+    page.click(button)
+    if button == "#details-delete":
+        page.click("#question-yes")
+    expect(page.locator("#notice")).to_have_text("This portrait has been deleted meanwhile.")
+    expect(page.locator("#details")).to_be_hidden()
 
 
 @pytest.mark.browser
@@ -315,14 +447,7 @@ def test_a_pasted_picture_is_taken_and_a_full_gallery_asks_first(page, server, h
     for k in range(6):
         post(http, f"{k}.png", encoded(WALL + np.uint8(k)), marks=marks).raise_for_status()
     opened(page, server)
-    page.evaluate(
-        """async (url) => {
-          const data = new DataTransfer();
-          data.items.add(new File([await (await fetch(url)).blob()], 'pasted.jpg', { type: 'image/jpeg' }));
-          document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
-        }""",
-        "/api/portraits/drawing/image",
-    )
+    page.evaluate(BRING, ["paste", "/api/portraits/drawing/image", "pasted.jpg"])
     expect(page.locator("#question-text")).to_have_text(
         "The gallery is full. Adding “pasted.jpg” deletes “0.png”.", timeout=20000
     )
