@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import SimpleNamespace
@@ -79,6 +80,11 @@ async def has(at: At, stream: str) -> bool:
 
 def kept_spec(workers: Workers, stream: str) -> dict[str, Any]:
     return json.loads(workers.kept.get(f"stream:{stream}", "{}")).get("spec") or {}
+
+
+def is_mirrored(workers: Workers, stream: str) -> bool:
+    """As it is kept."""
+    return bool(kept_spec(workers, stream).get("puppet", {}).get("mirror"))
 
 
 async def test_streams_are_spread_and_what_is_wrong_with_one_is_told(director):
@@ -305,9 +311,9 @@ async def test_a_new_start_goes_by_the_configuration_as_it_is_then_and_keeps_all
         async with directed(workers, many, streams=said) as director:
             await director.put("put", {"portrait": "drawing"})
             for stream in ("same", "changed", "put"):
-                at = await until_told(lambda stream=stream: director.where(stream), bool)
+                at = await until_told(partial(director.where, stream), bool)
                 await change(at, "PATCH", f"/api/streams/{stream}", json={"mirror": True})
-                await until(lambda stream=stream: kept_spec(workers, stream).get("puppet", {}).get("mirror"))
+                await until(partial(is_mirrored, workers, stream))
             await director.delete("back")
         async with directed(workers, many, streams=said) as director:
             assert "back" not in await director.streams(), "the director alone has begun anew"
@@ -320,7 +326,7 @@ async def test_a_new_start_goes_by_the_configuration_as_it_is_then_and_keeps_all
                 assert sorted(await director.streams()) == ["back", "changed", "put", "same"]
                 told = {}
                 for stream in ("changed", "put", "same"):
-                    at = await until_told(lambda stream=stream: director.where(stream), bool)
+                    at = await until_told(partial(director.where, stream), bool)
                     told[stream] = (await ask(at, "GET", f"/api/streams/{stream}", "of another start")).json()
     assert (told["changed"]["portrait"], told["changed"]["puppet"]["mirror"]) == ("henrik", False)
     assert (told["put"]["portrait"], told["put"]["puppet"]["mirror"]) == ("drawing", True)

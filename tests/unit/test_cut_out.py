@@ -20,6 +20,7 @@ from pipeline.mesh.followed import Followed
 from pipeline.mesh.mixing import Mixer
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.pictures.covering import covering
+from pipeline.pictures.decode import decode
 from pipeline.portrait import BUNDLED, bundled, bundled_names, load_portrait
 from streamer.config import ORIGINAL, PICTURE, Portraits
 from streamer.control.backgrounds import Backgrounds
@@ -82,7 +83,8 @@ def test_a_file_has_what_is_put_behind_the_person(driver, model, tmp_path, shell
     for given, wanted in (("#00b140", (0, 177, 64)), ("blue.png", (20, 40, 200))):
         done = shell.run([*made, "-o", "o.png", "--force", "--background", given, "--engine", "mesh"], tmp_path)
         assert done.code == 0, done.said
-        shown, own = cv2.imread(str(tmp_path / "o.png"))[..., ::-1].astype(int), bundled("collins").image.astype(int)
+        shown = decode((tmp_path / "o.png").read_bytes(), "o.png").image.astype(int)
+        own = bundled("collins").image.astype(int)
         assert np.abs(shown[40, 40] - wanted).max() < 12
         place = bundled("collins").landmarks[topo.FOREHEAD, :2].astype(int)
         assert np.abs(shown[place[1], place[0]] - own[place[1], place[0]]).max() < 40, "and the person stays"
