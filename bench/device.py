@@ -18,6 +18,7 @@ from pipeline.liveportrait.build import precisions
 from pipeline.liveportrait.crop import DRIVING, mesh_box, mesh_ratios
 from pipeline.liveportrait.device import DevicePath
 from pipeline.liveportrait.engine import LivePortraitEngine
+from pipeline.liveportrait.folding import FOLDINGS, Folding
 from pipeline.liveportrait.follow import Seen, Sight, as_ratios, driving_input
 from pipeline.liveportrait.motion import Face
 from pipeline.liveportrait.options import PLAIN, Build, Compile, MotionOptions, Precision, Settings
@@ -84,7 +85,7 @@ def device(
             picture = run.pop("picture")
             first = picture if first is None else first
             rows.append({"name": variant.name, **run, "psnr_db": None if picture is first else round(psnr(first, picture), 1)})
-            tflop = frame_tflop(variant.build.fold)
+            tflop = frame_tflop(FOLDINGS.get(where.type, Folding()) if variant.build.fold else None)
             rows[-1]["tflops"] = {b: round(tflop * int(b) / ms["p50"] * 1000, 2) for b, ms in run["whole"].items()}
             rows[-1]["share_of_peak"] = {b: round(t / peak, 3) for b, t in rows[-1]["tflops"].items()}
         progress(done, len(todo))

@@ -16,6 +16,7 @@ import torch
 from bench.flop import frame_tflop
 from bench.gpu.setup import Setup
 from bench.timing import matrix_peak, times
+from pipeline.liveportrait.folding import FOLDINGS, Folding
 from pipeline.liveportrait.options import Precision
 
 
@@ -64,9 +65,8 @@ def ceilings(setup: Setup) -> Iterator[dict[str, Any]]:
         torch.backends.cuda.matmul.allow_tf32 = True
         yield {"tf32_tflops": round(matrix_peak(setup.where, Precision.FP32, size), 2)}
     if not setup.tiny:  # counting takes its time
-        yield {
-            "frame_tflop": {name: round(frame_tflop(fold, setup.sizes), 3) for name, fold in (("plain", False), ("folded", True))}
-        }
+        forms = {"plain": None, "folded": FOLDINGS.get(setup.where.type, Folding())}
+        yield {"frame_tflop": {name: round(frame_tflop(folding, setup.sizes), 3) for name, folding in forms.items()}}
 
 
 def weights(setup: Setup) -> Iterator[dict[str, Any]]:

@@ -72,6 +72,8 @@ def _product(setup: Setup) -> Iterator[dict[str, Any]]:
     for batch in setup.measured:
         yield {f"batch {batch}": whole(scene, path, batch)}
     yield {"peak_mb": peak_mb(setup.where)}
+    for batch in setup.measured:
+        yield {f"kernels at batch {batch}": kernels(scene, path, batch)}
     [ours] = shown(path, [(scene.portrait, scene.sight(0))])
     [theirs] = shown(setup.exact.path(1), [(setup.exact.portrait, setup.exact.sight(0))])
     yield {"psnr_db": round(min(psnr(ours, theirs), 99.0), 1)}  # planes; of equal ones it is infinite
@@ -124,5 +126,10 @@ def kernels(scene: Scene, path: DevicePath, batch: int) -> dict[str, Any]:
         if us > 0:  # the host's calls take none of the device's time
             spent[event.key] += us
             calls[event.key] += event.count
-    top = {name[:120]: [round(us / count / 1000, 4), round(calls[name] / count, 1)] for name, us in spent.most_common(TOP)}
+    top = {_short(name): [round(us / count / 1000, 4), round(calls[name] / count, 1)] for name, us in spent.most_common(TOP)}
     return {"a_batch": round(sum(calls.values()) / count), "top": top}
+
+
+def _short(name: str) -> str:
+    """Kernels of one family differ at the end."""
+    return name if len(name) <= 120 else f"{name[:60]} ... {name[-56:]}"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..shapes.names import ARKIT
 from ..shapes.shapes import Held, Shapes
-from .motion import Controllers, Face, FaceMotion, Ratios, retarget, rotation, stitch
+from .motion import Controllers, Face, FaceMotion, Ratios, among, retarget, rotation, stitch
 from .networks import KEYPOINTS
 from .options import MotionOptions
 from .prepared import DevicePortrait
@@ -139,11 +139,10 @@ def _together(lids: Tensor) -> Tensor:
 
 @cache
 def _wink(device: torch.device) -> Tensor:
-    """(2, 3 · K) of the eye of keypoints 11 and 13, and that of 15 and 16. Kept, see `motion._absolute_points`."""
-    out = torch.zeros(2, KEYPOINTS, 3)
-    for eye, (upper, lower) in enumerate(((11, 13), (15, 16))):
-        out[eye, upper, Y], out[eye, lower, Y] = 0.001 * SHUT, -0.0003 * SHUT
-    return out.flatten(1).to(device)
+    """(2, 3 · K) of the eye of keypoints 11 and 13, and that of 15 and 16."""
+    lids = ((11, 13), (15, 16))
+    down = [0.001 * SHUT * among([upper], device) - 0.0003 * SHUT * among([lower], device) for upper, lower in lids]
+    return F.pad(torch.stack(down)[..., None], (Y, Z - Y)).flatten(1)
 
 
 def _retargeted(portrait: DevicePortrait, lids: Tensor, jaw: Tensor, controllers: Controllers) -> Tensor:

@@ -5,6 +5,7 @@ Row vectors: a canonical keypoint c (3,) becomes s · (c · R + δ) + t. K = 21 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -167,21 +168,25 @@ def _absolute(source: FaceMotion, driving: FaceMotion, reference: FaceMotion, ga
     )
 
 
+def among(points: Iterable[int], device: torch.device) -> Tensor:
+    """(K,) 1 for these keypoints. Made on the device: the compiler looks through `cache`, and a captured way must not come to
+    the host."""
+    index = torch.arange(KEYPOINTS, device=device)
+    return torch.stack([index == point for point in points]).any(dim=0).float()
+
+
 @cache
 def _absolute_points(device: torch.device) -> Tensor:
-    """(1, K, 3) 1 for what absolute motion takes from the driver. Kept, as a captured way must not come to the host."""
-    used = torch.zeros(1, KEYPOINTS, 3)
-    for point, coordinates in ABSOLUTE.items():
-        used[:, point, list(coordinates)] = 1
-    return used.to(device)
+    """(1, K, 3) 1 for what absolute motion takes from the driver."""
+    used = [among([point for point, its in ABSOLUTE.items() if coordinate in its], device) for coordinate in range(3)]
+    return torch.stack(used, dim=1)[None]
 
 
 @cache
 def _region_points(device: torch.device) -> Tensor:
     """(4, K) which keypoints are of mouth, eyes, brows and the rest."""
-    regions = [[k in points for k in range(KEYPOINTS)] for points in (LIPS, EYES, BROWS)]
-    regions.append([k not in (*LIPS, *EYES, *BROWS) for k in range(KEYPOINTS)])
-    return torch.tensor(regions, dtype=torch.float32, device=device)
+    regions = [among(points, device) for points in (LIPS, EYES, BROWS)]
+    return torch.stack([*regions, 1 - among((*LIPS, *EYES, *BROWS), device)])
 
 
 def power(rotations: Tensor, gain: Tensor) -> Tensor:

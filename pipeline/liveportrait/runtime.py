@@ -143,11 +143,8 @@ class Runtime:
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device called `name`, or the best one; ModelError if it cannot be used."""
-    if name is None:
-        return best_device()
+    """The device called `name`, or the best one, with its number where it has one; ModelError if it cannot be used."""
     try:
-        torch.empty(1, device=name)
-        return torch.device(name)
+        return torch.empty(1, device=name or best_device()).device
     except (RuntimeError, AssertionError, NotImplementedError) as exc:
         raise ModelError(f"device '{name}' cannot be used ({str(exc).splitlines()[0]}); leave it out for the best one") from exc

@@ -16,7 +16,7 @@ from bench.gpu.setup import Scene, Setup
 from pipeline.errors import ModelError
 from pipeline.liveportrait import build, motion, runtime
 from pipeline.liveportrait.device import DevicePath
-from pipeline.liveportrait.folding import FOLDINGS
+from pipeline.liveportrait.folding import FOLDINGS, Folding
 from pipeline.liveportrait.options import Build, Compile, MotionOptions, Precision, Settings
 from pipeline.liveportrait.planes import plane_encoder
 from pipeline.liveportrait.runtime import Runtime
@@ -34,9 +34,9 @@ def like_cuda(monkeypatch):
         monkeypatch.setattr(runtime, name, lambda device, precision: nullcontext())
 
 
-def path_to(tiny: Path, options: MotionOptions = MotionOptions()) -> DevicePath:
+def path_to(tiny: Path, options: MotionOptions = MotionOptions(), compile_: Compile = Compile.OFF) -> DevicePath:
     """Of the tiny networks, on the device of tensors without values."""
-    networks = Runtime(Settings(tiny, "meta", Precision.FP32, build=Build(compile=Compile.OFF)))
+    networks = Runtime(Settings(tiny, "meta", Precision.FP32, build=Build(compile=compile_)))
     with torch.inference_mode():
         portrait = Scene(networks, Setup(tiny, "meta", tiny=True)).portrait
         path = DevicePath(networks, options, 64, portrait, 2, plane_encoder(META))
@@ -60,6 +60,24 @@ def test_a_tensor_left_on_the_host_is_found(tiny):
     path._from_yuv = torch.zeros(3, 3)
     with pytest.raises(RuntimeError, match=r"two (different )?devices"):
         run(path, 2)
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.parametrize("relative", [True, False])
+def test_what_is_compiled_makes_nothing_on_the_host(tiny, monkeypatch, relative):
+    """The compiler looks through `cache`: what an eager run makes once, a compiled one makes in every frame. From the host it
+    could not be captured."""
+    compile_, traced = torch.compile, []
+
+    def looked_at(graph, inputs):
+        tensors = [node.meta.get("example_value") for node in graph.graph.nodes]
+        traced.extend(t.device.type for t in tensors if isinstance(t, torch.Tensor))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **how: compile_(function, backend=looked_at, **how))
+    path_to(tiny, MotionOptions(relative=relative), Compile.ON)
+    assert set(traced) == {"meta"}
 
 
 @pytest.mark.parametrize("kind", ["mps", "xpu"])
@@ -93,5 +111,5 @@ def test_a_look_at_a_value_is_found(tiny, monkeypatch):
 @pytest.mark.slow
 def test_a_frame_s_operations_are_counted_on_the_networks_themselves():
     """What shares of a device's peak are counted by, and the documents say."""
-    assert frame_tflop(folded=False) == pytest.approx(1.245, abs=0.001)
-    assert frame_tflop.__wrapped__(folded=True) == pytest.approx(1.167, abs=0.001), "as on CUDA"
+    counted = [frame_tflop(), frame_tflop(Folding()), frame_tflop(FOLDINGS["cuda"])]
+    assert counted == pytest.approx([1.245, 1.059, 1.167], abs=0.001), "plain, as on a processor, as on CUDA"
