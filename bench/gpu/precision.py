@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from bench.gpu.setup import Setup, StepFailed
+from bench.similarity import psnr
 from pipeline.errors import ModelError
 from pipeline.liveportrait import conformance
 from pipeline.liveportrait.build import apply
 from pipeline.liveportrait.folding import DTYPES
 from pipeline.liveportrait.motion import face_motion
 from pipeline.liveportrait.options import PLAIN, Build, Compile, Precision
+from pipeline.liveportrait.paste import to_bytes
 from pipeline.liveportrait.weights import load_networks
 
 
@@ -38,8 +40,13 @@ def golden(setup: Setup) -> Iterator[dict[str, Any]]:
             file, name = conformance.load_golden(path), path.stem.removeprefix("golden_")
             if "paste.result" in file:  # the host's alone, and the same each time
                 continue
-            rows = list(conformance.verify(file, networks, path, precision))
+            pictures: list[Tensor] = []
+            with networks.generator.register_forward_hook(lambda _, __, out, kept=pictures: kept.append(out)):  # type: ignore[misc]
+                rows = list(conformance.verify(file, networks, path, precision))
             yield {f"{name} {precision} {form}": _errors(rows)}
+            for batch in pictures:
+                db = [psnr(picture, file[f"G.image{k}"]) for k, picture in enumerate(to_bytes(batch.float()).cpu().numpy())]
+                yield {f"pictures {precision} {form}": {"psnr_db": [round(each, 1) for each in db]}}
             if build is not PLAIN or precision is Precision.FP32:
                 missed += [f"{name} {precision} {form}: {row.key}" for row in rows if not row.ok]
     for path in sorted(setup.golden.glob("golden_crop*.npz")):

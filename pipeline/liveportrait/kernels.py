@@ -23,10 +23,12 @@ def sparse_motions_kernel(  # type: ignore[no-untyped-def]
     C: tl.constexpr, D: tl.constexpr, H: tl.constexpr, W: tl.constexpr, MOVES: tl.constexpr,
     SHARPNESS: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, VOXELS: tl.constexpr,
 ):  # fmt: skip
-    """A tile of VOXELS × CHANNELS of the result; each channel is a part of a motion: 0 the heat map, then C moved channels."""
-    voxel = tl.program_id(0) * VOXELS + tl.arange(0, VOXELS)[:, None]
+    """A tile of CHANNELS × VOXELS of the result; each channel is a part of a motion: 0 the heat map, then C moved channels.
+    Neighbouring threads have neighbouring voxels, as what those are moved from lies together; stored the other way round."""
+    first = tl.program_id(0) * VOXELS
+    voxel = first + tl.arange(0, VOXELS)[None, :]
     row = tl.program_id(1)
-    channel = tl.arange(0, CHANNELS)[None, :]
+    channel = tl.arange(0, CHANNELS)[:, None]
     motion, part = channel // (C + 1), channel % (C + 1)
     point, moves = (motion - 1) * 3, (motion > 0) & (motion < MOVES)  # the background does not move
     resting, driven = source + row * source_step + point, driving + row * driving_step + point
@@ -48,7 +50,7 @@ def sparse_motions_kernel(  # type: ignore[no-untyped-def]
     heat = tl.exp(-SHARPNESS * near) - tl.exp(-SHARPNESS * was)
     px, py, pz = ((gx + (sx - dx) + 1) * W - 1) / 2, ((gy + (sy - dy) + 1) * H - 1) / 2, ((gz + (sz - dz) + 1) * D - 1) / 2
     lx, ly, lz = tl.floor(px), tl.floor(py), tl.floor(pz)
-    moved = tl.full((VOXELS, CHANNELS), 0.0, tl.float32)
+    moved = tl.full((CHANNELS, VOXELS), 0.0, tl.float32)
     for corner in tl.static_range(8):
         i, j, k = corner % 2, corner // 2 % 2, corner // 4
         x, y, z = lx + i, ly + j, lz + k
@@ -56,9 +58,10 @@ def sparse_motions_kernel(  # type: ignore[no-untyped-def]
         inside = (x >= 0) & (x < W) & (y >= 0) & (y < H) & (z >= 0) & (z < D) & (part > 0) & (motion < MOVES)
         at = (((part - 1) * D + z.to(tl.int32)) * H + y.to(tl.int32)) * W + x.to(tl.int32)
         moved += weight * tl.load(volume + row * volume_step + at, mask=inside, other=0.0).to(tl.float32)
-    value = tl.where(part > 0, moved, tl.where(moves, heat, 0.0))
-    place = (row * (D * H * W) + voxel) * WIDE + channel
-    tl.store(out + place, value.to(out.dtype.element_ty), mask=(voxel < D * H * W) & (channel < WIDE))
+    value = tl.where(part > 0, moved, tl.where(moves, heat, 0.0)).to(out.dtype.element_ty)
+    to, channels = first + tl.arange(0, VOXELS)[:, None], tl.arange(0, CHANNELS)[None, :]
+    place = (row * (D * H * W) + to) * WIDE + channels
+    tl.store(out + place, tl.trans(value), mask=(to < D * H * W) & (channels < WIDE))
 
 
 @torch.library.custom_op("puppetcast::sparse_motions", mutates_args=())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .spade import SLOPE
 
-CHUNKS = 32  # parts of a picture whose statistics are taken each by a program; a power of two
+CHUNKS = 64  # parts of a picture whose statistics are taken each by a program; a power of two
 PIXELS, CHANNELS = 64, 64  # of a program's tile
 
 
@@ -95,9 +95,8 @@ def spade_tail(x: Tensor, maps: list[Tensor], biases: list[Tensor], scale: int) 
     outs = _outs(x, maps, biases, scale)
     chunk = triton.cdiv(height * width, CHUNKS)
     moments = torch.empty(batch, CHUNKS, 2, channels, device=x.device)
-    few = min(16, triton.next_power_of_2(channels))  # so that there are programs enough
-    moments_kernel[(CHUNKS, triton.cdiv(channels, few), batch)](x, moments, channels, height * width, chunk, PIXELS, few)
     tile = min(CHANNELS, triton.next_power_of_2(channels))
+    moments_kernel[(CHUNKS, triton.cdiv(channels, tile), batch)](x, moments, channels, height * width, chunk, PIXELS, tile)
     tail_kernel[(triton.cdiv(scale * scale * height * width, PIXELS), triton.cdiv(channels, tile), batch)](
         x, moments, maps[0], maps[-1], biases[0], biases[-1], outs[0], outs[-1],
         channels, height, width, scale, len(maps) > 1, SLOPE, 1e-5, CHUNKS, chunk, PIXELS, tile,
