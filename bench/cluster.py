@@ -114,6 +114,16 @@ def rest() -> list[Process]:
     return [each for each in processes() if "ray" in each.command and not any(name in each.command for name in PARTS.values())]
 
 
+def _ss(*options: str) -> str:
+    return subprocess.run(["ss", *options], capture_output=True, text=True, check=True).stdout
+
+
+def _listener(line: str) -> Process:
+    """Whose socket a line of `ss` is about."""
+    pid = int(line.partition("pid=")[2].partition(",")[0])
+    return next(each for each in processes() if each.pid == pid)
+
+
 @dataclass
 class Cluster:
     """sections: of the config, beside what every one has."""
@@ -231,9 +241,11 @@ class Cluster:
     def process_of(self, worker: str) -> Process:
         """By the port that it listens on."""
         port = self.alive()[worker]["url"].rpartition(":")[2]
-        said = subprocess.run(["ss", "-ltnpH", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
-        pid = int(said.partition("pid=")[2].partition(",")[0])
-        return next(each for each in processes() if each.pid == pid)
+        return _listener(_ss("-ltnpH", f"sport = :{port}"))
+
+    def director(self) -> Process:
+        """The one of both that directs: it listens for its stand-in."""
+        return _listener(next(line for line in _ss("-lxpH").splitlines() if "@puppetcast-director-" in line))
 
     def node_of(self, process: Process) -> Process:
         """The raylet that started it."""
@@ -259,7 +271,7 @@ class Cluster:
 
     def listening(self) -> list[str]:
         """Every listening TCP socket: address and who it is of."""
-        lines = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+        lines = _ss("-ltnpH").splitlines()
         return sorted(f"{line.split()[3]} {line.partition('((')[2].split(',')[0].strip(chr(34))}" for line in lines)
 
     def cpu_s(self) -> dict[str, float]:

@@ -1,5 +1,5 @@
-"""The fleet on Ray, which starts its processes, watches them and begins them anew: workers, one director, and the fronts by Ray
-Serve. The only file that imports Ray; media and requests to workers never go through it.
+"""The fleet on Ray, which starts its processes, watches them and begins them anew: workers, a director and its stand-in, and the
+fronts by Ray Serve. The only file that imports Ray; media and requests to workers never go through it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
+import anyio.lowlevel
+
 from pipeline.errors import PuppetError
 
 from ..errors import ConfigError, StreamerError, code
-from . import ray_node
-from .base import At, DirectorAway, FleetFull, UnknownWorker
+from ..timers import pause
+from . import ray_node, turn
+from .base import At, DirectorAway, FleetFull, UnknownWorker, key_of
 from .director import FleetDirector
 from .members import error_of
 
@@ -27,14 +31,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAMESPACE, DIRECTOR, FRONT = "puppetcast", "director", "front"
+NAMESPACE, FRONT = "puppetcast", "front"
+DIRECTORS = ("director", "director2")  # one of them directs, whichever; the other is there for when that one has ended
 ASK_S = 2.0  # for what the director knows at once
-AGAIN_S = 0.4  # until that is asked for once more: a question to a director that is begun anew may get lost
+AGAIN_S = 0.2  # until the one that does not direct is asked once more
 DO_S = 40.0  # for what it has workers do
 LOOK_S = 2.0  # between two looks at how many places machines offer
 ON_HEAD = {ray_node.HEAD: 0.001}
 HEADLESS = "the fleet's head is away, and its director with it; 'puppetcast fleet up' on the first machine brings them back"
 OWN = {kind.__name__: kind for kind in (FleetFull, UnknownWorker, DirectorAway)}
+Answer = tuple[Any, tuple[str, str] | None]
 
 
 def _ray() -> Any:
@@ -85,26 +91,37 @@ class WorkerActor:
 
 
 class DirectorActor:
-    """The director on a thread with its own loop. config: for workers, pickled; fleet: what of it is the fleet's, as plain
-    values: to load what reads a configuration takes as long as all else that a new director does. streams: settings of those to
-    begin with."""
+    """The director, or its stand-in, on a thread with its own loop. To begin a process anew takes seconds on a busy machine: the
+    stand-in has begun, and only waits for the other one's end. config: for workers, pickled; fleet: what of it is the fleet's, as
+    plain values: to load what reads a configuration takes as long as all else that a new director does. streams: settings of
+    those to begin with."""
 
     def __init__(self, config: bytes, fleet: dict[str, Any], secret: str, token: str, streams: dict[str, dict[str, Any]]) -> None:
         _log_here()
         plain = cast("Fleet", SimpleNamespace(**fleet))
         self._director = FleetDirector(_Engine(config, plain, secret), plain, secret, token)
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, args=(streams,), name="director", daemon=True).start()
+        self._directs = False
+        turn_of = f"puppetcast-director-{key_of(secret, '', '')}"  # each start has another secret
+        threading.Thread(target=self._run, args=(turn_of, streams), name="director", daemon=True).start()
 
-    def _run(self, streams: dict[str, dict[str, Any]]) -> None:
+    def _run(self, turn_of: str, streams: dict[str, dict[str, Any]]) -> None:
         try:
-            self._loop.run_until_complete(self._director.run(streams))
+            self._loop.run_until_complete(
+                anyio.lowlevel.checkpoint()
+            )  # else what this loads is loaded with the first look at a worker
+            with turn.take(turn_of):
+                self._directs = True
+                self._loop.run_until_complete(self._director.run(streams))
         except BaseException:
             log.exception("the director has ended")
         os._exit(1)
 
-    async def call(self, method: str, *args: Any) -> tuple[Any, tuple[str, str] | None]:
-        """What a method gives, or code and words of the error that it raises: errors of ours do not all survive pickling."""
+    async def call(self, method: str, *args: Any) -> Answer | None:
+        """What a method gives, or code and words of the error that it raises: errors of ours do not all survive pickling. None of
+        the stand-in."""
+        if not self._directs:
+            return None
         work: Coroutine[Any, Any, Any] = getattr(self._director, method)(*args)
         try:
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)), None
@@ -156,7 +173,7 @@ class _Engine:
         ray, wanted = _ray(), self._fleet.workers
         count = wanted if isinstance(wanted, int) else int(ray.cluster_resources().get(ray_node.SLOTS, 0))
         # Those of before are not always the first so many: of two that come back for one place, any has it.
-        before = set(_own_actors()) - {DIRECTOR}
+        before = set(_own_actors()) - {*DIRECTORS}
         for name in sorted(before | {f"w{k}" for k in range(count)}):
             if name not in self._actors:
                 options: dict[str, Any] = {
@@ -200,14 +217,15 @@ class _Engine:
 
 def _read_all(kv: Any) -> dict[str, str]:
     keys = kv._internal_kv_list(b"", namespace=NAMESPACE.encode())
-    return {key.decode(): (kv._internal_kv_get(key, namespace=NAMESPACE) or b"").decode() for key in keys}
+    found = kv.internal_kv_get_gcs_client().internal_kv_multi_get(keys, NAMESPACE.encode(), ASK_S)
+    return {key.decode(): text.decode() for key, text in found.items()}
 
 
 class RayDirector:
     """The director as the fronts and the command line ask it."""
 
     def __init__(self) -> None:
-        self._actor: Any = None
+        self._actors: dict[str, Any] = {}
 
     async def workers(self) -> list[At]:
         return list(await self._call("workers"))
@@ -239,37 +257,40 @@ class RayDirector:
 
     async def state(self) -> dict[str, Any]:
         """head: whether Ray's is there."""
-        head = await asyncio.to_thread(_head_answers)
+        head = asyncio.ensure_future(asyncio.to_thread(_head_answers))
         try:
-            return {**await self._call("state"), "head": head}
+            return {**await self._call("state"), "head": await head}
         except DirectorAway as exc:
-            raise exc if head else DirectorAway(HEADLESS) from exc
+            raise exc if await head else DirectorAway(HEADLESS) from exc
 
     async def _call(self, method: str, *args: Any, limit_s: float = ASK_S) -> Any:
-        ray = _ray()
+        """What the one that directs says, of both."""
+        asked = [asyncio.ensure_future(self._ask(name, method, args)) for name in DIRECTORS]
         try:
-            if self._actor is None:
-                self._actor = await asyncio.wait_for(asyncio.to_thread(ray.get_actor, DIRECTOR, NAMESPACE), ASK_S)
-            answer, error = await asyncio.wait_for(self._answer(method, args, AGAIN_S if limit_s == ASK_S else limit_s), limit_s)
-        except (TimeoutError, ValueError, ray.exceptions.RayError) as exc:
+            for each in asyncio.as_completed(asked, timeout=limit_s):
+                with suppress(ValueError, _ray().exceptions.RayError):
+                    answer, error = await each
+                    break
+            else:
+                raise TimeoutError
+        except TimeoutError as exc:
             raise DirectorAway("the fleet's director does not answer; try again in a second") from exc
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
         if error is not None:
             raise OWN[error[0]](error[1]) if error[0] in OWN else error_of(*error)
         return answer
 
-    async def _answer(self, method: str, args: tuple[Any, ...], again_s: float) -> Any:
-        """The first of the answers to a question that is asked every `again_s`."""
-        asked: list[asyncio.Future[Any]] = []
-        try:
-            while True:
-                asked.append(asyncio.ensure_future(self._actor.call.remote(method, *args)))
-                done, _ = await asyncio.wait(asked, timeout=again_s, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    return done.pop().result()
-        finally:
-            for each in asked:
-                if not each.cancel() and not each.cancelled():
-                    each.exception()  # nobody else will look at it
+    async def _ask(self, name: str, method: str, args: tuple[Any, ...]) -> Answer:
+        """What it says once it directs. Where it has ended: ValueError, what Ray raises, or nothing, as questions to one that is
+        begun anew may get lost."""
+        if name not in self._actors:
+            self._actors[name] = await asyncio.to_thread(_ray().get_actor, name, NAMESPACE)
+        while (answer := await self._actors[name].call.remote(method, *args)) is None:
+            await pause(AGAIN_S)
+        return cast("Answer", answer)
 
 
 # Starting it
@@ -291,16 +312,17 @@ def attach(config: Config, address: str) -> None:
 
 
 def begin(config: Config, secret: str) -> bool:
-    """Start director and fronts, which outlive this program; whether the cluster had none."""
+    """Start directors and fronts, which outlive this program; whether the cluster had none."""
     ray = _ray()
     streams = {name: each.model_dump(mode="json", exclude_unset=True) for name, each in config.streams.items()}
     options: dict[str, Any] = {
-        "name": DIRECTOR, "namespace": NAMESPACE, "lifetime": "detached", "max_restarts": -1, "num_cpus": 0,
-        "max_concurrency": 1000, "resources": ON_HEAD,
+        "namespace": NAMESPACE, "lifetime": "detached", "max_restarts": -1, "num_cpus": 0, "max_concurrency": 1000,
+        "resources": ON_HEAD,
     }  # fmt: skip
+    given = pickle.dumps(config), config.fleet.model_dump(), secret, config.auth.token, streams
     try:
-        given = pickle.dumps(config), config.fleet.model_dump(), secret, config.auth.token, streams
-        ray.remote(DirectorActor).options(**options).remote(*given)
+        for name in DIRECTORS:
+            ray.remote(DirectorActor).options(name=name, **options).remote(*given)
     except ValueError:  # its name is taken
         return False
     try:
@@ -337,6 +359,6 @@ def end() -> None:
     """End the fleet; the cluster stays."""
     ray = _ray()
     _serve_of_ray().shutdown()
-    for name in _own_actors():
+    for name in sorted(_own_actors()):  # directors first: they would begin workers anew
         ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
     ray.shutdown()  # whoever is still connected when its node ends, ends with it

@@ -46,6 +46,7 @@ def test_a_fleet_on_ray_outlives_its_parts(model):
     assert told["streams after it"] == sorted(STREAMS)
     assert "is away: what of the fleet runs on this machine ends" in told["down without a head"]
     assert told["left"] == []
+    assert told["the stand-in directs"]
     assert told["streams of the new director"] == sorted(STREAMS)
     assert told["drained"] == []
     assert "drains" in told["status"]
