@@ -68,7 +68,8 @@ def test_a_tensor_left_on_the_host_is_found(tiny):
 def test_what_is_compiled_makes_nothing_on_the_host(tiny, monkeypatch, relative):
     """The compiler looks through `cache`: what an eager run makes once, a compiled one makes in every frame. From the host it
     could not be captured."""
-    compile_, traced = torch.compile, []
+    compile_ = torch.compile
+    traced: list[str] = []
 
     def looked_at(graph, inputs):
         tensors = [node.meta.get("example_value") for node in graph.graph.nodes]
@@ -112,4 +113,4 @@ def test_a_look_at_a_value_is_found(tiny, monkeypatch):
 def test_a_frame_s_operations_are_counted_on_the_networks_themselves():
     """What shares of a device's peak are counted by, and the documents say."""
     counted = [frame_tflop(), frame_tflop(Folding()), frame_tflop(FOLDINGS["cuda"])]
-    assert counted == pytest.approx([1.245, 1.059, 1.167], abs=0.001), "plain, as on a processor, as on CUDA"
+    assert counted == pytest.approx([1.245, 1.059, 1.182], abs=0.001), "plain, as on a processor, as on CUDA"
