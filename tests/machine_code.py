@@ -32,7 +32,7 @@ def cases(kind: str) -> list[tuple[Any, list[str], list[float]]]:
     return [
         (kernels.sparse_motions_kernel, [kind, f32, f32, kind, *["i32"] * 3], [4, 16, 64, 64, 22, 50.0, 112, 128, kernels.BLOCK]),
         (kernels.sample_kernel, [f32, f32, f32, kind, *["i32"] * 6], [32, 16, 64, 64, 22, 32, kernels.BLOCK]),
-        (spade_kernels.moments_kernel, [kind, f32], [512, 4096, 64, pixels, channels]),
+        (spade_kernels.moments_kernel, [kind, f32], [512, 4096, 128, pixels, channels]),
         (spade_kernels.tail_kernel, [kind, f32, *[kind] * 6], tail),
     ]
 

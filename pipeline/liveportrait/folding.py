@@ -199,8 +199,7 @@ class PlanarJudge(nn.Module):
         self.sizes = taps, depth
         self.conv = nn.Conv2d(mask.in_channels, len(weight), taps, padding=taps // 2)
         self.conv.weight, self.conv.bias = (nn.Parameter(t, requires_grad=False) for t in (weight, bias))
-        whole = 8 * align if align > 1 else 1  # of 170, an H100 takes 192 sooner than 176
-        widen(self.conv, mask.in_channels, len(weight) + -len(weight) % whole)
+        widen(self.conv, mask.in_channels, len(weight) + -len(weight) % align)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 144, D, H, W) -> (B, 22, D, H, W), (B, 1, H, W)"""

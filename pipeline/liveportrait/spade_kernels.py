@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .spade import SLOPE
 
-CHUNKS = 64  # parts of a picture whose statistics are taken each by a program; a power of two
+CHUNKS = 32  # parts of a picture whose statistics are taken each by a program; a power of two
 PIXELS, CHANNELS = 64, 64  # of a program's tile
 
 

@@ -107,9 +107,8 @@ class DirectorActor:
 
     def _run(self, turn_of: str, streams: dict[str, dict[str, Any]]) -> None:
         try:
-            self._loop.run_until_complete(
-                anyio.lowlevel.checkpoint()
-            )  # else what this loads is loaded with the first look at a worker
+            # What this loads would else be loaded with the first look at a worker.
+            self._loop.run_until_complete(anyio.lowlevel.checkpoint())
             with turn.take(turn_of):
                 self._directs = True
                 self._loop.run_until_complete(self._director.run(streams))
