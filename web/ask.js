@@ -1,6 +1,13 @@
-// A question that is answered by yes or not at all.
+// A question that is answered by yes or not at all. One after the other: that a dialog has closed is told a moment later, and
+// would be the answer to the next one.
+let last = Promise.resolve();
 
 export function ask(text, yes) {
+  last = last.then(() => answer(text, yes));
+  return last;
+}
+
+function answer(text, yes) {
   const dialog = document.getElementById("question");
   document.getElementById("question-text").textContent = text;
   document.getElementById("question-yes").textContent = yes;

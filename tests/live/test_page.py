@@ -422,6 +422,21 @@ def test_a_fold_of_the_editor_lets_go_and_keeps_the_sliders(page, http):
     assert page.locator("#pose-smile").input_value() == "0.5"
 
 
+def test_a_question_asked_as_another_closes_is_not_answered_by_that(page):
+    page.evaluate("""async () => {
+      const { ask } = await import("/ask.js");
+      const dialog = document.getElementById("question");
+      const shown = new Promise((resolve) => new MutationObserver(resolve).observe(dialog, { attributeFilter: ["open"] }));
+      const first = ask("One?", "Yes");
+      await shown;
+      dialog.close();
+      window.answers = Promise.all([first, ask("Two?", "Yes")]);
+    }""")
+    expect(page.locator("#question-text")).to_have_text("Two?")
+    page.click("#question-yes")
+    assert page.evaluate("answers") == [False, True]
+
+
 def keep(page: Page, name: str, question: str, answer: str = "Replace it") -> None:
     """Save the sliders under a name, and answer what is asked, if anything is."""
     page.fill("#pose-name", name)
