@@ -1,9 +1,11 @@
-"""Processes that a program has begun by others, found again by what lies in their environment (Linux)."""
+"""Processes that a program has begun by others, found again by what lies in their environment, and those that end with the one
+that began them (Linux)."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,6 +56,19 @@ def end(processes: list[Process], grace_s: float) -> None:
         time.sleep(LOOK_S)
     for each in processes:
         each.send(signal.SIGKILL)
+
+
+def end_with_parent(look_s: float = 1.0) -> None:
+    """End this process when the one that began it has ended, even if nobody has asked how that one ended: it has its number then,
+    and whoever looks whether a process of that number is there takes it for alive, for ever."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(look_s)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _pids() -> list[int]:

@@ -25,6 +25,7 @@ from . import ray_node, turn
 from .base import At, DirectorAway, FleetFull, UnknownWorker, key_of
 from .director import FleetDirector
 from .members import error_of
+from .processes import end_with_parent
 
 if TYPE_CHECKING:
     from ..config import Config, Fleet
@@ -69,7 +70,10 @@ def _head_answers() -> bool:
 # The processes
 
 
-def _log_here() -> None:
+def _begin() -> None:
+    """What each process begins with. One whose node has been given up ends with it: its clients would be content with it, and the
+    fleet has their streams elsewhere."""
+    end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for noisy in ("aioice", "aiortc", "httpx"):  # such as a line for each look at a worker
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -81,7 +85,7 @@ class WorkerActor:
     def __init__(self, config: bytes, name: str, secret: str) -> None:
         from .worker import Worker  # in this process alone: a director that is begun anew is not to load a server
 
-        _log_here()
+        _begin()
         host = _ray().util.get_node_ip_address()
         self._worker = Worker(pickle.loads(config), name, host, secret, ended=lambda: os._exit(1))
 
@@ -97,7 +101,7 @@ class DirectorActor:
     those to begin with."""
 
     def __init__(self, config: bytes, fleet: dict[str, Any], secret: str, token: str, streams: dict[str, dict[str, Any]]) -> None:
-        _log_here()
+        _begin()
         plain = cast("Fleet", SimpleNamespace(**fleet))
         self._director = FleetDirector(_Engine(config, plain, secret), plain, secret, token)
         self._loop = asyncio.new_event_loop()

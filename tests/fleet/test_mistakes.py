@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 import pytest
@@ -16,6 +18,7 @@ from streamer.config import Fleet
 from streamer.errors import ConfigError
 from streamer.fleet import processes, ray_node, redis
 
+from ..conftest import ROOT
 from ..programs import absent, accepts, free_port, program
 from ..waiting import LIMIT_S, wait_until
 
@@ -125,6 +128,18 @@ def test_what_a_start_began_is_found_again_and_ended_and_nothing_else():
         processes.end(processes.marked("OF_A_TEST", "another"), 0)
         assert another.wait() == -SIGKILL
     assert not processes.marked("OF_A_TEST", "one")
+
+
+def test_a_process_ends_with_the_one_that_began_it_though_nobody_asked_how_that_ended():
+    child = "from streamer.fleet.processes import end_with_parent; end_with_parent(0.05); print('begun', flush=True); input()"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    command = [sys.executable, "-c", parent]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+        assert process.stdout.read() == "", "the child has ended: it had the other end of this pipe, too"
+        assert Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_ray_is_asked_for_where_it_is_absent(monkeypatch):
