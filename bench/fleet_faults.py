@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from .cluster import Cluster, Process, of
+from .cluster import Cluster, Process, of, processes
 from .fleet_clients import PAGE, Clients
 
 STREAMS = ("s0", "s1", "s2", "s3")
@@ -128,9 +128,11 @@ class Faults:
         """The second node hangs: its raylet and its worker."""
         names = sorted(await asyncio.to_thread(self._cluster.alive))
         second = next(name for name in names if self._cluster.is_second(name))
+        node = await asyncio.to_thread(lambda: self._cluster.node_of(self._cluster.process_of(second)))
         row = await self._lose(second, self._freeze)
         self.figures["node frozen"] = row
         with suppress(Exception):
+            await self._until(lambda: asyncio.to_thread(lambda: node not in processes()), "the node's end", 30)
             await asyncio.to_thread(self._cluster.join)  # it is fenced when it goes on
 
     async def _lose(self, victim: str, by: Callable[[str], Callable[[], None]]) -> dict[str, Any]:

@@ -147,6 +147,8 @@ def bring_back(fleet: Fleet, own: list[processes.Process]) -> str:
 def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
     """Make this machine one of the cluster's. ConfigError."""
     environment(fleet)  # a token that lacks is told before anything is asked
+    if any(f"--node_ip_address={host}" in each.command for each in _nodes(running(fleet))):
+        raise ConfigError(f"{host} is one of the fleet's machines already; 'puppetcast fleet down' there ends what it does")
     check_head(head)
     _start(fleet, {}, host, slots, {}, f"--address={head}")
 

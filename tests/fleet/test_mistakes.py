@@ -101,17 +101,20 @@ def test_a_fleet_whose_head_is_away_ends_all_the_same(shell, tmp_path, hangs):
     config.write_text(yaml.safe_dump({"fleet": {"ray": {"token_file": str(token)}}}))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1] if hangs else free_port()}"
-        command = ["raylet", "-c", "sleep 600; true", "a node", f"--gcs-address={address}"]
+        command = ["raylet", "-c", "sleep 600; true", "a node", f"--gcs-address={address}", "--node_ip_address=127.0.0.9"]
         with subprocess.Popen(command, executable="/bin/sh", env=os.environ | ray_node.mark(fleet)) as node:
             try:
                 begun = shell.run(["fleet", "up", config])
+                twice = shell.run(["fleet", "join", address, config, "--host", "127.0.0.9"])
                 done = shell.run(["fleet", "down", config])
                 assert node.wait(LIMIT_S) == -SIGTERM
             finally:
                 processes.end(ray_node.running(fleet), 0)
     assert begun.said == f"error: this machine has joined the fleet of {address}; 'puppetcast fleet up' is for its first one\n"
     assert done.said == "warning: the fleet's head is away: what of the fleet runs on this machine ends, and nothing elsewhere\n"
-    assert (begun.code, done.code) == (2, 0)
+    cure = "'puppetcast fleet down' there ends what it does"
+    assert twice.said == f"error: 127.0.0.9 is one of the fleet's machines already; {cure}\n"
+    assert (begun.code, twice.code, done.code) == (2, 2, 0)
 
 
 def test_what_a_start_began_is_found_again_and_ended_and_nothing_else():
