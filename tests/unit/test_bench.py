@@ -144,6 +144,23 @@ def test_what_shows_between_lids_is_counted_in_green() -> None:
     assert compare_slits([marks] * 3, np.array([0.3, 0.2, 0.3]))[1] is None
 
 
+def test_what_is_found_in_a_mirror_image_lies_where_it_is_in_the_picture() -> None:
+    import numpy as np
+
+    from bench.fidelity import means, of_mirror_image
+    from pipeline.face import canonical
+    from pipeline.face import topology as topo
+
+    image = np.zeros((100, 300, 3), np.uint8)
+    mirrored = 10 * canonical.face() + [200, 50, 0]  # a face that is like its own mirror image, 50 pixels from the middle
+    face = of_mirror_image(mirrored, image)
+    assert np.abs(face - (10 * canonical.face() + [100, 50, 0])).max() < 2, "its right is on the same side as before"
+    (right, *_), (left, *_) = (face[list(iris)] for iris in topo.IRISES)
+    assert right[0] < 100 < left[0]
+    assert np.allclose(of_mirror_image(face, image), mirrored)
+    assert means([face, face, None], [mirrored, None, face])[1:] == [None, None]
+
+
 def test_a_share_of_the_camera_is_seen_in_a_picture() -> None:
     side = 64
     grey = np.full((side * 3 // 2, side), 128, np.uint8)
