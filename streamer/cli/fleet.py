@@ -53,7 +53,7 @@ def up(config: Config_ = None, host: Host = "", places: Places = None) -> None:
         from ..fleet import ray_engine
 
         address = given.fleet.ray.address or ray_node.address_of(own)
-        address = address or ray_node.start_head(given.fleet, host or _own_address(), places)
+        address = address or ray_node.start_head(given.fleet, _host(host), places)
         ray_engine.attach(given, address)
         if not ray_engine.begin(given, secrets.token_urlsafe(32)):
             if given.fleet.ray.address:
@@ -81,7 +81,7 @@ def join(
     """Make this machine one of a fleet's. Its workers begin by themselves."""
     with one_line_errors():
         ray_node.check_installed()
-        ray_node.join(load_config(config).fleet, head, host or _own_address(), places)
+        ray_node.join(load_config(config).fleet, head, _host(host), places)
         console.print("this machine is one of the fleet's; 'puppetcast fleet status' tells of it")
 
 
@@ -99,7 +99,9 @@ def status(config: Config_ = None) -> None:
             )  # fmt: skip
         console.print(table)
         if not state.get("head", True):
-            console.print("its head is away, and nothing new begins; 'puppetcast fleet up' on the first machine brings it back")
+            console.print(
+                "its head or its Redis is away, and nothing new begins; 'puppetcast fleet up' on the first machine tells which"
+            )
         console.print(f"placed {state['placed']}, moved {state['moved']}, refused {state['refused']}")
         _tell_waiting(state)
 
@@ -183,8 +185,12 @@ def _tell_waiting(state: dict[str, Any]) -> None:
             warn(f"stream '{name}' has no worker: {state['waiting'].get(name, 'it is being placed')}")
 
 
-def _own_address() -> str:
-    return next(iter(lan_addresses()), "127.0.0.1")
+def _host(given: str) -> str:
+    """The address of this machine at which the others reach it; ConfigError for one that Ray would not take."""
+    own = next(iter(lan_addresses()), "")
+    if own and given in ("localhost", "127.0.0.1", "::1"):
+        raise ConfigError(f"--host {given}: Ray would put {own} in its place; give that one, and let nobody else reach its ports")
+    return given or own or "127.0.0.1"
 
 
 def _free(config: Config) -> int:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from ..config import Config, load_config, with_stream
+from ..config import Config, check_name, load_config
 from ..errors import ConfigError
 from .console import one_line_errors
 
@@ -51,7 +51,7 @@ def _link(config: Config, wanted: dict[str, str | None], minutes: float | None, 
     if address is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", address):
         raise ConfigError(f"--address: '{address}': an address such as https://puppet.example.org is expected")
     for stream in given.values():
-        with_stream(config, stream, {})  # whether one can be called so
+        check_name(stream)
     own = config.auth.token or kept_token(config.auth)
     if not own:
         raise ConfigError(

@@ -25,7 +25,7 @@ from .yamlfile import Key, Lines, line_of, read_yaml
 __all__ = [
     "ORIGINAL", "PICTURE", "STEP", "Auth", "Budget", "Config", "Device", "Downloads", "Drives", "Engine", "Fleet", "Http",
     "IceServer", "Kind", "Label", "LivePortrait", "Mark", "Mqtt", "Persistence", "Portraits", "Puppet", "Recording", "Signing",
-    "Sink", "Stream", "WebRtc", "changed", "load_config", "with_stream",
+    "Sink", "Stream", "WebRtc", "changed", "check_name", "load_config", "with_stream",
 ]  # fmt: skip
 
 Name = Annotated[
@@ -104,11 +104,19 @@ class _Streams(BaseModel):
 
 def with_stream(config: Config, name: str, settings: Any) -> Config:
     """`config` with one more stream, or with another in its place; its settings are checked as those of a file, ConfigError."""
+    return config.model_copy(update={"streams": config.streams | _stream(name, settings)})
+
+
+def check_name(name: str) -> None:
+    """ConfigError where no stream can be called so."""
+    _stream(name, {})
+
+
+def _stream(name: str, settings: Any) -> dict[str, Stream]:
     try:
-        named = _Streams.model_validate({"streams": {name: settings}})
+        return _Streams.model_validate({"streams": {name: settings}}).streams
     except ValidationError as exc:
         raise ConfigError(_explain(exc, "stream", {})) from exc
-    return config.model_copy(update={"streams": config.streams | named.streams})
 
 
 def _explain(exc: ValidationError, where: str, lines: Lines) -> str:

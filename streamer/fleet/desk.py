@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Request, Response
 
+from ..config import check_name
 from ..http.rights import CONTROL, SERVER, VIEW, Guarded, free, needs
 from .base import Director
 from .proxy import Passed, Proxy
@@ -21,6 +22,7 @@ def router(director: Director, proxy: Proxy) -> APIRouter:
     async def put(request: Request, name: str, settings: Annotated[dict[str, Any], Body()]) -> Response:
         """As of one server. It is there until it is deleted, whatever becomes of the worker that has it; also when the fleet has
         been ended and started again."""
+        check_name(name)  # before it is kept for good, and asked of every worker
         new = await director.put(name, settings)
         path = f"/api/streams/{quote(name, safe='')}".encode()
         reply = Passed(await proxy.send(request, await director.where(name), method="GET", path=path))

@@ -92,7 +92,7 @@ class FleetDirector:
                 await (self._homes.begin(stream) if before is None else self._homes.change(stream, settings))
             except (StreamerError, PuppetError) as exc:
                 self._homes.counts["refused"] += isinstance(exc, FleetFull)
-                await (self._wanted.forget(stream) if before is None else self._wanted.keep(stream, before))
+                await (self._wanted.take_back(stream) if before is None else self._wanted.keep(stream, before))
                 raise
         return before is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -54,21 +55,25 @@ class Members:
 
     async def spec(self, at: At, stream: str, timeout_s: float = ASK_S) -> dict[str, Any]:
         """What a stream does there; Away, UnknownStream."""
-        return dict(checked(await self.ask(at, "GET", f"/api/streams/{stream}/spec", timeout_s)).json())
+        return dict(checked(await self.ask(at, "GET", f"{_path(stream)}/spec", timeout_s)).json())
 
     async def put(self, at: At, stream: str, settings: dict[str, Any], partly: bool = False) -> list[str]:
         """Begin it there, or change it; what of its spec was left out, where it may be begun partly. Away, Full; or what PUT
         raises."""
-        reply = await self.ask(at, "PUT", f"/api/streams/{stream}", json=settings, params={"partly": partly})
+        reply = await self.ask(at, "PUT", _path(stream), json=settings, params={"partly": partly})
         if reply.status_code == 503:
             raise Full(f"worker {at.worker}: {_said(reply)[1]}")
         return list(checked(reply).json()["left_out"])
 
     async def delete(self, at: At, stream: str, keep: bool) -> None:
         """End it there, and keep its files for where it goes on; nothing where there is none. Away."""
-        reply = await self.ask(at, "DELETE", f"/api/streams/{stream}", params={"keep": keep})
+        reply = await self.ask(at, "DELETE", _path(stream), params={"keep": keep})
         if reply.status_code != 404:
             checked(reply)
+
+
+def _path(stream: str) -> str:
+    return f"/api/streams/{quote(stream, safe='')}"
 
 
 def checked(reply: httpx.Response) -> httpx.Response:

@@ -149,8 +149,9 @@ def of_workers(answers: Answers) -> list[dict[str, Any]]:
 
 
 def newest(answers: Answers) -> list[dict[str, Any]]:
-    """Recordings."""
-    return sorted(of_workers(answers), key=lambda item: item["ended"], reverse=True)
+    """Recordings; workers of one machine may have one folder: then one of them has what lies there."""
+    every = {(item["name"], item["ended"]): item for item in reversed(of_workers(answers))}
+    return sorted(every.values(), key=lambda item: item["ended"], reverse=True)
 
 
 def drives(answers: Answers) -> list[dict[str, Any]]:

@@ -201,14 +201,14 @@ class _Engine:
         if self._writing.locked():
             await asyncio.sleep(0.1)
         if self._writing.locked():
-            raise OSError("Ray's head does not answer")
+            raise OSError("Ray's head, or the Redis that it keeps everything in, does not answer")
         await self._writing.acquire()
         task = asyncio.ensure_future(asyncio.to_thread(work, internal_kv))
         task.add_done_callback(self._written)
         try:
             return await asyncio.wait_for(asyncio.shield(task), ASK_S)
         except TimeoutError as exc:
-            raise OSError("Ray's head does not answer") from exc
+            raise OSError("Ray's head, or the Redis that it keeps everything in, does not answer") from exc
         except _ray().exceptions.RayError as exc:
             raise OSError(str(exc)) from exc
 

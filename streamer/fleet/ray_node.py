@@ -105,10 +105,15 @@ def answers(address: str) -> bool:
     return False
 
 
-def check_head(address: str) -> None:
-    """ConfigError where none is."""
+def check_address(address: str) -> None:
+    """ConfigError where it cannot be a head's."""
     if not re.fullmatch(ADDRESS, address):
         raise ConfigError(f"'{address}' is no address of a fleet: HOST:PORT is expected, as 'puppetcast fleet up' tells it")
+
+
+def check_head(address: str) -> None:
+    """ConfigError where none is."""
+    check_address(address)
     if not answers(address):
         raise ConfigError(f"no fleet's head answers at {address}; 'puppetcast fleet up' tells its address")
 
@@ -147,6 +152,7 @@ def bring_back(fleet: Fleet, own: list[processes.Process]) -> str:
 def join(fleet: Fleet, head: str, host: str, slots: int | None = None) -> None:
     """Make this machine one of the cluster's. ConfigError."""
     environment(fleet)  # a token that lacks is told before anything is asked
+    check_address(head)
     if any(f"--node_ip_address={host}" in each.command for each in _nodes(running(fleet))):
         raise ConfigError(f"{host} is one of the fleet's machines already; 'puppetcast fleet down' there ends what it does")
     check_head(head)

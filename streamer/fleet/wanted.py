@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -51,6 +51,7 @@ class Wanted:
         self._store = store
         self.streams: dict[str, Stream] = {}
         self._kept: dict[str, Stream] = {}
+        self._lost: set[str] = set()  # that could not begin, and that the store may have
         self.draining: set[str] = set()
         self.met: list[At] = []
         self.start = ""
@@ -75,13 +76,29 @@ class Wanted:
             with _kept():
                 await self._store.keep(STREAM + name, json.dumps({"settings": stream.settings, "spec": stream.spec}))
             self._kept[name] = stream
+            await self._tidy()
 
     async def forget(self, name: str) -> None:
-        """It is wanted no more."""
-        self.streams.pop(name, None)
-        self._kept.pop(name, None)
+        """It is wanted no more. DirectorAway, and it is as before, where the store does not take that now."""
+        self._kept.pop(name, None)  # what comes of a question that failed is not known
         with _kept():
             await self._store.forget(STREAM + name)
+        self.streams.pop(name, None)
+
+    async def take_back(self, name: str) -> None:
+        """One that could not begin is not wanted, whatever the store says: that may have it, or get it yet, and is asked to
+        forget it again with the next change."""
+        self.streams.pop(name, None)
+        self._kept.pop(name, None)
+        self._lost.add(name)
+        with suppress(DirectorAway):
+            await self._tidy()
+
+    async def _tidy(self) -> None:
+        for name in self._lost - self.streams.keys():
+            with _kept():
+                await self._store.forget(STREAM + name)
+        self._lost.clear()
 
     async def configure(self, start: str, streams: dict[str, dict[str, Any]]) -> None:
         """Go by the configuration of a start: nothing where that was the last one, which its director outlives. Else a stream

@@ -110,6 +110,23 @@ def test_what_is_asked_of_all_is_answered_for_all(http, local):
     assert "default-src 'none'" in http.get("/").headers["content-security-policy"]
 
 
+@pytest.mark.parametrize("name", ["%00", "%1B[31m", "%7f", "b%3Fx", "b%23y", "ä", "NOPE"])
+def test_a_name_that_no_stream_can_have_is_refused_before_it_is_kept(local, http, name):
+    refused = http.put(f"/api/streams/{name}", json={})
+    assert (refused.status_code, refused.json()["code"]) == (422, "ConfigError")
+    assert "a name has up to 40 small letters" in refused.json()["detail"]
+    assert sorted(local.ask(local.director.streams())) == ["one", "two"]
+
+
+def test_a_recording_that_several_workers_have_is_one(running, http):
+    (running[1].folder / "recordings").mkdir(exist_ok=True)
+    recording = running[1].folder / "recordings" / "one-2026-01-01T12-00-00.mp4"
+    recording.write_bytes(b"a recording")
+    assert [each["name"] for each in told(http, "/api/recordings")].count(recording.name) == 1
+    assert http.delete(f"/api/recordings/{recording.name}").status_code == 204
+    assert recording.name not in {each["name"] for each in told(http, "/api/recordings")}
+
+
 def test_a_client_that_says_it_is_of_the_fleet_is_a_client(http):
     """Its word in the place of the front's would make a worker answer that it is another fleet's, as if it were lost."""
     assert http.get("/api/streams/one", headers={KEY: "a guess"}).status_code == 200
