@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..config import Config, load_config
 from ..errors import ConfigError, StreamerError
@@ -90,7 +90,7 @@ def status(config: Config_ = None) -> None:
     """Workers and streams of a fleet that runs."""
     with one_line_errors():
         state = _asked(closed(load_config(config))[0], "GET", "/api/fleet")
-        table = Table("worker", "", "share", "sessions", "streams", "address", box=None)
+        table = Table("worker", "", "share", "sessions", "streams", Column("address", no_wrap=True), box=None)
         for worker in state["workers"]:
             share = f"{worker['share']:.2f}" if "share" in worker else ""
             table.add_row(
@@ -98,6 +98,9 @@ def status(config: Config_ = None) -> None:
                 str(worker.get("sessions", "")), ", ".join(worker["streams"]), worker["url"],
             )  # fmt: skip
         console.print(table)
+        for worker in state["workers"]:
+            if worker["alive"] and not worker["takes"]:
+                console.print(f"{worker['worker']} takes none: {worker['why']}")
         if not state.get("head", True):
             console.print(
                 "its head or its Redis is away, and nothing new begins; 'puppetcast fleet up' on the first machine tells which"
@@ -176,7 +179,7 @@ def _doing(worker: dict[str, Any]) -> str:
     """What a worker does, in a word or two."""
     if not worker["alive"]:
         return "gone"
-    return "drains" if worker["draining"] else "takes streams" if worker["takes"] else f"takes none: {worker['why']}"
+    return "drains" if worker["draining"] else "takes streams" if worker["takes"] else "takes none"
 
 
 def _tell_waiting(state: dict[str, Any]) -> None:
