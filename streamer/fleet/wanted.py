@@ -42,10 +42,10 @@ class Stream:
 
 
 class Wanted:
-    """The streams by name. What the store does not take now holds all the same, and is given to it again with the next change:
-    DirectorAway. draining: workers by their epochs, as another process of the same name is a fresh one. met: workers that the
-    director before this one knew. start, configured: which start of the fleet was the last one, and the settings of the streams
-    that its configuration had."""
+    """The streams by name. What is to be kept, and the store does not take now, holds all the same, and is given to it again with
+    the next change: DirectorAway. draining: workers by their epochs, as another process of the same name is a fresh one. met:
+    workers that the director before this one knew. start, configured: which start of the fleet was the last one, and the settings
+    of the streams that its configuration had."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
