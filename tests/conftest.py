@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,9 @@ def pytest_configure() -> None:
         os.environ["PUPPETCAST_MODELS"] = str(SHARED / "models")
     for library in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(library, "1")  # small work is slower on two threads, and on a busy machine much slower
+    # A shell's job in the background ignores the one and nohup has the other ignored, and so would all that is begun here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -62,9 +62,13 @@ def test_redis_has_to_be_there_and_to_ask_for_the_password(guarded, unguarded):
     assert "no Redis answers at" in refusal(f"127.0.0.1:{free_port()}")
 
 
-def test_mistakes_are_told_in_one_line(shell, guarded, tmp_path):
+@pytest.fixture
+def ray() -> None:
     if find_spec("ray") is None:
         absent("Ray", "pip install 'puppetcast[fleet]'")
+
+
+def test_mistakes_are_told_in_one_line(ray, shell, guarded, tmp_path):
     port = free_port()
     token = tmp_path / "token"
 
@@ -93,7 +97,7 @@ def test_mistakes_are_told_in_one_line(shell, guarded, tmp_path):
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["ended", "hangs"])
-def test_a_fleet_whose_head_is_away_ends_all_the_same(shell, tmp_path, hangs):
+def test_a_fleet_whose_head_is_away_ends_all_the_same(ray, shell, tmp_path, hangs):
     token = tmp_path / "token"
     token.write_text("of this test's fleet")
     fleet = Fleet(ray={"token_file": token})

@@ -395,8 +395,7 @@ async def test_the_end_does_not_wait_for_an_engine_that_warms_up(tmp_path):
 async def test_a_signal_while_a_command_is_loading_ends_it_with_a_line(tmp_path, number, module):
     """The module says that it is being loaded, and waits."""
     loading = (
-        "import importlib.abc, os, signal, sys, threading\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's job in the background ignores it
+        "import importlib.abc, os, sys, threading\n"
         "class Waits(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
         f"        if name == {module!r}:\n"
