@@ -13,7 +13,9 @@ from signal import SIGKILL, SIGTERM
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from streamer.cli.main import app
 from streamer.config import Fleet
 from streamer.errors import ConfigError
 from streamer.fleet import processes, ray_node, redis
@@ -147,6 +149,14 @@ def test_a_process_ends_with_the_one_that_began_it_though_nobody_asked_how_that_
         process.kill()
         assert process.stdout.read() == "", "the child has ended: it had the other end of this pipe, too"
         assert Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_an_address_that_ray_would_not_keep_is_refused(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamer.cli.fleet.lan_addresses", lambda: {"192.0.2.2": "eth0"})
+    config = tmp_path / "fleet.yaml"
+    config.write_text(yaml.safe_dump({"http": {"port": 0}, "fleet": {"ray": {"token_file": str(tmp_path / "token")}}}))
+    done = CliRunner().invoke(app, ["fleet", "up", str(config), "--host", "127.0.0.1"])
+    assert (done.exit_code, "--host 127.0.0.1: Ray would put 192.0.2.2 in its place" in done.output) == (2, True)
 
 
 def test_ray_is_asked_for_where_it_is_absent(monkeypatch):
