@@ -121,12 +121,13 @@ class Neutral:
         back = (landmarks - translation) @ rotation / scale
         moved = scale * rotation @ self.pivot + translation - self.pivot
         ratio = eye_openness(landmarks) / np.maximum(self.openness, 1e-3)
+        openness = driven_openness(ratio, None if blink is None or self.blink is None else blink - self.blink)
         pose = (*euler(rotation), math.log(scale), *(moved[:2] / self.eye_distance))
         return Motion(
             pose=np.array(pose, np.float32),
             expression=(back - self.landmarks) @ self.axes.T / np.float32(self.eye_distance),
-            openness=driven_openness(ratio, None if blink is None or self.blink is None else blink - self.blink),
-            gaze=eye_gaze(landmarks) - self.gaze,
+            openness=openness,
+            gaze=together(eye_gaze(landmarks) - self.gaze, openness),
             mouth_width=self.mouth_width,
             shut=self.shut,
         )
@@ -174,6 +175,12 @@ def eye_gaze(landmarks: Array) -> Array:
         width = max(float(np.linalg.norm(b - a)), 1e-6)
         out.append((offset @ along / width, (offset[1] * along[0] - offset[0] * along[1]) / width))
     return np.array(out, np.float32)
+
+
+def together(gaze: Array, openness: Array) -> Array:
+    """(2, 2) gaze of two eyes that look the same way, from (2, 2) of each as it was seen: of one that shuts little is seen."""
+    seen = np.clip(openness, 0.05, 1.0)
+    return np.tile(np.float32(seen @ gaze / seen.sum()), (2, 1))
 
 
 def eyes_look_shut(landmarks: Array) -> bool:

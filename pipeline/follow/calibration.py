@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..face import topology as topo
-from ..face.motion import Array, Neutral, eye_centres, eye_distance, eye_openness, face_axes
+from ..face.motion import Array, Neutral, eye_centres, eye_distance, eye_gaze, eye_openness, face_axes
 
 WINDOW_S = 1.0  # of good frames
 PATIENCE_S = 3.0  # then the best frames so far have to do
@@ -18,6 +18,8 @@ MAX_TURN = 0.22  # nose off the middle of the eyes, in eye distances
 MAX_TILT = 0.35  # radians
 MAX_SPEED = 1.5  # eye distances per second
 MAX_MOUTH = 0.10  # lips apart, in mouth widths
+OPEN = 0.85  # of the usual opening of the eyes, below which they may be about to blink
+GLANCE = 0.04  # eye widths from where both eyes look straight ahead, within which they do
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,17 @@ class Calibration:
 
     def neutral(self) -> Neutral | None:
         """The neutral of what was seen so far, good frames first; None before any face."""
-        return Neutral.of(self.landmarks(), self._blink()) if self._frames else None
+        if not self._frames:
+            return None
+        neutral = Neutral.of(self.landmarks(), self._blink())
+        return replace(neutral, gaze=self._gaze(neutral))
+
+    def _gaze(self, neutral: Neutral) -> Array:
+        """(2, 2) median gaze of the frames in which both eyes look straight ahead, whatever the mouth does: those with the mouth
+        shut may all look aside. Where too few look ahead, that of the neutral, and so of a camera that stands aside."""
+        wide = [f for _, f, _ in self._frames if eye_openness(f).mean() >= OPEN * neutral.openness.mean()]
+        ahead = [gaze for gaze in map(eye_gaze, wide) if abs(float(gaze[:, 0].mean())) <= GLANCE]
+        return neutral.gaze if len(ahead) < MIN_GOOD else np.asarray(np.median(ahead, axis=0), np.float32)
 
     def landmarks(self) -> Array:
         """(478, 3) median over `chosen`: a frame that went wrong does not count."""
@@ -85,7 +97,7 @@ class Calibration:
         faces = [self._frames[k][1] for k in index]
         gaps = np.array([np.linalg.norm(f[13] - f[14]) for f in faces])
         openness = np.array([eye_openness(f).mean() for f in faces])
-        keep = (gaps <= np.median(gaps)) & (openness >= 0.85 * np.median(openness))
+        keep = (gaps <= np.median(gaps)) & (openness >= OPEN * np.median(openness))
         return [int(k) for k in (index[keep] if keep.any() else index)]
 
     def _check(self, landmarks: Array, time_s: float) -> str:
