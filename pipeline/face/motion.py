@@ -177,6 +177,15 @@ def eye_gaze(landmarks: Array) -> Array:
     return np.array(out, np.float32)
 
 
+def looking(landmarks: Array, gaze: Array) -> Array:
+    """The same (478, 3) face with its irises moved to where its `eye_gaze` is (2, 2) `gaze`."""
+    out, moves = landmarks.copy(), gaze - eye_gaze(landmarks)
+    for (upper, _), iris, (aside, down) in zip(topo.EYES, topo.IRISES, moves.tolist(), strict=True):
+        x, y = landmarks[upper[-1], :2] - landmarks[upper[0], :2]
+        out[list(iris), :2] += np.array([aside * x - down * y, aside * y + down * x], np.float32)
+    return out
+
+
 def together(gaze: Array, openness: Array) -> Array:
     """(2, 2) gaze of two eyes that look the same way, from (2, 2) of each as it was seen: of one that shuts little is seen."""
     seen = np.clip(openness, 0.05, 1.0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..face import topology as topo
-from ..face.motion import Array, Neutral, eye_centres, eye_distance, eye_gaze, eye_openness, face_axes
+from ..face.motion import Array, Neutral, eye_centres, eye_distance, eye_gaze, eye_openness, face_axes, looking
 
 WINDOW_S = 1.0  # of good frames
 PATIENCE_S = 3.0  # then the best frames so far have to do
@@ -68,21 +68,16 @@ class Calibration:
 
     def neutral(self) -> Neutral | None:
         """The neutral of what was seen so far, good frames first; None before any face."""
-        if not self._frames:
-            return None
-        neutral = Neutral.of(self.landmarks(), self._blink())
-        return replace(neutral, gaze=self._gaze(neutral))
-
-    def _gaze(self, neutral: Neutral) -> Array:
-        """(2, 2) median gaze of the frames in which both eyes look straight ahead, whatever the mouth does: those with the mouth
-        shut may all look aside. Where too few look ahead, that of the neutral, and so of a camera that stands aside."""
-        wide = [f for _, f, _ in self._frames if eye_openness(f).mean() >= OPEN * neutral.openness.mean()]
-        ahead = [gaze for gaze in map(eye_gaze, wide) if abs(float(gaze[:, 0].mean())) <= GLANCE]
-        return neutral.gaze if len(ahead) < MIN_GOOD else np.asarray(np.median(ahead, axis=0), np.float32)
+        return Neutral.of(self.landmarks(), self._blink()) if self._frames else None
 
     def landmarks(self) -> Array:
-        """(478, 3) median over `chosen`: a frame that went wrong does not count."""
-        return np.asarray(np.median([self._frames[k][1] for k in self.chosen()], axis=0), np.float32)
+        """(478, 3) median over `chosen`: a frame that went wrong does not count. The irises are where they are in the frames in
+        which both eyes look straight ahead, whatever the mouth does: those with the mouth shut may all look aside. Where too few
+        look ahead they stay, as before a camera that stands aside."""
+        face = np.asarray(np.median([self._frames[k][1] for k in self.chosen()], axis=0), np.float32)
+        wide = [f for _, f, _ in self._frames if eye_openness(f).mean() >= OPEN * eye_openness(face).mean()]
+        ahead = [gaze for gaze in map(eye_gaze, wide) if abs(float(gaze[:, 0].mean())) <= GLANCE]
+        return face if len(ahead) < MIN_GOOD else looking(face, np.median(ahead, axis=0))
 
     def _blink(self) -> Array | None:
         """(2,) median of the blink scores over `chosen`, None where the tracker has none."""

@@ -13,7 +13,7 @@ from bench.stability import load
 from pipeline.face import topology as topo
 from pipeline.face.faces import faces_by
 from pipeline.face.mediapipe import MediaPipeTracker, find_landmarks
-from pipeline.face.motion import Neutral, euler, eye_gaze, eye_openness, rest, rotation_matrix
+from pipeline.face.motion import Neutral, euler, eye_gaze, eye_openness, looking, rest, rotation_matrix
 from pipeline.fade import cross_faded
 from pipeline.follow.blend import BLEND_S, Leap, Presence
 from pipeline.follow.calibration import Calibration
@@ -210,21 +210,12 @@ def test_one_picture_that_is_good_by_chance_is_no_neutral(face):
     assert eye_openness(neutral.landmarks) == pytest.approx(eye_openness(smiling), rel=0.05)
 
 
-def looking(face, aside: float, eyes=(0, 1)):
-    """With the irises of `eyes` moved aside, in eye widths."""
-    out = face.copy()
-    for k in eyes:
-        (upper, _), iris = topo.EYES[k], list(topo.IRISES[k])
-        out[iris, :2] += aside * (face[upper[-1], :2] - face[upper[0], :2])
-    return out
-
-
 @pytest.mark.parametrize("ahead", [12, 0], ids=["ahead now and then", "never ahead"])
 def test_who_shuts_the_mouth_only_while_looking_aside_looks_ahead_all_the_same(ahead):
     """Of the pictures with a shut mouth the neutral was made, eyes and all: who looked ahead then squinted."""
-    talking = bundled("astronaut").landmarks
-    straight = looking(talking, -eye_gaze(talking)[:, 0].mean())
-    shut = looking(straight, 0.15)
+    talking = bundled("astronaut").landmarks / 512
+    straight = looking(talking, np.zeros((2, 2)))
+    shut = looking(talking, np.array([[0.15, 0.0], [0.15, 0.0]]))
     shut[list(topo.LOWER_LIP)] += shut[13] - shut[14]
     calibration, neutral, k = Calibration(), None, 0
     while neutral is None:
@@ -232,15 +223,17 @@ def test_who_shuts_the_mouth_only_while_looking_aside_looks_ahead_all_the_same(a
         k += 1
     assert neutral.gaze[:, 0].mean() == pytest.approx(0 if ahead else 0.15, abs=0.01)
     assert neutral.shut == 1, "the mouth is that of the others"
+    assert NeutralSpec.of("test", neutral).neutral().gaze == pytest.approx(neutral.gaze, abs=1e-4), "also where the stream moves"
 
 
 def test_eyes_look_the_same_way(face):
     """The landmarker sees each apart, and a puppet of many pictures chose each eye's apart: it squinted."""
     neutral = Neutral.of(face)
-    right, left = neutral.motion(looking(face, 0.2, eyes=[0])).gaze
+    one = looking(face, eye_gaze(face) + [[0.2, 0.0], [0.0, 0.0]])
+    right, left = neutral.motion(one).gaze
     assert right == pytest.approx(left)
     assert right[0] == pytest.approx(0.1, abs=0.02)
-    shut = looking(face, 0.2, eyes=[0])  # a wink's iris is anywhere
+    shut = one.copy()  # a wink's iris is anywhere
     (upper, lower) = topo.EYES[0]
     shut[list(upper)] = shut[list(lower)]
     assert abs(neutral.motion(shut).gaze).max() < 0.02
