@@ -97,8 +97,7 @@ def track(clip: Path, model: Path, *, mirror: bool = False) -> list[Array | None
 
 def of_mirror_image(face: Array, image: Image) -> Array:
     """Where the (478, 3) landmarks found in a mirror image lie in the picture itself."""
-    irises = np.array(topo.IRISES)[::-1, [0, 3, 2, 1, 4]]  # middle, right, above, left, below
-    return np.asarray(face[[*canonical.mirrored(), *irises.ravel()]] * [-1, 1, 1] + [image.shape[1], 0, 0], np.float32)
+    return np.asarray(face[canonical.all_mirrored()] * [-1, 1, 1] + [image.shape[1], 0, 0], np.float32)
 
 
 def means(plain: list[Array | None], mirrored: list[Array | None]) -> list[Array | None]:

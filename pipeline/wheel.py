@@ -47,8 +47,10 @@ LITERT = Wheel(
     platform="manylinux_2_28_x86_64",
     size=35_627_340,
     models=_models(
-        ("face_landmark", "face_landmark", 1_242_398, "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"),
-        ("iris_landmark", "iris_landmark", 2_640_568, "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f"),
+        (
+            "face_landmark", "face_landmark_with_attention", 2_495_106,
+            "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
+        ),
         (
             "face_detection", "face_detection_full_range_sparse", 676_746,
             "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",

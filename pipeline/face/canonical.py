@@ -46,6 +46,13 @@ def mirrored() -> Array:
     return np.asarray(pair)
 
 
+@cache
+def all_mirrored() -> Array:
+    """(478,) the same of all points, irises among them."""
+    irises = np.array(topo.IRISES)[::-1, [0, 3, 2, 1, 4]]  # middle, right, above, left, below
+    return np.concatenate([mirrored(), irises.ravel()])
+
+
 def five_points(landmarks: Array) -> Array:
     """(5, 2) eye centres, nose tip, mouth corners of (478, 3) landmarks."""
     eyes = eye_centres(landmarks)[:, :2]

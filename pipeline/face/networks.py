@@ -21,24 +21,30 @@ TURN = 0.1  # radians, by which one may be off
 
 
 class Network:
-    """One of them. side: of the square picture that it takes."""
+    """One of them, or a part of it. side: of the square that it takes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: bytes | None = None) -> None:
+        source = {"model_path": str(path)} if part is None else {"model_content": part}
         try:
             with errors_only():
-                self._run = Interpreter(str(path), num_threads=1)
+                self._run = Interpreter(**source, num_threads=1)
                 self._run.allocate_tensors()
         except (OSError, RuntimeError, ValueError) as exc:
-            raise ModelError(f"{path}: not a usable model; run '{command('models fetch')}'") from exc
-        [given] = self._run.get_input_details()
-        self._input, self.side = given["index"], int(given["shape"][1])
+            raise not_usable(path) from exc
+        inputs = self._run.get_input_details()
+        self._inputs, self.side = [given["index"] for given in inputs], int(inputs[0]["shape"][1])
         self._outputs = [out["index"] for out in self._run.get_output_details()]
 
-    def __call__(self, picture: Array) -> list[Array]:
-        """Its outputs for a picture (side, side, 3), float32."""
-        self._run.set_tensor(self._input, np.ascontiguousarray(picture[None]))
+    def __call__(self, *given: Array) -> list[Array]:
+        """Its outputs for a picture (side, side, 3), or for whatever it takes, float32."""
+        for number, each in zip(self._inputs, given, strict=True):
+            self._run.set_tensor(number, np.ascontiguousarray(each[None]))
         self._run.invoke()
         return [self._run.get_tensor(out)[0] for out in self._outputs]
+
+
+def not_usable(path: Path) -> ModelError:
+    return ModelError(f"{path}: not a usable model; run '{command('models fetch')}'")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@ noise. It makes a face twitch, and a landmark model that looks at the puppet tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -11,12 +10,11 @@ import numpy as np
 
 from . import canonical
 from . import topology as topo
-from .motion import Array, Motion, eye_centres, eye_distance, eye_gaze, eye_openness
+from .motion import Array, Motion, eye_gaze, eye_openness
 
 SMALL, WINK = 0.05, 0.10  # by how much an eye is more open than their mean, in eye widths: below it is noise, above it is meant
 LEFT = 0.25  # of what is noise
-# How far brow or skin round an eye are moved from where they are as a pair, in eye distances: below it is noise, above it is
-# meant. The network that sees each eye alone moves them against each other twice as far as the landmarker does.
+# How far a point is aside of where it is as a pair, in eye distances: below it is noise, above it is meant.
 SMALL_MOVE, LARGE_MOVE = 0.03, 0.08
 # Of lips that are drawn aside the network sees less than the landmarker, which sees 0.6 to 1.3 times as much in four clips of
 # talk, and twice as much in one of grimaces.
@@ -33,22 +31,6 @@ def paired(face: Array) -> Array:
     for k, ((upper, lower), iris) in enumerate(zip(topo.EYES, topo.IRISES, strict=True)):
         _open(out, list(upper[1:-1]), list(lower[1:-1]), wanted[k] / max(openness[k], 1e-3))
         out[list(iris), :2] += _along(face, upper, gaze.mean(axis=0) - gaze[k])
-    return out
-
-
-def alike(face: Array, mesh: Array, right: Sequence[int], left: Sequence[int]) -> Array:
-    """Landmarks (478, 3) with the points `right` and `left`, pair by pair, moved alike from where they are in `mesh`, which saw
-    both sides at once; a brow that is raised alone stays."""
-    along = np.diff(eye_centres(mesh)[:, :2], axis=0)[0]
-    x, y = along / max(float(np.linalg.norm(along)), 1e-6)
-    axes, mirror = np.array([[x, y], [-y, x]], np.float32), np.array([-1, 1], np.float32)
-    moved = [(face[list(points), :2] - mesh[list(points), :2]) @ axes.T for points in (right, left)]
-    off = (moved[0] - moved[1] * mirror) / 2
-    size = np.linalg.norm(off, axis=1, keepdims=True) / eye_distance(mesh)
-    off *= 1 - np.interp(size, (SMALL_MOVE, LARGE_MOVE), (LEFT, 1.0))
-    out = face.copy()
-    out[list(right), :2] -= off @ axes
-    out[list(left), :2] += off * mirror @ axes
     return out
 
 

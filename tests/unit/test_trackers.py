@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.errors import ModelError
 from pipeline.face import canonical
 from pipeline.face import topology as topo
 from pipeline.face.choice import place
@@ -16,7 +17,7 @@ from pipeline.face.faces import TRACKERS, Faces, faces_if_here
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import eye_distance, eye_gaze, eye_openness, rest
 from pipeline.face.noise import Denoiser
-from pipeline.face.pair import ASKEW, alike, level, paired
+from pipeline.face.pair import ASKEW, level, paired
 from pipeline.face.tracker import Tracker
 from pipeline.face.units import in_pixels
 from pipeline.face.views import tiles
@@ -260,20 +261,28 @@ def test_eyes_are_a_pair_but_for_a_wink():
         assert set(np.flatnonzero(moved)) <= {*np.ravel(topo.EYES), *np.ravel(topo.IRISES)}
 
 
-@pytest.mark.parametrize("tilt", [0.0, 0.6])
-def test_brows_are_a_pair_but_for_one_that_is_raised_alone(tilt):
-    turn = np.array([[np.cos(tilt), np.sin(tilt), 0], [-np.sin(tilt), np.cos(tilt), 0], [0, 0, 1]], np.float32)
-    mesh = canonical.face() @ turn * 100
-    right, left = ([topo.RIGHT_BROW[1], 143], [topo.LEFT_BROW[1], 372])
-    for raised, stays in ((4.0, 0.25), (20.0, 1.0)):
-        seen = mesh.copy()
-        seen[right[:1]] += np.array([0, -raised, 0], np.float32) @ turn
-        moved = (alike(seen, mesh, right, left) - mesh) @ turn.T
-        assert moved[right[0], 1] == pytest.approx(-raised * (1 + stays) / 2, rel=1e-3)
-        assert moved[left[0], 1] == pytest.approx(-raised * (1 - stays) / 2, rel=1e-3, abs=1e-3)
-        both = mesh.copy()
-        both[[*right, *left]] += np.array([0, -raised, 0], np.float32) @ turn
-        assert alike(both, mesh, right, left) == pytest.approx(both, abs=1e-3), "as a pair they move freely"
+@pytest.mark.parametrize("turn", [0, 15])
+def test_lips_lids_and_irises_lie_where_the_landmarker_sees_them(litert, turn):
+    """The network for them takes what we cut out for it: a cut beside or turned otherwise would put all of them elsewhere."""
+    from pipeline.face.litert import find_landmarks  # is not on every platform
+
+    portrait = bundled("astronaut")
+    height, width = portrait.image.shape[:2]
+    move = cv2.getRotationMatrix2D((width / 2, height / 2), turn, 1.0)
+    [seen] = find_landmarks(cv2.warpAffine(portrait.image, move, (width, height), borderMode=cv2.BORDER_REPLICATE), litert)
+    true = portrait.landmarks[:, :2] @ move[:, :2].T + move[:, 2]
+    off = np.linalg.norm(seen[:, :2] - true, axis=1) / eye_distance(portrait.landmarks)
+    parts = {"lips": topo.UPPER_LIP + topo.LOWER_LIP, "lids": np.ravel(topo.EYES), "irises": np.ravel(topo.IRISES)}
+    assert {name: off[list(points)].mean() for name, points in parts.items()} == pytest.approx(dict.fromkeys(parts, 0), abs=0.04)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model" * 100])
+def test_what_is_no_attention_network_is_named(tmp_path, content):
+    networks = pytest.importorskip("pipeline.face.attention", reason="ai-edge-litert is not here")
+    path = tmp_path / "face_landmark_with_attention.tflite"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f"{path}: not a usable model; run"):
+        networks.Attention(path)
 
 
 def levelled(move: dict[int, tuple[float, float]]) -> np.ndarray:
