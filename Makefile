@@ -82,7 +82,8 @@ test: setup browser peers style
 	$(BIN)/pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What takes minutes of a processor by a few tests: LivePortrait in full size against what its published code computes, compiled
-# kernels, a fleet whose parts are killed, a browser behind a bad line, the README's commands, each clip and each portrait.
+# kernels, a fleet whose parts are killed, other people's clients, axe in each state of the page, a browser behind a bad line, the
+# README's commands, each clip and each portrait.
 proofs: setup browser peers
 	$(BIN)/pytest -m long -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -26,6 +26,8 @@ from streamer.fleet.director import FleetDirector
 from ..waiting import LIMIT_S, until, until_told
 from .workers import WORD, Workers
 
+pytestmark = pytest.mark.long
+
 FLEET = Fleet(dead_after_ms=8000, drain_s=600)
 PATTERN = {"source": "pattern", "fps": 5}
 

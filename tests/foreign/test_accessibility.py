@@ -14,7 +14,7 @@ from ..conftest import run_server
 from ..media import WALL, encoded
 from ..waiting import until_state
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 # All of WCAG 2.2 up to AA, and what axe counts as good practice.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -21,7 +21,7 @@ from ..conftest import ROOT, run_server
 from ..programs import GST_WEBRTC, SYSTEM_PYTHON, accepts, free_port, need_gstreamer, program
 from ..waiting import LIMIT_S, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 WRITERS = ["eyevinn", "medooze"]
 PUBLISH = """async (endpoint) => {
@@ -135,11 +135,7 @@ def moving(k: int) -> av.VideoFrame:
 
 @pytest.mark.parametrize(
     ("form", "count"),
-    [
-        ("baseline", 3),
-        pytest.param("high", 12, marks=pytest.mark.long),
-        pytest.param("simulcast", 3, marks=pytest.mark.long),
-    ],
+    [("baseline", 3), ("high", 12), ("simulcast", 3)],
 )
 def test_obs_publishes_every_time(form, count, installed, model, tmp_path):
     """Were there three fingerprints in the answer, of 20 connections about three would fail."""
@@ -157,12 +153,7 @@ def test_obs_publishes_every_time(form, count, installed, model, tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "codec"),
-    [
-        ("whip", "VP8"),
-        ("whep", "H264"),
-        pytest.param("whip", "H264", marks=pytest.mark.long),
-        pytest.param("whep", "VP8", marks=pytest.mark.long),
-    ],
+    [("whip", "VP8"), ("whep", "H264"), ("whip", "H264"), ("whep", "VP8")],
 )
 def test_webrtcbin_of_gstreamer_both_ways(mode, codec, model):
     """Its certificate is RSA, which aiortc alone refuses. It passes over loopback addresses, so all are bound here."""
@@ -207,7 +198,6 @@ def turn_server(folder: Path, secret: str) -> Iterator[int]:
             process.wait(10)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("transport", ["udp"])
 def test_the_page_plays_behind_a_relay_alone(transport, browser, model, tmp_path):
     with turn_server(tmp_path, "north") as port:

@@ -29,7 +29,7 @@ from ..peers import connected, pictures, publishing, watching
 from ..strangers import rows, told
 from ..waiting import LIMIT_S, until, until_state, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 TOKEN = "rule"  # others than this machine reach that server
 PICTURES = 120
@@ -61,7 +61,6 @@ def line():
         yield counts
 
 
-@pytest.mark.long
 @pytest.mark.browser
 def test_a_browser_on_another_host_behind_a_bad_line(model, clip, line, tmp_path):
     camera = as_camera(clip("d10"), tmp_path / "camera.y4m", 90, fps=15)

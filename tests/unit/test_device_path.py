@@ -406,7 +406,7 @@ class StepByStep:
         return Face(motion, Ratios(torch.tensor([[left, right]]), torch.tensor([[lip]])))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_way_is_the_one_step_by_step(engine, frames):
     """Two streams in one batch, on frames between which the filter takes a step; offline, each by itself; and in plain
     steps with another filter."""

@@ -109,7 +109,7 @@ def test_a_look_at_a_value_is_found(tiny, monkeypatch):
         run(path, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_frame_s_operations_are_counted_on_the_networks_themselves():
     """What shares of a device's peak are counted by, and the documents say."""
     counted = [frame_tflop(), frame_tflop(Folding()), frame_tflop(FOLDINGS["cuda"])]

@@ -324,6 +324,7 @@ def test_the_live_graph_runs_it(tiny):
         assert state["errors"] == 0
 
 
+@pytest.mark.long
 def test_options_that_the_engine_lacks_are_named(tmp_path, shell):
     options = ["--absolute", "--no-paste-back", "--multiplier", 2, "--device", "cpu", "--lip-retargeting"]
     done = shell.run(["animate", "drawing", DEMO_CLIP, "--engine", "mesh", *options, "--force", "-o", tmp_path / "o.mp4"])
@@ -350,9 +351,8 @@ def test_options_that_the_driver_lacks_are_named(driver, options, message, engin
         animate(engine, bundled("drawing"), tmp_path / driver, Output(out), **options)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("mesh", marks=pytest.mark.long), pytest.param("liveportrait", marks=pytest.mark.slow)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["mesh", "liveportrait"])
 def test_motion_is_tuned_in_both_engines(name, engine, short, tmp_path):
     """What each gain does, the tests of the composition and of the mesh engine's motion say."""
     opened = engine if name == "liveportrait" else open_engine("mesh", faces_by(FACE_MODEL))
@@ -367,7 +367,7 @@ def test_motion_is_tuned_in_both_engines(name, engine, short, tmp_path):
         assert not np.array_equal(last(**options), plain), options
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_takes_them_for_every_engine(tiny, short, tmp_path, shell):
     options = ["--region", "pose", "--pose-gain", "0.5", "--smoothing", "0.2", "--scale-lock", "--mirror", "--max-frames", "2"]
     for engine in (["--engine", "mesh"], ["--engine", "liveportrait", "--checkpoints", tiny, "--precision", "fp32"]):
