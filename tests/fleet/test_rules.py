@@ -106,7 +106,7 @@ def test_a_worker_that_cannot_be_emptied_says_what_it_waits_for_and_may_be_kept(
     config = tmp_path / "fleet.yaml"
     config.write_text(yaml.safe_dump({"http": {"port": httpx.URL(server.url).port}}))
     draining = shell.start(["fleet", "drain", "w0", config])
-    wait_until(lambda: "worker w0 still has live" in shell.said(draining).read_text())
+    assert "worker w0 still has live" in wait_until(shell.said(draining).read_text)
     kept = shell.run(["fleet", "drain", "w0", "--undo", config])
     assert (kept.code, kept.said) == (0, "worker w0 takes streams\n")
     drained = shell.ended(draining)
