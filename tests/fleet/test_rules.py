@@ -105,6 +105,8 @@ async def test_a_front_of_another_fleet_gets_no_answers_and_does_no_harm(server,
 def test_a_worker_that_cannot_be_emptied_says_what_it_waits_for_and_may_be_kept(server, shell, tmp_path):
     config = tmp_path / "fleet.yaml"
     config.write_text(yaml.safe_dump({"http": {"port": httpx.URL(server.url).port}}))
+    fleet = fleet_of(server)
+    wait_until(lambda: fleet.ask(fleet.director.state())["workers"][0]["streams"])  # it is ready before its stream is placed
     draining = shell.start(["fleet", "drain", "w0", config])
     assert "worker w0 still has live" in wait_until(shell.said(draining).read_text)
     kept = shell.run(["fleet", "drain", "w0", "--undo", config])
