@@ -20,7 +20,7 @@ from .canonical import all_mirrored
 from .choice import FORGET_S, Choice, place
 from .detector import Detectors
 from .motion import Array
-from .networks import Square, between
+from .networks import Square
 from .pair import paired
 from .units import in_pixels, in_units
 from .views import NO_FACE, Search, View, everywhere
@@ -77,8 +77,8 @@ class Nets:
 
 def square_of(face: Array) -> Square:
     """Where to look for the face in the next picture."""
-    corners = face[[topo.RIGHT_UPPER_LID[0], topo.LEFT_UPPER_LID[-1]]]
-    turned = between(corners[0], corners[1], 1.0)
+    x, y = face[topo.LEFT_UPPER_LID[-1], :2] - face[topo.RIGHT_UPPER_LID[0], :2]
+    turned = Square(0.0, 0.0, 1.0, float(np.arctan2(y, x)))
     own = face[:, :2] @ turned.axes.T
     low, high = own.min(axis=0), own.max(axis=0)
     x, y = ((low + high) / 2) @ turned.axes

@@ -63,11 +63,6 @@ class Square:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return np.array([[cos, sin], [-sin, cos]], np.float32)
 
-    def lifted(self, share: float) -> Square:
-        """The same, so many sides higher."""
-        x, y = self.axes[1] * self.side * share
-        return replace(self, x=self.x - float(x), y=self.y - float(y))
-
     def turned(self, angle: float) -> Square:
         """The same, so many radians further."""
         return replace(self, angle=self.angle + angle)
@@ -116,10 +111,3 @@ class Square:
         x, y = width / part.shape[1], height / part.shape[0]
         small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)  # sampled too sparsely it would flicker
         return np.asarray(small, np.uint8), np.array([[x, 0, (0.5 - left) * x - 0.5], [0, y, (0.5 - top) * y - 0.5]])
-
-
-def between(a: Array, b: Array, scale: float) -> Square:
-    """The square round two points (x, y, …), turned by their line; scale: its side over their distance."""
-    along = (b - a)[:2]
-    x, y = (a + b)[:2] / 2
-    return Square(float(x), float(y), float(np.linalg.norm(along)) * scale, float(np.arctan2(along[1], along[0])))
