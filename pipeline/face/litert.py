@@ -27,9 +27,9 @@ from .views import NO_FACE, Search, View, everywhere
 
 PRESENT = 0.0  # the network's score, of a logistic: half
 FACE_ROOM = 1.5  # side of a face's square over the longer side of its landmarks' box
-LOOKS = 3
-TILTS = (-0.1, 0.1)  # radians
-CLOSER = 0.85  # side of the square of a closer look over that of a face's
+TRIES = 3
+# Tilt in radians, side over that of a face's square, in the mirror: whatever two of them are taken, each pairing comes once.
+LOOKS = ((-0.1, 1.0, False), (0.1, 1.0, True), (-0.1, 0.85, True), (0.1, 0.85, False))
 COUNT_EVERY = 15  # pictures between two counts of faces
 
 
@@ -45,26 +45,29 @@ class Nets:
         """(478, 3) landmarks in pixels of the face in a square; None where there is none.
 
         They are best where the square fits: looks again where it did not, after a fast motion or a detector's guess. They are
-        the mean of four looks, tilted to either side, and closer and in the mirror: what the network does to one side more than
-        to the other, or takes for a turn because of how the face lies in its square, cancels out.
+        the mean of LOOKS, tilted to either side, closer and in the mirror: what the network does to one side more than to the
+        other, or takes for a turn because of how the face lies in its square, cancels out.
         """
-        for _ in range(LOOKS):
-            plain, closer = (
-                [each.turned(tilt) for tilt in TILTS] for each in (square, replace(square, side=square.side * CLOSER))
-            )
-            cuts = square.cuts(image, self._network.side, [*plain, *closer])
+        for _ in range(TRIES):
+            squares = [replace(square, side=square.side * side).turned(tilt) for tilt, side, _ in LOOKS]
+            cuts = square.cuts(image, self._network.side, squares)
             seen, score = self._network(cuts[0])
             if score < PRESENT:
                 return None
-            first = plain[0].back(seen)
+            first = squares[0].back(seen)
             before, square = square, square_of(first)
             if before.fits(square):
                 break
-        looks = [first, plain[1].back(self._network(cuts[1])[0])]
-        for each, cut in zip(closer, cuts[2:], strict=True):
-            seen, _ = self._network(cut[:, ::-1])
-            looks.append(each.back(seen[all_mirrored()] * [-1, 1, 1] + [1, 0, 0]))
-        return np.asarray(np.mean(looks, axis=0), np.float32)
+        more = [
+            each.back(self._in_mirror(cut) if mirror else self._network(cut)[0])
+            for each, cut, (_, _, mirror) in zip(squares[1:], cuts[1:], LOOKS[1:], strict=True)
+        ]
+        return np.asarray(np.mean([first, *more], axis=0), np.float32)
+
+    def _in_mirror(self, cut: Array) -> Array:
+        """The landmarks as they lie in a picture, found in its mirror image."""
+        seen, _ = self._network(cut[:, ::-1])
+        return np.asarray(seen[all_mirrored()] * [-1, 1, 1] + [1, 0, 0])
 
     def faces(self, image: Image, squares: Iterable[Square]) -> list[Array]:
         """The landmarks of what a detector took for faces, of those that are."""
