@@ -16,13 +16,16 @@ from tempfile import TemporaryDirectory
 from .conftest import ROOT
 
 PROGRAM = """
-import json, os, runpy, signal, sys, traceback
+import importlib, json, os, runpy, signal, sys, traceback
 import bench.cli, pipeline.face.mediapipe, pipeline.mesh.engine, pipeline.offline.animate, streamer.app, streamer.cli.main
 from pipeline.liveportrait.files import is_installed
 from streamer.__main__ import main
 
 if is_installed():
     import pipeline.liveportrait.engine
+
+for place, _ in streamer.cli.main.COMMANDS.values():
+    importlib.import_module(place.partition(":")[0], "streamer.cli")
 
 running = set()
 for line in sys.stdin:

@@ -80,13 +80,18 @@ def warn(text: str) -> None:
     console.print(Text.assemble(("warning:", "yellow"), f" {text}"))
 
 
+def fail(text: str) -> None:
+    """What has gone wrong, in one line."""
+    console.print(Text.assemble(("error:", "red"), f" {text}"))
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """A user's mistake gives one line and exit code 2."""
     try:
         yield
     except (PuppetError, StreamerError) as exc:
-        console.print(Text.assemble(("error:", "red"), f" {exc}"))
+        fail(str(exc))
         raise typer.Exit(2) from exc
 
 

@@ -21,6 +21,7 @@ from ..http.lan import lan_addresses
 from ..http.tokens import closed
 from ..http.web import address_for, listen
 from .console import console, log_to_console, one_line_errors, warn
+from .simulate import simulate
 
 START_S = 120.0
 fleet_app = typer.Typer(no_args_is_help=True, help="Many servers as one, on Ray: see docs/fleet.md.")
@@ -258,3 +259,6 @@ def _until(config: Config, holds: Callable[[dict[str, Any]], bool], limit_s: flo
     if state is None:
         raise problem or StreamerError("the fleet has not answered")
     return state
+
+
+fleet_app.command()(simulate)

@@ -22,7 +22,7 @@ from ..redaction import check_address, redacted
 from ..signing.manifest import Statement
 from ..signing.signed import read
 from ..sources.network import PROTOCOLS
-from .console import bar, log_to_console, one_line_errors, tidy_end, warn
+from .console import bar, fail, log_to_console, one_line_errors, tidy_end
 
 OPEN_S, READ_S = 10.0, 5.0
 MOST_BYTES = 500_000_000  # of an address
@@ -49,7 +49,7 @@ def identify_command(
                 with bar(name) as progress:
                     found, signed = look(lambda s, progress=progress: progress(round(s), None))  # type: ignore[misc]
             except (PuppetError, ConfigError) as exc:
-                warn(str(exc))
+                fail(str(exc))
                 if as_json:
                     typer.echo(json.dumps({"name": name, "error": str(exc)}))
                 failed = True

@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
-
-from pipeline.errors import PuppetError
-
-from .animate import animate
-from .console import console, one_line_errors
-from .doctor import doctor
-from .drives import drives
-from .fleet import fleet_app
-from .identify import identify_command
-from .models import models_app, verify
-from .pose import pose
-from .puppet import puppet_app
-from .serve import devices, serve
-from .simulate import simulate
-from .template import template_app
-from .token import token
+from typer.core import TyperGroup
 
 UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer versions of typer carry within themselves
-app = typer.Typer(no_args_is_help=True)
+BENCH = {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}}
+# Where each command is, and what it is registered with.
+COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "serve": (".serve:serve", {}),
+    "devices": (".serve:devices", {}),
+    "token": (".token:token", {}),
+    "drives": (".drives:drives", {}),
+    "doctor": (".doctor:doctor", {}),
+    "animate": (".animate:animate", {}),
+    "pose": (".pose:pose", {}),
+    "verify": (".models:verify", {}),
+    "identify": (".identify:identify_command", {}),
+    "bench": (".main:bench", BENCH),
+    "models": (".models:models_app", {}),
+    "template": (".template:template_app", {}),
+    "puppet": (".puppet:puppet_app", {}),
+    "fleet": (".fleet:fleet_app", {}),
+}
 
+
+class Commands(TyperGroup):
+    """Those of COMMANDS, each loaded when it is asked for: all of them take a second, and a word is completed at each TAB."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS and self.commands[cmd_name] is None:
+            self.commands[cmd_name] = _load(cmd_name)
+        return self.commands.get(cmd_name)
+
+
+def _load(name: str) -> Any:
+    place, options = COMMANDS[name]
+    module, _, attribute = place.partition(":")
+    command, around = getattr(import_module(module, __package__), attribute), typer.Typer()
+    if isinstance(command, typer.Typer):
+        around.add_typer(command, name=name)
+    else:
+        around.command(name, **options)(command)
+    return typer.main.get_group(around).commands[name]
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True)
 
 # What is said of a number in a programmer's words.
 PLAIN = {
@@ -49,12 +77,14 @@ def run() -> None:
 
 def _tell(wrong: Any) -> None:
     if type(wrong).__name__ != "NoArgsIsHelpError":  # the help has been shown then
+        from .console import fail
+
         path = wrong.ctx.command_path if wrong.ctx else _command(sys.argv[1:])
         said = " ".join(wrong.format_message().replace("Value error, ", "").split()).rstrip(".")
         for programmers, plain in PLAIN.items():
             said = said.replace(programmers, plain)
         said = said.replace(": Input", ": input")
-        console.print(Text.assemble(("error:", "red"), f" {said[0].lower()}{said[1:]}; see '{path} --help'"))
+        fail(f"{said[0].lower()}{said[1:]}; see '{path} --help'")
 
 
 def _command(words: list[str]) -> str:
@@ -62,7 +92,7 @@ def _command(words: list[str]) -> str:
     found = ["puppetcast"]
     group: Any = typer.main.get_command(app)
     for word in words:
-        group = getattr(group, "commands", {}).get(word)
+        group = group.get_command(typer.Context(group), word) if isinstance(group, TyperGroup) else None
         if group is None:
             break
         found.append(word)
@@ -86,6 +116,10 @@ def main(
 
 def bench(context: typer.Context) -> None:
     """Measure speed and fidelity on this machine; 'puppetcast bench --help' lists the benchmarks. Needs the source tree."""
+    from pipeline.errors import PuppetError
+
+    from .console import one_line_errors
+
     with one_line_errors():
         try:
             from bench.cli import app as measure
@@ -97,14 +131,3 @@ def bench(context: typer.Context) -> None:
                 "get the source and run 'python -m streamer bench' in its folder"
             ) from exc
     raise typer.Exit(measure(context.args, prog_name="puppetcast bench", standalone_mode=False) or 0)
-
-
-for command in (serve, devices, token, drives, doctor, animate, pose, verify):
-    app.command()(command)
-app.command("identify")(identify_command)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(bench)
-app.add_typer(models_app, name="models")
-app.add_typer(template_app, name="template")
-app.add_typer(puppet_app, name="puppet")
-fleet_app.command()(simulate)
-app.add_typer(fleet_app, name="fleet")

@@ -35,6 +35,7 @@ FILES = {
     "text.jpg": "text",
     "text.mp4": "text",
     "text.puppet": "PK\x03\x04text",
+    "words.puppet": "text",
     "any.safetensors": "",
     "later.json": '{"version": 2, "name": "later"}',
 }
@@ -49,6 +50,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["animate", "drawing"], "missing argument 'DRIVER…'; see 'puppetcast animate --help'"),
     (["puppet", "make", "-o", "x.puppet"], "missing argument 'SOURCE…'"),
     (["bench", "nothing"], "no such command 'nothing'; see 'puppetcast bench --help'"),
+    (["identify", "nobody.jpg"], "error: nobody.jpg: No such file or directory"),
     (["identify", ""], "an empty name; give a file, a folder or an address"),
     (["token", "--address", "not a url"], "--address: 'not a url': an address such as https://puppet.example.org is expected"),
     (["token", "--view", "../x"], "a name has up to 40 small letters, digits, '-' and '_'"),
@@ -97,6 +99,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--engine", "liveportrait"], LACKS),
     # Portraits and faces placed by hand
     (["serve", "--portrait", "none.jpg"], f"error: --portrait: none.jpg: No such file or directory; bundled portraits: {NAMES}"),
+    (["animate", "words.puppet", DEMO], "words.puppet: not a puppet; 'puppetcast puppet make' makes one"),
     (["serve", "--portrait", "text.puppet"], "text.puppet: not a puppet, or not whole"),
     (["serve", "--face", "4"], "error: --face: collins: there is no face 4; it shows 1, counted from 0"),
     (["serve", "--marks", "1,2", "3,4"], "option '--marks' requires 5 arguments"),
