@@ -29,6 +29,10 @@ if __name__ == "__main__":
 from bench.gpu import table  # noqa: E402
 
 
+class Ended(BaseException):
+    """A signal has come. No step outlives its report, and what is done is kept."""
+
+
 class Step(NamedTuple):
     """run: module and generator function, which is given a `Setup`."""
 
@@ -61,8 +65,13 @@ def report(steps: Sequence[Step], options: dict[str, Any], out: Path, preload: S
     context.set_forkserver_preload(list(preload))
     good = True
     with (out / "results.jsonl").open("a", encoding="utf-8") as results:
-        for step in steps:
-            line = run(step, options, out / "steps", context)
+        for k, step in enumerate(steps):
+            try:
+                line = run(step, options, out / "steps", context)
+            except Ended:
+                left = " ".join(each.name for each in steps[k:])
+                print(f"\nended during '{step.name}'; what is done is in {results.name}; the rest: the same with '--only {left}'")
+                raise
             print(table.progress(line), flush=True)
             print(json.dumps(line), file=results, flush=True)
             good &= line["ok"] is not False
@@ -83,7 +92,10 @@ def run(step: Step, options: dict[str, Any], folder: Path, context: ForkServerCo
         process.join()
     line = {"step": step.name, "seconds": round(time.monotonic() - start, 1), **_outcome(figures)}
     if process.exitcode != 0:
-        line |= {"ok": False, "error": f"over its limit of {step.limit_s:g} s" if over else _why(process.exitcode, log)}
+        line |= {
+            "ok": False,
+            "error": f"over its limit of {step.limit_s:g} s; '--patience' gives more" if over else _why(process.exitcode, log),
+        }
     return line
 
 
@@ -127,6 +139,11 @@ def _step(target: str, options: dict[str, Any], figures: Path, log: Path) -> Non
             print(json.dumps(found), file=out, flush=True)
 
 
+def _end(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    raise Ended(number)
+
+
 def main() -> None:
     names = [step.name for step in STEPS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,13 +159,17 @@ def main() -> None:
     given = parser.parse_args()
     results = given.out / "results.jsonl"
     good = True
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a step must not outlive its report
     if not given.table:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str((given.work / "compiled").resolve())
         options = {key: getattr(given, key) for key in ("work", "device", "tiny", "crops", "golden")}
         chosen = [step for step in STEPS if given.only is None or step.name in given.only]
         steps = [step._replace(limit_s=step.limit_s * given.patience) for step in chosen]
-        good = report(steps, options, given.out, ["bench.gpu.path", "bench.gpu.prototype"])
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)
+        try:
+            good = report(steps, options, given.out, ["bench.gpu.path", "bench.gpu.prototype"])
+        except Ended as ended:
+            sys.exit(128 + ended.args[0])
     print("\n" + table.screen(results))
     sys.exit(0 if good else 1)
 

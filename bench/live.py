@@ -32,7 +32,7 @@ from pipeline import models
 from pipeline.clips import Progress, open_clip, pictures
 from pipeline.engine import Engine, Puppeteer, open_engine
 from pipeline.face.faces import faces_by
-from pipeline.frames import CLOCK, Driving, Image
+from pipeline.frames import CLOCK, Driving, Image, planar
 from streamer.app import Server, run
 from streamer.config import Config
 from streamer.http.whip import SDP
@@ -65,7 +65,8 @@ class StampedEngine:
         return cast(Puppeteer, _StampedPuppeteer(self._engine.open()))
 
     def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
-        pictures = self._engine.submit([(source, seen) for source, (_, seen) in work])()
+        made = self._engine.submit([(source, seen) for source, (_, seen) in work])()
+        pictures = [planar(source.still) if yuv is None else yuv for (source, _), yuv in zip(work, made, strict=True)]
         for (_, (number, _)), yuv in zip(work, pictures, strict=True):
             stamp.write(yuv[: yuv.shape[0] * 2 // 3], number)
         time.sleep(self._extra_s * len(work))

@@ -172,9 +172,10 @@ class Engine(Protocol):
     def warm_up(self, prepared: Any, progress: Progress, /) -> float:
         """Do what would make the first frames slow; seconds that the device then takes for one frame."""
 
-    def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
+    def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], Sequence[Image | None]]:
         """Animate portraits under what puppeteers have followed; the result waits for the pictures, planar
-        YUV 4:2:0 (h · 3 / 2, w), the same array as a stream's last one where nothing has moved. From one thread."""
+        YUV 4:2:0 (h · 3 / 2, w), the same array as a stream's last one where nothing has moved, and None for the portrait at
+        rest where that takes no work. From one thread."""
 
 
 def _mesh(faces: Faces, settings: Settings) -> Engine:

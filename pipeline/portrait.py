@@ -200,9 +200,7 @@ def read_portrait(
 ) -> Portrait:
     """A portrait from a file's bytes: a picture (see `make_portrait`; marks in the file's own pixels, as it is shown upright;
     transparent parts show `ground`; max_pixels: see `decode`), or a puppet, which brings its landmarks."""
-    if not puppetfile.is_puppet(data):
-        if name.lower().endswith(puppetfile.SUFFIX):
-            raise PortraitError(f"{name}: not a puppet; 'puppetcast puppet make' makes one")
+    if not puppetfile.is_puppet(data) and not name.lower().endswith(puppetfile.SUFFIX):
         decoded = decode(data, name, ground, max_pixels)
         scaled = None if marks is None else np.asarray(marks, np.float32) * np.float32(decoded.scale)
         return make_portrait(name, decoded.image, faces, scaled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import median
@@ -13,7 +13,7 @@ from typing import Any
 from .clock import Clock, steady
 from .engine import Engine, Prepared
 from .errors import DeviceLost
-from .frames import Image, checked
+from .frames import Image, checked, planar
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Work:
 @dataclass(frozen=True)
 class _Batch:
     works: list[Work]
-    pictures: Callable[[], list[Image]]  # waits for the device
+    pictures: Callable[[], Sequence[Image | None]]  # waits for the device
     start_s: float
 
 
@@ -202,9 +202,13 @@ class AnimationStage:
         """Hand out a batch's pictures; what is to be tried again."""
         start_s = max(batch.start_s, self._free_s)
         try:
-            pictures = [checked(picture) for picture in batch.pictures()]
-            if len(pictures) != len(batch.works):
-                raise ValueError(f"{len(pictures)} pictures came of {len(batch.works)} frames")
+            made = batch.pictures()
+            if len(made) != len(batch.works):
+                raise ValueError(f"{len(made)} pictures came of {len(batch.works)} frames")
+            pictures = [
+                planar(work.prepared.still) if picture is None else checked(picture)
+                for picture, work in zip(made, batch.works, strict=True)
+            ]
             for picture, work in zip(pictures, batch.works, strict=True):
                 height, width = work.prepared.still.shape[:2]
                 if picture.shape != (height * 3 // 2, width):
@@ -220,13 +224,13 @@ class AnimationStage:
             return []
         self._served(batch)
         each = (self._free_s - start_s) / len(batch.works)
-        painted = sum(yuv is not work.turn.picture for work, yuv in zip(batch.works, pictures, strict=True))
+        painted = sum(yuv is not None and yuv is not work.turn.picture for work, yuv in zip(batch.works, made, strict=True))
         if painted:  # what stands still says nothing of what the next frame takes
             self._frame_s.append((self._free_s - start_s) / painted)
         self._follow_s.extend(work.follow_s for work in batch.works)
         sharing = self._sharing()
-        for work, yuv in zip(batch.works, pictures, strict=True):
-            if yuv is not work.turn.picture:
+        for work, yuv, new in zip(batch.works, pictures, made, strict=True):
+            if new is not None and yuv is not work.turn.picture:
                 work.turn.device_s.append(each)
             work.turn.follow_s.append(work.follow_s)
             work.turn.picture = yuv

@@ -126,7 +126,7 @@ class FakeEngine:
     def warm_up(self, prepared: Any, progress: Progress) -> float:
         return self.seconds + (0.0 if self._engine is None else self._engine.warm_up(prepared, progress))
 
-    def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], list[Image]]:
+    def submit(self, work: Sequence[tuple[Any, Any]]) -> Callable[[], Sequence[Image | None]]:
         self._free_s = max(self._free_s, self._time()) + self.seconds * len(work)
         if not self.overlaps:
             self._wait()
@@ -134,7 +134,7 @@ class FakeEngine:
         pictures = [bright(p, seen) for p, seen in work] if self.bright or self._engine is None else self._engine.submit(work)()
         free_s = self._free_s
 
-        def collect() -> list[Image]:
+        def collect() -> Sequence[Image | None]:
             self._wait(free_s)
             return pictures
 

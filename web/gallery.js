@@ -124,7 +124,7 @@ export class Gallery {
   // A picture that shows no face can be marked; where the gallery is full, it is asked whether the oldest may go. Whoever
   // does not say which of several faces it is does not want the picture.
   async upload(file) {
-    const whose = shows(file) && (await this.asks()) ? await askWhose() : undefined;
+    const whose = (await shows(file)) && (await this.asks()) ? await askWhose() : undefined;
     if (whose !== null) await inTurn(file, () => this.take(file, whose));
   }
 
@@ -208,8 +208,12 @@ export class Gallery {
   }
 }
 
-// Whether it is to be said whose face a file shows: a puppet says so itself, and what is no picture is refused in any case.
-const shows = ({ name, type }) => !/\.puppet$/i.test(name) && !/^(text|audio|application)\//.test(type);
+// Whether it is to be said whose face a file shows: a puppet says so itself, and what is no picture, such as a text whatever
+// its name, is refused in any case.
+async function shows(file) {
+  if (/\.puppet$/i.test(file.name) || /^(text|audio|application)\//.test(file.type)) return false;
+  return !/^[\t\n\r -~]*$/.test(await file.slice(0, 64).text());
+}
 
 async function refused(reply) {
   const { detail, code } = await reply.json();

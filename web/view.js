@@ -7,6 +7,7 @@ import { tracking } from "./stats.js";
 const $ = (id) => document.getElementById(id);
 const INVITATION = "This face follows yours, and nobody sees your own.";
 const WATCHED = "This face follows whoever drives it."; // to those who may not
+const FIRST = 10; // pictures: the first of all waits until what draws it is loaded
 const ROUGH = "face tracking is rough here; the server's log, or its command “doctor”, says how to get the better one";
 
 function noticeText({ control, error }) {
@@ -87,7 +88,7 @@ export function renderEngine({ control }) {
 function statusText(state, invitation) {
   const rough = tracking(state) === "rough" ? ROUGH : "";
   if (!state.publisher) return [invitation, rough && `(${rough[0].toUpperCase()}${rough.slice(1)}.)`].filter(Boolean).join(" ");
-  const delay = state.age_p50_ms === null ? "" : `${Math.round(state.age_p50_ms)} ms delay`;
+  const delay = state.age_p50_ms === null || state.animated < FIRST ? "" : `${Math.round(state.age_p50_ms)} ms delay`;
   const fps = Math.round(state.fps);
   const rate = fps && `${fps} picture${fps === 1 ? "" : "s"} a second`; // none is known in the first moments
   return ["Live", rate, delay, rough].filter(Boolean).join(" · ");

@@ -1,15 +1,12 @@
-// Whose face a portrait shows: asked once for each upload; what was said last is offered first.
-
-import { keep, kept } from "./kept.js";
+// Whose face a portrait shows: asked once for each upload.
 
 // The answer, a value of the form's; null where the user gives up.
 export function askWhose() {
   const dialog = document.getElementById("whose");
   const form = document.getElementById("whose-form");
-  form.reset(); // at first nothing is chosen: a consent is not to be given by Enter
-  form.elements.whose.value = kept("whose", "");
+  form.reset(); // nothing is chosen: a consent is not to be given by Enter, and the face is another one each time
   dialog.showModal();
-  (form.querySelector("input:checked") ?? form.querySelector("input")).focus();
+  form.querySelector("input").focus();
   return new Promise((resolve) => {
     const done = new AbortController();
     const { signal } = done;
@@ -18,9 +15,7 @@ export function askWhose() {
       resolve(value);
     };
     form.addEventListener("submit", ({ submitter }) => {
-      if (submitter.value !== "said") return answer(null);
-      keep("whose", form.elements.whose.value);
-      answer(form.elements.whose.value);
+      answer(submitter.value === "said" ? form.elements.whose.value : null);
     }, { signal });
     dialog.addEventListener("cancel", () => answer(null), { signal });
     // It may come when the next question is open already, and is then of the one before.

@@ -5,6 +5,8 @@ A golden file holds inputs and the published results; which kind it is, its keys
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +36,7 @@ FEATURE_TOLERANCE = 1e-3  # in standard deviations of the sample
 MATRIX_TOLERANCE = 1e-3  # pixels
 MEAN_LEVELS, MOST_LEVELS = 0.05, 2.0  # of a picture, in grey levels
 PASTE_LEVELS = 1.0
+DRIVERS = ("d5", "laugh")  # of the file of motion; without a driver's openings nothing is retargeted
 
 
 class Golden(dict[str, Any]):
@@ -64,16 +67,26 @@ class Row:
 def load_golden(path: Path) -> Golden:
     """ModelError if the file is no golden file."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return Golden(path, file)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # which would not shut one that is damaged
+            return Golden(path, arrays)
     except OSError as exc:
         raise ModelError(f"{path}: {exc.strerror or 'not a golden file'}") from exc
-    except (ValueError, EOFError) as exc:
-        raise ModelError(f"{path}: not a golden file ({str(exc).splitlines()[0]})") from exc
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+        raise ModelError(f"{path}: not a golden file, or not whole ({str(exc).splitlines()[0]})") from exc
 
 
 def verify(golden: Golden, networks: Networks, where: Path, precision: Precision = Precision.FP32) -> Iterator[Row]:
-    """Compare everything that `golden` holds, on the networks' device."""
+    """Compare everything that `golden` holds, on the networks' device; ModelError where it does not hold what it is to."""
+    try:
+        yield from _rows(golden, networks, where, precision)
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
+    except (ValueError, TypeError, LookupError, RuntimeError) as exc:
+        said = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        raise ModelError(f"{where}: does not hold what a golden file does ({said}); take it as it was published") from exc
+
+
+def _rows(golden: Golden, networks: Networks, where: Path, precision: Precision) -> Iterator[Row]:
     if "G.image0" in golden:
         yield from verify_networks(golden, networks, precision)
     elif "cases" in golden:
@@ -195,18 +208,18 @@ def verify_motion(golden: Golden, networks: Networks) -> Iterator[Row]:
     controllers = Controllers(networks.stitching, networks.lip, networks.eye)
     openings = Ratios(*(torch.from_numpy(r).to(device) for r in ratios_203(golden["source_landmarks_203"])))
     face = Face(source, openings)
-    for name in sorted({k.split(".")[0] for k in golden if ".case" in k}):
+    for name in DRIVERS:
         driving = FaceMotion(
             source.canonical, *(get(f"{name}.{part}")[:, 0] for part in ("exp", "R", "scale", "t"))
         )  # the driver's canonical keypoints are not used
         reference = FaceMotion(source.canonical, *(part[:1] for part in driving[1:]))
-        # Where the driver's openings are not in the file, no case retargets either.
-        seen = Ratios(get(f"{name}.c_eyes"), get(f"{name}.c_lip")) if f"{name}.c_lip" in golden else openings
+        has_openings = f"{name}.c_lip" in golden
+        seen = Ratios(get(f"{name}.c_eyes"), get(f"{name}.c_lip")) if has_openings else openings
         for k, text in enumerate(golden["cases"].tolist()):
             tuning, options = _case(text)
             key = f"{name}.case{k}.x_d"
             retargets = tuning.eye_retargeting or tuning.lip_retargeting
-            if key in golden and not (options.relative and retargets):
+            if not retargets or (has_openings and not options.relative):
                 gains = Gains.of(tuning, device)
                 driven = motion.drive(face, Face(driving, seen), reference, gains, controllers, options)
                 yield _row(key, driven, golden, KEYPOINT_TOLERANCE)
@@ -269,17 +282,26 @@ def _array(value: Any) -> Any:
     return value.detach().float().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
+def _off(key: str, value: Any, golden: Golden) -> Any:
+    """How far each number is from the published one."""
+    ours, published = _array(value).astype(np.float64), golden[key]
+    if ours.shape != published.shape:
+        raise ModelError(
+            f"{golden.path}: '{key}' is {published.shape}, not {ours.shape}; take the golden file as it was published"
+        )
+    return np.abs(ours - published)
+
+
 def _row(key: str, value: Any, golden: Golden, tolerance: float) -> Row:
-    return Row(key, float(np.abs(_array(value).astype(np.float64) - golden[key]).max()), tolerance)
+    return Row(key, float(_off(key, value, golden).max()), tolerance)
 
 
 def _feature(key: str, value: Any, golden: Golden) -> Row:
     """The largest error in standard deviations of the published sample."""
-    error = np.abs(_array(value).astype(np.float64) - golden[key]).max()
-    return Row(key, float(error / max(float(golden[key].std()), 1e-9)), FEATURE_TOLERANCE)
+    return Row(key, float(_off(key, value, golden).max() / max(float(golden[key].std()), 1e-9)), FEATURE_TOLERANCE)
 
 
-def _picture(key: str, value: Any, golden: Mapping[str, Any], mean: float, most: float) -> Iterator[Row]:
-    error = np.abs(value.astype(np.float64) - golden[key])
+def _picture(key: str, value: Any, golden: Golden, mean: float, most: float) -> Iterator[Row]:
+    error = _off(key, value, golden)
     yield Row(f"{key} mean", float(error.mean()), mean)
     yield Row(f"{key} most", float(error.max()), most)

@@ -64,7 +64,11 @@ class LivePortraitEngine:
         self._beside = beside
         self._lowering = threading.Lock()
         self._overflowed: WeakSet[Runtime] = WeakSet()
+        start_s = steady()
+        log.info("engine liveportrait: loading its networks")
         self.runtime = Runtime(settings)
+        said = self.runtime.device, self.runtime.precision, steady() - start_s
+        log.info("engine liveportrait: loaded on %s, %s, in %.1f s; the first picture follows", *said)
         self._lowered: Runtime | None = None  # the next precision, while another way through it is built
         self.on_cpu = self.runtime.device.type == "cpu"
         self.overlaps = not self.on_cpu
@@ -117,18 +121,18 @@ class LivePortraitEngine:
         self.max_batch = self._live.max_batch
         return frame_s or self._painted_s
 
-    def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | Given | None]]) -> Callable[[], list[Image]]:
+    def submit(self, work: Sequence[tuple[LivePortraitPrepared, Sight | Given | None]]) -> Callable[[], list[Image | None]]:
         """As in `pipeline.engine.Engine`. DeviceLost, also from the result, where the device does not answer any more."""
         moving = [(prepared, sight) for prepared, sight in work if sight is not None and sight.moves]
         with self._asking():
             collect = self._worker.frames(lambda: self._live.submit(self._lowered or self.runtime, moving))
         self._follow_up()
 
-        def pictures() -> list[Image]:
+        def pictures() -> list[Image | None]:
             with self._asking():
                 moved = iter(collect())
             return [
-                planar(prepared.still) if sight is None or not sight.moves else self._picture(prepared, sight.row, *next(moved))
+                None if sight is None or not sight.moves else self._picture(prepared, sight.row, *next(moved))
                 for prepared, sight in work
             ]
 

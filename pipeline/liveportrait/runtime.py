@@ -26,6 +26,7 @@ from .streams import synchronize
 from .weights import load_networks
 
 log = logging.getLogger(__name__)
+SAID = 120  # characters: what PyTorch says in more of them is for those who build it
 
 
 class Runtime:
@@ -147,4 +148,6 @@ def find_device(name: str | None) -> torch.device:
     try:
         return torch.empty(1, device=name or best_device()).device
     except (RuntimeError, AssertionError, NotImplementedError) as exc:
-        raise ModelError(f"device '{name}' cannot be used ({str(exc).splitlines()[0]}); leave it out for the best one") from exc
+        said = str(exc).splitlines()[0]
+        reason = said if len(said) < SAID else "PyTorch finds none of this name here; it knows such as cpu, cuda:1, mps and xpu"
+        raise ModelError(f"device '{name}' cannot be used ({reason}); leave it out for the best one") from exc

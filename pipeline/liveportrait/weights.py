@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .. import models
 from ..errors import ModelError
 from ..installation import command
 from . import networks
@@ -65,7 +66,10 @@ def load_networks(folder: Path) -> Networks:
     ModelError names what is wrong."""
     missing = missing_files(folder)
     if missing:
-        raise ModelError(f"{folder}: lacks {', '.join(missing)}; run '{command('models fetch liveportrait')}'")
+        cure = f"run '{command('models fetch liveportrait')}'"
+        if folder != models.folder():
+            cure = f"give the folder that has them, or leave it out and {cure}"
+        raise ModelError(f"{folder}: lacks {', '.join(missing)}; {cure}")
     states: dict[Path, State] = {}
     modules: list[Any] = []
     sizes = FULL
@@ -96,8 +100,7 @@ def read_state(path: Path) -> State:
     except pickle.UnpicklingError as exc:
         raise ModelError(f"{path}: {_what_it_is(path)}; nothing of it was run") from exc
     except (RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as exc:
-        reason = (str(exc) or "it is empty").splitlines()[0][:120]
-        raise ModelError(f"{path}: damaged or not whole ({reason}); download it again") from exc
+        raise ModelError(f"{path}: damaged or not whole{'' if str(exc) else ', as it is empty'}; download it again") from exc
     except OSError as exc:
         raise ModelError(f"{path}: {exc.strerror or exc}") from exc
     flat = _flat(state)

@@ -28,7 +28,7 @@ _NEEDED = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}  # what Pillo
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO/IEC 23008-12, annex B: brands of pictures coded as HEVC
 # What Pillow's readers raise for files that are damaged, or made to harm.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, RuntimeError, struct.error)
-HEIC_CURE = f"a HEIC picture; reading those needs one more package: {pip_install('heic')}"
+HEIC_CURE = f"a HEIC picture; save it as JPEG, or, where puppetcast runs, install what reads it: {pip_install('heic')}"
 
 
 def known() -> list[str]:

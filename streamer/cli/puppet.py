@@ -19,6 +19,7 @@ from pipeline.portrait import Portrait, is_picture, load_portrait, read_bytes, r
 from pipeline.puppetfile import MAX_PICTURES, MAX_TEXT, SUFFIX, About, rewrite
 from pipeline.terms import OnlyFace, Whose
 
+from .animate_options import Force
 from .console import Checkpoints, Device, bar, console, log_to_console, one_line_errors, tidy_end, warn
 
 puppet_app = typer.Typer(
@@ -50,6 +51,7 @@ def puppet_make(
     whose: Annotated[Whose | None, typer.Option(help="Whose face it shows; kept in the file.", show_default=False)] = None,
     checkpoints: Checkpoints = None,
     device: Device = None,
+    force: Force = False,
 ) -> None:
     """Make a puppet that any portrait's place takes: animate, serve --portrait, the config and the page.
 
@@ -72,7 +74,7 @@ def puppet_make(
     """
     log_to_console()
     with one_line_errors(), tidy_end():
-        outfile.check(out, (SUFFIX,), sources)
+        outfile.check(out, (SUFFIX,), sources, force)
         for name, text in (("--consent", consent), ("--label", label)):
             if len(text) > MAX_TEXT:
                 raise PuppetError(f"{name}: {len(text)} characters; at most {MAX_TEXT} are taken")
@@ -84,7 +86,10 @@ def puppet_make(
         portrait, made_from = _made(sources, faces, renderer, pictures, Settings(checkpoints, device), out)
         terms = replace(portrait.terms, whose=whose or portrait.terms.whose)
         save_puppet(replace(portrait, terms=terms), out, About(out.stem, made_from, consent, label))
-    console.print(f"{out}: {1 + len(portrait.more)} pictures, {out.stat().st_size / 1e6:.1f} MB")
+    count = 1 + len(portrait.more)
+    console.print(f"{out}: {count} picture{'' if count == 1 else 's'}, {out.stat().st_size / 1e6:.1f} MB")
+    if count == 1:
+        warn("the pictures are too much alike: this puppet is a portrait of one picture")
 
 
 @puppet_app.command("allow")

@@ -86,11 +86,9 @@ class Stages:
         async with self._opening:
             if stage in self._runners:
                 return
-            start_s = self._clock()
             frame_s = await asyncio.to_thread(stage.engine.warm_up, prepared, _Logged(stage.engine.name, self._clock))
             stage.measured(frame_s)
-            took_s = self._clock() - start_s
-            log.info("engine %s warmed up in %.1f s: %.1f ms a frame", stage.engine.name, took_s, 1000 * frame_s)
+            log.info("engine %s: a frame takes %.1f ms", stage.engine.name, 1000 * frame_s)
             self._runners[stage] = self._runner(stage)
 
     def heart(self, stage: AnimationStage) -> Heartbeat:

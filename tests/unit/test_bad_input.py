@@ -278,7 +278,9 @@ def test_the_version_is_told():
 
 
 def test_of_the_commands_only_the_one_that_is_called_is_loaded() -> None:
-    program = "import sys; from streamer.cli.main import app; app(sys.argv[1:], standalone_mode=False); print(*sorted(sys.modules))"
+    program = (
+        "import sys; from streamer.cli.main import app; app(sys.argv[1:], standalone_mode=False); print(*sorted(sys.modules))"
+    )
     call = [sys.executable, "-c", program, "token", "--help"]
     loaded = subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()
     assert "streamer.cli.token" in loaded

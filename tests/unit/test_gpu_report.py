@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,12 +41,33 @@ def test_a_step_that_fails_is_killed_or_hangs_costs_itself_alone(tmp_path, capsy
     assert second["figures"] == {"work": tmp_path.name, "more": 2}
     assert (third["error"], third["figures"]) == ("ValueError: what went wrong", {"before": 1})
     assert fourth["skipped"] == "no CUDA"
-    assert fifth["error"] == "over its limit of 4 s"
+    assert fifth["error"] == "over its limit of 4 s; '--patience' gives more"
     state = Path(f"/proc/{fifth['figures']['child']}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z", "what a step started ends with it"
     assert last["figures"]["work"] == "later"
     assert "FAILED: killed by SIGKILL" in capsys.readouterr().out
     assert "FAILED: ValueError: what went wrong" in table.screen(tmp_path / "out" / "results.jsonl")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_report_that_is_ended_says_what_is_left(number, tmp_path):
+    command = [sys.executable, "bench/gpu_report.py", tmp_path, tmp_path, "--tiny", "--device", "cpu", "--only"]
+    with subprocess.Popen(
+        [*command, "machine", "checks", "noise"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(number)
+        said = process.stdout.read()
+    assert "machine" in first
+    assert process.returncode == 128 + number
+    assert "ended during 'checks'" in said
+    assert "'--only checks noise'" in said
+    assert "Traceback" not in said
+    [line] = [json.loads(text) for text in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert line["step"] == "machine"
 
 
 @pytest.mark.long

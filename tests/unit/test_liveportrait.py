@@ -232,6 +232,31 @@ def test_a_golden_file_that_lacks_an_array_is_told_of(tmp_path):
         list(verify.verify_crop(verify.load_golden(path)))
 
 
+def test_a_golden_file_that_is_damaged_or_holds_something_else_is_told_of(tmp_path):
+    path = tmp_path / "golden.npz"
+    held = {"paste.result": np.zeros(1), "landmarks_203": np.zeros((203, 2)), "image": np.zeros((64, 64, 3), np.uint8)}
+    np.savez(path, **held)
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole.replace(bytes(64), b"\xff" * 64, 1)):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"golden\.npz: not a golden file, or not whole"):
+            verify.load_golden(path)
+    np.savez(path, **held | {"landmarks_203": np.zeros((3, 2))})
+    with pytest.raises(ModelError, match=r"golden\.npz: does not hold what a golden file does"):
+        list(verify.verify(verify.load_golden(path), None, path))
+
+
+def test_published_results_that_are_not_there_are_told_of(conformance, tiny):
+    """Rows that are not compared would prove nothing."""
+    golden, networks = verify.load_golden(conformance / "golden_motion.npz"), load_networks(tiny)
+    for instead, words in ((None, "lacks 'laugh.case0.x_d'"), (np.zeros(1), r"'laugh.case0.x_d' is \(1,\), not \(8, 21, 3\)")):
+        del golden["laugh.case0.x_d"]
+        golden |= {} if instead is None else {"laugh.case0.x_d": instead}
+        with pytest.raises(ModelError, match=words):
+            list(verify.verify(golden, networks, golden.path))
+        golden["laugh.case0.x_d"] = np.zeros(1)
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])
 def test_a_turned_crop_goes_back_as_opencv_pastes_it(angle):
     """Into a picture in which every pixel is black or white, so that each place counts."""

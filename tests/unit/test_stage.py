@@ -142,7 +142,7 @@ def test_more_than_a_batch_is_served_longest_ago_first() -> None:
     assert {name: [n for n, _ in log.lines].count(name) for name in turns} == dict.fromkeys("abcde", 3)
 
 
-@pytest.mark.parametrize("wrong", [[], [None], [np.zeros((24, 16), np.float32)], [np.zeros((25, 16), np.uint8)],
+@pytest.mark.parametrize("wrong", [[], [b"none"], [np.zeros((24, 16), np.float32)], [np.zeros((25, 16), np.uint8)],
                                    [np.zeros((12, 8), np.uint8)], None])  # fmt: skip
 def test_what_is_no_picture_costs_that_frame_alone(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too few, none, of another type, of another shape, of another size than the portrait."""
@@ -523,6 +523,27 @@ def test_a_picture_that_stays_is_counted_and_says_nothing_of_what_the_next_one_t
     assert 1 < len(pictures) < 10
     assert len(rig.shown) == 81, "viewers get each of them"
     assert rig.stage.frame_s() == pytest.approx(0.01)
+
+
+def test_a_portrait_at_rest_says_nothing_of_what_a_picture_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a slow engine's driver is calibrated nothing is computed: what that takes must not become the limit of the rest."""
+    rig = Rig()
+    submit = rig.engine.submit
+
+    def resting(work: Sequence[tuple[Any, Any]]) -> Callable[[], Sequence[Image | None]]:
+        rig.engine.seconds = 0.001
+        collect = submit(work)
+        return lambda: [None for _ in collect()]
+
+    rig.drive(1.0, lambda s: 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.engine, "submit", resting)
+        rig.drive(2.0, lambda s: 100)
+    assert rig.levels[-1] == REST
+    assert rig.stage.frame_s() == pytest.approx(0.01)
+    cost = rig.stage.cost(rig.lane.turn)
+    assert cost is not None
+    assert cost.device_s == pytest.approx(0.01)
 
 
 def test_a_silent_driver_lets_the_puppet_come_to_rest_by_a_fade() -> None:
