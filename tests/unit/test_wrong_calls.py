@@ -48,6 +48,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--port"], "option '--port' requires an argument; see 'puppetcast serve --help'"),
     (["serve", "extra"], "got unexpected extra argument(s) (extra); see 'puppetcast serve --help'"),
     (["animate", "drawing"], "missing argument 'DRIVER…'; see 'puppetcast animate --help'"),
+    (["puppet", "make", DEMO, "-o", "words.puppet"], "words.puppet: exists; choose another name, or add '--force' to replace it"),
     (["puppet", "make", "-o", "x.puppet"], "missing argument 'SOURCE…'"),
     (["bench", "nothing"], "no such command 'nothing'; see 'puppetcast bench --help'"),
     (["identify", "nobody.jpg"], "error: nobody.jpg: No such file or directory"),
@@ -99,7 +100,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["serve", "--engine", "liveportrait"], LACKS),
     # Portraits and faces placed by hand
     (["serve", "--portrait", "none.jpg"], f"error: --portrait: none.jpg: No such file or directory; bundled portraits: {NAMES}"),
-    (["animate", "words.puppet", DEMO], "words.puppet: not a puppet; 'puppetcast puppet make' makes one"),
+    (["animate", "words.puppet", DEMO], "words.puppet: not a puppet, or not whole"),
     (["serve", "--portrait", "text.puppet"], "text.puppet: not a puppet, or not whole"),
     (["serve", "--face", "4"], "error: --face: collins: there is no face 4; it shows 1, counted from 0"),
     (["serve", "--marks", "1,2", "3,4"], "option '--marks' requires 5 arguments"),
