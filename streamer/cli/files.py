@@ -75,7 +75,10 @@ def read_standard_input(given: Sequence[Path], folder: Path) -> list[Path]:
 def plan(drivers: Sequence[Path], out: Path | None, kind: Kind | None, still: bool, folder: Path) -> list[Job]:
     """What is to be written. still: whether a picture is driven; folder: where standard output is put together."""
     if are_several(drivers):
-        return jobs_of(drivers, _folder_for(drivers, out), f".{kind or Kind.MP4}", still)
+        target = _folder_for(drivers, out)
+        jobs = jobs_of(drivers, target, f".{kind or Kind.MP4}", still)
+        outfile.make_folder(target)
+        return jobs
     [driver] = drivers
     one = still and is_picture(driver)
     if out == STANDARD:
@@ -142,7 +145,6 @@ def _folder_for(drivers: Sequence[Path], out: Path | None) -> Path:
     out = out or Path("out")
     if out == STANDARD or (out.suffix.lower() in SUFFIXES and not out.is_dir()):
         raise PuppetError(f"{out}: {'several drivers' if len(drivers) > 1 else drivers[0]} give several files; name a folder")
-    outfile.make_folder(out)
     return out
 
 

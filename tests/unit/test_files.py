@@ -291,3 +291,4 @@ def test_plans_that_are_refused(
     with pytest.raises(PuppetError) as caught:
         plan([Path(driver) for driver in drivers], Path(out), kind, still=True, folder=tmp_path)
     assert str(caught.value).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"], "nothing is made"
