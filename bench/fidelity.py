@@ -31,6 +31,7 @@ from pipeline.offline.mux import Output
 from pipeline.portrait import Portrait
 
 MEASURES = ("mouth", "openness", "brows", "yaw", "pitch", "roll", "x", "y", "gaze_x", "gaze_y")
+GAZE = "gaze"  # where the eyes look, aside and up or down at once
 FIGURES = ("correlation", "slope")
 SHUT = 0.3  # of the opening at rest: what the landmark model still sees of a shut eye
 SHUT_PICTURE = 0.5  # of the neutral picture's: less open ones may be shut, and their lashes must not be painted
@@ -61,8 +62,8 @@ def measures(frames: list[Array], neutral: Neutral) -> NDArray[np.float64]:
 
 
 def follow(driver: NDArray[np.float64], output: NDArray[np.float64]) -> Follow:
-    """Compare two series of one measure, frame by frame."""
-    d, o = driver - driver.mean(), output - output.mean()
+    """Compare two series of one measure, frame by frame; of one that is a vector, (n, 2), its parts at once."""
+    d, o = ((series - series.mean(axis=0)).ravel() for series in (driver, output))
     power = float(d @ d)
     if power < 1e-12 or float(o @ o) < 1e-12:
         return Follow(0.0, 0.0)
@@ -107,13 +108,14 @@ def means(plain: list[Array | None], mirrored: list[Array | None]) -> list[Array
 
 
 def compare(driver: list[Array | None], output: list[Array | None]) -> dict[str, Follow]:
-    """How the output follows in each of MEASURES, over the frames that show a face in both.
+    """How the output follows in each of MEASURES and in GAZE, over the frames that show a face in both.
 
     Each is measured against its own median frame: a constant difference does not matter here.
     """
     both = [(d, o) for d, o in zip(driver, output, strict=True) if d is not None and o is not None]
     series = [measures(frames, Neutral.of(np.median(np.stack(frames), axis=0))) for frames in map(list, zip(*both, strict=True))]
-    return {name: follow(series[0][:, k], series[1][:, k]) for k, name in enumerate(MEASURES)}
+    each = {name: follow(series[0][:, k], series[1][:, k]) for k, name in enumerate(MEASURES)}
+    return {**each, GAZE: follow(series[0][:, -2:], series[1][:, -2:])}
 
 
 def with_green_eyes(portrait: Portrait) -> Portrait:
@@ -189,8 +191,8 @@ def report(
             rows[name]["slit"], shut[name] = compare_slits(driver, slits(out, green, tracked))
             progress(len(rows), len(clips) * len(portraits))
     return {
-        "median": _medians(rows, (*MEASURES, "slit")),
-        "median_even": _medians(even, MEASURES),
+        "median": _medians(rows, (*MEASURES, GAZE, "slit")),
+        "median_even": _medians(even, (*MEASURES, GAZE)),
         "slit_when_shut": {name: None if s is None else round(s, 3) for name, s in shut.items()},
         "pairs": _all(rows),
         "pairs_even": _all(even),

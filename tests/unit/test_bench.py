@@ -161,6 +161,15 @@ def test_what_is_found_in_a_mirror_image_lies_where_it_is_in_the_picture() -> No
     assert means([face, face, None], [mirrored, None, face])[1:] == [None, None]
 
 
+def test_where_eyes_look_is_compared_as_one_direction() -> None:
+    from bench.fidelity import Follow, follow
+
+    aside, up = np.array([-1.0, 1, -1, 1]), np.array([0.5, 0.5, -0.5, -0.5])
+    driver = np.column_stack([aside, up])
+    assert follow(driver, driver + 3) == Follow(1.0, 1.0)
+    assert follow(driver, driver * [1, 0]).slope == pytest.approx(0.8), "by how much eyes look each way"
+
+
 def test_a_share_of_the_camera_is_seen_in_a_picture() -> None:
     side = 64
     grey = np.full((side * 3 // 2, side), 128, np.uint8)
