@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -21,8 +22,8 @@ from .tones import LUMA
 # A landmarker sees less of a glance than there is, most of all up or down. With these a face that is driven by itself looks as
 # far as in its own pictures, by their pixels and by the landmarker.
 GAZE_GAIN = np.array([1.25, 2.2], np.float32)
-GAZE_KNEE = np.array([0.28, 0.20], np.float32)  # eye widths (x, y) up to which the iris follows with full slope
-GAZE_LIMIT = np.array([0.37, 0.24], np.float32)  # where it would leave the eye
+GAZE_LIMIT = np.array([0.37, 0.24], np.float32)  # eye widths (x, y): half axes of the ellipse within which an iris is still seen
+GAZE_KNEE = 0.8  # of it, up to where the iris follows with full slope
 # Eye widths that lids or iris move where the drawn eye begins to take over from the picture's own, and where it has: below
 # lies what noise of a camera moves them, and an eye that came and went with it would flicker.
 NOTICED = (0.015, 0.05)
@@ -38,7 +39,8 @@ SHADOW, SHADE = 0.09, 0.38  # eye widths that the upper lid's shadow reaches dow
 
 @dataclass(frozen=True)
 class Eye:
-    """One eyeball. white: (h, w, 3) without lids and iris. iris: (h, w, 4) RGB and 0..1 coverage."""
+    """One eyeball. white: (h, w, 3) without lids and iris. iris: (h, w, 4) RGB and 0..1 coverage. aside: (2,) how far its
+    centre is aside of the eye's middle, in eye widths; of up and down that tells nothing, as lids may hang low."""
 
     upper: tuple[int, ...]
     lower: tuple[int, ...]
@@ -46,6 +48,7 @@ class Eye:
     white: Array
     iris: Array
     centre: Array
+    aside: Array
     width: float
     along: Array
     lid: Lid
@@ -61,7 +64,7 @@ class Eye:
         opening = float(np.abs(driven[self.upper[4]] - driven[self.lower[4]]).sum()) / self.width
         if box is None or opening < LEAST:
             return
-        look = soft_gaze(GAZE_GAIN * gaze) * self.width
+        look = self.look(gaze)
         across = np.array([-self.along[1], self.along[0]], np.float32)
         shift = pose.linear[:2, :2] @ (look[0] * self.along + look[1] * across)
         still = affine(pose, geometry.pivot, self.centre, np.zeros(2, np.float32))
@@ -73,6 +76,10 @@ class Eye:
         colour *= 1 - SHADE * (1 - polygon_mask(outline + pose.linear[:2, :2] @ down, box, SHADOW * self.width / 2))[..., None]
         mask = polygon_mask(outline, box, self.width / 45)
         blend(image, box, colour, mask * min((opening - LEAST) / 0.06, 1.0) * self._moved(pose, look))
+
+    def look(self, gaze: Array) -> Array:
+        """(2,) pixels that the iris goes along the eye and across it, for a (2,) gaze in eye widths."""
+        return np.asarray((soft_gaze(self.aside + GAZE_GAIN * gaze) - self.aside) * self.width, np.float32)
 
     def _moved(self, pose: Pose, look: Array) -> float:
         """0 at rest, where the picture is itself, 1 once lids or iris have moved visibly."""
@@ -100,9 +107,9 @@ def draw_eyes(eyes: list[Eye], image: Image, geometry: Geometry, pose: Pose, dri
 
 
 def soft_gaze(gaze: Array) -> Array:
-    """A gaze in eye widths: as it is up to the knee, then easing to the limit."""
-    size, room = np.abs(gaze), GAZE_LIMIT - GAZE_KNEE
-    return np.asarray(np.sign(gaze) * np.where(size > GAZE_KNEE, GAZE_KNEE + room * np.tanh((size - GAZE_KNEE) / room), size))
+    """A gaze in eye widths: as it is up to the knee, then easing to the limit in its own direction."""
+    size, room = float(np.linalg.norm(gaze / GAZE_LIMIT)), 1 - GAZE_KNEE
+    return gaze if size <= GAZE_KNEE else gaze * ((GAZE_KNEE + room * math.tanh((size - GAZE_KNEE) / room)) / size)
 
 
 def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain, animal: bool) -> Eye | None:
@@ -121,10 +128,12 @@ def _make_eye(crop: Image, geometry: Geometry, k: int, grain: Grain, animal: boo
     radius = float(np.linalg.norm(rest[list(iris[1:]), :2] - rest[iris[0], :2], axis=1).mean()) * (ALL_IRIS if animal else 1.0)
     ys, xs = np.mgrid[0 : patch.shape[0], 0 : patch.shape[1]]
     distance = np.hypot(xs + 0.5 - centre[0], ys + 0.5 - centre[1])
+    along /= max(width, 1e-6)
+    aside = np.array([(rest[iris[0], :2] - (outline[0] + outline[8]) / 2) @ along / width, 0.0], np.float32)
     return Eye(
         upper, lower, box.origin,
         _white(patch, visible, distance > radius * 1.2, grain, animal) * _round(outline, box, width)[..., None],
-        _iris(patch, visible, distance, radius, animal), rest[list(iris[:1])].mean(axis=0), width, along / max(width, 1e-6),
+        _iris(patch, visible, distance, radius, animal), rest[list(iris[:1])].mean(axis=0), aside, width, along,
         make_lid(crop, geometry, k),
     )  # fmt: skip
 

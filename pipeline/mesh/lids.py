@@ -141,22 +141,30 @@ def make_lid(crop: Image, geometry: Geometry, eye: int) -> Lid:
     assert box is not None, "a crop is larger than its eyes"
     patch = box.of(crop)
     hole = cv2.dilate(polygon_mask(np.concatenate([above, below[::-1]]), box, 0), np.ones((3, 3))) > 0.02
-    skin = _skin(patch, hole, width) * _relief(box, above, below)[..., None]
+    skin = _skin(patch, hole, _over(box, above), width) * _relief(box, above, below)[..., None]
     skin += _grain(crop, box, width) * hole[..., None]
     line = patch[polygon_mask(np.concatenate([above, rest[list(upper[::-1]), :2]]), box, 0) > 0.5].reshape(-1, 3)
     return Lid(upper, (upper[0], upper[-1]), box.origin, skin.astype(np.float32), above, below,
                rest[[upper[0], upper[-1]]].mean(axis=0), width, _lash(line, skin[hole]))  # fmt: skip
 
 
-def _skin(patch: Image, hole: Array, width: float) -> Array:
-    """(h, w, 3) the patch with its eye filled in from the skin around it, whose lashes and brows do not count."""
+def _over(box: Box, edge: Array) -> Array:
+    """(h, w) whether a place is above an (n, 2) edge, or beside it as high."""
+    xs, ys = np.meshgrid(np.arange(box.x0, box.x1) + 0.5, np.arange(box.y0, box.y1) + 0.5)
+    return np.asarray(ys < np.interp(xs, *edge.T))
+
+
+def _skin(patch: Image, hole: Array, over: Array, width: float) -> Array:
+    """(h, w, 3) the patch with its eye filled in from the skin around it, whose lashes and brows do not count. over: (h, w)
+    what lies above the eye."""
     around = ~hole
     near = filled(patch, around, width / 12) @ LUMA
     smooth = cv2.GaussianBlur(near, (0, 0), width / 5)
     known = around & (np.abs(near / np.maximum(smooth, 1.0) - 1) < 0.15)
     skin = filled(patch, known if known.sum() > 20 else around, width / 24)
     ring = (cv2.dilate(hole.astype(np.uint8), np.ones((3, 3)), iterations=max(int(width / 6), 1)) > 0) & around
-    cap = np.percentile(near[ring], 70) if ring.any() else 255.0  # the socket's own shade
+    socket = near[ring & over]  # not the cheek: where light comes from aside, that is the brightest of all
+    cap = np.percentile(socket, 85) if socket.size else 255.0
     dim = np.where(hole, np.minimum(1.0, cap / np.maximum(skin @ LUMA, 1.0)), 1.0)
     return skin * _soft(dim, width / 16)[..., None]
 

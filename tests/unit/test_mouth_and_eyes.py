@@ -17,7 +17,7 @@ from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
 from pipeline.mesh.eyeball import is_animal
-from pipeline.mesh.eyes import _iris, make_eyes, soft_gaze
+from pipeline.mesh.eyes import GAZE_LIMIT, _iris, make_eyes, soft_gaze
 from pipeline.mesh.finish import Grain
 from pipeline.mesh.geometry import Geometry
 from pipeline.mesh.interior import own_row
@@ -404,9 +404,21 @@ def test_the_tracker_tells_blinks(model, clip):
 
 
 def test_gaze_has_its_full_slope_up_to_the_corner():
-    assert soft_gaze(np.array([0.28, 0.18])) == pytest.approx([0.28, 0.18])
-    assert soft_gaze(np.array([-0.28, -0.18])) == pytest.approx([-0.28, -0.18])
-    assert np.all(np.abs(soft_gaze(np.array([9.0, -9.0]))) <= [0.371, 0.241])
+    for look in ([0.29, 0.0], [0.0, 0.19], [-0.2, -0.14]):
+        assert soft_gaze(np.array(look)) == pytest.approx(look)
+    far = soft_gaze(np.array([9.0, -9.0]))
+    assert far[0] == pytest.approx(-far[1]), "in its own direction"
+    assert 0.95 < np.linalg.norm(far / GAZE_LIMIT) <= 1.0, "an iris in the corner of both limits would be gone"
+
+
+def test_eyes_that_look_aside_already_have_less_room_on_that_side(smiling):
+    """Of a glance of as much to either side."""
+    eye, shown = smiling.eyes[0], {}
+    for aside in (0.0, 0.1):
+        turned = replace(eye, aside=np.array([aside, 0.0], np.float32))
+        shown[aside] = [float(np.abs(turned.look(np.array([x, 0.0]))[0])) / eye.width for x in (-0.3, 0.3)]
+    assert shown[0.0][0] == pytest.approx(shown[0.0][1], abs=0.06)
+    assert shown[0.1][1] < shown[0.0][1] - 0.05 < shown[0.1][0]
 
 
 @pytest.mark.parametrize("look", [-0.1, 0.1])
