@@ -17,6 +17,8 @@ LIPS = (0, 17, 37, 267, 84, 314)
 ENAMEL = np.array([1.03, 1.0, 0.94], np.float32)  # teeth under white light, a little warm
 PALE, PER_SKIN = 56.0, 0.8  # luma of front teeth under skin of luma 0, and per luma of it: teeth differ less than skins do,
 BRIGHT = 1.5  # and are never brighter against it
+# What is taken for light, of luma 1: old varnish is far more yellow than any lamp; what makes eyes red, or a print violet, is none.
+LIGHT = np.array([[0.88, 0.94, 0.68], [1.10, 1.04, 1.10]], np.float32)
 NO_COLOUR = 0.04  # saturation of a skin below which a picture has no colours
 
 
@@ -61,7 +63,7 @@ def _light(crop: Image, rest: Array, skin: Array) -> Array:
     seen = [w for w in whites if w is not None]
     colour, trust = (np.mean(seen, axis=0), 0.55) if seen else (skin, 0.3)
     light = 1 + trust * (colour / max(float(colour @ LUMA), 1.0) - 1)
-    return np.clip(light, 0.88, 1.10)
+    return np.clip(light, *LIGHT)
 
 
 def _eye_white(crop: Image, rest: Array, k: int) -> Array | None:
