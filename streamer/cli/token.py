@@ -50,8 +50,11 @@ def _link(config: Config, wanted: dict[str, str | None], minutes: float | None, 
         raise ConfigError("--minutes: the owner's link holds for ever; make one of --view, --publish or --control STREAM")
     if address is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", address):
         raise ConfigError(f"--address: '{address}': an address such as https://puppet.example.org is expected")
-    for stream in given.values():
-        check_name(stream)
+    for right, stream in given.items():
+        try:
+            check_name(stream)
+        except ConfigError as exc:
+            raise ConfigError(f"--{right}: '{stream}': {str(exc).partition(f'streams.{stream}: ')[2] or exc}") from exc
     own = config.auth.token or kept_token(config.auth)
     if not own:
         raise ConfigError(

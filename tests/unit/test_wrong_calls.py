@@ -54,7 +54,7 @@ TABLE: list[tuple[list[str], str]] = [
     (["identify", "nobody.jpg"], "error: nobody.jpg: No such file or directory"),
     (["identify", ""], "an empty name; give a file, a folder or an address"),
     (["token", "--address", "not a url"], "--address: 'not a url': an address such as https://puppet.example.org is expected"),
-    (["token", "--view", "../x"], "a name has up to 40 small letters, digits, '-' and '_'"),
+    (["token", "--view", "../x"], "--view: '../x': a name has up to 40 small letters, digits, '-' and '_'"),
     # Poses
     (["pose", "drawing", "--smile", "2"], "invalid value for '--smile': input should be less than or equal to 1"),
     (["pose", "drawing", "--shape", "smirk=1"], "shape 'smirk' is not known; sliders: yaw, pitch, roll,"),
