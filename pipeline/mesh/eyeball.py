@@ -1,4 +1,4 @@
-"""Where an eyeball really ends: drawn and very wide eyes reach beyond the landmarks of their lids. And whose it is."""
+"""Where an eyeball really ends: drawn and very wide eyes reach beyond the landmarks of their lids."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import cv2
 import numpy as np
 
 from ..face import topology as topo
-from ..face.motion import Array, eye_openness
+from ..face.motion import Array
 from ..frames import Image
 from .layers import Box, polygon_mask
-from .tones import LUMA
 
 FURTHEST = 0.16  # eye widths that an edge is looked for beyond its landmark
 STEPS = 24
 CONTRAST = 45.0  # colour distance of white and skin below which no edge can be trusted
-ROUND = 0.33  # opening of the eyes, in their widths, above which they are round, and
-AS_IRIS = 0.25  # of the way from an iris's brightness to the skin's up to which what lies beside it is iris, too
 
 
 def with_whole_eyes(crop: Image, landmarks: Array) -> Array:
@@ -67,28 +64,3 @@ def _beyond(soft: Array, start: Array, direction: Array, width: float, white: Ar
     is_white = np.linalg.norm(colours - white, axis=1) < 0.45 * np.linalg.norm(colours - skin, axis=1)
     ends = int(np.argmin(is_white))  # the first that is not
     return float(reach[ends]) if is_white[0] and not is_white.all() else 0.0
-
-
-def is_animal(crop: Image, landmarks: Array) -> bool:
-    """Whether both eyes are round and show no white beside what would be a person's iris. landmarks: (478, 3) of the crop."""
-    if not (eye_openness(landmarks[:, :2]) > ROUND).all():
-        return False
-    return all(_all_iris(crop, landmarks, *eye, iris) for eye, iris in zip(topo.EYES, topo.IRISES, strict=True))
-
-
-def _all_iris(crop: Image, landmarks: Array, upper: tuple[int, ...], lower: tuple[int, ...], iris: tuple[int, ...]) -> bool:
-    outline = landmarks[[*upper, *lower[-2:0:-1]], :2]
-    box = Box.around(outline, 0.35 * float(np.linalg.norm(outline[8] - outline[0])), crop.shape[0])
-    if box is None:
-        return False
-    luma, eye = box.of(crop) @ LUMA, (polygon_mask(outline, box, 0) > 0.5).astype(np.uint8)
-    visible = cv2.erode(eye, np.ones((3, 3))) > 0
-    ys, xs = np.mgrid[box.y0 : box.y1, box.x0 : box.x1]
-    centre = landmarks[iris[0], :2]
-    radius = float(np.linalg.norm(landmarks[list(iris[1:]), :2] - centre, axis=1).mean())
-    inside = np.hypot(xs + 0.5 - centre[0], ys + 0.5 - centre[1]) < 1.2 * radius
-    parts = [luma[part] for part in (visible & inside, visible & ~inside, cv2.dilate(eye, np.ones((3, 3)), iterations=3) == 0)]
-    if min(map(len, parts)) < 12:
-        return False
-    within, beside, skin = (float(np.median(part)) for part in parts)
-    return beside - within < AS_IRIS * (skin - within)

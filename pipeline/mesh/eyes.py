@@ -11,7 +11,7 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array, Motion
 from ..frames import Image
-from .eyeball import is_animal
+from .animal import is_animal
 from .finish import Grain
 from .geometry import Geometry
 from .layers import Box, affine, blend, draw, filled, polygon_mask

@@ -11,7 +11,7 @@ import numpy as np
 from ..face import topology as topo
 from ..face.motion import Array
 from ..frames import Image
-from .eyeball import is_animal
+from .animal import is_animal
 from .finish import Grain
 from .geometry import Geometry
 from .interior import SHOWN, keep_own, lower_teeth, own_row, upper_teeth

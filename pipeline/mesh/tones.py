@@ -17,7 +17,7 @@ LIPS = (0, 17, 37, 267, 84, 314)
 ENAMEL = np.array([1.03, 1.0, 0.94], np.float32)  # teeth under white light, a little warm
 PALE, PER_SKIN = 56.0, 0.8  # luma of front teeth under skin of luma 0, and per luma of it: teeth differ less than skins do,
 BRIGHT = 1.5  # and are never brighter against it
-# What is taken for light, of luma 1: old varnish is far more yellow than any lamp; what makes eyes red, or a print violet, is none.
+# What is taken for light, of luma 1: old varnish is far more yellow than any lamp; what makes eyes red is none.
 LIGHT = np.array([[0.88, 0.94, 0.68], [1.10, 1.04, 1.10]], np.float32)
 NO_COLOUR = 0.04  # saturation of a skin below which a picture has no colours
 
@@ -35,7 +35,7 @@ class Tones:
     @classmethod
     def of(cls, crop: Image, rest: Array) -> Tones:
         """From the crop (side, side, 3) and its landmarks."""
-        skin, lip = _sample(crop, rest, SKIN, 0.65), _sample(crop, rest, LIPS, 0.5)
+        skin, lip = skin_of(crop, rest), _sample(crop, rest, LIPS, 0.5)
         light = _light(crop, rest, skin)
         luma = float(skin @ LUMA)
         bright = min(PALE + PER_SKIN * luma, BRIGHT * luma)
@@ -51,6 +51,11 @@ class Tones:
             ).astype(np.float32),
             teeth=np.clip(bright * enamel / float(enamel @ LUMA), 0, 245).astype(np.float32),
         )
+
+
+def skin_of(crop: Image, rest: Array) -> Array:
+    """(3,) colour of the skin, where it is well lit."""
+    return _sample(crop, rest, SKIN, 0.65)
 
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)

@@ -16,7 +16,7 @@ from pipeline.face.faces import faces_by
 from pipeline.face.lids import driven_openness
 from pipeline.face.mediapipe import MediaPipeTracker
 from pipeline.face.motion import Motion, Neutral, eyes_look_shut, rest
-from pipeline.mesh.eyeball import is_animal
+from pipeline.mesh.animal import is_animal
 from pipeline.mesh.eyes import GAZE_LIMIT, _iris, make_eyes, soft_gaze
 from pipeline.mesh.finish import Grain
 from pipeline.mesh.geometry import Geometry
@@ -27,7 +27,7 @@ from pipeline.mesh.mouth import _dome, make_mouth
 from pipeline.mesh.pose import LIDS_LOOK, offsets, pose_of
 from pipeline.mesh.prepared import MeshPrepared
 from pipeline.mesh.tones import LUMA, Tones
-from pipeline.portrait import bundled, bundled_names, load_portrait
+from pipeline.portrait import Portrait, bundled, bundled_names, load_portrait
 
 PICTURES = ("s1", "s5", "s9", "s12", "s22", "s30")
 
@@ -307,6 +307,29 @@ def test_eyes_that_are_round_and_dark_from_lid_to_lid_are_an_animal_s():
     pictures = [with_eyes(face, white) for face, white in ((round_eyed, 45), (narrow, 45), (round_eyed, 220))]
     found = [is_animal(picture, face) for picture, face in zip(pictures, (round_eyed, narrow, round_eyed), strict=True)]
     assert found == [True, False, False]
+
+
+def test_an_animal_that_pants_gets_no_second_mouth(caplog):
+    """Where its lips are found there is skin, and below it the mouth that it has already: of the head alone all is seen."""
+    face = with_openings(np.asarray(canonical.face() * 100 + (200, 200, 0), np.float32), 0.5, np.float32([0, 1, 0]))
+    wide = replace(rest(), expression=opened_mouth(0.3))
+    shown = {}
+    for name, white, below in (("dog", 45, 40), ("shut", 45, 180), ("person", 220, 40)):
+        picture = with_eyes(face, white)
+        chin = face[[*topo.LOWER_OUTER_LIP, 365, 378, 152, 149, 136], :2]
+        cv2.fillPoly(picture, [cv2.convexHull(np.round(chin).astype(np.int32))], (below,) * 3)
+        prepared = MeshPrepared.of(Portrait(name, picture, face), 400, 400)
+        shown[name] = np.abs(prepared.render(wide).astype(int) - prepared.still).max()
+    assert shown["dog"] <= 1
+    assert min(shown["shut"], shown["person"]) > 50
+    assert [record.args[0] for record in caplog.records if "an animal" in record.msg] == ["dog"]
+
+
+def opened_mouth(gap: float) -> np.ndarray:
+    """(478, 3) offsets of lips that part by `gap` eye distances."""
+    out = np.zeros((topo.COUNT, 3), np.float32)
+    out[[*topo.LOWER_LIP, *topo.JAW], 1] = gap
+    return out
 
 
 def with_openings(face: np.ndarray, gap: float, down: np.ndarray) -> np.ndarray:
