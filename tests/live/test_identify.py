@@ -89,7 +89,7 @@ def test_what_is_no_picture_is_told_in_one_line(outputs, tmp_path: Path, shell: 
     (tmp_path / "text.mp4").write_text("no clip")
     done = shell.run(["identify", tmp_path / "text.mp4", "http://127.0.0.1:9/none", "ftp://nowhere"])
     assert done.code == 2
-    assert done.said.count("warning: ") == 3, done
+    assert done.said.count("error: ") == 3, done
     assert "Traceback" not in done.said
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "gone.c2pa").touch()
