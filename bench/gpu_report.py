@@ -63,18 +63,20 @@ def report(steps: Sequence[Step], options: dict[str, Any], out: Path, preload: S
     (out / "steps").mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    good = True
+    good, done = True, 0
     with (out / "results.jsonl").open("a", encoding="utf-8") as results:
-        for k, step in enumerate(steps):
-            try:
+        try:
+            for step in steps:
                 line = run(step, options, out / "steps", context)
-            except Ended:
-                left = " ".join(each.name for each in steps[k:])
-                print(f"\nended during '{step.name}'; what is done is in {results.name}; the rest: the same with '--only {left}'")
-                raise
-            print(table.progress(line), flush=True)
-            print(json.dumps(line), file=results, flush=True)
-            good &= line["ok"] is not False
+                print(json.dumps(line), file=results, flush=True)
+                done += 1
+                good &= line["ok"] is not False
+                print(table.progress(line), flush=True)
+        except Ended:
+            left = " ".join(step.name for step in steps[done:])
+            rest = f"ended before '{left}'; the same with '--only {left}' is the rest" if left else "ended"
+            print(f"\n{rest}; what is done is in {results.name}")
+            raise
     return good
 
 
