@@ -37,6 +37,7 @@ export function words(problem) {
 // when it ends: link.RIGHT.STREAM.SECONDS.SIGNATURE
 export function refusal(problem) {
   const [, stream, until] = authorized().Authorization?.match(/^Bearer link\.\w+\.([\w-]+)\.(\d+)\./) ?? [];
+  if (problem.code === "Unauthorized") return NO_TOKEN;
   if (problem.code === "UnknownToken") return !stream ? UNKNOWN : Date.now() > until * 1000 ? ENDED : CHANGED;
   if (problem.code === "Forbidden") return stream ? `This link is for the stream “${stream}”, and this address asks for “${name}”.` : FORBIDDEN;
   if (problem.code === "UnknownStream") return `There is no stream “${name}” here yet${problem.message.replace(/^no stream '[^']*'/, "")}.`;

@@ -306,6 +306,14 @@ def test_no_step_of_a_key_is_lost(page, http):
         assert page.locator("#slider-pose_gain").input_value() == str(reached)
 
 
+def test_a_page_without_a_token_asks_for_one_and_shows_nothing_that_would_not_work(blank, server):
+    blank.goto(f"{server.url}/")
+    expect(blank.locator("#notice")).to_contain_text("This server asks for a token", timeout=60_000)
+    expect(blank.locator("#start")).to_be_hidden()
+    opened(blank, f"{server.url}/#token={TOKEN}")
+    expect(blank.locator("#start")).to_be_visible()
+
+
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 @pytest.mark.parametrize("name", ["me.png", "me.mp4"])
 def test_a_guest_s_file_is_refused_before_anything_is_asked(blank, server, kind, name):
