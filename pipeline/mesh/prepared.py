@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class MeshPrepared:
     """A portrait, prepared. still: (h, w, 3) RGB; pixels: the (side, side, 3) crop of it; keys: its other pictures; glasses:
-    whether the face wears some; pants: whether it is an animal with an open mouth; cut: the person alone; background: what
+    whether the face wears some; panting: whether it is an animal with an open mouth; cut: the person alone; background: what
     was put behind, (h, w, 3); own: what one picture of a clip does already; loop: the clip."""
 
     still: Image
@@ -54,7 +54,7 @@ class MeshPrepared:
     keys: Keys
     glasses: bool
     cut: CutOut
-    pants: bool = False
+    panting: bool = False
     background: Image | None = None
     own: Own | None = None
     loop: PreparedLoop | None = None
@@ -75,12 +75,12 @@ class MeshPrepared:
         eyes = with_lids_over(eyes) if glasses else eyes
         keys = Keys.of(portrait.more, Picture(still, landmarks), geometry)
         cut = CutOut(still, crop, backdrop, matte)
-        pants = is_animal(pixels, geometry.landmarks) and has_open_mouth(pixels, geometry.landmarks)
-        if pants:
+        panting = is_animal(pixels, geometry.landmarks) and has_open_mouth(pixels, geometry.landmarks)
+        if panting:
             log.warning(
                 "%s: an animal whose mouth is open in the picture; it stays so, and only eyes and head move", portrait.name
             )
-        made = cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses, cut, pants)
+        made = cls(still, crop, pixels, geometry, eyes, mouth, backdrop, wrinkles, keys, glasses, cut, panting)
         if portrait.loop is None:
             return made
         loop = PreparedLoop.of(portrait.loop, still.shape[1::-1], crop, geometry)
@@ -125,7 +125,7 @@ class MeshPrepared:
     def render(self, motion: Motion, mix: Callable[[Weights], Weights] = at_once, keep: Callable[[Image], object] = id) -> Image:
         """The whole picture under `motion`. mix: what becomes of the weights of key pictures that suit it; keep: gets the
         person as the motion moves her, before any ground, see `Backdrop.head`."""
-        motion = silent(motion) if self.pants else motion
+        motion = silent(motion) if self.panting else motion
         pose = self._pose(motion)
         driven = pose.landmarks(self.geometry)
         head = self.backdrop.head if self.wrinkles is None else self.wrinkles.on(self.backdrop.head, motion)
